@@ -1,0 +1,3 @@
+//! The `replug` binary.
+
+fn main() {}

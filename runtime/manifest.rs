@@ -1,0 +1,91 @@
+//! Manifests: what a module is, offers, needs and asks for, as plain types, read from `module.manifest.yaml`.
+//!
+//! [`load`] refuses a bad manifest with *every* fault at once, each with file, line, column and help. [`check_files`]
+//! then compares it with the files of the module's folder. Nothing here reads a disk, and nothing here imports another
+//! folder of the runtime.
+//!
+//! Text of any origin is safe to load: its size, nesting and expanded size are bounded ([`MAX_BYTES`], [`MAX_DEPTH`],
+//! [`MAX_VALUES`]), and so are all lists, names and numbers in it.
+
+use std::collections::BTreeMap;
+
+mod check;
+mod fault;
+mod files;
+mod parse;
+mod report;
+mod schema;
+
+#[cfg(test)]
+mod tests;
+
+pub use fault::{Fault, Faults, Place};
+pub use files::check_files;
+pub use schema::*;
+
+/// The name of the manifest in a module's folder.
+pub const FILE_NAME: &str = "module.manifest.yaml";
+
+/// The largest manifest, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// How deep lists and maps may be nested in each other.
+pub const MAX_DEPTH: usize = 32;
+
+/// How many values a manifest may have, an alias counted as all that it stands for.
+pub const MAX_VALUES: usize = 50_000;
+
+/// How many faults are reported; a last one says that there are more.
+pub const MAX_FAULTS: usize = 100;
+
+/// A manifest without faults, with what is worth a warning and where everything stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// What is legal but probably not meant, in the order of the text.
+    pub warnings: Vec<Fault>,
+    file: String,
+    places: BTreeMap<String, Place>,
+}
+
+impl Loaded {
+    /// Where the value at `path` stands, such as `apis[0].path` or `lifecycle.deactivation.cleanup[1]`. For a path that
+    /// is not in the text: where the nearest value around it stands, and at last the start of the file.
+    pub fn place(&self, path: &str) -> Place {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.places.get(path) {
+                return *place;
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = &path[..end],
+                None => return Place::START,
+            }
+        }
+    }
+
+    /// A fault at the value of `path` (see [`Loaded::place`]), for checks that only others can make.
+    pub fn fault(&self, path: &str, message: impl Into<String>, help: Option<String>) -> Fault {
+        let Place { line, column } = self.place(path);
+        Fault { file: self.file.clone(), line, column, message: message.into(), help }
+    }
+}
+
+/// Reads and checks the manifest `text`; `file_name` only names it in faults.
+///
+/// # Errors
+/// All faults found, in the order of the text, at most [`MAX_FAULTS`] and one that says there are more. A text that is
+/// no YAML has only the faults up to the place where reading stopped.
+pub fn load(file_name: &str, text: &[u8]) -> Result<Loaded, Faults> {
+    let mut report = report::Report::new(file_name);
+    let root = parse::parse(text, &mut report);
+    let checked = root.map(|root| check::check(&root, &mut report));
+    let (faults, warnings) = report.finish();
+    match checked {
+        Some((manifest, places)) if faults.is_empty() => {
+            Ok(Loaded { manifest, warnings, file: file_name.to_owned(), places })
+        }
+        _ => Err(Faults(faults)),
+    }
+}

@@ -1,0 +1,182 @@
+//! What scripts see of the world: requests, responses and the table of host functions.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+/// An HTTP request on its way to an `apis` or `pages` handler. Scripts see
+/// `{id, method, path, params, query, headers, body, principal}`: header names in lower case, repeats joined by `, `;
+/// `body` a string, `""` when empty (a blob in Rhai when it is not UTF-8); `principal` `{subject, permissions}` or nil.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The request's id, also in logs and in the `x-request-id` header.
+    pub id: Arc<str>,
+    /// The method in upper case.
+    pub method: http::Method,
+    /// The path, percent-encoded as it came.
+    pub path: String,
+    /// Path parameters by name, decoded.
+    pub params: Vec<(String, String)>,
+    /// Query parameters in order, decoded; of repeated names scripts see the last.
+    pub query: Vec<(String, String)>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// Who signed in, if anyone did.
+    pub principal: Option<Arc<Principal>>,
+}
+
+/// Somebody who signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Their stable name.
+    pub subject: String,
+    /// What they may do; `*` is everything.
+    pub permissions: Vec<String>,
+}
+
+impl Principal {
+    /// Whether they hold `permission`: by its name, by `*`, or by a prefix such as `analytics.*`.
+    #[must_use]
+    pub fn may(&self, permission: &str) -> bool {
+        self.permissions.iter().any(|held| match held.strip_suffix('*') {
+            Some("") => true,
+            Some(prefix) if prefix.ends_with('.') => permission.starts_with(prefix),
+            _ => held == permission,
+        })
+    }
+}
+
+/// What a handler answered.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// 100 to 599 is refused before it comes here where HTTP does not allow it.
+    pub status: StatusCode,
+    /// The headers, `content-type` among them.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// One row of the table of host functions.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// Which it is.
+    pub id: HostFn,
+    /// The global it hangs on, the same in both languages: `kv` in `kv.get`.
+    pub group: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// Parameters as `name: type` separated by commas; a `?` after the name marks one that may be left out.
+    pub params: &'static str,
+    /// The type of what it returns; empty for nothing.
+    pub returns: &'static str,
+    /// One sentence for manuals and editors.
+    pub doc: &'static str,
+    /// Whether its CPU time and allocations are charged to a quota of its own rather than to the call's budget.
+    pub own_quota: bool,
+}
+
+macro_rules! host_functions {
+    ($($(#[$quota:ident])? $id:ident = $group:literal . $name:literal ($params:literal) -> $returns:literal, $doc:literal;)*) => {
+        /// The host functions, by name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum HostFn {
+            $(#[doc = $doc] $id,)*
+        }
+
+        /// Every host function, grouped.
+        pub const FUNCTIONS: &[Function] = &[$(Function {
+            id: HostFn::$id,
+            group: $group,
+            name: $name,
+            params: $params,
+            returns: $returns,
+            doc: $doc,
+            own_quota: host_functions!(@quota $($quota)?),
+        },)*];
+    };
+    (@quota own_quota) => { true };
+    (@quota) => { false };
+}
+
+host_functions! {
+    LogTrace = "log"."trace"("message: any, fields?: map") -> "", "Logs at level trace.";
+    LogVerbose = "log"."verbose"("message: any, fields?: map") -> "", "Logs at level debug.";
+    LogInfo = "log"."info"("message: any, fields?: map") -> "", "Logs at level info; `print` does the same.";
+    LogWarn = "log"."warn"("message: any, fields?: map") -> "", "Logs at level warn.";
+    LogError = "log"."error"("message: any, fields?: map") -> "", "Logs at level error.";
+    JsonEncode = "json"."encode"("value: any") -> "string", "Writes a value as JSON.";
+    JsonDecode = "json"."decode"("text: string") -> "any", "Reads JSON; fails with the place of the first fault.";
+    TimeNow = "time"."now"("") -> "number", "The wall clock in milliseconds since 1970-01-01 UTC.";
+    TimeFormat = "time"."format"("millis: number") -> "string", "A moment as RFC 3339 text in UTC.";
+    TimeParse = "time"."parse"("text: string") -> "number", "RFC 3339 text as milliseconds since 1970-01-01 UTC.";
+    CryptoRandom = "crypto"."random"("bytes: number") -> "string", "Random bytes from the system's generator in lower-case hex; 1 to 1024 of them.";
+    CryptoUuid = "crypto"."uuid"("") -> "string", "A random UUID (version 4).";
+    CryptoSha256 = "crypto"."sha256"("data: string") -> "string", "SHA-256 in lower-case hex.";
+    CryptoHmac = "crypto"."hmac"("key: string, data: string") -> "string", "HMAC-SHA-256 in lower-case hex.";
+    CryptoEqual = "crypto"."equal"("a: string, b: string") -> "boolean", "Compares in time that does not depend on the contents.";
+    #[own_quota]
+    CryptoPasswordHash = "crypto"."password_hash"("password: string") -> "string", "Argon2id hash with its salt and parameters, in PHC form.";
+    #[own_quota]
+    CryptoPasswordVerify = "crypto"."password_verify"("password: string, hash: string") -> "boolean", "Whether a password fits a hash of `crypto.password_hash`.";
+    CryptoJwtSign = "crypto"."jwt_sign"("claims: map, secret: string, key_id: string") -> "string", "Signs claims as a JWT (HS256, RFC 7519) with `kid` in its header.";
+    CryptoJwtVerify = "crypto"."jwt_verify"("token: string, secret: string") -> "map?", "The claims of a JWT that this secret signed and whose `exp` is not past; otherwise nothing.";
+    CryptoJwtKeyId = "crypto"."jwt_key_id"("token: string") -> "string?", "The `kid` in a JWT's header, unverified; nothing where there is none.";
+    ConfigGet = "config"."get"("key?: string") -> "any", "One value of the module's configuration, or all of it as a map.";
+    KvGet = "kv"."get"("key: string") -> "any", "The value under a key of the module's own store; nothing where there is none.";
+    KvPut = "kv"."put"("key: string, value: any, options?: map") -> "", "Stores a value; `ttl` in milliseconds lets it expire, `cache = true` lets `clearCache` drop it.";
+    KvDelete = "kv"."delete"("key: string") -> "boolean", "Removes a key; whether there was one.";
+    KvList = "kv"."list"("prefix?: string, limit?: number") -> "list", "Keys with a prefix, in order, at most `limit` (1000) of them.";
+    KvCas = "kv"."cas"("key: string, expected: any, value: any") -> "boolean", "Stores a value if the present one equals `expected` (nothing: no such key); whether it did.";
+    DbQuery = "db"."query"("sql: string, params?: list") -> "list", "Rows of the module's own database, each a map by column; at most 10,000.";
+    DbExecute = "db"."execute"("sql: string, params?: list") -> "map", "Runs one statement: `{changes, last_insert_id}`.";
+    DbTransaction = "db"."transaction"("statements: list") -> "list", "Runs `{sql, params}` statements as one transaction; the result of each: rows or `{changes, last_insert_id}`.";
+    DbForCaller = "db"."for_caller"("sql: string, params?: list") -> "any", "In a service: runs one statement on the database of the module that called, if this manifest asks for it (`permissions.system.database: [{ module: caller }]`).";
+    ServicesCall = "services"."call"("service: string, args?: any") -> "any", "Calls `capability.method` of a module this one depends on.";
+    ServicesInvalidate = "services"."invalidate"("capability: string") -> "", "Makes the runtime forget cached answers of a capability this module provides.";
+}
+
+impl HostFn {
+    /// Its row in the table.
+    #[must_use]
+    pub fn function(self) -> &'static Function {
+        &FUNCTIONS[self as usize]
+    }
+
+    /// `group.name`, as scripts write it.
+    #[must_use]
+    pub fn path(self) -> String {
+        let function = self.function();
+        format!("{}.{}", function.group, function.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(permissions: &[&str]) -> Principal {
+        Principal { subject: "x".into(), permissions: permissions.iter().map(|p| (*p).into()).collect() }
+    }
+
+    #[test]
+    fn a_permission_is_held_by_name_by_star_or_by_prefix() {
+        assert!(principal(&["a.view"]).may("a.view"));
+        assert!(!principal(&["a.view"]).may("a.viewer"));
+        assert!(principal(&["*"]).may("anything"));
+        assert!(principal(&["a.*"]).may("a.view"));
+        assert!(!principal(&["a.*"]).may("ab.view"));
+        assert!(!principal(&["a*"]).may("a.view"), "a star stands alone or after a dot");
+        assert!(!principal(&[]).may("a.view"));
+    }
+
+    #[test]
+    fn the_table_is_indexed_by_the_enum() {
+        for (index, function) in FUNCTIONS.iter().enumerate() {
+            assert_eq!(function.id as usize, index);
+        }
+    }
+}

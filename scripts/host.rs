@@ -1,0 +1,224 @@
+//! The one contract behind both languages: sources, programs, virtual machines and the host they call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::api::{HostFn, Principal, Request, Response};
+use crate::error::{HostError, ScriptError, SourceFault};
+use crate::limits::Limits;
+use crate::value::Value;
+
+/// A script language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Language {
+    /// Luau, by file ending `.lua`.
+    Lua,
+    /// Rhai, by file ending `.rhai`.
+    Rhai,
+}
+
+impl Language {
+    /// The language of a file by its ending; `None` for any other file.
+    #[must_use]
+    pub fn of(path: &str) -> Option<Self> {
+        match path.rsplit_once('.')?.1 {
+            "lua" => Some(Self::Lua),
+            "rhai" => Some(Self::Rhai),
+            _ => None,
+        }
+    }
+
+    /// The file ending, without the dot.
+    #[must_use]
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Lua => "lua",
+            Self::Rhai => "rhai",
+        }
+    }
+}
+
+/// The script files of one module: paths relative to its folder, with `/` between the parts.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The path of the entry script, one of the keys of `files`.
+    pub entry: String,
+    /// Every file of the entry's language, by path.
+    pub files: BTreeMap<String, Arc<str>>,
+}
+
+/// Compiles `sources` for the language of the entry's ending. Nothing is run.
+///
+/// # Errors
+/// Every file that does not compile, each with line and column; an entry that is missing, of an unknown ending, or of a
+/// language this build leaves out.
+pub fn compile(sources: &Sources) -> Result<Arc<dyn Program>, Vec<SourceFault>> {
+    let fault = |message: String| vec![SourceFault { file: sources.entry.clone(), line: 0, column: 0, message }];
+    if !sources.files.contains_key(&sources.entry) {
+        return Err(fault("the entry script does not exist".into()));
+    }
+    match Language::of(&sources.entry) {
+        #[cfg(feature = "lua")]
+        Some(Language::Lua) => Ok(Arc::new(crate::lua::LuaProgram::compile(sources)?)),
+        #[cfg(feature = "rhai")]
+        Some(Language::Rhai) => Ok(Arc::new(crate::rhai::RhaiProgram::compile(sources)?)),
+        #[allow(unreachable_patterns, reason = "reached when a language feature is off")]
+        Some(language) => Err(fault(format!("this build leaves out the language {}", language.ending()))),
+        None => Err(fault("the entry script must end in .lua or .rhai".into())),
+    }
+}
+
+/// Compiled sources: bytecode or a syntax tree. Shared between threads; running it never changes it.
+pub trait Program: Send + Sync {
+    /// The language it was written in.
+    fn language(&self) -> Language;
+
+    /// Makes a VM on the calling thread and runs the entry script's top level in it, under `limits` and under the
+    /// deadline of `call`. The handler `init` is not called here.
+    ///
+    /// # Errors
+    /// What the top level threw, the limit it met, or [`ScriptError::Contract`] when it does not return a table/map of
+    /// handlers.
+    fn instantiate(&self, host: Arc<dyn Host>, limits: &Limits, call: &CallContext)
+    -> Result<Box<dyn Vm>, ScriptError>;
+}
+
+/// One running script with its own globals and memory. It stays on the thread that made it.
+///
+/// After an error for which [`ScriptError::retires_vm`] is true the VM answers every further call with that error: the
+/// owner drops it and makes another.
+pub trait Vm {
+    /// What the entry script returned.
+    fn exports(&self) -> &Exports;
+
+    /// Runs an `apis` or `pages` handler. A body that is a table/map becomes JSON with its content type; pages default
+    /// to `text/html; charset=utf-8`, a string body of an api to `text/plain; charset=utf-8`.
+    ///
+    /// # Errors
+    /// What the handler threw, the limit it met, no such handler, or an answer that is not a response.
+    fn respond(&mut self, handler: &Handler, request: &Request, call: &CallContext) -> Result<Response, ScriptError>;
+
+    /// Runs any other handler with `args`, followed by the context where the contract passes one.
+    ///
+    /// # Errors
+    /// As [`Vm::respond`].
+    fn call(&mut self, handler: &Handler, args: &[Value], call: &CallContext) -> Result<Value, ScriptError>;
+
+    /// Bytes the VM's heap holds now; an estimate where the language keeps no count.
+    fn memory(&self) -> usize;
+
+    /// Replaces the limits of the calls to come. The memory limit holds at once.
+    fn set_limits(&mut self, limits: Limits);
+}
+
+/// Which function of the entry's table is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Handler {
+    /// `init(ctx)`: in every new VM before its first other call.
+    Init,
+    /// `warmup(ctx)`: once an instance, before it takes traffic.
+    Warmup,
+    /// `shutdown(ctx)`: once an instance, after its last request.
+    Shutdown,
+    /// `health(ctx)`.
+    Health,
+    /// `on_config(next, previous)`.
+    OnConfig,
+    /// `upgrade(state, from_version)`.
+    Upgrade,
+    /// `apis["GET /api/…"](req, ctx)`; the name is `METHOD PATH` with the manifest's path.
+    Api(Arc<str>),
+    /// `pages[component](req, ctx)`.
+    Page(Arc<str>),
+    /// `services["capability.method"](args, ctx)`.
+    Service(Arc<str>),
+    /// `cleanup[name](ctx)`.
+    Cleanup(Arc<str>),
+}
+
+impl fmt::Display for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Init => f.write_str("init"),
+            Self::Warmup => f.write_str("warmup"),
+            Self::Shutdown => f.write_str("shutdown"),
+            Self::Health => f.write_str("health"),
+            Self::OnConfig => f.write_str("on_config"),
+            Self::Upgrade => f.write_str("upgrade"),
+            Self::Api(name) => write!(f, "apis[\"{name}\"]"),
+            Self::Page(name) => write!(f, "pages[\"{name}\"]"),
+            Self::Service(name) => write!(f, "services[\"{name}\"]"),
+            Self::Cleanup(name) => write!(f, "cleanup[\"{name}\"]"),
+        }
+    }
+}
+
+impl Handler {
+    /// The handlers that stand at the top of the table, with the key each has there.
+    pub const TOP: [(&'static str, Self); 6] = [
+        ("init", Self::Init),
+        ("warmup", Self::Warmup),
+        ("shutdown", Self::Shutdown),
+        ("health", Self::Health),
+        ("on_config", Self::OnConfig),
+        ("upgrade", Self::Upgrade),
+    ];
+
+    /// The tables of named handlers, with what makes a handler of a name.
+    #[allow(clippy::type_complexity, reason = "a name for it would say no more")]
+    pub const NAMED: [(&'static str, fn(Arc<str>) -> Self); 4] =
+        [("apis", Self::Api), ("pages", Self::Page), ("services", Self::Service), ("cleanup", Self::Cleanup)];
+
+    /// Whether the contract passes `ctx` after the arguments.
+    #[must_use]
+    pub const fn takes_context(&self) -> bool {
+        !matches!(self, Self::OnConfig | Self::Upgrade)
+    }
+}
+
+/// The handlers that an entry script returned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exports {
+    /// All of them, sorted.
+    pub handlers: BTreeSet<Handler>,
+}
+
+impl Exports {
+    /// Whether `handler` exists.
+    #[must_use]
+    pub fn has(&self, handler: &Handler) -> bool {
+        self.handlers.contains(handler)
+    }
+}
+
+/// For whom and until when a call runs; handed back to the [`Host`] with each host call and shown to scripts as `ctx`
+/// (`{module, version, request_id, caller}`).
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// The module whose script runs.
+    pub module: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+    /// The id of the request at whose origin this call stands; logs carry it.
+    pub request_id: Arc<str>,
+    /// The module that called this service; `None` when the runtime or the gateway did.
+    pub caller: Option<Arc<str>>,
+    /// When whoever asked stops waiting.
+    pub deadline: Instant,
+    /// How many service calls deep this one is; 0 at the gateway.
+    pub depth: u8,
+    /// On whose behalf, where somebody signed in.
+    pub principal: Option<Arc<Principal>>,
+}
+
+/// What a script can reach outside its VM. Implementations check, count and audit each call.
+pub trait Host: Send + Sync {
+    /// Runs one function of the host table on the script's thread; it may block, at most until `call.deadline`.
+    /// `args` are what the script passed, in order, trailing ones possibly missing.
+    ///
+    /// # Errors
+    /// A [`HostError`] that the script sees as `{kind, message}`.
+    fn call(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError>;
+}

@@ -1,0 +1,29 @@
+//! Script hosts for Lua (Luau) and Rhai.
+//!
+//! A [`Program`] is what was compiled from a module's sources; it is shared. A [`Vm`] is what runs: it is made from a
+//! program on the thread that will use it, holds its own globals and memory, and is thrown away after a limit verdict.
+//! This crate knows nothing of modules, actors or HTTP servers: whatever a script may reach outside its VM goes through
+//! the [`Host`] that the caller supplies.
+//!
+//! Limits hold from the first call: see [`Limits`] for their units and [`Verdict`] for what they say.
+
+pub mod api;
+pub mod error;
+pub mod host;
+pub mod limits;
+#[cfg(feature = "lua")]
+mod lua;
+#[cfg(any(feature = "lua", feature = "rhai"))]
+mod meter;
+mod response;
+#[cfg(feature = "rhai")]
+mod rhai;
+pub mod value;
+
+#[cfg(feature = "rhai")]
+pub use self::rhai::counts_rhai_memory;
+pub use api::{HostFn, Principal, Request, Response};
+pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
+pub use host::{CallContext, Exports, Handler, Host, Language, Program, Sources, Vm, compile};
+pub use limits::{Limits, Verdict};
+pub use value::Value;

@@ -1,0 +1,235 @@
+//! Requests into tables and tables into responses, without plain data in between: this is what a request costs most.
+
+use mlua::{Lua, LuaString, Table, Value};
+
+use super::convert::{Converter, Unfit, kind};
+use crate::api::{Request, Response};
+use crate::error::ScriptError;
+use crate::host::{CallContext, Handler};
+use crate::response::{Body, Draft, MAX_HEADERS};
+
+/// The keys of the tables that cross, made once for a VM.
+pub(super) struct Keys {
+    id: LuaString,
+    method: LuaString,
+    path: LuaString,
+    params: LuaString,
+    query: LuaString,
+    headers: LuaString,
+    body: LuaString,
+    principal: LuaString,
+    subject: LuaString,
+    permissions: LuaString,
+    status: LuaString,
+    module: LuaString,
+    version: LuaString,
+    request_id: LuaString,
+    caller: LuaString,
+}
+
+impl Keys {
+    pub(super) fn new(lua: &Lua) -> mlua::Result<Self> {
+        Ok(Self {
+            id: lua.create_string("id")?,
+            method: lua.create_string("method")?,
+            path: lua.create_string("path")?,
+            params: lua.create_string("params")?,
+            query: lua.create_string("query")?,
+            headers: lua.create_string("headers")?,
+            body: lua.create_string("body")?,
+            principal: lua.create_string("principal")?,
+            subject: lua.create_string("subject")?,
+            permissions: lua.create_string("permissions")?,
+            status: lua.create_string("status")?,
+            module: lua.create_string("module")?,
+            version: lua.create_string("version")?,
+            request_id: lua.create_string("request_id")?,
+            caller: lua.create_string("caller")?,
+        })
+    }
+
+    /// `{id, method, path, params, query, headers, body, principal}`.
+    pub(super) fn request(&self, lua: &Lua, request: &Request) -> mlua::Result<Table> {
+        let table = lua.create_table_with_capacity(0, 8)?;
+        table.raw_set(&self.id, &*request.id)?;
+        table.raw_set(&self.method, request.method.as_str())?;
+        table.raw_set(&self.path, request.path.as_str())?;
+        table.raw_set(&self.params, pairs(lua, &request.params)?)?;
+        table.raw_set(&self.query, pairs(lua, &request.query)?)?;
+        table.raw_set(&self.headers, headers(lua, request)?)?;
+        match std::str::from_utf8(&request.body) {
+            Ok(text) => table.raw_set(&self.body, text)?,
+            Err(_) => table.raw_set(&self.body, lua.create_string(&request.body)?)?,
+        }
+        if let Some(principal) = &request.principal {
+            let person = lua.create_table_with_capacity(0, 2)?;
+            person.raw_set(&self.subject, principal.subject.as_str())?;
+            let permissions = principal.permissions.iter().map(String::as_str);
+            person.raw_set(&self.permissions, lua.create_sequence_from(permissions)?)?;
+            table.raw_set(&self.principal, person)?;
+        }
+        Ok(table)
+    }
+
+    /// `{module, version, request_id, caller}`.
+    pub(super) fn context(&self, lua: &Lua, call: &CallContext) -> mlua::Result<Table> {
+        let table = lua.create_table_with_capacity(0, 4)?;
+        table.raw_set(&self.module, &*call.module)?;
+        table.raw_set(&self.version, &*call.version)?;
+        table.raw_set(&self.request_id, &*call.request_id)?;
+        if let Some(caller) = &call.caller {
+            table.raw_set(&self.caller, &**caller)?;
+        }
+        Ok(table)
+    }
+
+    /// Reads what a handler answered: `{status, headers, body}` with any of them, or a string, which is the body.
+    pub(super) fn response(
+        &self,
+        answer: &Value,
+        handler: &Handler,
+        converter: &Converter,
+    ) -> Result<Response, ScriptError> {
+        let draft = match answer {
+            Value::Table(table) => {
+                let get = |key: &LuaString| table.raw_get::<Value>(key).unwrap_or(Value::Nil);
+                let (status, headers, body) = (get(&self.status), get(&self.headers), get(&self.body));
+                if status.is_nil() && headers.is_nil() && body.is_nil() && !table.is_empty() {
+                    return Err(refused(handler, "a table without status, headers or body; put data under body"));
+                }
+                Draft {
+                    status: read_status(&status, handler)?,
+                    headers: read_headers(&headers, handler)?,
+                    body: read_body(&body, handler, converter)?,
+                }
+            }
+            Value::String(_) => Draft { body: read_body(answer, handler, converter)?, ..Draft::default() },
+            other => {
+                let found = format!("{}; return {{ status = …, headers = …, body = … }}", kind(other));
+                return Err(refused(handler, &found));
+            }
+        };
+        draft.finish(handler)
+    }
+}
+
+/// A table of `pairs`; of repeated names the last.
+fn pairs(lua: &Lua, pairs: &[(String, String)]) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(0, pairs.len())?;
+    for (name, value) in pairs {
+        table.raw_set(name.as_str(), value.as_str())?;
+    }
+    Ok(table)
+}
+
+/// Names in lower case, as `http` has them; repeats joined.
+fn headers(lua: &Lua, request: &Request) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(0, request.headers.keys_len())?;
+    for name in request.headers.keys() {
+        let mut values = request.headers.get_all(name).iter();
+        let (Some(first), second) = (values.next(), values.next()) else { continue };
+        match (first.to_str(), second) {
+            (Ok(text), None) => table.raw_set(name.as_str(), text)?,
+            _ => {
+                let all: Vec<&[u8]> = request.headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+                table.raw_set(name.as_str(), lua.create_string(all.join(&b", "[..]))?)?;
+            }
+        }
+    }
+    Ok(table)
+}
+
+fn read_status(status: &Value, handler: &Handler) -> Result<Option<i64>, ScriptError> {
+    match status {
+        Value::Nil => Ok(None),
+        Value::Integer(status) => Ok(Some(*status)),
+        Value::Number(status) => Err(refused(handler, &format!("the status {status}; it must be 200 to 599"))),
+        other => Err(refused(handler, &format!("a status that is a {}; it must be a number", kind(other)))),
+    }
+}
+
+fn read_headers(headers: &Value, handler: &Handler) -> Result<Vec<(String, String)>, ScriptError> {
+    let table = match headers {
+        Value::Nil => return Ok(Vec::new()),
+        Value::Table(table) => table,
+        other => return Err(refused(handler, &format!("headers that are a {}; they must be a table", kind(other)))),
+    };
+    let mut read = Vec::new();
+    let mut fault = None;
+    let walked = table.for_each(|name: Value, value: Value| {
+        if let Err(error) = read_header(&mut read, &name, &value, handler) {
+            fault = Some(error);
+            return Err(mlua::Error::StackError);
+        }
+        Ok(())
+    });
+    match (fault, walked) {
+        (Some(error), _) => Err(error),
+        (None, Err(error)) => Err(refused(handler, &format!("headers that cannot be read: {error}"))),
+        (None, Ok(())) => Ok(read),
+    }
+}
+
+fn read_header(
+    read: &mut Vec<(String, String)>,
+    name: &Value,
+    value: &Value,
+    handler: &Handler,
+) -> Result<(), ScriptError> {
+    let Value::String(name) = name else {
+        return Err(refused(handler, "a header name that is no string"));
+    };
+    if read.len() > MAX_HEADERS {
+        return Err(refused(handler, &format!("more than {MAX_HEADERS} headers")));
+    }
+    let name = name.to_string_lossy();
+    match value {
+        Value::String(value) => read.push((name, value.to_string_lossy())),
+        Value::Integer(value) => read.push((name, value.to_string())),
+        Value::Number(value) => read.push((name, value.to_string())),
+        Value::Table(list) => {
+            let length = list.raw_len();
+            if length > MAX_HEADERS {
+                return Err(refused(handler, &format!("more than {MAX_HEADERS} headers")));
+            }
+            for index in 1..=length {
+                match list.raw_get(index) {
+                    Ok(Value::String(value)) => read.push((name.clone(), value.to_string_lossy())),
+                    _ => return Err(refused(handler, &format!("a value of the header {name:?} that is no string"))),
+                }
+            }
+        }
+        other => {
+            return Err(refused(handler, &format!("a value of the header {name:?} that is a {}", kind(other))));
+        }
+    }
+    Ok(())
+}
+
+fn read_body(body: &Value, handler: &Handler, converter: &Converter) -> Result<Body, ScriptError> {
+    Ok(match body {
+        Value::Nil => Body::Empty,
+        Value::String(text) => match String::from_utf8(text.as_bytes().to_vec()) {
+            Ok(text) => Body::Text(text),
+            Err(error) => Body::Bytes(error.into_bytes().into()),
+        },
+        Value::Buffer(buffer) => Body::Bytes(buffer.to_vec().into()),
+        Value::Table(_) => {
+            let value = converter.to_host(body).map_err(|unfit| unfit_answer(handler, &unfit))?;
+            match serde_json::to_vec(&value) {
+                Ok(json) => Body::Json(json),
+                Err(error) => return Err(refused(handler, &format!("a body that is no JSON: {error}"))),
+            }
+        }
+        other => return Err(refused(handler, &format!("a body that is a {}; use a string or table", kind(other)))),
+    })
+}
+
+/// The contract error of an answer that cannot cross.
+pub(super) fn unfit_answer(handler: &Handler, unfit: &Unfit) -> ScriptError {
+    ScriptError::Contract(format!("what {handler} returned cannot leave the script: {unfit}"))
+}
+
+fn refused(handler: &Handler, what: &str) -> ScriptError {
+    ScriptError::Contract(format!("{handler} answered with {what}"))
+}

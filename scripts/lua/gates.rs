@@ -1,0 +1,162 @@
+//! Gates in front of native functions that could work long or allocate much without a safepoint: the work is charged
+//! before it is done, and what is beyond the memory limit is refused.
+//!
+//! Fast built-ins (`string.sub`, `table.insert` with two arguments and the like) are compiled into instructions and pass
+//! no gate; each does at most one pass over what fits the VM's memory, and the meter looks more often when ticks turn slow.
+
+use std::ffi::{CStr, c_int};
+
+use mlua::{Function, Lua, Table};
+
+use super::interrupt::{self, Args};
+use super::pattern::pattern;
+use crate::meter;
+
+/// Bytes that `string.split` may compare.
+const MAX_SPLIT_WORK: usize = 256 << 20;
+
+/// Bytes of a table's slot.
+const SLOT: usize = 16;
+
+/// What a gated native function may do.
+#[derive(Clone, Copy)]
+pub(super) enum Plan {
+    /// Run, after this many bytes of work were charged.
+    Run(usize),
+    /// As `Run`, with a metered `<` as the second argument.
+    RunSorting(usize),
+    /// Return these two numbers, or nil.
+    Return(Option<(f64, f64)>),
+    /// Throw this.
+    Refuse(&'static CStr),
+    /// The call is over.
+    End,
+}
+
+/// How a native function is gated: looks at the arguments and decides.
+pub(super) trait Gate {
+    /// The function's name in messages.
+    const NAME: &'static CStr;
+    /// Decides; must not panic.
+    fn plan(args: &Args<'_>) -> Plan;
+}
+
+/// Puts the gates into the libraries, before the sandbox closes them.
+pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
+    let globals = lua.globals();
+    let string: Table = globals.raw_get("string")?;
+    gate::<Rep>(lua, &string)?;
+    gate::<Find>(lua, &string)?;
+    gate::<Match>(lua, &string)?;
+    gate::<Gmatch>(lua, &string)?;
+    gate::<Gsub>(lua, &string)?;
+    gate::<Split>(lua, &string)?;
+    gate::<Format>(lua, &string)?;
+    gate::<Lower>(lua, &string)?;
+    gate::<Upper>(lua, &string)?;
+    gate::<Reverse>(lua, &string)?;
+    let table: Table = globals.raw_get("table")?;
+    gate::<Insert>(lua, &table)?;
+    gate::<Remove>(lua, &table)?;
+    gate::<Move>(lua, &table)?;
+    gate::<Sort>(lua, &table)?;
+    gate::<Create>(lua, &table)?;
+    gate::<Concat>(lua, &table)?;
+    gate::<Clone>(lua, &table)?;
+    let buffer: Table = globals.raw_get("buffer")?;
+    gate::<BufferCreate>(lua, &buffer)
+}
+
+fn gate<G: Gate>(lua: &Lua, library: &Table) -> mlua::Result<()> {
+    let name = G::NAME.to_string_lossy();
+    let native: Function = library.raw_get(name.as_ref())?;
+    library.raw_set(name.as_ref(), interrupt::gated::<G>(lua, &native)?)
+}
+
+/// Declares gates: a type, the function's name, and the plan.
+macro_rules! gates {
+    ($($(#[doc = $doc:literal])* $gate:ident = $name:literal, |$args:ident| $plan:expr;)*) => {$(
+        $(#[doc = $doc])*
+        struct $gate;
+        impl Gate for $gate {
+            const NAME: &'static CStr = $name;
+            fn plan($args: &Args<'_>) -> Plan {
+                $plan
+            }
+        }
+    )*};
+}
+
+gates! {
+    Rep = c"rep", |args| {
+        let size = args.length(1).saturating_mul(count(args, 2));
+        if size > meter::memory() { Plan::Refuse(c"resulting string too large") } else { Plan::Run(size) }
+    };
+    Find = c"find", |args| pattern(args, true);
+    Match = c"match", |args| pattern(args, false);
+    Gmatch = c"gmatch", |args| pattern(args, false);
+    Gsub = c"gsub", |args| pattern(args, false);
+    Split = c"split", |args| {
+        let (subject, separator) = (args.length(1), args.length(2));
+        if separator > 1 && subject.saturating_mul(separator) > MAX_SPLIT_WORK {
+            Plan::Refuse(c"separator too long for a string of this length")
+        } else {
+            Plan::Run(subject.saturating_mul(8))
+        }
+    };
+    Format = c"format", |args| texts(args);
+    Lower = c"lower", |args| texts(args);
+    Upper = c"upper", |args| texts(args);
+    Reverse = c"reverse", |args| texts(args);
+    /// Only with a position, which shifts what follows.
+    Insert = c"insert", |args| Plan::Run(if args.count() == 3 { shifted(args) } else { 0 });
+    Remove = c"remove", |args| Plan::Run(if args.is_nil(2) { 0 } else { shifted(args) });
+    /// The native one walks any range asked for, present or not.
+    Move = c"move", |args| match (args.number(2), args.number(3)) {
+        (Some(from), Some(to)) => {
+            let elements = whole(to - from + 1.0);
+            if elements > meter::memory() / SLOT {
+                Plan::Refuse(c"too many elements to move")
+            } else {
+                Plan::Run(elements.saturating_mul(SLOT))
+            }
+        }
+        _ => Plan::Run(0),
+    };
+    /// Without a comparator the native one has no safepoint.
+    Sort = c"sort", |args| if args.is_nil(2) && args.length(1) > 0 {
+        Plan::RunSorting(args.length(1).saturating_mul(SLOT))
+    } else {
+        Plan::Run(0)
+    };
+    Create = c"create", |args| {
+        let size = count(args, 1).saturating_mul(SLOT);
+        if size > meter::memory() { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
+    };
+    Concat = c"concat", |args| Plan::Run(args.length(1).saturating_mul(64));
+    Clone = c"clone", |args| Plan::Run(args.length(1).saturating_mul(SLOT));
+    BufferCreate = c"create", |args| {
+        let size = count(args, 1);
+        if size > meter::memory() { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
+    };
+}
+
+pub(super) fn whole(number: f64) -> usize {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and NaN is 0")]
+    let whole = number as usize;
+    whole
+}
+
+fn count(args: &Args<'_>, index: c_int) -> usize {
+    args.number(index).map_or(0, whole)
+}
+
+fn texts(args: &Args<'_>) -> Plan {
+    let lengths = (1..=args.count().min(64)).map(|index| args.length(index));
+    Plan::Run(lengths.fold(0, usize::saturating_add))
+}
+
+/// Bytes that inserting or removing at the position of argument 2 moves.
+fn shifted(args: &Args<'_>) -> usize {
+    args.length(1).saturating_sub(count(args, 2)).saturating_mul(SLOT)
+}

@@ -1,0 +1,100 @@
+//! The standard library as scripts see it: what is taken away and what is replaced.
+
+use std::sync::OnceLock;
+
+use mlua::{Function, Lua, StdLib, Table};
+
+use super::{gates, interrupt};
+
+/// The libraries that are loaded. Not `os`; `debug` keeps only `traceback`.
+pub(super) fn loaded() -> StdLib {
+    StdLib::COROUTINE
+        | StdLib::TABLE
+        | StdLib::STRING
+        | StdLib::UTF8
+        | StdLib::BIT
+        | StdLib::MATH
+        | StdLib::BUFFER
+        | StdLib::VECTOR
+        | StdLib::DEBUG
+}
+
+/// Globals that scripts must not have: they load code, reach other environments, or steer the collector.
+const REMOVED: [&str; 7] = ["loadstring", "getfenv", "setfenv", "newproxy", "collectgarbage", "gcinfo", "require"];
+
+/// Removes, replaces and gates. Before the sandbox closes the libraries.
+pub(super) fn restrict(lua: &Lua) -> mlua::Result<()> {
+    let globals = lua.globals();
+    for name in REMOVED {
+        globals.raw_remove(name)?;
+    }
+    let debug: Table = globals.raw_get("debug")?;
+    debug.raw_remove("info")?;
+    let (pcall, xpcall) = interrupt::protected_calls(lua)?;
+    globals.raw_set("pcall", pcall)?;
+    globals.raw_set("xpcall", xpcall)?;
+    gates::install(lua)
+}
+
+/// `print` and `require`, in Luau: they run script code (`__tostring`, other files) between their parts.
+const PRELUDE: &str = r##"
+local info, resolve, load, call = ...
+local loaded, loading = {}, {}
+
+local function print(...)
+    local parts = table.create(select("#", ...))
+    for index = 1, select("#", ...) do
+        parts[index] = tostring((select(index, ...)))
+    end
+    info(table.concat(parts, "\t"))
+end
+
+local function require(name)
+    local file, fault = resolve(name)
+    if fault then
+        error(fault, 2)
+    end
+    local done = loaded[file]
+    if done then
+        return done.value
+    end
+    for index, other in loading do
+        if other == file then
+            error("files require each other: " .. table.concat(loading, " -> ", index) .. " -> " .. file, 2)
+        end
+    end
+    table.insert(loading, file)
+    local ok, value = call(load(file))
+    table.remove(loading)
+    if not ok then
+        error(value, 0)
+    end
+    if value == nil then
+        value = true
+    end
+    loaded[file] = { value = value }
+    return value
+end
+
+return print, require
+"##;
+
+/// Puts `print` and `require` among the globals.
+///
+/// `info` logs; `resolve(name) -> file | nil, fault` finds a file of the module; `load(file)` makes its function.
+pub(super) fn add_prelude(lua: &Lua, info: &Function, resolve: &Function, load: &Function) -> mlua::Result<()> {
+    static BYTECODE: OnceLock<Vec<u8>> = OnceLock::new();
+    let bytecode = match BYTECODE.get() {
+        Some(bytecode) => bytecode,
+        None => {
+            let compiled = super::compiler().compile(PRELUDE)?;
+            BYTECODE.get_or_init(|| compiled)
+        }
+    };
+    let (call, _) = interrupt::protected_calls(lua)?;
+    let chunk = super::load(lua, "require", bytecode)?;
+    let (print, require): (Function, Function) = chunk.call((info, resolve, load, call))?;
+    let globals = lua.globals();
+    globals.raw_set("print", print)?;
+    globals.raw_set("require", require)
+}

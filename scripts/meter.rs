@@ -1,0 +1,256 @@
+//! The budget of the call that runs on this thread: ticks, CPU time, wall-clock time, and the one verdict that ends it.
+//!
+//! A [`Verdict`] is sticky: once there is one, every later [`tick`] returns it until the call's [`MeterGuard`] drops. The
+//! hosts ask from the safepoints of their languages, so no script can win a spent call back by catching the error.
+//!
+//! Clocks are looked at only every few ticks. The wall clock (some 50 ns) at least every [`STRIDE`] ticks, more often
+//! when ticks turn out to be slow; the CPU clock (a system call) only when the wall clock has moved by [`CPU_LOOK`]
+//! since: no thread uses more CPU time than passes.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use crate::limits::{Limits, Verdict};
+
+/// How many ticks may pass between two looks at the wall clock, when they are fast.
+const STRIDE: u64 = 64;
+/// A stride that takes longer is cut to an eighth; one that takes less than an eighth of this is doubled.
+const SLOW_STRIDE: Duration = Duration::from_millis(1);
+/// How far the wall clock moves between two looks at the CPU clock.
+const CPU_LOOK: Duration = Duration::from_millis(1);
+/// Bytes that native code processes for one tick.
+const BYTES_PER_TICK: u64 = 64;
+
+/// What a call may use and has used; copied as a whole when calls nest.
+#[derive(Clone, Copy)]
+struct Budget {
+    ticks: u64,
+    /// Ticks used before the stride that runs now.
+    used: u64,
+    /// Ticks that the stride was granted; what `countdown` lacks of it was used.
+    granted: u64,
+    stride: u64,
+    cpu_time: Duration,
+    /// Thread CPU time at which this call would have begun without its exemptions; read at the first look, so that calls
+    /// of a few ticks never pay for the clock.
+    cpu_base: Option<Duration>,
+    wall_time: Duration,
+    memory: usize,
+    wall_end: Instant,
+    wall_look: Instant,
+    cpu_look: Instant,
+    exempt: bool,
+    verdict: Option<Verdict>,
+}
+
+thread_local! {
+    /// What is left of the stride; apart from the budget because it is all that a tick touches.
+    static COUNTDOWN: Cell<i64> = const { Cell::new(i64::MAX) };
+    static BUDGET: Cell<Option<Budget>> = const { Cell::new(None) };
+}
+
+/// Ends the call's budget when it drops, and gives the thread back to the call around it, whose CPU time the inner
+/// call did not use.
+#[must_use = "the budget ends when the guard drops"]
+pub(crate) struct MeterGuard {
+    outer: Option<(Budget, i64, Option<Duration>)>,
+    /// The meter is the thread's, so the guard stays on it.
+    not_send: PhantomData<*const ()>,
+}
+
+/// Begins a call's budget on this thread. Its wall-clock time is that of `limits` or what is left until `deadline`.
+pub(crate) fn start(limits: &Limits, deadline: Instant) -> MeterGuard {
+    let now = Instant::now();
+    let wall_time = limits.wall_time.min(deadline.saturating_duration_since(now));
+    let budget = Budget {
+        ticks: limits.ticks,
+        used: 0,
+        granted: STRIDE.min(limits.ticks),
+        stride: STRIDE,
+        cpu_time: limits.cpu_time,
+        cpu_base: None,
+        wall_time,
+        memory: limits.memory,
+        wall_end: now + wall_time,
+        wall_look: now,
+        cpu_look: now,
+        exempt: false,
+        verdict: None,
+    };
+    let outer = BUDGET.replace(Some(budget)).map(|outer| {
+        let spent = outer.cpu_base.map(|base| thread_cpu().saturating_sub(base));
+        (outer, COUNTDOWN.get(), spent)
+    });
+    COUNTDOWN.set(signed(budget.granted));
+    MeterGuard { outer, not_send: PhantomData }
+}
+
+impl Drop for MeterGuard {
+    fn drop(&mut self) {
+        let (budget, countdown) = match self.outer.take() {
+            Some((mut outer, countdown, spent)) => {
+                outer.cpu_base = spent.map(|spent| thread_cpu().saturating_sub(spent));
+                (Some(outer), countdown)
+            }
+            None => (None, i64::MAX),
+        };
+        BUDGET.set(budget);
+        COUNTDOWN.set(countdown);
+    }
+}
+
+/// Counts `n` ticks and says whether the call must end. Without a call on this thread it counts nothing.
+#[inline]
+pub(crate) fn tick(n: u64) -> Option<Verdict> {
+    let left = COUNTDOWN.get().saturating_sub(signed(n));
+    COUNTDOWN.set(left);
+    if left >= 0 { None } else { look() }
+}
+
+/// Counts the work of native code on `n` bytes.
+#[inline]
+pub(crate) fn charge_bytes(n: usize) -> Option<Verdict> {
+    tick(n as u64 / BYTES_PER_TICK)
+}
+
+/// Makes the next [`tick`] look at the clocks: something slow may have happened without one.
+pub(crate) fn hurry() {
+    change(|budget| budget.granted = 0);
+}
+
+/// Makes the meter look at every tick for now: each may stand for much work. It spaces its looks again by itself.
+pub(crate) fn hurry_on() {
+    change(|budget| {
+        budget.stride = 1;
+        budget.granted = 0;
+    });
+}
+
+/// The verdict, if there is one.
+pub(crate) fn verdict() -> Option<Verdict> {
+    BUDGET.get().and_then(|budget| budget.verdict)
+}
+
+/// Ends the call with `verdict`, unless it has one already.
+pub(crate) fn trip(verdict: Verdict) {
+    change(|budget| {
+        budget.verdict.get_or_insert(verdict);
+    });
+}
+
+/// Bytes that the heap of the call's VM may hold; no limit without a call.
+pub(crate) fn memory() -> usize {
+    BUDGET.get().map_or(usize::MAX, |budget| budget.memory)
+}
+
+/// Ends the call because its VM's heap is full.
+pub(crate) fn out_of_memory() {
+    trip(Verdict::Memory(memory()));
+}
+
+/// The ticks that the call has used.
+#[cfg(test)]
+pub(crate) fn ticks_used() -> u64 {
+    BUDGET.get().map_or(0, |budget| budget.used_until(COUNTDOWN.get()))
+}
+
+/// Runs `work` without charging its CPU time to the call. Its wall-clock time counts, and so do ticks.
+pub(crate) fn exempt<R>(work: impl FnOnce() -> R) -> R {
+    /// Restores the base also when `work` panics.
+    struct Exemption {
+        spent: Option<Duration>,
+        nested: bool,
+    }
+    impl Drop for Exemption {
+        fn drop(&mut self) {
+            change(|budget| {
+                budget.exempt = self.nested;
+                budget.cpu_base = self.spent.map(|spent| thread_cpu().saturating_sub(spent));
+            });
+        }
+    }
+    let Some(budget) = BUDGET.get() else { return work() };
+    let spent = budget.cpu_base.map(|base| thread_cpu().saturating_sub(base));
+    change(|budget| budget.exempt = true);
+    let _exemption = Exemption { spent, nested: budget.exempt };
+    work()
+}
+
+impl Budget {
+    fn used_until(&self, countdown: i64) -> u64 {
+        let used = signed(self.granted).saturating_sub(countdown);
+        self.used.saturating_add(u64::try_from(used).unwrap_or(0))
+    }
+}
+
+/// Settles what the running stride used, changes the budget, and begins a stride of `granted` ticks, which the change may
+/// have set.
+fn change(change: impl FnOnce(&mut Budget)) {
+    let Some(mut budget) = BUDGET.get() else { return };
+    budget.used = budget.used_until(COUNTDOWN.get());
+    budget.granted = budget.stride.min(budget.ticks.saturating_sub(budget.used));
+    change(&mut budget);
+    COUNTDOWN.set(if budget.verdict.is_some() { -1 } else { signed(budget.granted) });
+    BUDGET.set(Some(budget));
+}
+
+/// The stride is over: looks at the ticks and the clocks.
+#[cold]
+#[inline(never)]
+fn look() -> Option<Verdict> {
+    let mut verdict = None;
+    change(|budget| {
+        if budget.verdict.is_none() {
+            budget.look();
+        }
+        verdict = budget.verdict;
+    });
+    if BUDGET.get().is_none() {
+        COUNTDOWN.set(i64::MAX);
+    }
+    verdict
+}
+
+impl Budget {
+    fn look(&mut self) {
+        if self.used > self.ticks {
+            self.verdict = Some(Verdict::Ticks(self.ticks));
+            return;
+        }
+        let base = *self.cpu_base.get_or_insert_with(thread_cpu);
+        let now = Instant::now();
+        if now >= self.wall_end {
+            self.verdict = Some(Verdict::WallTime(self.wall_time));
+            return;
+        }
+        if !self.exempt && now.duration_since(self.cpu_look) >= CPU_LOOK {
+            self.cpu_look = now;
+            if thread_cpu().saturating_sub(base) >= self.cpu_time {
+                self.verdict = Some(Verdict::CpuTime(self.cpu_time));
+                return;
+            }
+        }
+        let took = now.duration_since(self.wall_look);
+        self.wall_look = now;
+        if took >= SLOW_STRIDE {
+            self.stride = (self.stride / 8).max(1);
+        } else if took < SLOW_STRIDE / 8 {
+            self.stride = (self.stride * 2).min(STRIDE);
+        }
+        self.granted = self.stride.min(self.ticks - self.used);
+    }
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn thread_cpu() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+#[path = "meter/tests.rs"]
+mod tests;

@@ -1,0 +1,255 @@
+//! From what a handler answered to an HTTP response: the checks and defaults that both languages share.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::api::Response;
+use crate::error::ScriptError;
+use crate::host::Handler;
+
+/// How many headers one answer may set.
+pub(crate) const MAX_HEADERS: usize = 128;
+
+/// How many bytes the names and values of those headers may have together.
+pub(crate) const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// Headers that belong to the connection or to the runtime, never to a script (RFC 9110, section 7.6.1).
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "date",
+];
+
+/// The prefix of the runtime's own headers.
+const RESERVED_PREFIX: &str = "x-replug-";
+
+/// A body as a script gave it; what it is decides the default content type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// None was given.
+    #[default]
+    Empty,
+    /// Bytes that are not text: `application/octet-stream`.
+    Bytes(Bytes),
+    /// A string: `text/html` of a page, else `text/plain`.
+    Text(String),
+    /// A table or map, already written as JSON.
+    Json(Vec<u8>),
+}
+
+impl Body {
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Empty => Bytes::new(),
+            Self::Bytes(bytes) => bytes,
+            Self::Text(text) => Bytes::from(text),
+            Self::Json(json) => Bytes::from(json),
+        }
+    }
+
+    fn content_type(&self, handler: &Handler) -> Option<&'static str> {
+        match self {
+            Self::Empty => None,
+            Self::Bytes(_) => Some("application/octet-stream"),
+            Self::Text(_) if matches!(handler, Handler::Page(_)) => Some("text/html; charset=utf-8"),
+            Self::Text(_) => Some("text/plain; charset=utf-8"),
+            Self::Json(_) => Some("application/json"),
+        }
+    }
+}
+
+/// An answer as a script gave it, unchecked. A header with several values stands in the list once for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Draft {
+    /// The status; 200 where none was given.
+    pub(crate) status: Option<i64>,
+    /// Header names, in any case, with their values.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body.
+    pub(crate) body: Body,
+}
+
+impl Draft {
+    /// Checks the answer of `handler` and adds the default content type.
+    ///
+    /// # Errors
+    /// [`ScriptError::Contract`] for a status outside 200 to 599, a body where the status allows none, a header that
+    /// HTTP refuses, that is reserved, or that stands twice (only `set-cookie` may), and for too many of them.
+    pub(crate) fn finish(self, handler: &Handler) -> Result<Response, ScriptError> {
+        let Self { status, headers, body } = self;
+        let status = checked_status(status.unwrap_or(200), handler)?;
+        let mut headers = checked_headers(headers, handler)?;
+        let content_type = body.content_type(handler);
+        let bytes = body.into_bytes();
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED) {
+            if !bytes.is_empty() {
+                return Err(refused(handler, &format!("a body with status {}, which has none", status.as_u16())));
+            }
+        } else if let Some(default) = content_type {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(default));
+        }
+        Ok(Response { status, headers, body: bytes })
+    }
+}
+
+/// The problem that a script threw as `{status, title, detail}`; `None` when the status is not 400 to 599. Without a
+/// title the status gives it.
+pub(crate) fn problem_from(status: i64, title: Option<String>, detail: Option<String>) -> Option<ScriptError> {
+    let status = u16::try_from(status).ok().filter(|status| (400..=599).contains(status))?;
+    let title = title.unwrap_or_else(|| {
+        let known = StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason());
+        known.unwrap_or("Error").to_owned()
+    });
+    Some(ScriptError::Problem { status, title, detail: detail.unwrap_or_default() })
+}
+
+fn checked_status(status: i64, handler: &Handler) -> Result<StatusCode, ScriptError> {
+    u16::try_from(status)
+        .ok()
+        .filter(|status| (200..=599).contains(status))
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .ok_or_else(|| refused(handler, &format!("the status {status}; it must be 200 to 599")))
+}
+
+fn checked_headers(given: Vec<(String, String)>, handler: &Handler) -> Result<HeaderMap, ScriptError> {
+    if given.len() > MAX_HEADERS {
+        return Err(refused(handler, &format!("{} headers; at most {MAX_HEADERS} are allowed", given.len())));
+    }
+    let total: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if total > MAX_HEADER_BYTES {
+        return Err(refused(handler, &format!("{total} bytes of headers; at most {MAX_HEADER_BYTES} are allowed")));
+    }
+    let mut headers = HeaderMap::with_capacity(given.len() + 1);
+    for (name, value) in given {
+        let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+            return Err(refused(handler, &format!("the header name {name:?}, which HTTP does not allow")));
+        };
+        if RESERVED.contains(&parsed.as_str()) || parsed.as_str().starts_with(RESERVED_PREFIX) {
+            return Err(refused(handler, &format!("the header {parsed}, which the runtime sets itself; leave it out")));
+        }
+        let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) else {
+            return Err(refused(handler, &format!("a value of the header {parsed} with control characters")));
+        };
+        if parsed != SET_COOKIE && headers.contains_key(&parsed) {
+            return Err(refused(handler, &format!("the header {parsed} twice; only set-cookie may repeat")));
+        }
+        headers.append(parsed, value);
+    }
+    Ok(headers)
+}
+
+fn refused(handler: &Handler, what: &str) -> ScriptError {
+    ScriptError::Contract(format!("{handler} answered with {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api() -> Handler {
+        Handler::Api("GET /x".into())
+    }
+
+    fn draft(headers: &[(&str, &str)]) -> Draft {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Draft { headers, ..Draft::default() }
+    }
+
+    fn fault(draft: Draft) -> String {
+        match draft.finish(&api()) {
+            Err(ScriptError::Contract(message)) => message,
+            other => panic!("expected a contract error, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_empty_draft_is_200_without_content_type() {
+        let response = Draft::default().finish(&api()).unwrap();
+        assert_eq!(response.status, StatusCode::OK);
+        assert!(response.headers.is_empty() && response.body.is_empty());
+    }
+
+    #[test]
+    fn the_content_type_follows_from_the_body_and_the_handler() {
+        let of = |body: Body, handler: Handler| {
+            let response = Draft { body, ..Draft::default() }.finish(&handler).unwrap();
+            response.headers[CONTENT_TYPE].to_str().unwrap().to_owned()
+        };
+        assert_eq!(of(Body::Text("x".into()), api()), "text/plain; charset=utf-8");
+        assert_eq!(of(Body::Text("x".into()), Handler::Page("P".into())), "text/html; charset=utf-8");
+        assert_eq!(of(Body::Json(b"{}".to_vec()), Handler::Page("P".into())), "application/json");
+        assert_eq!(of(Body::Bytes(Bytes::from_static(b"\xff")), api()), "application/octet-stream");
+    }
+
+    #[test]
+    fn a_content_type_of_the_script_stands() {
+        let mut own = draft(&[("Content-Type", "text/csv")]);
+        own.body = Body::Text("a,b".into());
+        assert_eq!(own.finish(&api()).unwrap().headers[CONTENT_TYPE], "text/csv");
+    }
+
+    #[test]
+    fn a_status_that_is_no_final_answer_is_refused() {
+        for status in [i64::MIN, -1, 0, 100, 199, 600, 65_736, i64::MAX] {
+            let message = fault(Draft { status: Some(status), ..Draft::default() });
+            assert!(message.contains(&status.to_string()), "{message}");
+        }
+        for status in [200, 404, 599] {
+            Draft { status: Some(status), ..Draft::default() }.finish(&api()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_body_is_refused_where_the_status_has_none() {
+        for status in [204, 205, 304] {
+            let body = Body::Text("x".into());
+            assert!(fault(Draft { status: Some(status), body, ..Draft::default() }).contains("has none"));
+            let empty = Draft { status: Some(status), body: Body::Text(String::new()), ..Draft::default() };
+            assert!(empty.finish(&api()).unwrap().headers.is_empty());
+        }
+    }
+
+    #[test]
+    fn headers_that_would_break_the_framing_are_refused() {
+        for name in RESERVED.iter().copied().chain(["Content-Length", "X-Replug-Module", "bad name", "", "a\r\nb"]) {
+            fault(draft(&[(name, "1")]));
+        }
+        assert!(fault(draft(&[("x-a", "1\r\nset-cookie: a=b")])).contains("control characters"));
+        assert!(fault(draft(&[("x-a", "1"), ("X-A", "2")])).contains("twice"));
+    }
+
+    #[test]
+    fn several_cookies_stand_side_by_side() {
+        let response = draft(&[("set-cookie", "a=1"), ("Set-Cookie", "b=2")]).finish(&api()).unwrap();
+        let cookies: Vec<_> = response.headers.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1", "b=2"]);
+    }
+
+    #[test]
+    fn headers_are_bounded_in_number_and_size() {
+        let many = Draft {
+            headers: (0..=MAX_HEADERS).map(|n| (format!("x-{n}"), String::new())).collect(),
+            ..Draft::default()
+        };
+        assert!(fault(many).contains("at most"));
+        assert!(fault(draft(&[("x-a", &"v".repeat(MAX_HEADER_BYTES))])).contains("bytes of headers"));
+    }
+
+    #[test]
+    fn only_a_status_of_400_to_599_makes_a_problem() {
+        for status in [-1, 200, 399, 600, 65_936] {
+            assert!(problem_from(status, None, None).is_none(), "{status}");
+        }
+        let Some(ScriptError::Problem { status: 404, title, detail }) = problem_from(404, None, None) else {
+            panic!("404 is a problem");
+        };
+        assert_eq!((title.as_str(), detail.as_str()), ("Not Found", ""));
+    }
+}

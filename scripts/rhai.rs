@@ -1,0 +1,64 @@
+//! The Rhai host.
+//!
+//! A [`RhaiProgram`] holds the syntax trees of a module's files. A VM is an engine with its own limits and the handlers of
+//! the entry script; trees, packages and host functions are shared by all VMs. The other files are static modules by their
+//! path: `lib/util.rhai` is `lib::util`.
+
+mod calls;
+mod cells;
+mod convert;
+mod engine;
+mod exchange;
+mod files;
+mod gates;
+mod heap;
+mod qualify;
+mod sorting;
+mod thrown;
+mod vm;
+
+use std::sync::Arc;
+
+use crate::error::{ScriptError, SourceFault};
+use crate::host::{CallContext, Host, Language, Program, Sources, Vm};
+use crate::limits::Limits;
+
+/// Whether the memory of Rhai scripts is counted exactly in this process: the crate was built with `jemalloc` and
+/// jemalloc is the process's allocator. Otherwise size caps and an estimate bound it, to about three times the limit.
+#[must_use]
+pub fn counts_rhai_memory() -> bool {
+    heap::live().is_some()
+}
+
+/// A module's compiled files.
+pub(crate) struct RhaiProgram {
+    files: Arc<files::Files>,
+}
+
+impl RhaiProgram {
+    /// Compiles every file of `sources`.
+    ///
+    /// # Errors
+    /// The first fault of each file that does not compile or is larger than 1 MiB.
+    pub(crate) fn compile(sources: &Sources) -> Result<Self, Vec<SourceFault>> {
+        Ok(Self { files: Arc::new(files::compile(sources)?) })
+    }
+}
+
+impl Program for RhaiProgram {
+    fn language(&self) -> Language {
+        Language::Rhai
+    }
+
+    fn instantiate(
+        &self,
+        host: Arc<dyn Host>,
+        limits: &Limits,
+        call: &CallContext,
+    ) -> Result<Box<dyn Vm>, ScriptError> {
+        Ok(Box::new(vm::RhaiVm::new(&self.files, host, limits, call)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! The engine of one VM: what scripts can call, and the hooks by which limits hold.
+
+use std::sync::OnceLock;
+
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
+    BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package,
+};
+use rhai::{Dynamic, Engine, Module, Shared};
+
+use super::calls::{self, Group};
+use super::{cells, gates, heap};
+use crate::limits::Limits;
+use crate::meter;
+
+/// How deep calls may nest. Each level may hold expressions of [`MAX_EXPRESSION_DEPTH`]; both together fit a stack of
+/// [`Limits::stack_size`].
+const MAX_CALL_LEVELS: usize = 64;
+/// How deep statements and expressions may nest in a source.
+const MAX_EXPRESSION_DEPTH: usize = 64;
+/// Variables that may be in scope at once.
+const MAX_VARIABLES: usize = 1024;
+/// Functions that a file may define, closures included.
+const MAX_FUNCTIONS: usize = 10_000;
+
+/// Words that scripts must not use: `eval` compiles text, `import` looks for files, and `curry` nests values beyond any
+/// cap without a step of the engine (closures capture instead).
+const DISABLED: [&str; 3] = ["eval", "import", "curry"];
+
+/// An engine that compiles and, but for the top level of other files, runs nothing.
+pub(super) fn compiler() -> Engine {
+    let mut engine = Engine::new_raw();
+    restrict(&mut engine);
+    engine
+}
+
+/// The engine of a VM.
+pub(super) fn running(limits: &Limits) -> Engine {
+    let mut engine = Engine::new_raw();
+    restrict(&mut engine);
+    for module in library() {
+        engine.register_global_module(module.clone());
+    }
+    engine.register_type_with_name::<Group>("host functions");
+    engine.on_progress(|_| step());
+    engine.on_print(calls::print);
+    engine.on_debug(|text, _, _| calls::print(text));
+    #[allow(deprecated, reason = "it is not deprecated, says the crate, but may change; the version is pinned")]
+    engine.on_var(|name, index, context| {
+        if index == 0
+            && let Some(group) = calls::group(name)
+            && !context.scope().contains(name)
+        {
+            return Ok(Some(group.value()));
+        }
+        if let Some(value) = context.scope().get(name) {
+            cells::note(value);
+        }
+        Ok(None)
+    });
+    limit(&mut engine, limits);
+    engine
+}
+
+/// Sets the caps on single values that follow from the memory limit.
+pub(super) fn limit(engine: &mut Engine, limits: &Limits) {
+    engine.set_max_string_size((limits.memory / 4).max(1));
+    engine.set_max_array_size((limits.memory / 64).max(1));
+    engine.set_max_map_size((limits.memory / 128).max(1));
+}
+
+fn restrict(engine: &mut Engine) {
+    for word in DISABLED {
+        engine.disable_symbol(word);
+    }
+    engine.set_max_call_levels(MAX_CALL_LEVELS);
+    engine.set_max_expr_depths(MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_DEPTH);
+    engine.set_max_variables(MAX_VARIABLES);
+    engine.set_max_functions(MAX_FUNCTIONS);
+    engine.set_max_modules(0);
+}
+
+/// A step of the engine. The crate counts operations too, but forgets those of callbacks.
+fn step() -> Option<Dynamic> {
+    heap::look();
+    meter::tick(1).map(|_| Dynamic::UNIT)
+}
+
+/// What all VMs share, later ones before earlier ones. The core package is left out: `sleep`, `exit`, `parse_json`, and
+/// `take`, which would let values nest without a copy that the meter sees.
+fn library() -> &'static [Shared<Module>] {
+    static LIBRARY: OnceLock<Vec<Shared<Module>>> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        vec![
+            ArithmeticPackage::new().as_shared_module(),
+            BasicStringPackage::new().as_shared_module(),
+            BasicIteratorPackage::new().as_shared_module(),
+            BasicFnPackage::new().as_shared_module(),
+            BitFieldPackage::new().as_shared_module(),
+            LogicPackage::new().as_shared_module(),
+            BasicMathPackage::new().as_shared_module(),
+            BasicArrayPackage::new().as_shared_module(),
+            BasicBlobPackage::new().as_shared_module(),
+            BasicMapPackage::new().as_shared_module(),
+            MoreStringPackage::new().as_shared_module(),
+            gates::module().into(),
+            calls::module().into(),
+        ]
+    })
+}

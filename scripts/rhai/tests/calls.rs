@@ -1,0 +1,174 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::*;
+use crate::api::FUNCTIONS;
+use crate::error::HostErrorKind;
+
+#[test]
+fn every_function_of_the_table_is_there() {
+    scripted(|| {
+        let limits = Limits { memory: 256 << 20, ..generous() };
+        for function in FUNCTIONS.iter().filter(|function| function.id != HostFn::CryptoUuid) {
+            let (mut vm, notes) = vm_with(
+                &limits,
+                &handler(&format!("try {{ {}.{}(); }} catch {{ }} \"\"", function.group, function.name)),
+            );
+            vm.respond(&api(), &request(), &context()).unwrap();
+            assert_eq!(notes.of(function.id).len(), 1, "{}", function.id.path());
+        }
+        for change in ["kv = 1;", "kv.get = 1;", "kv.nothing();", "log.get(1);"] {
+            let answer = respond(change);
+            assert!(answer.is_err(), "{change}: {answer:?}");
+        }
+    });
+}
+
+#[test]
+fn arguments_cross_in_order_with_units_between() {
+    scripted(|| {
+        let (mut vm, notes) = vm(&handler("log.warn(\"m\", #{ a: 1 }); kv.cas(\"k\", (), [1, 2]); \"\""));
+        vm.respond(&api(), &request(), &context()).unwrap();
+        assert_eq!(notes.of(HostFn::LogWarn), [vec![Value::from("m"), Value::map([("a", Value::Int(1))])]]);
+        let list = Value::List(vec![Value::Int(1), Value::Int(2)]);
+        assert_eq!(notes.of(HostFn::KvCas), [vec![Value::from("k"), Value::Null, list]]);
+        assert_eq!(&*notes.calls.lock().unwrap()[0].2.request_id, "r-1");
+    });
+}
+
+#[test]
+fn the_globals_are_seen_everywhere_and_yield_to_variables() {
+    scripted(|| {
+        let (mut vm, notes) = vm(r#"
+            fn plain() { log.info("function"); }
+            fn param(config) { config.a }
+            log.info("top");
+            #{ health: |ctx| {
+                plain();
+                [1].for_each(|| log.info("closure"));
+                let time = #{ now: 5 };
+                [param(#{ a: 1 }), time.now]
+            } }"#);
+        let answer = vm.call(&Handler::Health, &[], &context()).unwrap();
+        assert_eq!(answer, Value::List(vec![Value::Int(1), Value::Int(5)]));
+        assert_eq!(notes.of(HostFn::LogInfo).len(), 3);
+    });
+}
+
+#[test]
+fn services_are_called_and_invalidated() {
+    scripted(|| {
+        let body = "services.call(\"a.b\", #{ x: 1 }); [1].for_each(|| services.call(\"c.d\")); services.invalidate(\"a\"); \"\"";
+        let (mut vm, notes) = vm(&handler(body));
+        vm.respond(&api(), &request(), &context()).unwrap();
+        let calls = notes.of(HostFn::ServicesCall);
+        let expected = [vec![Value::from("a.b"), Value::map([("x", Value::Int(1))])], vec![Value::from("c.d")]];
+        assert_eq!(calls, expected);
+        assert_eq!(notes.of(HostFn::ServicesInvalidate), [vec![Value::from("a")]]);
+    });
+}
+
+#[test]
+fn print_and_debug_go_to_the_log() {
+    scripted(|| {
+        let (_, notes) = vm("print([1, \"a\", ()]); debug(\"x\"); #{}");
+        let lines = notes.of(HostFn::LogInfo);
+        assert_eq!(lines, [vec![Value::from("[1, \"a\", ()]")], vec![Value::from("\"x\"")]]);
+    });
+}
+
+#[test]
+fn a_host_error_is_a_map_that_can_be_caught() {
+    scripted(|| {
+        let answer =
+            call("try { db.query(\"select 1\"); } catch (e) { return [type_of(e), e.kind, e.message]; }", Value::Null);
+        let expected = ["map", "permission-denied", "permission denied: ask first"];
+        assert_eq!(answer.unwrap(), Value::List(expected.map(Value::from).to_vec()));
+    });
+}
+
+#[test]
+fn an_uncaught_host_error_keeps_its_kind_and_place() {
+    scripted(|| {
+        for body in ["db.query(\"select 1\")", "try { db.query(\"x\"); } catch (e) { throw e; }"] {
+            let ScriptError::Host { error, trace } = respond(body).unwrap_err() else { panic!("{body}") };
+            assert_eq!(error.kind, HostErrorKind::PermissionDenied);
+            assert_eq!(trace.lines().next(), Some("main.rhai:2 in answer"));
+        }
+    });
+}
+
+#[test]
+fn what_cannot_cross_is_an_argument_error() {
+    scripted(|| {
+        for (body, part) in [
+            ("kv.put(\"k\", || 1)", "kv.put: argument 2: a function cannot leave the script"),
+            ("kv.put(\"k\", 0..5)", "a range cannot leave the script"),
+            ("kv.put(\"k\", log)", "a host object cannot leave"),
+            ("let a = 1; for i in 0..70 { a = [a]; } kv.put(\"k\", a)", "deeper than 64"),
+        ] {
+            let error = respond(body).unwrap_err();
+            let ScriptError::Host { error, .. } = error else { panic!("{body}: {error:?}") };
+            assert_eq!(error.kind, HostErrorKind::InvalidArgument);
+            assert!(error.message.contains(part), "{body}: {error}");
+        }
+    });
+}
+
+#[test]
+fn work_with_its_own_quota_costs_the_call_nothing() {
+    scripted(|| {
+        let limits = Limits { cpu_time: Duration::from_millis(40), ..generous() };
+        let (mut vm, _) = vm_with(&limits, &handler("for i in 0..5 { crypto.password_hash(\"x\"); } \"done\""));
+        assert_eq!(text(&vm.respond(&api(), &request(), &context()).unwrap()), "done");
+    });
+}
+
+#[test]
+fn a_result_larger_than_the_vm_ends_the_call() {
+    scripted(|| {
+        let (mut vm, _) = vm(&handler("try { config.get(); } catch { } \"caught\""));
+        let error = vm.respond(&api(), &request(), &context()).unwrap_err();
+        assert!(matches!(error, ScriptError::Limit(crate::Verdict::Memory(_))), "{error:?}");
+    });
+}
+
+#[test]
+fn a_panic_of_the_host_passes_every_try() {
+    scripted(|| {
+        for body in [
+            "crypto.uuid()",
+            "try { crypto.uuid(); } catch { } \"caught\"",
+            "loop { try { [1, 2].map(|x| crypto.uuid()); } catch { } }",
+            "[2, 1].sort(|a, b| crypto.uuid()); \"sorted\"",
+        ] {
+            let (mut vm, _) = vm(&handler(body));
+            let caught = catch_unwind(AssertUnwindSafe(|| vm.respond(&api(), &request(), &context()).is_ok()));
+            let panic = caught.expect_err(body);
+            assert_eq!(panic.downcast_ref::<&str>(), Some(&"the host's own fault"), "{body}");
+        }
+    });
+}
+
+#[test]
+fn sorting_and_splitting_are_as_the_manual_says() {
+    scripted(|| {
+        let json = |body: &str| serde_json::to_string(&call(body, Value::Null).unwrap()).unwrap();
+        assert_eq!(json("let a = [3, 1, 2]; a.sort(); a"), "[1,2,3]");
+        assert_eq!(json("let a = [3, 1, 2]; a.sort_desc(); a"), "[3,2,1]");
+        assert_eq!(json("let a = [3, 1, 2]; a.sort(|a, b| b - a); a"), "[3,2,1]");
+        assert_eq!(json("let a = [3, 1, 2, 5, 4]; a.sort_by(|a, b| a < b); a"), "[1,2,3,4,5]");
+        assert_eq!(json("[\"b\", \"a\"].order()"), r#"["a","b"]"#);
+        assert_eq!(json("let a = [[1, 2], [1, 1], [0, 3]]; a.order(|x, y| x[0] - y[0])"), "[[0,3],[1,2],[1,1]]");
+        assert_eq!(json("let a = [1, 1, 2, 2, 1]; a.dedup(); a"), "[1,2,1]");
+        assert_eq!(json("let a = [1, 3, 4, 6]; a.dedup(|a, b| a % 2 == b % 2); a"), "[1,4]");
+        assert_eq!(json("\"a,b,c\".split(\",\", 2)"), r#"["a","b,c"]"#);
+        assert_eq!(json("\"a b  c\".split()"), r#"["a","b","c"]"#);
+        assert_eq!(json("\"a,b\".split(',')"), r#"["a","b"]"#);
+        assert_eq!(json("\"a,b,c\".split_rev(\",\")"), r#"["c","b","a"]"#);
+        assert_eq!(json("\"\".split(\",\")"), r#"[""]"#);
+        assert_eq!(json("let s = \"a-b-c\"; s.replace(\"-\", \"+\"); s"), "\"a+b+c\"");
+        assert_eq!(json("let s = \"ab\"; s.pad(5, \"xy\"); s"), "\"abxyx\"");
+        assert_eq!(json("let a = [1]; a.pad(3, [0]); a"), "[1,[0],[0]]");
+        assert_eq!(json("\"ab\".to_chars()"), r#"["a","b"]"#);
+    });
+}

@@ -1,0 +1,188 @@
+use super::*;
+use crate::limits::Verdict;
+
+fn verdict(limits: &Limits, body: &str) -> Verdict {
+    let (mut vm, _) = vm_with(limits, &handler(body));
+    match vm.respond(&api(), &request(), &context()) {
+        Err(error @ ScriptError::Limit(verdict)) => {
+            assert!(error.retires_vm());
+            let again = vm.respond(&api(), &request(), &context());
+            assert!(matches!(again, Err(ScriptError::Limit(second)) if second == verdict), "the VM is spent");
+            verdict
+        }
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+#[test]
+fn each_limit_has_its_verdict() {
+    scripted(|| {
+        let limits = Limits { ticks: 1000, ..generous() };
+        assert_eq!(verdict(&limits, "loop { }"), Verdict::Ticks(1000));
+        let limits = Limits { ticks: u64::MAX, cpu_time: Duration::from_millis(20), ..generous() };
+        assert_eq!(verdict(&limits, "loop { }"), Verdict::CpuTime(Duration::from_millis(20)));
+        let limits = Limits { ticks: u64::MAX, wall_time: Duration::from_millis(20), ..generous() };
+        assert_eq!(verdict(&limits, "loop { }"), Verdict::WallTime(Duration::from_millis(20)));
+        let limits = Limits { memory: 1 << 20, ..generous() };
+        assert_eq!(verdict(&limits, "loop { let a = 1; let f = || a; }"), Verdict::Memory(1 << 20));
+    });
+}
+
+#[test]
+fn the_deadline_of_the_call_ends_it() {
+    scripted(|| {
+        let (mut vm, _) = vm(&handler("loop { }"));
+        let mut context = context();
+        context.deadline = Instant::now() + Duration::from_millis(20);
+        let error = vm.respond(&api(), &request(), &context).unwrap_err();
+        assert!(matches!(error, ScriptError::Limit(Verdict::WallTime(limit)) if limit <= Duration::from_millis(20)));
+    });
+}
+
+#[test]
+fn callbacks_cannot_shed_ticks() {
+    scripted(|| {
+        let limits = Limits { ticks: 10_000, ..generous() };
+        let body = "let a = []; a.pad(100, 1); let b = []; b.pad(100, 1); loop { a.map(|x| b.map(|y| y)); }";
+        assert_eq!(verdict(&limits, body), Verdict::Ticks(10_000));
+    });
+}
+
+#[test]
+fn a_verdict_passes_every_try() {
+    scripted(|| {
+        let limits = Limits { ticks: 10_000, ..generous() };
+        for body in [
+            "loop { try { loop { } } catch { } }",
+            "loop { try { [1].map(|x| { loop { } }); } catch { } }",
+            "try { [2, 1].sort(|a, b| { loop { } }); } catch { } \"caught\"",
+            "try { try { loop { } } catch { loop { } } } catch (e) { throw e; }",
+        ] {
+            assert_eq!(verdict(&limits, body), Verdict::Ticks(10_000), "{body}");
+        }
+    });
+}
+
+#[test]
+fn each_call_has_its_own_budget() {
+    scripted(|| {
+        let limits = Limits { ticks: 20_000, ..generous() };
+        let (mut vm, _) = vm_with(&limits, &handler("for i in 0..4000 { } \"\""));
+        for _ in 0..5 {
+            vm.respond(&api(), &request(), &context()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn new_limits_hold_from_the_next_call() {
+    scripted(|| {
+        let (mut vm, _) = vm(&handler("for i in 0..3000 { } let s = \"\"; s.pad(2000000, 'x'); s"));
+        vm.respond(&api(), &request(), &context()).unwrap();
+        vm.set_limits(Limits { memory: 1 << 20, ..generous() });
+        let error = vm.respond(&api(), &request(), &context()).unwrap_err();
+        assert!(error.to_string().contains("length of string is too large"), "{error}");
+        vm.set_limits(Limits { ticks: 10, ..generous() });
+        assert!(vm.respond(&api(), &request(), &context()).unwrap_err().retires_vm());
+    });
+}
+
+#[test]
+fn the_top_levels_are_under_the_limits_too() {
+    scripted(|| {
+        let limits = Limits { ticks: 1000, ..generous() };
+        let of = |files: &[(&str, &str)]| {
+            program(files).instantiate(Arc::new(Notes::default()), &limits, &context()).map(|_| ()).unwrap_err()
+        };
+        let error = of(&[("main.rhai", "loop { try { loop { } } catch { } }")]);
+        assert!(matches!(error, ScriptError::Limit(Verdict::Ticks(1000))), "{error:?}");
+        let error = of(&[("main.rhai", "#{}"), ("lib/a.rhai", "loop { }")]);
+        assert!(matches!(error, ScriptError::Limit(Verdict::Ticks(1000))), "{error:?}");
+    });
+}
+
+#[test]
+fn garbage_does_not_count_as_memory() {
+    scripted(|| {
+        let limits = Limits { memory: 8 << 20, ..generous() };
+        for body in [
+            "for i in 0..50000 { let s = \"x\" + i; } \"\"",
+            "let s = \"\"; s.pad(1000000, 'x'); for i in 0..300 { let t = s + i; } \"\"",
+            "for i in 0..50000 { let t = [i, [i]]; } \"\"",
+            "let s = \"\"; for i in 0..5000 { s += \"xxxxxxxxxx\"; } \"\"",
+        ] {
+            let (mut vm, _) = vm_with(&limits, &handler(body));
+            vm.respond(&api(), &request(), &context()).unwrap_or_else(|error| panic!("{body}: {error}"));
+        }
+    });
+}
+
+#[test]
+fn a_vm_keeps_its_size_over_many_calls() {
+    scripted(|| {
+        let (mut vm, _) =
+            vm(&handler("let a = req; let f = || a; let g = (); g = || [g, a]; #{ body: [req.path, f.call().query] }"));
+        let mut request = request();
+        request.body = Bytes::from(vec![b'x'; 10_000]);
+        let mut after = |calls: usize| {
+            for _ in 0..calls {
+                vm.respond(&api(), &request, &context()).unwrap();
+            }
+            vm.memory()
+        };
+        let live = super::super::heap::live();
+        let (first, second) = (after(500), after(1000));
+        assert_eq!(first, second);
+        if let (Some(before), Some(now)) = (live, super::super::heap::live()) {
+            assert!(now - before < 1 << 20, "{} bytes were left behind", now - before);
+        }
+    });
+}
+
+#[test]
+fn what_handlers_keep_counts_between_calls() {
+    scripted(|| {
+        let source = r#"let kept = []; #{ services: #{
+            "a.add": |n| { let s = ""; s.pad(n, 'x'); kept.push(s + kept.len()); kept.len() },
+            "a.clear": || { kept = []; 0 },
+        } }"#;
+        let limits = Limits { memory: 4 << 20, ..generous() };
+        let (mut vm, _) = vm_with(&limits, source);
+        let add = Handler::Service("a.add".into());
+        let small = vm.memory();
+        let mut call = |handler: &Handler, n: i64| vm.call(handler, &[Value::Int(n)], &context());
+        assert_eq!(call(&add, 100_000).unwrap(), Value::Int(1));
+        assert_eq!(call(&add, 100_000).unwrap(), Value::Int(2));
+        assert_eq!(call(&Handler::Service("a.clear".into()), 0).unwrap(), Value::Int(0));
+        assert_eq!(call(&add, 500_000).unwrap(), Value::Int(1));
+        let error = (0..100).find_map(|_| call(&add, 500_000).err()).expect("a full heap");
+        assert!(error.retires_vm() || error.to_string().contains("too large"), "{error}");
+        assert!(vm.memory() > small || error.retires_vm());
+    });
+}
+
+#[test]
+fn a_request_larger_than_the_vm_is_a_memory_verdict() {
+    scripted(|| {
+        let limits = Limits { memory: 1 << 20, ..generous() };
+        let (mut vm, _) = vm_with(&limits, &handler("`${req.body.len()}`"));
+        let mut request = request();
+        request.body = Bytes::from(vec![b'x'; 4 << 20]);
+        let error = vm.respond(&api(), &request, &context()).unwrap_err();
+        assert!(matches!(error, ScriptError::Limit(Verdict::Memory(_))), "{error:?}");
+    });
+}
+
+/// A call that does nothing costs a few microseconds; this catches what would make it cost a hundred.
+#[test]
+fn a_call_that_does_nothing_is_cheap() {
+    scripted(|| {
+        let (mut vm, _) = vm("#{ health: || 1 }");
+        let begun = Instant::now();
+        for _ in 0..2000 {
+            vm.call(&Handler::Health, &[], &context()).unwrap();
+        }
+        let each = begun.elapsed() / 2000;
+        assert!(each < Duration::from_micros(200), "a call took {each:?}");
+    });
+}

@@ -1,0 +1,77 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn leaf() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        any::<f64>().prop_filter("NaN equals nothing", |x| !x.is_nan()).prop_map(Value::Float),
+        ".{0,12}".prop_map(Value::Text),
+        proptest::collection::vec(any::<u8>(), 0..8).prop_map(|bytes| Value::Bytes(bytes.into())),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    leaf().prop_recursive(5, 60, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::List),
+            proptest::collection::btree_map(".{0,6}", inner, 0..6).prop_map(Value::Map),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_value_survives_the_way_in_and_out(value in value()) {
+        prop_assert_eq!(scripted(|| call("args", value.clone()).unwrap()), value);
+    }
+
+    #[test]
+    fn a_value_survives_the_way_to_the_host_and_back(value in value()) {
+        prop_assert_eq!(scripted(|| call("kv.get(args)", value.clone()).unwrap()), value);
+    }
+}
+
+#[test]
+fn numbers_keep_their_kind() {
+    scripted(|| {
+        let of = |body: &str| call(body, Value::Null).unwrap();
+        assert_eq!(of("3"), Value::Int(3));
+        assert_eq!(of("3.0"), Value::Float(3.0));
+        assert_eq!(of("9223372036854775807"), Value::Int(i64::MAX));
+        assert_eq!(of("'x'"), Value::from("x"));
+        assert!(matches!(of("0.0 / 0.0"), Value::Float(x) if x.is_nan()));
+    });
+}
+
+#[test]
+fn captured_values_cross_as_what_they_hold() {
+    scripted(|| {
+        let answer = call("let a = [1]; let f = || a.push(2); f.call(); a", Value::Null).unwrap();
+        assert_eq!(answer, Value::List(vec![Value::Int(1), Value::Int(2)]));
+    });
+}
+
+#[test]
+fn nesting_is_bounded_both_ways() {
+    scripted(|| {
+        let nest = |levels: usize| (0..levels).fold(Value::Int(1), |inner, _| Value::List(vec![inner]));
+        assert_eq!(call("args", nest(64)).unwrap(), nest(64));
+        let error = call("1", nest(65)).unwrap_err();
+        assert!(matches!(&error, ScriptError::Contract(text) if text.contains("deeper than 64")), "{error:?}");
+        let error = call("for i in 0..65 { args = [args]; } args", Value::Int(1)).unwrap_err();
+        assert!(matches!(&error, ScriptError::Contract(text) if text.contains("deeper than 64")), "{error:?}");
+    });
+}
+
+#[test]
+fn what_is_shared_a_million_times_does_not_grow_beyond_the_limit() {
+    scripted(|| {
+        let body = "let s = \"\"; s.pad(1000000, 'x'); let a = []; a.pad(1000, s); a";
+        let error = call(body, Value::Null).unwrap_err();
+        assert!(error.to_string().contains("too large"), "{error:?}");
+    });
+}
