@@ -4,3 +4,6 @@
 //! through these folders, and who may import whom.
 
 pub mod manifest;
+pub mod monitor;
+pub mod store;
+pub mod registry;

@@ -1,0 +1,9 @@
+//! What happened and how much of it: events, health and metrics. Everything above reports here; nothing here acts.
+
+pub mod events;
+pub mod health;
+pub mod metrics;
+
+pub use events::{Event, Events, InstanceKey};
+pub use health::{Health, HealthStatus};
+pub use metrics::{InstanceMetrics, Metrics};

@@ -1,0 +1,155 @@
+//! The event bus: each event owns its log line.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+/// Events that a slow reader may lag behind before it loses the oldest.
+const BACKLOG: usize = 1024;
+
+/// Which running version is meant. Two generations of a version may run at once while one of them drains.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct InstanceKey {
+    /// The module's id.
+    pub id: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+    /// Counts the starts of this module, from 1; never used twice for one data directory.
+    pub generation: u64,
+}
+
+impl fmt::Display for InstanceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}#{}", self.id, self.version, self.generation)
+    }
+}
+
+/// Something that happened in the runtime.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// A version was registered.
+    Registered {
+        /// The module's id.
+        id: String,
+        /// Its version.
+        version: String,
+        /// BLAKE3 of its files.
+        digest: String,
+    },
+    /// A version was unregistered.
+    Unregistered {
+        /// The module's id.
+        id: String,
+        /// Its version.
+        version: String,
+    },
+    /// An instance went from one state to another.
+    StateChanged {
+        /// Which.
+        instance: InstanceKey,
+        /// The state it left.
+        from: &'static str,
+        /// The state it is in.
+        to: &'static str,
+        /// Why, where there is more to say than the states.
+        reason: Option<String>,
+    },
+    /// A step of an activation or a rollback ended.
+    StepEnded {
+        /// Which instance it is about.
+        instance: InstanceKey,
+        /// The step's name.
+        step: &'static str,
+        /// How long it took, in milliseconds.
+        ms: f64,
+        /// What was wrong; nothing when it succeeded.
+        fault: Option<String>,
+    },
+    /// A worker died and was, or will be, started again.
+    WorkerFailed {
+        /// Of which instance.
+        instance: InstanceKey,
+        /// The child's id in its supervisor.
+        child: String,
+        /// Why.
+        reason: String,
+    },
+    /// An instance's tree exceeded its restart intensity.
+    CriticalError {
+        /// Which.
+        instance: InstanceKey,
+        /// The last failure.
+        reason: String,
+    },
+    /// The health of an instance changed.
+    HealthChanged {
+        /// Which.
+        instance: InstanceKey,
+        /// What it is now.
+        status: super::HealthStatus,
+        /// What the checks said.
+        detail: String,
+    },
+    /// Something that needs a person.
+    Alarm {
+        /// What it is about: a module, a version, the store.
+        subject: String,
+        /// What happened and what to do.
+        message: String,
+    },
+}
+
+impl Event {
+    /// Writes the event's log line.
+    fn log(&self) {
+        match self {
+            Self::Registered { id, version, digest } => tracing::info!(%id, %version, %digest, "registered"),
+            Self::Unregistered { id, version } => tracing::info!(%id, %version, "unregistered"),
+            Self::StateChanged { instance, from, to, reason } => {
+                tracing::info!(%instance, from, to, reason = reason.as_deref(), "state changed");
+            }
+            Self::StepEnded { instance, step, ms, fault: None } => tracing::debug!(%instance, step, ms, "step done"),
+            Self::StepEnded { instance, step, ms, fault: Some(fault) } => {
+                tracing::warn!(%instance, step, ms, %fault, "step failed");
+            }
+            Self::WorkerFailed { instance, child, reason } => {
+                tracing::warn!(%instance, %child, %reason, "worker failed");
+            }
+            Self::CriticalError { instance, reason } => tracing::error!(%instance, %reason, "critical error"),
+            Self::HealthChanged { instance, status, detail } => {
+                tracing::info!(%instance, ?status, %detail, "health changed");
+            }
+            Self::Alarm { subject, message } => tracing::error!(%subject, %message, "alarm"),
+        }
+    }
+}
+
+/// The bus. Emitting never waits: a reader that lags loses the oldest events and is told how many.
+#[derive(Clone, Debug)]
+pub struct Events {
+    sender: broadcast::Sender<Arc<Event>>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { sender: broadcast::channel(BACKLOG).0 }
+    }
+}
+
+impl Events {
+    /// Logs `event` and hands it to every subscriber.
+    pub fn emit(&self, event: Event) {
+        event.log();
+        // no subscriber is no fault
+        let _ = self.sender.send(Arc::new(event));
+    }
+
+    /// Everything from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.sender.subscribe()
+    }
+}

@@ -1,0 +1,208 @@
+//! What may run beside what. Pure: the same snapshot and the same running versions give the same answer.
+//!
+//! | question | function |
+//! |---|---|
+//! | what stands in the way of running this version | [`obstacles`] |
+//! | which running modules break when this one goes or changes its version | [`dependents`] |
+//! | which registered modules lose the last version that they need | [`orphans`] |
+//! | in which order to start these | [`start_order`] |
+//!
+//! Only what is `required` counts, of module dependencies and of capability requirements alike. Ranges are semver's: a
+//! pre-release is in a range only if the range names a pre-release of the same version, and build metadata never counts.
+
+use std::collections::BTreeMap;
+
+use semver::{Version, VersionReq};
+
+use super::{Definition, Snapshot};
+use crate::manifest::{CapabilityRequirement, Manifest};
+
+mod obstacle;
+mod order;
+mod routes;
+
+#[cfg(test)]
+mod tests;
+
+pub use obstacle::{Dependent, Obstacle};
+pub use order::{Cycle, start_order};
+
+use routes::taken;
+
+/// The version of each running module, by id.
+pub type Running = BTreeMap<String, Version>;
+
+/// Everything that stands in the way of running `definition` beside `running`; empty: nothing does. Another version of
+/// the same module is not in the way: this one would replace it.
+#[must_use]
+pub fn obstacles(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec<Obstacle> {
+    let manifest = &definition.manifest;
+    let mut found = Vec::new();
+    found.extend(dependencies(manifest, snapshot, running));
+    found.extend(requirements(manifest, snapshot, running));
+    found.extend(conflicts(manifest, snapshot, running));
+    found.extend(taken(manifest, &others(&manifest.id, snapshot, running)));
+    found
+}
+
+/// The running modules that need something of `id` which it no longer gives once it is at version `after` (`None`: once
+/// it is gone). A module whose need is not met now either is not among them.
+#[must_use]
+pub fn dependents(id: &str, after: Option<&Version>, snapshot: &Snapshot, running: &Running) -> Vec<Dependent> {
+    let mut then = running.clone();
+    match after {
+        Some(version) => then.insert(id.to_owned(), version.clone()),
+        None => then.remove(id),
+    };
+    let mut found = Vec::new();
+    for manifest in others(id, snapshot, running) {
+        let dependent = |needs: &str, range: &VersionReq| Dependent {
+            id: manifest.id.clone(),
+            version: manifest.version.clone(),
+            needs: needs.to_owned(),
+            range: range.clone(),
+        };
+        for need in manifest.dependencies.iter().filter(|need| need.required && need.id == id) {
+            let meets = |running: &Running| running.get(id).is_some_and(|version| need.version.matches(version));
+            if meets(running) && !meets(&then) {
+                found.push(dependent(&need.id, &need.version));
+            }
+        }
+        for need in required_capabilities(manifest) {
+            let meets = |running| offered(need, &manifest.id, snapshot, running);
+            if meets(running) && !meets(&then) {
+                found.push(dependent(&need.capability, &need.version));
+            }
+        }
+    }
+    found
+}
+
+/// The registered definitions that could not run any more without `id@version`: it is the last registered version that
+/// meets a dependency of theirs. Versions of `id` itself are not among them.
+#[must_use]
+pub fn orphans(id: &str, version: &Version, snapshot: &Snapshot) -> Vec<Dependent> {
+    let mut found = Vec::new();
+    for manifest in snapshot.definitions().map(|definition| &definition.manifest).filter(|it| it.id != id) {
+        for need in manifest.dependencies.iter().filter(|need| need.required && need.id == id) {
+            let mut others = snapshot.versions(id).filter(|other| *other != version);
+            if need.version.matches(version) && !others.any(|other| need.version.matches(other)) {
+                found.push(Dependent {
+                    id: manifest.id.clone(),
+                    version: manifest.version.clone(),
+                    needs: need.id.clone(),
+                    range: need.version.clone(),
+                });
+            }
+        }
+    }
+    found
+}
+
+/// The manifests of what runs, without module `id`. A version that is not in the snapshot says nothing.
+fn others<'a>(id: &str, snapshot: &'a Snapshot, running: &Running) -> Vec<&'a Manifest> {
+    let others = running.iter().filter(|(other, _)| *other != id);
+    others.filter_map(|(other, version)| snapshot.get(other, version)).map(|definition| &definition.manifest).collect()
+}
+
+fn dependencies(manifest: &Manifest, snapshot: &Snapshot, running: &Running) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    for need in manifest.dependencies.iter().filter(|need| need.required) {
+        let module = manifest.label();
+        let (needs, range) = (need.id.clone(), need.version.clone());
+        let fitting = newest_fitting(snapshot, &need.id, &need.version);
+        match running.get(&need.id) {
+            Some(version) if need.version.matches(version) => {}
+            Some(version) => {
+                found.push(Obstacle::WrongVersionRunning { module, needs, range, running: version.clone(), fitting });
+            }
+            None => found.push(match fitting {
+                Some(fitting) => Obstacle::DependencyNotRunning { module, needs, range, fitting },
+                None => {
+                    let registered = snapshot.versions(&need.id).cloned().collect();
+                    Obstacle::MissingDependency { module, needs, range, registered }
+                }
+            }),
+        }
+    }
+    found
+}
+
+fn newest_fitting(snapshot: &Snapshot, id: &str, range: &VersionReq) -> Option<Version> {
+    let versions = snapshot.modules.get(id).into_iter().flatten();
+    let fitting = versions.filter(|(version, _)| range.matches(version));
+    super::versions::newest(fitting.map(|(version, definition)| (version, definition.seq))).cloned()
+}
+
+fn requirements(manifest: &Manifest, snapshot: &Snapshot, running: &Running) -> Vec<Obstacle> {
+    let unmet = required_capabilities(manifest).filter(|need| !offered(need, &manifest.id, snapshot, running));
+    unmet
+        .map(|need| {
+            let providers = snapshot.providers(&need.capability).iter().filter(|provider| {
+                provider.module != manifest.id && need.version.matches(&provider.capability_version)
+            });
+            Obstacle::MissingCapability {
+                module: manifest.label(),
+                capability: need.capability.clone(),
+                range: need.version.clone(),
+                providers: providers.map(|provider| format!("{}@{}", provider.module, provider.version)).collect(),
+            }
+        })
+        .collect()
+}
+
+fn required_capabilities(manifest: &Manifest) -> impl Iterator<Item = &CapabilityRequirement> {
+    let needs = manifest.capabilities.iter().flat_map(|capability| &capability.requirements);
+    let mut seen = Vec::new();
+    // What the module offers itself it need not get from others.
+    needs.filter(move |need| {
+        let own = |need: &CapabilityRequirement| {
+            let mut own = manifest.capabilities.iter();
+            own.any(|own| own.id == need.capability && need.version.matches(&own.version))
+        };
+        let again = seen.contains(need);
+        seen.push(*need);
+        need.required && !again && !own(need)
+    })
+}
+
+/// Whether a running module other than `id` offers what is needed.
+fn offered(need: &CapabilityRequirement, id: &str, snapshot: &Snapshot, running: &Running) -> bool {
+    snapshot.providers(&need.capability).iter().any(|provider| {
+        provider.module != id
+            && running.get(&provider.module) == Some(&provider.version)
+            && need.version.matches(&provider.capability_version)
+    })
+}
+
+fn conflicts(manifest: &Manifest, snapshot: &Snapshot, running: &Running) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    for (id, version) in running.iter().filter(|(id, _)| **id != manifest.id) {
+        let other = format!("{id}@{version}");
+        if let Some(range) = declared(manifest, id, version) {
+            found.push(Obstacle::Conflict {
+                module: manifest.label(),
+                running: other,
+                declared_by_running: false,
+                range,
+            });
+        } else if let Some(other_manifest) = snapshot.get(id, version).map(|definition| &definition.manifest)
+            && let Some(range) = declared(other_manifest, &manifest.id, &manifest.version)
+        {
+            found.push(Obstacle::Conflict {
+                module: manifest.label(),
+                running: other,
+                declared_by_running: true,
+                range,
+            });
+        }
+    }
+    found
+}
+
+/// The range by which `manifest` declares a conflict with `id@version`; `None` inside: with any version.
+fn declared(manifest: &Manifest, id: &str, version: &Version) -> Option<Option<VersionReq>> {
+    let mut conflicts = manifest.conflicts.iter().filter(|conflict| conflict.id == id);
+    let fits = |range: &Option<VersionReq>| range.as_ref().is_none_or(|range| range.matches(version));
+    conflicts.find(|conflict| fits(&conflict.range)).map(|conflict| conflict.range.clone())
+}
