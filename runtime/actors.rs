@@ -1,0 +1,33 @@
+//! Supervised actor trees: an instance is a supervisor over workers, and the router says which instance answers.
+//!
+//! ```text
+//! ModulesSupervisor
+//!  └─ ModuleSupervisor (one an instance: id, version, generation)
+//!      ├─ worker-0 … worker-N   each owns a thread and a VM while there is work
+//!      └─ prober                asks the module for its health
+//! ```
+//!
+//! Requests never pass through an actor's mailbox: they wait in the pool's bounded queue, and a worker takes one at a
+//! time, so a worker that dies costs the request in hand and no other.
+
+pub mod error;
+pub mod gate;
+pub mod instance;
+pub mod intensity;
+pub mod job;
+pub mod modules;
+pub mod pool;
+pub mod prober;
+pub mod router;
+pub mod routes;
+pub mod spec;
+pub mod supervisor;
+pub mod worker;
+
+pub use error::CallError;
+pub use instance::Instance;
+pub use modules::ModulesSupervisor;
+pub use router::Router;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! One running version of a module: its program, its queue, its entrance and its tree of actors.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Request, Response, ScriptError, Value, Vm};
+use tokio::sync::{SetOnce, oneshot};
+
+use super::error::{CallError, StartError};
+use super::gate::{Gate, Gated, Pass};
+use super::job::{Job, Work};
+use super::pool::Pool;
+use crate::manifest::Manifest;
+use crate::monitor::{Health, InstanceKey, InstanceMetrics};
+
+/// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
+/// is merely slow must not look like a failing `init`.
+const START_GRACE: Duration = Duration::from_secs(5);
+
+/// A result that arrives a little after its deadline is still taken: the script's own limit names the cause better.
+const REPLY_GRACE: Duration = Duration::from_millis(250);
+
+/// One running version.
+pub struct Instance {
+    /// Which it is.
+    pub key: InstanceKey,
+    /// What it was started from.
+    pub manifest: Arc<Manifest>,
+    /// Its queue.
+    pub pool: Pool,
+    /// Its counters.
+    pub metrics: InstanceMetrics,
+    /// What its prober found last.
+    pub health: Health,
+    /// When it was started.
+    pub since: SystemTime,
+    gate: Gate,
+    program: Arc<dyn Program>,
+    host: Arc<dyn Host>,
+    limits: Limits,
+    exports: OnceLock<Exports>,
+    /// Set once it takes traffic.
+    serving: SetOnce<()>,
+}
+
+impl Gated for Instance {
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+impl Instance {
+    /// An instance that has no actors and no exports yet.
+    pub fn new(
+        key: InstanceKey,
+        manifest: Arc<Manifest>,
+        program: Arc<dyn Program>,
+        host: Arc<dyn Host>,
+        metrics: InstanceMetrics,
+    ) -> Self {
+        let spec = &manifest.runtime.limits;
+        let limits = Limits {
+            ticks: spec.ticks,
+            cpu_time: spec.cpu_time,
+            wall_time: spec.wall_time,
+            memory: usize::try_from(spec.memory).unwrap_or(usize::MAX),
+        };
+        Self {
+            pool: Pool::new(key.to_string(), spec.queue),
+            key,
+            manifest,
+            metrics,
+            health: Health::default(),
+            since: SystemTime::now(),
+            gate: Gate::default(),
+            program,
+            host,
+            limits,
+            exports: OnceLock::new(),
+            serving: SetOnce::new(),
+        }
+    }
+
+    /// The limits of its calls and VMs.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The handlers its entry script returned; empty before [`Instance::first_vm`].
+    #[must_use]
+    pub fn exports(&self) -> &Exports {
+        static NONE: Exports = Exports { handlers: std::collections::BTreeSet::new() };
+        self.exports.get().unwrap_or(&NONE)
+    }
+
+    /// How many calls it holds, waiting or running.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.gate.inside()
+    }
+
+    /// Says that it takes traffic from now on; from then on its health is asked.
+    pub fn serves(&self) {
+        // a version that returns from standby was said to serve before
+        let _ = self.serving.set(());
+    }
+
+    /// Waits until it takes traffic for the first time.
+    pub async fn serving(&self) {
+        self.serving.wait().await;
+    }
+
+    /// Makes the first VM on a thread of its own, runs `init` in it, and learns what the script exports.
+    ///
+    /// # Errors
+    /// The top level or `init` failed, or met a limit.
+    pub async fn first_vm(self: &Arc<Self>) -> Result<(), StartError> {
+        let (done, made) = oneshot::channel();
+        let instance = Arc::clone(self);
+        let spawned = std::thread::Builder::new()
+            .name(format!("vm:{}", self.key.id))
+            .stack_size(self.limits.stack_size())
+            .spawn(move || {
+                let _ = done.send(instance.make_vm().map(|vm| vm.exports().clone()));
+            });
+        let fault = |source| StartError::FirstVm { module: self.key.to_string(), source };
+        if let Err(error) = spawned {
+            return Err(StartError::Actors { module: self.key.to_string(), message: error.to_string() });
+        }
+        let exports = made
+            .await
+            .map_err(|_| fault(CallError::Crashed(self.key.to_string())))?
+            .map_err(|error| fault(CallError::Script(error)))?;
+        let _ = self.exports.set(exports);
+        Ok(())
+    }
+
+    /// A new VM on this thread, with `init` run in it.
+    pub(super) fn make_vm(&self) -> Result<Box<dyn Vm>, ScriptError> {
+        let limits = Limits {
+            cpu_time: self.limits.cpu_time.max(START_GRACE),
+            wall_time: self.limits.wall_time.max(START_GRACE),
+            ..self.limits
+        };
+        let call = self.context("init", START_GRACE);
+        let mut vm = self.program.instantiate(Arc::clone(&self.host), &limits, &call)?;
+        if vm.exports().has(&Handler::Init) {
+            vm.call(&Handler::Init, &[], &call)?;
+        }
+        vm.set_limits(self.limits);
+        Ok(vm)
+    }
+
+    /// A context for a call that the runtime makes of its own accord; `purpose` becomes its request id.
+    #[must_use]
+    pub fn context(&self, purpose: &str, time: Duration) -> CallContext {
+        CallContext {
+            module: Arc::clone(&self.key.id),
+            version: Arc::clone(&self.key.version),
+            request_id: purpose.into(),
+            caller: None,
+            deadline: Instant::now() + time,
+            depth: 0,
+            principal: None,
+        }
+    }
+
+    /// Runs a request in one of the workers.
+    ///
+    /// # Errors
+    /// See [`CallError`]; [`CallError::Closed`] means: look the slot up again.
+    pub async fn respond(
+        self: &Arc<Self>,
+        handler: Handler,
+        request: Box<Request>,
+        call: CallContext,
+    ) -> Result<Response, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.run(Work::Respond { handler, request, reply }, call, answer).await
+    }
+
+    /// Runs any other handler in one of the workers.
+    ///
+    /// # Errors
+    /// As [`Instance::respond`].
+    pub async fn call(
+        self: &Arc<Self>,
+        handler: Handler,
+        args: Vec<Value>,
+        call: CallContext,
+    ) -> Result<Value, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.run(Work::Call { handler, args, reply }, call, answer).await
+    }
+
+    /// Lets nobody enter any more; those inside finish.
+    pub fn close(&self) {
+        self.gate.close();
+    }
+
+    /// Waits until it is closed and nobody is inside.
+    pub async fn drained(&self) {
+        self.gate.drained().await;
+    }
+
+    /// Runs a handler when the instance takes no more calls: its farewell.
+    ///
+    /// # Errors
+    /// As [`Instance::respond`].
+    pub async fn call_after_close(
+        self: &Arc<Self>,
+        handler: Handler,
+        args: Vec<Value>,
+        call: CallContext,
+    ) -> Result<Value, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.wait(Job { work: Work::Call { handler, args, reply }, call, pass: None }, answer).await
+    }
+
+    async fn run<T>(
+        self: &Arc<Self>,
+        work: Work,
+        call: CallContext,
+        answer: oneshot::Receiver<Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let Some(pass) = Pass::enter(Arc::clone(self)) else {
+            return Err(CallError::Closed(self.key.to_string()));
+        };
+        self.wait(Job { work, call, pass: Some(pass) }, answer).await
+    }
+
+    async fn wait<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, CallError>>) -> Result<T, CallError> {
+        let deadline = job.call.deadline;
+        let started = Instant::now();
+        // held while it waits: a caller that gives up or is dropped takes its job out of the queue
+        let place = self.pool.submit(job);
+        let Ok(answer) = tokio::time::timeout_at((deadline + REPLY_GRACE).into(), answer).await else {
+            return Err(CallError::Timeout(started.elapsed()));
+        };
+        place.answered();
+        match answer {
+            // the worker knows that it was too late, not how long this waited
+            Ok(Err(CallError::Timeout(_))) => Err(CallError::Timeout(started.elapsed())),
+            Ok(result) => result,
+            Err(_) => Err(CallError::Crashed(self.key.to_string())),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! One call on its way through a pool.
+
+use std::fmt;
+use std::time::Instant;
+
+use metrics::Counter;
+use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Value};
+use tokio::sync::oneshot;
+
+use super::error::CallError;
+use super::gate::Pass;
+use super::instance::Instance;
+
+/// Where a result goes. Dropping it unanswered tells the caller that the worker died.
+pub type Reply<T> = oneshot::Sender<Result<T, CallError>>;
+
+/// A call that waits for a worker. It counts as in flight until it is dropped.
+pub struct Job {
+    /// What to run.
+    pub work: Work,
+    /// For whom and until when.
+    pub call: CallContext,
+    /// Keeps the instance from stopping under the call; the farewell, which comes after the gate is closed, has none.
+    pub pass: Option<Pass<Instance>>,
+}
+
+/// The two shapes of calls.
+pub enum Work {
+    /// A request to an `apis` or `pages` handler.
+    Respond {
+        /// Which.
+        handler: Handler,
+        /// The request.
+        request: Box<Request>,
+        /// Where the answer goes.
+        reply: Reply<Response>,
+    },
+    /// Any other handler.
+    Call {
+        /// Which.
+        handler: Handler,
+        /// Its arguments, without the context.
+        args: Vec<Value>,
+        /// Where the result goes.
+        reply: Reply<Value>,
+    },
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("handler", self.handler()).field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// The handler it runs.
+    #[must_use]
+    pub const fn handler(&self) -> &Handler {
+        match &self.work {
+            Work::Respond { handler, .. } | Work::Call { handler, .. } => handler,
+        }
+    }
+
+    /// Whether nobody waits for it any more: its deadline passed or the caller went away.
+    #[must_use]
+    pub fn abandoned(&self) -> bool {
+        let gone = match &self.work {
+            Work::Respond { reply, .. } => reply.is_closed(),
+            Work::Call { reply, .. } => reply.is_closed(),
+        };
+        gone || Instant::now() >= self.call.deadline
+    }
+
+    /// Answers with an error. A caller that went away is no fault.
+    pub fn fail(self, error: CallError) {
+        match self.work {
+            Work::Respond { reply, .. } => drop(reply.send(Err(error))),
+            Work::Call { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Runs it in `vm` and answers; says whether the VM is spent. A verdict is in `verdicts` before its caller hears of it.
+    pub fn run(self, vm: &mut dyn replug_scripts::Vm, verdicts: &Counter) -> bool {
+        let Self { work, call, pass } = self;
+        let spent = match work {
+            Work::Respond { handler, request, reply } => answer(vm.respond(&handler, &request, &call), reply, verdicts),
+            Work::Call { handler, args, reply } => answer(vm.call(&handler, &args, &call), reply, verdicts),
+        };
+        drop(pass);
+        spent
+    }
+}
+
+fn answer<T>(result: Result<T, ScriptError>, reply: Reply<T>, verdicts: &Counter) -> bool {
+    let spent = result.as_ref().is_err_and(ScriptError::retires_vm);
+    if spent {
+        verdicts.increment(1);
+    }
+    // a caller that went away is no fault
+    let _ = reply.send(result.map_err(CallError::from));
+    spent
+}

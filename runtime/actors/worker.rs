@@ -1,0 +1,179 @@
+//! A worker: an actor that owns a thread and its VM while there is work.
+//!
+//! | state | event → next |
+//! |---|---|
+//! | parked | wake → a thread starts, running |
+//! | running | no job for a while → parked · panic, failing `init` → the actor fails, its supervisor starts another |
+//!
+//! A limit verdict or a script error is no failure of the worker: the thread replaces the VM and goes on, so that no
+//! client can use up a module's restarts.
+//!
+//! A thread cannot be killed. When its worker goes, a thread that waits for a job ends at once; one that holds a job
+//! finishes and answers it, which the script's limits bound, and takes no other. Until then the module may have a thread
+//! more than it has workers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use replug_scripts::{ScriptError, Vm};
+
+use super::error::CallError;
+use super::instance::Instance;
+use super::job::Job;
+
+/// What a worker can be told.
+pub enum WorkerMsg {
+    /// There is work.
+    Wake,
+    /// Its thread ended.
+    Ended(Exit),
+}
+
+/// Why a worker's thread ended.
+pub enum Exit {
+    /// There was nothing to do.
+    Idle,
+    /// Its code panicked; the message.
+    Panicked(String),
+    /// A new VM did not come up.
+    InitFailed(ScriptError),
+}
+
+/// The actor.
+pub struct Worker;
+
+/// The actor's state. When it goes, its thread ends after the job in hand.
+pub struct State {
+    instance: Arc<Instance>,
+    gone: Arc<AtomicBool>,
+}
+
+impl State {
+    fn leave(&self) {
+        if !self.gone.swap(true, Ordering::AcqRel) {
+            self.instance.pool.stir();
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+#[ractor::async_trait]
+impl Actor for Worker {
+    type Msg = WorkerMsg;
+    type State = State;
+    type Arguments = Arc<Instance>;
+
+    async fn pre_start(&self, _: ActorRef<WorkerMsg>, instance: Arc<Instance>) -> Result<State, ActorProcessingErr> {
+        Ok(State { instance, gone: Arc::default() })
+    }
+
+    async fn post_start(&self, myself: ActorRef<WorkerMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.instance.pool.park(myself);
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<WorkerMsg>,
+        message: WorkerMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            WorkerMsg::Wake => state.start_thread(myself)?,
+            WorkerMsg::Ended(Exit::Idle) => state.instance.pool.park(myself),
+            WorkerMsg::Ended(Exit::Panicked(message)) => return Err(format!("panicked: {message}").into()),
+            WorkerMsg::Ended(Exit::InitFailed(error)) => return Err(format!("init failed: {error}").into()),
+        }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<WorkerMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        // at once: ractor hands the state to the supervisor, which drops it when it comes to that
+        state.leave();
+        Ok(())
+    }
+}
+
+impl State {
+    fn start_thread(&self, owner: ActorRef<WorkerMsg>) -> Result<(), String> {
+        let (instance, gone) = (Arc::clone(&self.instance), Arc::clone(&self.gone));
+        // a closed pool has no work
+        let Some(pass) = instance.pool.thread() else { return Ok(()) };
+        std::thread::Builder::new()
+            .name(format!("vm:{}", self.instance.key.id))
+            .stack_size(self.instance.limits().stack_size())
+            .spawn(move || {
+                // around everything, the VM's end too: a worker that is not told never works again
+                let exit = catch_unwind(AssertUnwindSafe(|| run(&instance, &gone)))
+                    .unwrap_or_else(|panic| Exit::Panicked(message_of(panic.as_ref())));
+                drop(instance);
+                // an actor that is gone needs no news
+                let _ = owner.send_message(WorkerMsg::Ended(exit));
+                drop(pass);
+            })
+            .map(drop)
+            .map_err(|error| format!("no thread for a worker of {}: {error}", self.instance.key))
+    }
+}
+
+/// Takes jobs until there are none.
+fn run(instance: &Instance, gone: &AtomicBool) -> Exit {
+    let mut vm: Option<Box<dyn Vm>> = None;
+    while let Some(job) = instance.pool.take(gone) {
+        // the job is dropped by the unwinding, which tells its caller; the VM goes with it
+        match catch_unwind(AssertUnwindSafe(|| serve(instance, &mut vm, job))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Exit::InitFailed(error),
+            Err(panic) => return Exit::Panicked(message_of(panic.as_ref())),
+        }
+    }
+    Exit::Idle
+}
+
+/// Serves one job, making a VM first where there is none; an error when that fails.
+fn serve(instance: &Instance, vm: &mut Option<Box<dyn Vm>>, job: Job) -> Result<(), ScriptError> {
+    if job.abandoned() {
+        too_late(job);
+        return Ok(());
+    }
+    let ready = match vm {
+        Some(ready) => ready,
+        None => match instance.make_vm() {
+            Ok(made) => vm.insert(made),
+            Err(error) => {
+                job.fail(CallError::Script(error.clone()));
+                return Err(error);
+            }
+        },
+    };
+    // once more: a slow `init` may have used up its time
+    if job.abandoned() {
+        too_late(job);
+        return Ok(());
+    }
+    if job.run(ready.as_mut(), &instance.metrics.verdicts) {
+        *vm = None;
+    }
+    Ok(())
+}
+
+/// Answers a job for which nobody waits any more; the caller that still listens knows how long it waited.
+fn too_late(job: Job) {
+    job.fail(CallError::Timeout(Duration::ZERO));
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,151 @@
+//! The guard: every host call of a script is checked, counted and carried out here.
+
+mod crypto;
+mod data;
+mod logs;
+mod text;
+
+use std::sync::Arc;
+
+use metrics::Counter;
+use replug_scripts::api::FUNCTIONS;
+use replug_scripts::{CallContext, Host, HostError, HostErrorKind, HostFn, Value};
+
+use super::permissions::Grants;
+use super::ports::{Database, Services};
+use crate::manifest::Manifest;
+use crate::monitor::{InstanceKey, Metrics};
+use crate::store::KvStore;
+
+/// What all guards of a runtime share.
+#[derive(Clone)]
+pub struct Supplies {
+    /// The stores of modules.
+    pub kv: KvStore,
+    /// The databases of modules; none in a build without one.
+    pub database: Option<Arc<dyn Database>>,
+    /// The services of modules.
+    pub services: Arc<dyn Services>,
+    /// Where calls are counted.
+    pub metrics: Metrics,
+}
+
+/// The host of one instance.
+pub struct Guard {
+    grants: Grants,
+    /// The effective configuration, as a map.
+    config: Value,
+    supplies: Supplies,
+    calls: Vec<Counter>,
+    flood: logs::Flood,
+}
+
+impl Guard {
+    /// The guard of an instance of `manifest`.
+    #[must_use]
+    pub fn new(key: &InstanceKey, manifest: &Manifest, supplies: Supplies) -> Self {
+        let count = |function: &replug_scripts::api::Function| {
+            let path = function.id.path();
+            supplies.metrics.counter("replug_host_calls_total", &[("module", &*key.id), ("function", &*path)])
+        };
+        Self {
+            grants: Grants::declared(manifest),
+            config: Value::map(manifest.config.defaults().into_iter().map(|(key, value)| (key, plain(value)))),
+            calls: FUNCTIONS.iter().map(count).collect(),
+            flood: logs::Flood::default(),
+            supplies,
+        }
+    }
+}
+
+impl Host for Guard {
+    fn call(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError> {
+        use HostFn as F;
+        self.calls[function as usize].increment(1);
+        let mut args = Args { function, args };
+        match function {
+            F::LogTrace | F::LogVerbose | F::LogInfo | F::LogWarn | F::LogError => {
+                self.flood.log(function, &args, call);
+                Ok(Value::Null)
+            }
+            F::JsonEncode => text::json_encode(&args),
+            F::JsonDecode => text::json_decode(&args),
+            F::TimeNow => Ok(Value::Int(text::now())),
+            F::TimeFormat => text::time_format(&args),
+            F::TimeParse => text::time_parse(&args),
+            F::CryptoRandom => crypto::random(&args),
+            F::CryptoUuid => crypto::uuid(),
+            F::CryptoSha256 => crypto::sha256(&args),
+            F::CryptoHmac => crypto::hmac(&args),
+            F::CryptoEqual => crypto::equal(&args),
+            F::CryptoPasswordHash => crypto::password_hash(&args),
+            F::CryptoPasswordVerify => crypto::password_verify(&args),
+            F::CryptoJwtSign => crypto::jwt_sign(&args),
+            F::CryptoJwtVerify => crypto::jwt_verify(&args),
+            F::CryptoJwtKeyId => crypto::jwt_key_id(&args),
+            F::ConfigGet => self.config_get(&args),
+            F::KvGet | F::KvPut | F::KvDelete | F::KvList | F::KvCas => self.kv(&mut args, call),
+            F::DbQuery | F::DbExecute | F::DbTransaction => self.db(&mut args, call),
+            F::DbForCaller => self.db_for_caller(&mut args, call),
+            F::ServicesCall => self.services_call(&mut args, call),
+            F::ServicesInvalidate => {
+                let capability = args.text(0)?;
+                self.grants.provides("services.invalidate", capability)?;
+                self.supplies.services.invalidate(capability);
+                Ok(Value::Null)
+            }
+        }
+    }
+}
+
+/// JSON as plain data; a manifest's defaults are JSON already, so nothing is lost.
+fn plain(value: serde_json::Value) -> Value {
+    serde_json::from_value(value).unwrap_or_default()
+}
+
+/// The arguments of one call, read with errors that name function and position.
+struct Args {
+    function: HostFn,
+    args: Vec<Value>,
+}
+
+impl Args {
+    fn get(&self, index: usize) -> &Value {
+        self.args.get(index).unwrap_or(&Value::Null)
+    }
+
+    fn take(&mut self, index: usize) -> Value {
+        self.args.get_mut(index).map(std::mem::take).unwrap_or_default()
+    }
+
+    fn wrong(&self, index: usize, expected: &str) -> HostError {
+        HostError::argument(&self.function.path(), index + 1, expected, self.get(index).kind())
+    }
+
+    fn text(&self, index: usize) -> Result<&str, HostError> {
+        self.get(index).as_str().ok_or_else(|| self.wrong(index, "a string"))
+    }
+
+    fn bytes(&self, index: usize) -> Result<&[u8], HostError> {
+        self.get(index).as_bytes().ok_or_else(|| self.wrong(index, "a string"))
+    }
+
+    fn whole(&self, index: usize) -> Result<i64, HostError> {
+        self.get(index).as_i64().ok_or_else(|| self.wrong(index, "a whole number"))
+    }
+
+    fn list(&mut self, index: usize) -> Result<Vec<Value>, HostError> {
+        match self.take(index) {
+            Value::Null => Ok(Vec::new()),
+            Value::List(items) => Ok(items),
+            // an empty table says no more than that it is empty
+            Value::Map(map) if map.is_empty() => Ok(Vec::new()),
+            other => Err(HostError::argument(&self.function.path(), index + 1, "a list", other.kind())),
+        }
+    }
+
+    /// An error of this function, from outside.
+    fn failed(&self, kind: HostErrorKind, cause: impl std::fmt::Display) -> HostError {
+        HostError::new(kind, format!("{}: {cause}", self.function.path()))
+    }
+}

@@ -1,0 +1,122 @@
+//! `crypto`: random bytes, digests, passwords and signed tokens.
+
+use std::fmt::Write as _;
+
+use argon2::password_hash::{PasswordHash, SaltString};
+use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use hmac::{Hmac, Mac as _};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use replug_scripts::{HostError, HostErrorKind, Value};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::Args;
+
+/// The longest password that is hashed: longer ones only cost time.
+const LONGEST_PASSWORD: usize = 1024;
+/// The shortest secret for HS256 (RFC 7518, 3.2: as long as the hash).
+const SHORTEST_SECRET: usize = 32;
+
+fn hex(bytes: &[u8]) -> Value {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Value::Text(text)
+}
+
+fn fill(buffer: &mut [u8]) -> Result<(), HostError> {
+    getrandom::fill(buffer)
+        .map_err(|e| HostError::new(HostErrorKind::Failed, format!("the system gives no random bytes: {e}")))
+}
+
+pub(super) fn random(args: &Args) -> Result<Value, HostError> {
+    let count = usize::try_from(args.whole(0)?).ok().filter(|n| (1..=1024).contains(n));
+    let mut bytes = vec![0; count.ok_or_else(|| args.wrong(0, "a number from 1 to 1024"))?];
+    fill(&mut bytes)?;
+    Ok(hex(&bytes))
+}
+
+/// RFC 9562, version 4.
+pub(super) fn uuid() -> Result<Value, HostError> {
+    let mut bytes = [0; 16];
+    fill(&mut bytes)?;
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let mut text = String::with_capacity(36);
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(Value::Text(text))
+}
+
+pub(super) fn sha256(args: &Args) -> Result<Value, HostError> {
+    Ok(hex(&Sha256::digest(args.bytes(0)?)))
+}
+
+pub(super) fn hmac(args: &Args) -> Result<Value, HostError> {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(args.bytes(0)?).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?;
+    mac.update(args.bytes(1)?);
+    Ok(hex(&mac.finalize().into_bytes()))
+}
+
+pub(super) fn equal(args: &Args) -> Result<Value, HostError> {
+    Ok(Value::Bool(args.bytes(0)?.ct_eq(args.bytes(1)?).into()))
+}
+
+fn password(args: &Args) -> Result<&[u8], HostError> {
+    let password = args.bytes(0)?;
+    if password.len() > LONGEST_PASSWORD {
+        return Err(args.failed(HostErrorKind::InvalidArgument, "the password is longer than 1024 bytes"));
+    }
+    Ok(password)
+}
+
+pub(super) fn password_hash(args: &Args) -> Result<Value, HostError> {
+    let password = password(args)?;
+    let mut salt = [0; 16];
+    fill(&mut salt)?;
+    let failed = |e: argon2::password_hash::Error| args.failed(HostErrorKind::Failed, e);
+    let salt = SaltString::encode_b64(&salt).map_err(failed)?;
+    Ok(Value::Text(Argon2::default().hash_password(password, &salt).map_err(failed)?.to_string()))
+}
+
+pub(super) fn password_verify(args: &Args) -> Result<Value, HostError> {
+    let (password, text) = (password(args)?, args.text(1)?);
+    let hash = PasswordHash::new(text).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?;
+    Ok(Value::Bool(Argon2::default().verify_password(password, &hash).is_ok()))
+}
+
+fn secret(args: &Args, index: usize) -> Result<&[u8], HostError> {
+    let secret = args.bytes(index)?;
+    if secret.len() < SHORTEST_SECRET {
+        return Err(args.failed(HostErrorKind::InvalidArgument, "the secret must have at least 32 bytes"));
+    }
+    Ok(secret)
+}
+
+pub(super) fn jwt_sign(args: &Args) -> Result<Value, HostError> {
+    let Value::Map(_) = args.get(0) else { return Err(args.wrong(0, "a map")) };
+    let header = Header { kid: Some(args.text(2)?.to_owned()), ..Header::new(Algorithm::HS256) };
+    let token = jsonwebtoken::encode(&header, args.get(0), &EncodingKey::from_secret(secret(args, 1)?));
+    Ok(Value::Text(token.map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?))
+}
+
+/// A token that does not verify gives nothing rather than an error: whoever asks treats all causes alike.
+pub(super) fn jwt_verify(args: &Args) -> Result<Value, HostError> {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.leeway = 0;
+    validation.validate_aud = false;
+    let key = DecodingKey::from_secret(secret(args, 1)?);
+    let decoded = jsonwebtoken::decode::<Value>(args.bytes(0)?, &key, &validation);
+    Ok(decoded.map(|token| token.claims).unwrap_or_default())
+}
+
+pub(super) fn jwt_key_id(args: &Args) -> Result<Value, HostError> {
+    let header = jsonwebtoken::decode_header(args.bytes(0)?);
+    Ok(header.ok().and_then(|header| header.kid).map_or(Value::Null, Value::Text))
+}

@@ -1,0 +1,193 @@
+//! `config`, `kv`, `db` and `services`: what a module keeps, and whom it calls.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
+
+use super::{Args, Guard};
+use crate::manifest::Access;
+use crate::sandbox::ports::Statement;
+use crate::store::{KvEntry, KvError};
+
+/// Keys that `kv.list` gives where no limit is asked for.
+const LISTED: i64 = 1000;
+
+/// How deep calls of services may go (the gateway's call is at depth 0).
+const DEEPEST: u8 = 8;
+
+impl Guard {
+    pub(super) fn config_get(&self, args: &Args) -> Result<Value, HostError> {
+        match args.get(0) {
+            Value::Null => Ok(self.config.clone()),
+            Value::Text(key) => Ok(self.config.get(key).cloned().unwrap_or_default()),
+            _ => Err(args.wrong(0, "a string")),
+        }
+    }
+
+    pub(super) fn kv(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
+        let (kv, module, now) = (&self.supplies.kv, &*call.module, now());
+        let failed = |error: KvError| HostError::new(kind_of(&error), error.to_string());
+        match args.function {
+            HostFn::KvGet => {
+                let value = kv.get(module, args.text(0)?, now).map_err(failed)?;
+                value.map_or(Ok(Value::Null), |json| decode(args, &json))
+            }
+            HostFn::KvPut => {
+                let (key, entry) = (args.text(0)?, self.entry(args, 1, 2, now)?);
+                kv.put(module, key, entry, self.grants.storage, now).map_err(failed)?;
+                Ok(Value::Null)
+            }
+            HostFn::KvDelete => kv.delete(module, args.text(0)?, now).map_err(failed).map(Value::Bool),
+            HostFn::KvCas => {
+                let expected = match args.get(1) {
+                    Value::Null => None,
+                    value => Some(encode(args, value)?),
+                };
+                let new = match args.get(2) {
+                    Value::Null => None,
+                    _ => Some(self.entry(args, 2, 3, now)?),
+                };
+                let key = args.text(0)?;
+                let done = kv.cas(module, key, expected.as_deref(), new, self.grants.storage, now);
+                done.map_err(failed).map(Value::Bool)
+            }
+            _ => {
+                let prefix = if *args.get(0) == Value::Null { "" } else { args.text(0)? };
+                let limit = if *args.get(1) == Value::Null { LISTED } else { args.whole(1)? };
+                let limit = usize::try_from(limit).map_err(|_| args.wrong(1, "a number from 0 on"))?;
+                let keys = kv.list(module, prefix, None, limit, now).map_err(failed)?;
+                Ok(Value::List(keys.into_iter().map(Value::Text).collect()))
+            }
+        }
+    }
+
+    /// The entry of a value argument and its options: `ttl` in milliseconds, `cache`.
+    fn entry(&self, args: &Args, value: usize, options: usize, now: u64) -> Result<KvEntry, HostError> {
+        let mut entry = KvEntry::new(encode(args, args.get(value))?);
+        let Value::Map(given) = args.get(options) else {
+            return if *args.get(options) == Value::Null { Ok(entry) } else { Err(args.wrong(options, "a map")) };
+        };
+        for (name, option) in given {
+            match (name.as_str(), option) {
+                ("ttl", ttl) => {
+                    let ttl = ttl.as_i64().and_then(|ttl| u64::try_from(ttl).ok()).filter(|ttl| *ttl > 0);
+                    let wrong = || args.failed(HostErrorKind::InvalidArgument, "ttl must be milliseconds above 0");
+                    entry.expires_at = Some(now.saturating_add(ttl.ok_or_else(wrong)?));
+                }
+                ("cache", Value::Bool(cache)) => entry.cache = *cache,
+                _ => {
+                    let wrong = format!("option `{name}`: there are ttl (milliseconds) and cache (boolean)");
+                    return Err(args.failed(HostErrorKind::InvalidArgument, wrong));
+                }
+            }
+        }
+        Ok(entry)
+    }
+
+    pub(super) fn db(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
+        let function = args.function;
+        self.grants.database(&function.path())?;
+        if function == HostFn::DbTransaction {
+            let given = args.list(0)?;
+            let statements: Result<Vec<_>, _> = given.into_iter().map(|one| in_transaction(args, one)).collect();
+            return self.run(args, &call.module, Access::Write, &statements?, call).map(Value::List);
+        }
+        let statement = single(args)?;
+        let result = self.run(args, &call.module, Access::Write, &[statement], call)?.pop().unwrap_or_default();
+        match (function, &result) {
+            (HostFn::DbQuery, Value::Map(_)) => {
+                Err(args.failed(HostErrorKind::InvalidArgument, "the statement gives no rows; use db.execute"))
+            }
+            (HostFn::DbExecute, Value::List(_)) => {
+                Err(args.failed(HostErrorKind::InvalidArgument, "the statement gives rows; use db.query"))
+            }
+            _ => Ok(result),
+        }
+    }
+
+    pub(super) fn db_for_caller(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
+        let access = self.grants.caller_database(&args.function.path())?;
+        let Some(caller) = &call.caller else {
+            return Err(
+                args.failed(HostErrorKind::NotFound, "nobody called: it works in a service that a module calls")
+            );
+        };
+        let statement = single(args)?;
+        Ok(self.run(args, caller, access, &[statement], call)?.pop().unwrap_or_default())
+    }
+
+    fn run(
+        &self,
+        args: &Args,
+        module: &str,
+        access: Access,
+        statements: &[Statement],
+        call: &CallContext,
+    ) -> Result<Vec<Value>, HostError> {
+        let Some(database) = &self.supplies.database else {
+            return Err(args.failed(HostErrorKind::Failed, "this build of the runtime has no database"));
+        };
+        database.run(module, access, statements, call.deadline)
+    }
+
+    pub(super) fn services_call(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
+        let service = args.text(0)?;
+        let Some((capability, method)) = service.rsplit_once('.').filter(|(c, m)| !c.is_empty() && !m.is_empty())
+        else {
+            return Err(args.failed(HostErrorKind::InvalidArgument, "a service is named `capability.method`"));
+        };
+        if call.depth >= DEEPEST {
+            let what = format!("{service}: services call each other more than {DEEPEST} deep; is there a cycle?");
+            return Err(args.failed(HostErrorKind::Overloaded, what));
+        }
+        let (capability, method) = (capability.to_owned(), method.to_owned());
+        self.supplies.services.call(self.grants.dependencies(), &capability, &method, args.take(1), call)
+    }
+}
+
+fn single(args: &mut Args) -> Result<Statement, HostError> {
+    let sql = args.text(0)?.to_owned();
+    Ok(Statement { sql, params: args.list(1)? })
+}
+
+fn in_transaction(args: &Args, given: Value) -> Result<Statement, HostError> {
+    let wrong = |what: &str| Err(args.failed(HostErrorKind::InvalidArgument, what));
+    match given {
+        Value::Text(sql) => Ok(Statement { sql, params: Vec::new() }),
+        Value::Map(mut map) => {
+            let params = match map.remove("params") {
+                None | Some(Value::Null) => Vec::new(),
+                Some(Value::List(params)) => params,
+                Some(Value::Map(map)) if map.is_empty() => Vec::new(),
+                Some(_) => return wrong("`params` of a statement must be a list"),
+            };
+            match map.remove("sql") {
+                Some(Value::Text(sql)) => Ok(Statement { sql, params }),
+                _ => wrong("each statement needs `sql`, a string"),
+            }
+        }
+        _ => wrong("each statement must be a map {sql, params} or a string"),
+    }
+}
+
+fn encode(args: &Args, value: &Value) -> Result<Vec<u8>, HostError> {
+    serde_json::to_vec(value).map_err(|error| args.failed(HostErrorKind::InvalidArgument, error))
+}
+
+fn decode(args: &Args, json: &[u8]) -> Result<Value, HostError> {
+    serde_json::from_slice(json).map_err(|error| args.failed(HostErrorKind::Failed, error))
+}
+
+fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn kind_of(error: &KvError) -> HostErrorKind {
+    match error {
+        KvError::Store(_) => HostErrorKind::Failed,
+        KvError::QuotaExceeded { .. } => HostErrorKind::Overloaded,
+        KvError::KeyTooLong { .. } | KvError::ValueTooLarge { .. } => HostErrorKind::InvalidArgument,
+        #[allow(unreachable_patterns, reason = "the enum may grow")]
+        _ => HostErrorKind::Failed,
+    }
+}

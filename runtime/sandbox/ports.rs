@@ -1,0 +1,54 @@
+//! What the guard needs from the layers above it. They implement these; it names none of them.
+
+use std::time::Instant;
+
+use replug_scripts::{CallContext, HostError, Value};
+
+use crate::manifest::Access;
+
+/// One SQL statement with its positional parameters.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The statement; exactly one.
+    pub sql: String,
+    /// A scalar for each `?`.
+    pub params: Vec<Value>,
+}
+
+/// The databases of modules.
+pub trait Database: Send + Sync {
+    /// Runs statements on the database of `module` as one transaction: all take effect or none. The result of each is a
+    /// list of rows (maps by column) or `{changes, last_insert_id}`. Blocks, at most until `deadline`.
+    ///
+    /// # Errors
+    /// `invalid-argument` for SQL that is wrong or not allowed, `permission-denied` for a change where `access` is only to
+    /// read, `conflict` for a constraint, `timeout`.
+    fn run(
+        &self,
+        module: &str,
+        access: Access,
+        statements: &[Statement],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, HostError>;
+}
+
+/// The services of modules.
+pub trait Services: Send + Sync {
+    /// Calls `method` of the provider of `capability` among `allowed`, on behalf of `call.module`. Blocks, at most until
+    /// `call.deadline`.
+    ///
+    /// # Errors
+    /// `permission-denied` when none of `allowed` provides it, `not-found`, `timeout`, `overloaded`, or what the
+    /// provider said.
+    fn call(
+        &self,
+        allowed: &[String],
+        capability: &str,
+        method: &str,
+        args: Value,
+        call: &CallContext,
+    ) -> Result<Value, HostError>;
+
+    /// Forgets cached answers of `capability`.
+    fn invalidate(&self, capability: &str);
+}
