@@ -4,6 +4,7 @@
 //! through these folders, and who may import whom.
 
 pub mod actors;
+pub mod engine;
 pub mod manifest;
 pub mod monitor;
 pub mod registry;

@@ -1,0 +1,237 @@
+//! The hot-plug engine: brings versions into service, replaces them, and takes them out, one command a module at a time.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | [`state`] | the states of an instance and the one transition function |
+//! | [`plan`] | commands as values: steps, changes, and their inverses |
+//! | [`strategy`] | the steps of both strategies |
+//! | `validate` | what can be known before anything is changed |
+//! | `apply` | carries changes out through the [`ports`] |
+//! | `activate`, `rollback`, `deactivate`, `unregister`, `retire` | the commands |
+//! | `coordinator` | the one actor that changes slots and states |
+//! | `board`, `record` | what is now, for readers; what outlives the process |
+
+pub mod error;
+pub mod outcome;
+pub mod plan;
+pub mod ports;
+pub mod slots;
+pub mod state;
+pub mod strategy;
+pub mod validate;
+
+mod activate;
+mod activation;
+mod apply;
+mod board;
+mod coordinator;
+mod deactivate;
+mod instances;
+mod record;
+mod resume;
+mod retire;
+mod rollback;
+mod shared;
+mod unregister;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorRef};
+use semver::Version;
+use tokio::sync::oneshot;
+
+pub use error::EngineError;
+pub use outcome::{ActivationReport, DeactivationReport, Outcome, ShiftReport, StepOutcome, StepReport};
+pub use slots::{CandidateView, SlotView, VersionState};
+pub use state::State;
+
+use crate::actors::Router;
+use crate::actors::gate::Gate;
+use crate::actors::modules::ModulesMsg;
+use crate::manifest::ActivationStrategy;
+use crate::monitor::{Events, Metrics};
+use crate::registry::Registry;
+use crate::sandbox::Supplies;
+use crate::store::Store;
+use activation::{Command, Done, Reply};
+use coordinator::{Coordinator, Message};
+use ports::{Binding, Migrator};
+use shared::Shared;
+
+/// What an engine works with.
+pub struct Parts {
+    /// The definitions.
+    pub registry: Registry,
+    /// Where slots are kept.
+    pub store: Store,
+    /// What requests read.
+    pub router: Arc<Router>,
+    /// Where events go.
+    pub events: Events,
+    /// Where it counts.
+    pub metrics: Metrics,
+    /// The integrations, in the order in which they prepare.
+    pub bindings: Vec<Arc<dyn Binding>>,
+    /// The modules' schemas; none in a build without databases.
+    pub migrator: Option<Arc<dyn Migrator>>,
+    /// What the scripts' host functions work with.
+    pub supplies: Supplies,
+    /// The supervisor of instances.
+    pub modules: ActorRef<ModulesMsg>,
+}
+
+/// A handle on the engine. Clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    coordinator: ActorRef<Message>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Engine {
+    /// Starts the engine, supervised by `supervisor`. Nothing is started of what served before: see [`Engine::resume`].
+    ///
+    /// # Errors
+    /// The records cannot be read, or the actor does not start.
+    pub async fn start(parts: Parts, supervisor: ActorCell) -> Result<Self, EngineError> {
+        let records = record::Records::new(parts.store);
+        let reading = records.clone();
+        let kept = tokio::task::spawn_blocking(move || reading.all()).await;
+        let kept = kept.map_err(|error| EngineError::Internal(error.to_string()))??;
+        let shared = Arc::new(Shared {
+            registry: parts.registry,
+            records,
+            board: board::Board::new(kept),
+            router: parts.router,
+            events: parts.events,
+            metrics: parts.metrics.clone(),
+            hands: apply::Hands {
+                bindings: parts.bindings,
+                migrator: parts.migrator,
+                supplies: parts.supplies,
+                modules: parts.modules,
+                metrics: parts.metrics,
+                instances: instances::Instances::default(),
+            },
+            drains: Arc::new(Gate::default()),
+        });
+        let actor = Coordinator { shared: Arc::clone(&shared) };
+        let (coordinator, _) = Coordinator::spawn_linked(None, actor, (), supervisor)
+            .await
+            .map_err(|error| EngineError::Internal(error.to_string()))?;
+        Ok(Self { shared, coordinator, stopping: Arc::default() })
+    }
+
+    /// Brings `id@version` into service by its manifest's strategy, or by `strategy`. Returns once it serves, or once
+    /// what was done is taken back.
+    ///
+    /// # Errors
+    /// The command is refused and nothing was changed: see [`EngineError`].
+    pub async fn activate(
+        &self,
+        id: &str,
+        version: &Version,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, EngineError> {
+        self.activated(Command::Activate { id: id.to_owned(), version: version.clone(), strategy }).await
+    }
+
+    /// Takes the module out of service and stops it.
+    ///
+    /// # Errors
+    /// Nothing serves, or running modules need it.
+    pub async fn deactivate(&self, id: &str) -> Result<DeactivationReport, EngineError> {
+        match self.run(Command::Deactivate { id: id.to_owned() }).await? {
+            Done::Deactivated(report) => Ok(report),
+            other => Err(EngineError::Internal(format!("deactivate came to {other:?}"))),
+        }
+    }
+
+    /// Returns to the version on standby, or to `to`.
+    ///
+    /// # Errors
+    /// Nothing serves, or there is nothing to return to.
+    pub async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, EngineError> {
+        self.activated(Command::Rollback { id: id.to_owned(), to: to.cloned() }).await
+    }
+
+    /// Forgets versions of a module that do not run: `version`, or all of them. Returns which.
+    ///
+    /// # Errors
+    /// One of them runs, or others need it; nothing is forgotten then.
+    pub async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Vec<Version>, EngineError> {
+        match self.run(Command::Unregister { id: id.to_owned(), version: version.cloned() }).await? {
+            Done::Unregistered(versions) => Ok(versions),
+            other => Err(EngineError::Internal(format!("unregister came to {other:?}"))),
+        }
+    }
+
+    /// The slots of this moment, by module id.
+    #[must_use]
+    pub fn slots(&self) -> Vec<SlotView> {
+        self.shared.board.views(&self.shared.router)
+    }
+
+    /// The state of a version; `registered` for one that was never activated.
+    #[must_use]
+    pub fn state(&self, id: &str, version: &Version) -> VersionState {
+        self.shared.board.state(id, version)
+    }
+
+    /// Whether the module has a slot: a version of it served, failed, or was deactivated.
+    #[must_use]
+    pub fn has_slot(&self, id: &str) -> bool {
+        self.shared.board.slots().get(id).is_some_and(|slot| slot.record.is_some())
+    }
+
+    /// Refuses commands from now on, lets every instance finish what it holds within `patience`, and stops them. What
+    /// serves is started again by the next runtime.
+    pub async fn stop(&self, patience: Duration) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let deadline = tokio::time::Instant::now() + patience;
+        let shared = &self.shared;
+        shared.drains.close();
+        let stops = shared.hands.instances.keys().into_iter().map(|key| async move {
+            let Some(instance) = shared.hands.instances.instance(&key) else { return };
+            instance.close();
+            if tokio::time::timeout_at(deadline, instance.drained()).await.is_err() {
+                let left = instance.in_flight();
+                tracing::warn!(instance = %key, left, "requests are cut off: the runtime stops");
+            }
+            let farewell = shared.hands.farewell(&instance, false);
+            if tokio::time::timeout_at(deadline, farewell).await.is_err() {
+                tracing::warn!(instance = %key, "the module's shutdown was cut off: the runtime stops");
+            }
+            for change in [plan::Change::Stop(key.clone()), plan::Change::Release(key.clone())] {
+                if let Err(fault) = shared.hands.apply(&change).await {
+                    tracing::warn!(instance = %key, %fault, "an instance did not stop cleanly");
+                }
+            }
+        });
+        futures::future::join_all(stops).await;
+        self.coordinator.stop(None);
+    }
+
+    async fn activated(&self, command: Command) -> Result<ActivationReport, EngineError> {
+        match self.run(command).await? {
+            Done::Activated(report) => Ok(report),
+            other => Err(EngineError::Internal(format!("an activation came to {other:?}"))),
+        }
+    }
+
+    async fn run(&self, command: Command) -> Result<Done, EngineError> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(EngineError::Stopped);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.coordinator.send_message(Message::Run(command, Reply(reply))).map_err(|_| EngineError::Stopped)?;
+        answer.await.unwrap_or_else(|_| {
+            Err(EngineError::Internal("the command ended without an answer; look at the log".to_owned()))
+        })
+    }
+}
+
+#[cfg(all(test, feature = "lua"))]
+mod tests;

@@ -1,0 +1,219 @@
+//! Carries out the changes of plans. Every change may come twice for the same instance and does no harm then.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use ractor::ActorRef;
+use ractor::rpc::CallResult;
+use replug_scripts::{Handler, Value};
+
+use super::instances::{Instances, Running};
+use super::plan::Change;
+use super::ports::{Binding, Migrator, PortError, Subject};
+use crate::actors::Instance;
+use crate::actors::modules::ModulesMsg;
+use crate::monitor::{HealthStatus, InstanceKey, Metrics};
+use crate::sandbox::{Guard, Supplies};
+
+/// How long a module may think about its health before it serves.
+const HEALTH: Duration = Duration::from_secs(5);
+
+/// What changes are made with.
+pub(super) struct Hands {
+    pub(super) bindings: Vec<Arc<dyn Binding>>,
+    pub(super) migrator: Option<Arc<dyn Migrator>>,
+    pub(super) supplies: Supplies,
+    pub(super) modules: ActorRef<ModulesMsg>,
+    pub(super) metrics: Metrics,
+    pub(super) instances: Instances,
+}
+
+impl Hands {
+    /// Makes one change other than [`Change::Route`], which is the coordinator's.
+    ///
+    /// # Errors
+    /// Why it could not be made; it may be half made then, and its inverse takes that back. A panic of what was called
+    /// is such an error.
+    pub(super) async fn apply(&self, change: &Change) -> Result<(), String> {
+        let made = AssertUnwindSafe(self.make(change)).catch_unwind().await;
+        made.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(format!("internal error: {}", text.as_deref().unwrap_or("panicked")))
+        })
+    }
+
+    async fn make(&self, change: &Change) -> Result<(), String> {
+        match change {
+            Change::Prepare(key) => {
+                let subject = self.subject(key)?;
+                for binding in &self.bindings {
+                    binding.prepare(&subject).await.map_err(|error| named(&**binding, &error))?;
+                }
+                Ok(())
+            }
+            Change::Release(key) => self.release(key).await,
+            Change::Start(key) => self.start(key).await,
+            Change::Stop(key) => self.stop(key).await,
+            Change::Bind(key) => self.bind(key).await,
+            Change::Unbind(key) => {
+                self.instances.change(key, |running| running.endpoints = Arc::new([]));
+                Ok(())
+            }
+            Change::Migrate(_, _) | Change::Revert(_, _) => {
+                Err("internal error: a migration without its instance".into())
+            }
+            Change::Warm(key) => self.warm(key).await,
+            Change::Verify(key) => self.verify(key).await,
+            Change::Route { .. } => Err("internal error: routing is the coordinator's".into()),
+        }
+    }
+
+    /// Applies what is pending of the instance's migrations.
+    pub(super) async fn migrate(&self, key: &InstanceKey) -> Result<(), String> {
+        let (Some(migrator), subject) = (&self.migrator, self.subject(key)?) else { return Ok(()) };
+        migrator.up(&subject).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Takes migrations back.
+    pub(super) async fn revert(&self, subject: &Subject, versions: &[semver::Version]) -> Result<(), String> {
+        let Some(migrator) = &self.migrator else { return Ok(()) };
+        migrator.down(subject, versions).await.map_err(|error| error.to_string())
+    }
+
+    /// The instance's subject.
+    pub(super) fn subject(&self, key: &InstanceKey) -> Result<Subject, String> {
+        Ok(self.running(key)?.subject)
+    }
+
+    fn running(&self, key: &InstanceKey) -> Result<Running, String> {
+        self.instances.get(key).ok_or_else(|| format!("internal error: {key} is unknown"))
+    }
+
+    fn instance(&self, key: &InstanceKey) -> Result<Arc<Instance>, String> {
+        self.running(key)?.instance.ok_or_else(|| format!("internal error: {key} was not started"))
+    }
+
+    async fn start(&self, key: &InstanceKey) -> Result<(), String> {
+        let running = self.running(key)?;
+        if running.instance.is_some() {
+            return Ok(());
+        }
+        let manifest = &running.subject.manifest;
+        let guard = Guard::new(key, manifest, self.supplies.clone());
+        let metrics = self.metrics.instance(key);
+        let instance =
+            Arc::new(Instance::new(key.clone(), Arc::clone(manifest), running.program, Arc::new(guard), metrics));
+        instance.first_vm().await.map_err(|error| error.to_string())?;
+        // in the table before its actors start, so that a start that is given up can be stopped
+        self.instances.change(key, |running| {
+            running.subject.exports = instance.exports().clone();
+            running.instance = Some(Arc::clone(&instance));
+        });
+        match self.modules.call(|reply| ModulesMsg::Start(instance, reply), None).await {
+            Ok(CallResult::Success(started)) => started.map_err(|error| error.to_string()),
+            _ => Err("the supervisor of modules is gone".into()),
+        }
+    }
+
+    async fn stop(&self, key: &InstanceKey) -> Result<(), String> {
+        let Some(instance) = self.instances.instance(key) else { return Ok(()) };
+        instance.close();
+        match self.modules.call(|reply| ModulesMsg::Stop(instance, reply), None).await {
+            Ok(CallResult::Success(())) => {
+                self.instances.change(key, |running| running.instance = None);
+                Ok(())
+            }
+            _ => Err("the supervisor of modules is gone".into()),
+        }
+    }
+
+    async fn bind(&self, key: &InstanceKey) -> Result<(), String> {
+        let subject = self.subject(key)?;
+        let mut endpoints = Vec::new();
+        for binding in &self.bindings {
+            endpoints.extend(binding.commit(&subject).await.map_err(|error| named(&**binding, &error))?);
+        }
+        self.instances.change(key, |running| running.endpoints = endpoints.into());
+        Ok(())
+    }
+
+    /// Every binding is asked, also after one that failed.
+    async fn release(&self, key: &InstanceKey) -> Result<(), String> {
+        let Some(running) = self.instances.get(key) else { return Ok(()) };
+        let mut faults = Vec::new();
+        for binding in self.bindings.iter().rev() {
+            if let Err(error) = binding.undo(&running.subject).await {
+                faults.push(named(&**binding, &error));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    }
+
+    async fn warm(&self, key: &InstanceKey) -> Result<(), String> {
+        let instance = self.instance(key)?;
+        if instance.exports().has(&Handler::Warmup) {
+            let call = instance.context("warmup", instance.limits().wall_time.saturating_mul(2));
+            instance.call(Handler::Warmup, Vec::new(), call).await.map_err(|error| format!("warmup: {error}"))?;
+        }
+        Ok(())
+    }
+
+    async fn verify(&self, key: &InstanceKey) -> Result<(), String> {
+        let instance = self.instance(key)?;
+        if !instance.exports().has(&Handler::Health) {
+            return Ok(());
+        }
+        let checks = &instance.manifest.lifecycle.activation.health_checks;
+        let time = checks.iter().map(|check| check.timeout).min().unwrap_or(HEALTH);
+        let call = instance.context("verify", time);
+        let answer =
+            instance.call(Handler::Health, Vec::new(), call).await.map_err(|error| format!("health: {error}"))?;
+        match crate::actors::prober::read(&answer) {
+            (HealthStatus::Unhealthy, detail) if detail.is_empty() => Err("health: unhealthy".into()),
+            (HealthStatus::Unhealthy, detail) => Err(format!("health: unhealthy: {detail}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the module say goodbye after its last request: `shutdown`, then the clean-ups that the manifest names.
+    pub(super) async fn farewell(&self, instance: &Arc<Instance>, deactivated: bool) {
+        let exports = instance.exports();
+        let mut handlers = Vec::new();
+        if exports.has(&Handler::Shutdown) {
+            handlers.push(Handler::Shutdown);
+        }
+        if deactivated {
+            for name in &instance.manifest.lifecycle.deactivation.cleanup {
+                let handler = Handler::Cleanup(name.as_str().into());
+                if exports.has(&handler) {
+                    handlers.push(handler);
+                } else if name == "clearCache" {
+                    self.clear_cache(&instance.key).await;
+                }
+            }
+        }
+        for handler in handlers {
+            let name = handler.to_string();
+            let call = instance.context(&name, instance.limits().wall_time.saturating_mul(2));
+            if let Err(error) = instance.call_after_close(handler, Vec::<Value>::new(), call).await {
+                tracing::warn!(instance = %instance.key, handler = %name, %error, "the module's farewell failed");
+            }
+        }
+    }
+
+    async fn clear_cache(&self, key: &InstanceKey) {
+        let (kv, id) = (self.supplies.kv.clone(), Arc::clone(&key.id));
+        match tokio::task::spawn_blocking(move || kv.clear_cache(&id)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(module = %key.id, %error, "the cache could not be cleared"),
+            Err(error) => tracing::warn!(module = %key.id, %error, "the cache could not be cleared"),
+        }
+    }
+}
+
+fn named(binding: &dyn Binding, error: &PortError) -> String {
+    format!("{}: {error}", binding.name())
+}

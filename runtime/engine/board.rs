@@ -1,0 +1,167 @@
+//! What every slot and version is now: written by the coordinator alone, read by anyone as a snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use semver::Version;
+
+use super::plan::SlotState;
+use super::record::{Kept, SlotRecord, VersionRecord};
+use super::slots::{CandidateView, SlotView, VersionState};
+use super::state::{Happening, Impossible, State};
+use crate::actors::{Instance, Router};
+use crate::monitor::InstanceKey;
+use crate::registry::resolver::Running;
+
+/// A slot: what is kept of it and what runs of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slot {
+    /// What the store holds of it; none before a version served, failed or was deactivated.
+    pub(super) record: Option<SlotRecord>,
+    /// The instances.
+    pub(super) state: SlotState,
+    /// The one on its way.
+    pub(super) candidate: Option<InstanceKey>,
+    /// The state of each version's newest instance.
+    pub(super) versions: BTreeMap<Version, VersionRecord>,
+}
+
+/// All slots of one moment.
+pub(super) type Slots = BTreeMap<String, Slot>;
+
+/// The board.
+#[derive(Default)]
+pub(super) struct Board {
+    slots: ArcSwap<Slots>,
+}
+
+impl Board {
+    /// What was kept, before anything runs: what served waits to be started again.
+    pub(super) fn new(kept: Kept) -> Self {
+        let mut slots = Slots::new();
+        for (id, record) in kept.slots {
+            slots.entry(id).or_default().record = Some(record);
+        }
+        for ((id, version), record) in kept.versions {
+            slots.entry(id).or_default().versions.insert(version, record);
+        }
+        Self { slots: ArcSwap::from_pointee(slots) }
+    }
+
+    pub(super) fn slots(&self) -> Arc<Slots> {
+        self.slots.load_full()
+    }
+
+    pub(super) fn slot(&self, id: &str) -> Slot {
+        self.slots.load().get(id).cloned().unwrap_or_default()
+    }
+
+    /// The version of each module that serves.
+    pub(super) fn running(&self) -> Running {
+        let slots = self.slots.load();
+        let serving =
+            slots.iter().filter_map(|(id, slot)| Some((id.clone(), version_of(slot.state.serving.as_ref()?)?)));
+        serving.collect()
+    }
+
+    /// Changes one slot. The coordinator alone may call this.
+    pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut Slot)) {
+        let mut slots = Slots::clone(&self.slots.load());
+        let slot = slots.entry(id.to_owned()).or_default();
+        change(slot);
+        if slot.record.is_none() && slot.versions.is_empty() && slot.candidate.is_none() {
+            slots.remove(id);
+        }
+        self.slots.store(Arc::new(slots));
+    }
+
+    pub(super) fn state(&self, id: &str, version: &Version) -> VersionState {
+        let slots = self.slots.load();
+        match slots.get(id).and_then(|slot| slot.versions.get(version)) {
+            Some(record) => VersionState {
+                state: record.state,
+                reason: record.reason.clone(),
+                since: record.since,
+                generation: record.generation,
+            },
+            None => VersionState { state: State::Registered, reason: None, since: 0, generation: 0 },
+        }
+    }
+
+    /// One row for each slot that exists.
+    pub(super) fn views(&self, router: &Router) -> Vec<SlotView> {
+        let routes = router.snapshot();
+        let instance = |id: &str| {
+            let target = routes.slots.get(id).and_then(|slot| slot.targets.first());
+            target.map(|target| Arc::clone(&target.instance))
+        };
+        let slots = self.slots.load();
+        slots.iter().filter_map(|(id, slot)| slot.view(id, instance(id).as_deref())).collect()
+    }
+}
+
+impl Slot {
+    /// The state after `happening` of the instance `key`, which becomes the version's newest.
+    ///
+    /// # Errors
+    /// The state does not know the event. An older generation is no longer shown and takes any.
+    pub(super) fn happened(
+        &mut self,
+        key: &InstanceKey,
+        happening: Happening,
+        reason: Option<String>,
+        now: u64,
+    ) -> Result<Option<(State, VersionRecord)>, Impossible> {
+        let Some(version) = version_of(key) else { return Ok(None) };
+        let present = self.versions.get(&version);
+        if present.is_some_and(|record| record.generation > key.generation) {
+            return Ok(None);
+        }
+        // an activation makes a new instance, whatever the one before it is doing
+        let from = match present {
+            Some(record) if record.generation == key.generation => record.state,
+            Some(record) if record.state.is_idle() => record.state,
+            _ => State::Registered,
+        };
+        let record = VersionRecord { state: from.after(happening)?, reason, since: now, generation: key.generation };
+        if happening == Happening::Refused {
+            self.versions.remove(&version);
+        } else {
+            self.versions.insert(version, record.clone());
+        }
+        Ok(Some((from, record)))
+    }
+
+    fn view(&self, id: &str, instance: Option<&Instance>) -> Option<SlotView> {
+        let record = self.record.clone().or_else(|| self.candidate.as_ref().map(|_| SlotRecord::default()))?;
+        let serving = self.state.serving.as_ref().and_then(version_of);
+        let candidate = self.candidate.as_ref().filter(|key| self.state.serving.as_ref() != Some(*key));
+        let version = serving.clone().or(record.serving).or(record.last).or_else(|| version_of(candidate?))?;
+        let shown = self.versions.get(&version);
+        Some(SlotView {
+            id: id.to_owned(),
+            state: shown.map_or(State::Registered, |shown| shown.state),
+            weight: if serving.is_some() { 100 } else { 0 },
+            previous: record.previous.as_ref().map(ToString::to_string),
+            strategy: if record.instant {
+                crate::manifest::ActivationStrategy::Instant
+            } else {
+                crate::manifest::ActivationStrategy::Gradual
+            },
+            health: instance.map_or("unknown", |instance| instance.health.report().status.name()),
+            since: shown.map_or(record.since, |shown| shown.since),
+            candidate: candidate.filter(|key| version_of(key).as_ref() != Some(&version)).map(|key| CandidateView {
+                version: key.version.to_string(),
+                state: version_of(key).and_then(|v| self.versions.get(&v)).map_or(State::Activating, |r| r.state),
+                weight: 0,
+            }),
+            version: version.to_string(),
+        })
+    }
+}
+
+/// The version of an instance; what came out of a manifest always reads as one.
+pub(super) fn version_of(key: &InstanceKey) -> Option<Version> {
+    Version::parse(&key.version).ok()
+}

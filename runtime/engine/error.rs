@@ -1,0 +1,145 @@
+//! Why the engine refuses a command. Nothing was changed then; a step that fails later is an outcome, not an error.
+
+use semver::Version;
+
+use crate::registry::RegistryError;
+use crate::registry::resolver::{Dependent, Obstacle};
+use crate::store::StoreError;
+
+/// A command that was refused.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The registry does not know the version, or failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Something stands in the way of running the version.
+    #[error("{module} cannot be activated: {}", lines(obstacles))]
+    Obstructed {
+        /// `id@version`.
+        module: String,
+        /// Everything that is in the way.
+        obstacles: Vec<Obstacle>,
+    },
+    /// Running modules would lose what they need.
+    #[error("{id} cannot be {action}: {}; deactivate {} first", lines(dependents), names(dependents))]
+    Needed {
+        /// The module that others need.
+        id: String,
+        /// What was to be done: `deactivated`, `activated at 2.0.0`.
+        action: String,
+        /// Who needs it.
+        dependents: Vec<Dependent>,
+    },
+    /// Registered modules would lose the only version that they can run with.
+    #[error("{id}@{version} cannot be unregistered: {}; unregister {} first", lines(dependents), names(dependents))]
+    Orphans {
+        /// The module.
+        id: String,
+        /// Its version.
+        version: Version,
+        /// Who needs it.
+        dependents: Vec<Dependent>,
+    },
+    /// The manifest requires settings that have no value.
+    #[error("{module} has no value for the required setting{} {}", if keys.len() == 1 { "" } else { "s" }, keys.join(", "))]
+    Unconfigured {
+        /// `id@version`.
+        module: String,
+        /// The keys.
+        keys: Vec<String>,
+    },
+    /// An instant activation has no step for migrations.
+    #[error(
+        "{module} has pending migrations ({}), which an instant activation does not run; use gradual: \
+         replug activate {module} --strategy gradual",
+        list(pending)
+    )]
+    PendingMigrations {
+        /// `id@version`.
+        module: String,
+        /// The migrations' versions.
+        pending: Vec<Version>,
+    },
+    /// The scripts do not compile.
+    #[error("the scripts of {module} do not compile: {}", lines(faults))]
+    Scripts {
+        /// `id@version`.
+        module: String,
+        /// Every file's fault.
+        faults: Vec<replug_scripts::SourceFault>,
+    },
+    /// So many commands for the module wait already.
+    #[error("{waiting} commands for {id} wait already; try again when they have ended")]
+    Busy {
+        /// The module.
+        id: String,
+        /// How many.
+        waiting: usize,
+    },
+    /// No version of the module serves.
+    #[error("{id} does not serve; activate a version of it first: replug activate {id}")]
+    NothingServes {
+        /// The module.
+        id: String,
+    },
+    /// There is no version to return to.
+    #[error("{id} has no version to return to; name one: replug rollback {id} --to VERSION")]
+    NothingToReturnTo {
+        /// The module.
+        id: String,
+    },
+    /// The version to return to would run on a newer schema whose migrations cannot be taken back.
+    #[error("{id} cannot return to {to}: the migration {migration} that came after it is irreversible")]
+    Irreversible {
+        /// The module.
+        id: String,
+        /// Where it was to return to.
+        to: Version,
+        /// The first migration that stands between.
+        migration: Version,
+    },
+    /// It runs, so it cannot be unregistered.
+    #[error("{id}@{version} is {state}, so it cannot be unregistered; {help}")]
+    Runs {
+        /// The module.
+        id: String,
+        /// Its version.
+        version: Version,
+        /// Its state.
+        state: super::state::State,
+        /// What to do first.
+        help: String,
+    },
+    /// What the integrations hold could not be asked.
+    #[error("{module}: {cause}")]
+    Port {
+        /// `id@version`.
+        module: String,
+        /// What the integration said.
+        cause: String,
+    },
+    /// The store failed; the command was not carried out.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine is stopping.
+    #[error("engine: stopped")]
+    Stopped,
+    /// A contradiction inside the engine, contained here.
+    #[error("engine: internal error: {0}")]
+    Internal(String),
+}
+
+fn lines<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn list(versions: &[Version]) -> String {
+    versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn names(dependents: &[Dependent]) -> String {
+    let mut ids: Vec<&str> = dependents.iter().map(|dependent| dependent.id.as_str()).collect();
+    ids.dedup();
+    ids.join(", ")
+}

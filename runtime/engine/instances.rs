@@ -1,0 +1,62 @@
+//! The instances that exist, between the step that starts one and the drain that stops it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use replug_scripts::Program;
+
+use super::ports::Subject;
+use crate::actors::Instance;
+use crate::actors::routes::Endpoint;
+use crate::monitor::InstanceKey;
+
+/// What is known of one instance, from the validation of its version on.
+#[derive(Clone)]
+pub(super) struct Running {
+    /// What the ports are asked about.
+    pub(super) subject: Subject,
+    /// What runs in it.
+    pub(super) program: Arc<dyn Program>,
+    /// Its actors; none before it is started.
+    pub(super) instance: Option<Arc<Instance>>,
+    /// What it serves; nothing before it is bound.
+    pub(super) endpoints: Arc<[Endpoint]>,
+}
+
+/// The table. Only commands touch it, never requests.
+#[derive(Default)]
+pub(super) struct Instances {
+    table: Mutex<HashMap<InstanceKey, Running>>,
+}
+
+impl Instances {
+    fn table(&self) -> MutexGuard<'_, HashMap<InstanceKey, Running>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn get(&self, key: &InstanceKey) -> Option<Running> {
+        self.table().get(key).cloned()
+    }
+
+    pub(super) fn instance(&self, key: &InstanceKey) -> Option<Arc<Instance>> {
+        self.table().get(key)?.instance.clone()
+    }
+
+    pub(super) fn insert(&self, key: InstanceKey, running: Running) {
+        self.table().insert(key, running);
+    }
+
+    pub(super) fn change(&self, key: &InstanceKey, change: impl FnOnce(&mut Running)) {
+        if let Some(running) = self.table().get_mut(key) {
+            change(running);
+        }
+    }
+
+    pub(super) fn remove(&self, key: &InstanceKey) {
+        self.table().remove(key);
+    }
+
+    pub(super) fn keys(&self) -> Vec<InstanceKey> {
+        self.table().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,105 @@
+//! What a command came to.
+
+use serde::Serialize;
+
+use super::strategy::StepName;
+
+/// How an activation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The version serves, confirmed.
+    Active,
+    /// The version serves all traffic and is not yet confirmed.
+    Provisional,
+    /// A step failed; the version before serves as it did.
+    RolledBack,
+    /// A step failed and there was nothing to return to: no version serves.
+    Failed,
+    /// A step failed, and so did taking back what was done: an alarm.
+    FailedToRestore,
+}
+
+impl Outcome {
+    /// The name as it stands in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Provisional => "provisional",
+            Self::RolledBack => "rolled-back",
+            Self::Failed => "failed",
+            Self::FailedToRestore => "failed-to-restore",
+        }
+    }
+
+    /// Whether the version serves.
+    #[must_use]
+    pub const fn serves(self) -> bool {
+        matches!(self, Self::Active | Self::Provisional)
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepOutcome {
+    /// It succeeded.
+    Done,
+    /// It failed; the steps before it were taken back.
+    Failed,
+}
+
+/// One step that ran.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Which.
+    pub name: StepName,
+    /// How long it took, in milliseconds.
+    pub ms: f64,
+    /// How it ended.
+    pub outcome: StepOutcome,
+}
+
+/// One weight of a traffic shift.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ShiftReport {
+    /// The candidate's share, in percent.
+    pub weight: u8,
+    /// What the analysis said.
+    pub verdict: String,
+    /// How long the weight was held, in milliseconds.
+    pub ms: f64,
+}
+
+/// What an activation or a rollback came to; `activate --json` prints it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivationReport {
+    /// The module.
+    pub id: String,
+    /// The version that was to serve.
+    pub version: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, when the version does not serve.
+    pub reason: Option<String>,
+    /// The steps that ran, in order.
+    pub steps: Vec<StepReport>,
+    /// The weights of the shift; empty when traffic moved at once.
+    pub traffic_shift: Vec<ShiftReport>,
+}
+
+/// What a deactivation came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeactivationReport {
+    /// The module.
+    pub id: String,
+    /// The version that served.
+    pub version: String,
+    /// How many requests were cut off because the drain deadline passed; 0 when all ended by themselves.
+    pub cut_off: usize,
+    /// How long it took, in milliseconds.
+    pub ms: f64,
+}

@@ -1,0 +1,113 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::strategy;
+use crate::manifest::ActivationStrategy;
+
+fn key(id: &str, generation: u64) -> InstanceKey {
+    InstanceKey { id: id.into(), version: format!("1.{generation}.0").into(), generation }
+}
+
+fn run(world: &mut World, changes: &[Change]) {
+    for change in changes {
+        world.apply(change).unwrap_or_else(|e| panic!("{e} in {world:#?}"));
+    }
+}
+
+/// A command of a random history over two modules.
+#[derive(Clone, Debug)]
+enum Command {
+    Activate { module: usize, gradual: bool, pending: usize },
+    Return { module: usize },
+    Deactivate { module: usize },
+}
+
+fn commands() -> impl Strategy<Value = Vec<Command>> {
+    let one = prop_oneof![
+        4 => (0usize..2, any::<bool>(), 0usize..3)
+            .prop_map(|(module, gradual, pending)| Command::Activate { module, gradual, pending }),
+        2 => (0usize..2).prop_map(|module| Command::Return { module }),
+        1 => (0usize..2).prop_map(|module| Command::Deactivate { module }),
+    ];
+    prop::collection::vec(one, 1..24)
+}
+
+fn plan(world: &World, command: &Command, generation: u64) -> Option<Plan> {
+    let id = |module: usize| ["a", "b"][module];
+    let slot = |module: usize| world.slots.get(id(module)).cloned().unwrap_or_default();
+    match *command {
+        Command::Activate { module, gradual, pending } => {
+            let strategy = if gradual { ActivationStrategy::Gradual } else { ActivationStrategy::Instant };
+            let applied = world.schema.get(id(module)).map_or(0, Vec::len);
+            let pending: Vec<_> = (0..if gradual { pending } else { 0 })
+                .map(|n| Version::new(1, u64::try_from(applied + n).expect("small"), 0))
+                .collect();
+            Some(activate(&key(id(module), generation), &slot(module), strategy::steps(strategy), &pending))
+        }
+        Command::Return { module } => {
+            slot(module).standby.is_some().then(|| return_to_standby(id(module), &slot(module)))
+        }
+        Command::Deactivate { module } => slot(module).serving.is_some().then(|| deactivate(id(module), &slot(module))),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_followed_by_its_inverse_restores_the_snapshot(history in commands()) {
+        let mut world = World::default();
+        for (n, command) in history.iter().enumerate() {
+            let Some(plan) = plan(&world, command, n as u64) else { continue };
+            let before = world.clone();
+            let changes: Vec<_> = plan.changes().cloned().collect();
+            run(&mut world, &changes);
+            let after = world.clone();
+            run(&mut world, &plan.inverse());
+            prop_assert_eq!(&world, &before);
+            world = after;
+        }
+    }
+
+    #[test]
+    fn a_plan_cut_anywhere_is_undone_by_the_inverse_of_what_was_done(history in commands(), cut in any::<prop::sample::Index>()) {
+        let mut world = World::default();
+        for (n, command) in history.iter().enumerate() {
+            let Some(plan) = plan(&world, command, n as u64) else { continue };
+            let changes: Vec<_> = plan.changes().cloned().collect();
+            let done = &changes[..cut.index(changes.len() + 1)];
+            let mut tried = world.clone();
+            run(&mut tried, done);
+            let back: Vec<_> = done.iter().rev().filter_map(Change::inverse).collect();
+            run(&mut tried, &back);
+            prop_assert_eq!(&tried, &world);
+            run(&mut world, &changes);
+        }
+    }
+
+    #[test]
+    fn nobody_who_keeps_a_place_is_retired(history in commands()) {
+        let mut world = World::default();
+        for (n, command) in history.iter().enumerate() {
+            let Some(plan) = plan(&world, command, n as u64) else { continue };
+            for change in plan.changes() {
+                if let Change::Route { from, to, .. } = change {
+                    for gone in retired(from, to) {
+                        prop_assert!(to.serving.as_ref() != Some(&gone) && to.standby.as_ref() != Some(&gone));
+                    }
+                }
+            }
+            run(&mut world, &plan.changes().cloned().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn an_activation_keeps_the_one_before_it_and_retires_the_one_before_that() {
+    let slot = SlotState { serving: Some(key("a", 2)), standby: Some(key("a", 1)) };
+    let plan = activate(&key("a", 3), &slot, strategy::steps(ActivationStrategy::Instant), &[]);
+    let names: Vec<_> = plan.steps.iter().map(|step| step.name.name()).collect();
+    assert_eq!(names, ["validate", "prepare", "load", "register", "activate"]);
+    let Some(Change::Route { from, to, .. }) = plan.changes().last() else { panic!("ends with the route") };
+    assert_eq!(to.serving, Some(key("a", 3)));
+    assert_eq!(to.standby, Some(key("a", 2)));
+    assert_eq!(retired(from, to), [key("a", 1)]);
+}

@@ -1,0 +1,78 @@
+//! What has no place in its slot any more: it finishes what it holds, says goodbye, and stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::EngineError;
+use super::activation::Activation;
+use super::plan::Change;
+use super::state::Happening;
+use crate::actors::Instance;
+use crate::actors::gate::Pass;
+use crate::manifest::{Deactivation, DeactivationStrategy};
+use crate::monitor::InstanceKey;
+
+/// How an instance lost its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was on standby, and a newer version took that place.
+    Superseded,
+    /// Its traffic went elsewhere, and its state says so already.
+    Withdrawn,
+    /// The module goes out of service: its clean-ups run.
+    Deactivated,
+}
+
+/// Drains and stops an instance while the command goes on.
+///
+/// # Errors
+/// Its state does not allow it.
+pub(super) async fn in_background(work: &Activation, key: &InstanceKey, why: Why) -> Result<(), EngineError> {
+    if why == Why::Superseded {
+        work.happened(key, Happening::Superseded, None).await?;
+    }
+    // once the engine stops, it stops what is left itself
+    let Some(pass) = Pass::enter(Arc::clone(&work.shared.drains)) else { return Ok(()) };
+    let (work, key) = (work.clone(), key.clone());
+    tokio::spawn(async move {
+        retire(&work, &key, why).await;
+        drop(pass);
+    });
+    Ok(())
+}
+
+/// Drains and stops an instance that is draining; says how many calls were cut off.
+pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> usize {
+    let hands = &work.shared.hands;
+    let Some(instance) = hands.instances.instance(key) else { return 0 };
+    let deactivation = &instance.manifest.lifecycle.deactivation;
+    let cut_off = drain(&instance, deactivation).await;
+    hands.farewell(&instance, why == Why::Deactivated).await;
+    for change in [Change::Stop(key.clone()), Change::Unbind(key.clone()), Change::Release(key.clone())] {
+        if let Err(fault) = hands.apply(&change).await {
+            tracing::warn!(instance = %key, %fault, "an instance that drained left something behind");
+        }
+    }
+    hands.instances.remove(key);
+    if let Err(error) = work.happened(key, Happening::Drained, None).await {
+        tracing::error!(instance = %key, %error, "the end of a drain could not be recorded");
+    }
+    cut_off
+}
+
+/// Lets nobody enter and waits for those inside, at most as long as the manifest gives them; says how many are left.
+pub(super) async fn drain(instance: &Arc<Instance>, deactivation: &Deactivation) -> usize {
+    let patience = match deactivation.strategy {
+        DeactivationStrategy::Graceful => deactivation.timeout,
+        DeactivationStrategy::Immediate => Duration::ZERO,
+    };
+    instance.close();
+    if tokio::time::timeout(patience, instance.drained()).await.is_ok() {
+        return 0;
+    }
+    let left = instance.in_flight();
+    if left > 0 {
+        tracing::warn!(instance = %instance.key, left, "requests are cut off: the drain deadline passed");
+    }
+    left
+}

@@ -1,0 +1,61 @@
+//! What the slots are now, for readers: an immutable snapshot that the coordinator replaces.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::state::State;
+use crate::manifest::ActivationStrategy;
+
+/// One row of `list`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlotView {
+    /// The module.
+    pub id: String,
+    /// The version that serves; if none does, the one that did last.
+    pub version: String,
+    /// That version's state.
+    pub state: State,
+    /// Its share of the traffic in percent.
+    pub weight: u8,
+    /// The version that a rollback returns to.
+    pub previous: Option<String>,
+    /// How it was activated.
+    pub strategy: ActivationStrategy,
+    /// What its prober found last.
+    pub health: &'static str,
+    /// Since when it has this state, in milliseconds since 1970.
+    pub since: u64,
+    /// A version on its way.
+    pub candidate: Option<CandidateView>,
+}
+
+/// A version that is being activated beside the one that serves.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateView {
+    /// Its version.
+    pub version: String,
+    /// Its state.
+    pub state: State,
+    /// Its share of the traffic in percent.
+    pub weight: u8,
+}
+
+/// The state of one version, that of its newest instance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionState {
+    /// The state.
+    pub state: State,
+    /// Why, where there is more to say.
+    pub reason: Option<String>,
+    /// Since when, in milliseconds since 1970; 0 for a version that was never activated.
+    pub since: u64,
+    /// Which start of the module it is; 0 for a version that was never activated.
+    pub generation: u64,
+}
+
+/// The states of all versions that were ever activated, by module and version.
+pub type States = BTreeMap<String, BTreeMap<String, VersionState>>;

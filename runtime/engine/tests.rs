@@ -1,0 +1,252 @@
+//! The engine over real parts (registry, store, actors, Lua), with one binding that fails on demand.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ractor::{Actor, ActorRef};
+use replug_scripts::{CallContext, HostError, Value};
+use semver::Version;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use super::ports::{Binding, PortError, Subject};
+use super::{ActivationReport, Engine, EngineError, Outcome, Parts, State};
+use crate::actors::modules::ModulesMsg;
+use crate::actors::routes::Endpoint;
+use crate::actors::{ModulesSupervisor, Router};
+use crate::manifest::ActivationStrategy;
+use crate::monitor::{Event, Events, InstanceKey, Metrics};
+use crate::registry::{Bundle, Registry};
+use crate::sandbox::Supplies;
+use crate::sandbox::ports::Services;
+use crate::store::{KvStore, Store};
+
+mod faults;
+mod together;
+
+/// What the binding does when it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Error,
+    Panic,
+    Hang,
+}
+
+/// When it does that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Prepare,
+    Commit,
+    Undo,
+}
+
+/// A binding that serves `GET /ID` and fails on demand. It knows which instances it holds something for.
+#[derive(Default)]
+struct Brittle {
+    faults: Mutex<Vec<(Place, Fault)>>,
+    held: Mutex<BTreeSet<InstanceKey>>,
+    /// Where set, `commit` of this module tells `reached` and waits for `go`.
+    pause: Mutex<Option<&'static str>>,
+    reached: Notify,
+    go: Notify,
+}
+
+impl Brittle {
+    async fn at(&self, place: Place) -> Result<(), PortError> {
+        let fault = self.faults.lock().unwrap().iter().find(|(at, _)| *at == place).map(|(_, fault)| *fault);
+        match fault {
+            None => Ok(()),
+            Some(Fault::Error) => Err(PortError::new("broken on demand")),
+            Some(Fault::Panic) => panic!("panics on demand"),
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Binding for Brittle {
+    fn name(&self) -> &'static str {
+        "brittle"
+    }
+
+    async fn prepare(&self, subject: &Subject) -> Result<(), PortError> {
+        self.held.lock().unwrap().insert(subject.key.clone());
+        self.at(Place::Prepare).await
+    }
+
+    async fn commit(&self, subject: &Subject) -> Result<Vec<Endpoint>, PortError> {
+        self.at(Place::Commit).await?;
+        if *self.pause.lock().unwrap() == Some(&*subject.key.id) {
+            self.reached.notify_one();
+            self.go.notified().await;
+        }
+        let path = format!("/{}", subject.key.id);
+        Ok(vec![Endpoint {
+            pattern: path.as_str().into(),
+            method: http::Method::GET,
+            handler: replug_scripts::Handler::Api(format!("GET {path}").into()),
+            permissions: Arc::new([]),
+        }])
+    }
+
+    async fn undo(&self, subject: &Subject) -> Result<(), PortError> {
+        self.at(Place::Undo).await?;
+        self.held.lock().unwrap().remove(&subject.key);
+        Ok(())
+    }
+}
+
+struct NoServices;
+
+impl Services for NoServices {
+    fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    fn invalidate(&self, _: &str) {}
+}
+
+struct World {
+    dir: TempDir,
+    store: Store,
+    registry: Registry,
+    engine: Engine,
+    router: Arc<Router>,
+    binding: Arc<Brittle>,
+    events: Events,
+    modules: ActorRef<ModulesMsg>,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::over(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn over(dir: TempDir) -> Self {
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let registry = Registry::start(store.clone(), dir.path(), Arc::new(|| 7), None).await.unwrap();
+        let (events, router, binding) = (Events::default(), Arc::new(Router::default()), Arc::new(Brittle::default()));
+        let supervisor = ModulesSupervisor { events: events.clone() };
+        let (modules, _) = ModulesSupervisor::spawn(None, supervisor, ()).await.unwrap();
+        let (kv, metrics) = (KvStore::new(&store), Metrics::default());
+        let bindings: Vec<Arc<dyn Binding>> = vec![binding.clone()];
+        let parts = Parts {
+            registry: registry.clone(),
+            store: store.clone(),
+            router: Arc::clone(&router),
+            events: events.clone(),
+            metrics: metrics.clone(),
+            bindings,
+            migrator: None,
+            supplies: Supplies { kv, database: None, services: Arc::new(NoServices), metrics },
+            modules: modules.clone(),
+        };
+        let engine = Engine::start(parts, modules.get_cell()).await.unwrap();
+        Self { dir, store, registry, engine, router, binding, events, modules }
+    }
+
+    /// The same data directory under a new engine, as after a restart.
+    async fn restarted(self) -> Self {
+        let Self { dir, store, registry, engine, modules, binding, router, .. } = self;
+        engine.stop(Duration::from_secs(5)).await;
+        registry.stop().await;
+        modules.stop_and_wait(None, None).await.unwrap();
+        store.close().await.unwrap();
+        drop((store, registry, engine, binding, router));
+        Self::over(dir).await
+    }
+
+    async fn register(&self, id: &str, version: &str, more: &str) {
+        self.register_script(id, version, more, "return {}").await;
+    }
+
+    async fn register_script(&self, id: &str, version: &str, more: &str, script: &str) {
+        let manifest = format!("id: {id}\nname: {id}\nversion: {version}\n{more}");
+        let files = [("module.manifest.yaml", manifest.into_bytes()), ("main.lua", script.as_bytes().to_vec())];
+        let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.into())).collect();
+        self.registry.register(Bundle::new(files).unwrap()).await.unwrap();
+    }
+
+    async fn activate(&self, label: &str) -> Result<ActivationReport, EngineError> {
+        let (id, version) = label.split_once('@').unwrap();
+        self.engine.activate(id, &version.parse().unwrap(), None).await
+    }
+
+    async fn serves(&self, label: &str) {
+        let report = self.activate(label).await.unwrap();
+        assert_eq!(report.outcome, Outcome::Active, "{report:?}");
+    }
+
+    fn fail(&self, faults: &[(Place, Fault)]) {
+        *self.binding.faults.lock().unwrap() = faults.to_vec();
+    }
+
+    fn state(&self, label: &str) -> State {
+        let (id, version) = label.split_once('@').unwrap();
+        self.engine.state(id, &version.parse::<Version>().unwrap()).state
+    }
+
+    /// Which version requests of a module meet.
+    fn routed(&self, id: &str) -> Option<String> {
+        let snapshot = self.router.snapshot();
+        snapshot.instance(id, 0).map(|instance| instance.key.version.to_string())
+    }
+
+    /// The instances that the binding holds something for, as `id@version`.
+    fn held(&self) -> Vec<String> {
+        self.binding.held.lock().unwrap().iter().map(|key| format!("{}@{}", key.id, key.version)).collect()
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// A short timeout of all steps, for what hangs.
+const HASTY: &str = "lifecycle:\n  activation:\n    timeout: 200ms\n";
+
+#[tokio::test]
+async fn what_a_rollback_returned_from_stops_and_the_next_activation_is_a_new_generation() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.register("a", "2.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    world.serves("a@2.0.0").await;
+    let first = world.engine.state("a", &Version::new(2, 0, 0)).generation;
+    let report = world.engine.rollback("a", None).await.unwrap();
+    assert_eq!((report.version.as_str(), report.outcome), ("1.0.0", Outcome::Active));
+    world.serves("a@2.0.0").await;
+    assert!(world.engine.state("a", &Version::new(2, 0, 0)).generation > first);
+    assert_eq!((world.state("a@1.0.0"), world.state("a@2.0.0")), (State::Standby, State::Active));
+}
+
+#[tokio::test]
+async fn what_served_is_resumed_with_what_a_rollback_returns_to() {
+    let world = World::new().await;
+    for version in ["1.0.0", "2.0.0"] {
+        world.register("a", version, "").await;
+        world.serves(&format!("a@{version}")).await;
+    }
+    world.register("b", "1.0.0", "dependencies:\n  - id: a\n").await;
+    world.serves("b@1.0.0").await;
+    let world = world.restarted().await;
+    assert_eq!(world.routed("a"), None);
+    world.engine.resume().await;
+    assert_eq!((world.routed("a").as_deref(), world.routed("b").as_deref()), (Some("2.0.0"), Some("1.0.0")));
+    let report = world.engine.rollback("a", None).await.unwrap();
+    assert_eq!((report.version.as_str(), report.outcome), ("1.0.0", Outcome::Active));
+    assert!(world.path().join("bundles").is_dir());
+}
+
+#[tokio::test]
+async fn an_activation_of_what_serves_changes_nothing() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    let before = world.engine.slots();
+    let report = world.activate("a@1.0.0").await.unwrap();
+    assert!(report.outcome == Outcome::Active && report.steps.is_empty());
+    assert_eq!(world.engine.slots(), before);
+}

@@ -1,0 +1,74 @@
+//! Forgets versions that do not run and that nobody needs.
+
+use semver::Version;
+
+use super::EngineError;
+use super::activation::Activation;
+use super::state::State;
+use crate::monitor::Event;
+use crate::registry::resolver;
+use crate::registry::versions::ModuleRef;
+
+/// The command `unregister`: one version, or all of the module's. All are forgotten or none.
+pub(super) async fn unregister(
+    work: &Activation,
+    id: &str,
+    version: Option<Version>,
+) -> Result<Vec<Version>, EngineError> {
+    let shared = &work.shared;
+    let mut snapshot = (*shared.registry.snapshot()).clone();
+    let broken = snapshot.problems.iter().filter(|problem| problem.id == id).map(|problem| problem.version.clone());
+    let known: Vec<Version> = snapshot.versions(id).cloned().chain(broken).collect();
+    let doomed: Vec<Version> = match &version {
+        Some(version) if known.contains(version) => vec![version.clone()],
+        None if !known.is_empty() => known,
+        _ => {
+            // the registry's own words for what it does not know
+            let wanted = ModuleRef { id: id.to_owned(), version };
+            return match snapshot.resolve(&wanted) {
+                Err(unknown) => Err(unknown.into()),
+                Ok(_) => Err(EngineError::Internal(format!("{wanted} is known and is not"))),
+            };
+        }
+    };
+    for version in &doomed {
+        let state = shared.board.state(id, version).state;
+        if !state.is_idle() {
+            return Err(EngineError::Runs {
+                id: id.to_owned(),
+                version: version.clone(),
+                state,
+                help: help(id, state),
+            });
+        }
+    }
+    for version in &doomed {
+        let dependents = resolver::orphans(id, version, &snapshot);
+        if !dependents.is_empty() {
+            return Err(EngineError::Orphans { id: id.to_owned(), version: version.clone(), dependents });
+        }
+        // of several, the last one that somebody needs is the one that is in the way
+        let mut modules = snapshot.modules.clone();
+        if let Some(versions) = modules.get_mut(id) {
+            versions.remove(version);
+        }
+        snapshot = crate::registry::Snapshot::new(snapshot.revision, modules, Vec::new());
+    }
+    for version in &doomed {
+        shared.registry.unregister(id, version).await?;
+        shared.events.emit(Event::Unregistered { id: id.to_owned(), version: version.to_string() });
+    }
+    work.forget(id, &doomed).await?;
+    Ok(doomed)
+}
+
+fn help(id: &str, state: State) -> String {
+    match state {
+        State::Active | State::Provisional => format!("deactivate it first: replug deactivate {id}"),
+        State::Standby => format!(
+            "it stands by so that a rollback can return to it; activate another version twice, or deactivate: \
+             replug deactivate {id}"
+        ),
+        _ => "wait until that has ended".to_owned(),
+    }
+}

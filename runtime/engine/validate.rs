@@ -1,0 +1,137 @@
+//! The first step: everything that can be known before anything is changed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use replug_scripts::{Exports, Language, Program, SourceFault, Sources, compile};
+use semver::Version;
+
+use super::EngineError;
+use super::ports::Subject;
+use crate::manifest::{ActivationStrategy, Manifest};
+use crate::monitor::InstanceKey;
+use crate::registry::resolver::{self, Running};
+use crate::registry::{Bundle, Definition, RegistryError, Snapshot};
+
+/// A version whose files were read and whose scripts compile.
+pub(super) struct Checked {
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) files: Arc<BTreeMap<String, Bytes>>,
+    pub(super) program: Arc<dyn Program>,
+}
+
+impl Checked {
+    /// What the ports are asked about this version as the instance `key`.
+    pub(super) fn subject(&self, key: InstanceKey) -> Subject {
+        Subject {
+            key,
+            manifest: Arc::clone(&self.manifest),
+            files: Arc::clone(&self.files),
+            exports: Exports::default(),
+        }
+    }
+}
+
+/// Whether the version may run beside what runs, and whether those who run can live with it.
+///
+/// # Errors
+/// What stands in the way.
+pub(super) fn fits(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Result<(), EngineError> {
+    let manifest = &definition.manifest;
+    let obstacles = resolver::obstacles(definition, snapshot, running);
+    if !obstacles.is_empty() {
+        return Err(EngineError::Obstructed { module: manifest.label(), obstacles });
+    }
+    let dependents = resolver::dependents(&manifest.id, Some(&manifest.version), snapshot, running);
+    if dependents.is_empty() {
+        return Ok(());
+    }
+    let action = format!("activated at {}", manifest.version);
+    Err(EngineError::Needed { id: manifest.id.clone(), action, dependents })
+}
+
+/// Whether every setting that must have a value has one.
+///
+/// # Errors
+/// Those that have none.
+pub(super) fn configured(manifest: &Manifest) -> Result<(), EngineError> {
+    let missing = manifest.config.schema.iter().filter(|(_, spec)| spec.required && spec.default.is_none());
+    let keys: Vec<String> = missing.map(|(key, _)| key.clone()).collect();
+    if keys.is_empty() { Ok(()) } else { Err(EngineError::Unconfigured { module: manifest.label(), keys }) }
+}
+
+/// Whether the strategy runs the migrations that are pending.
+///
+/// # Errors
+/// It does not.
+pub(super) fn migrates(
+    manifest: &Manifest,
+    strategy: ActivationStrategy,
+    pending: &[Version],
+) -> Result<(), EngineError> {
+    if strategy == ActivationStrategy::Gradual || pending.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::PendingMigrations { module: manifest.label(), pending: pending.to_vec() })
+}
+
+/// The migrations that the newer version has and the older one does not.
+pub(super) fn newer_migrations<'a>(
+    newer: &'a Definition,
+    older: &Manifest,
+) -> impl Iterator<Item = &'a crate::manifest::Migration> {
+    let known: Vec<Version> = migrations(older).map(|migration| migration.version.clone()).collect();
+    migrations(&newer.manifest).filter(move |migration| !known.contains(&migration.version))
+}
+
+fn migrations(manifest: &Manifest) -> impl Iterator<Item = &crate::manifest::Migration> {
+    manifest.database.iter().flat_map(|database| &database.migrations)
+}
+
+/// Reads the version's files, which must be those that were registered, and compiles its scripts.
+///
+/// # Errors
+/// The files changed on the disk; every file that does not compile.
+pub(super) async fn read(definition: Arc<Definition>) -> Result<Checked, EngineError> {
+    let read = tokio::task::spawn_blocking(move || {
+        let (dir, digest): (&PathBuf, &str) = (&definition.dir, &definition.digest);
+        let bundle = Bundle::load(dir, digest)?;
+        let manifest = Arc::new(definition.manifest.clone());
+        let program = program(&manifest, &bundle)?;
+        Ok(Checked { manifest, files: Arc::new(bundle.files().clone()), program })
+    });
+    read.await.map_err(|error| EngineError::Internal(error.to_string()))?
+}
+
+fn program(manifest: &Manifest, bundle: &Bundle) -> Result<Arc<dyn Program>, EngineError> {
+    let Some(entry) = manifest.entry(&bundle.paths()) else {
+        let reason = format!("{} has no entry script; register it again", manifest.label());
+        return Err(EngineError::Registry(RegistryError::NoBundle { reason }));
+    };
+    let compiled = sources(entry, bundle.files()).and_then(|sources| compile(&sources));
+    compiled.map_err(|faults| EngineError::Scripts { module: manifest.label(), faults })
+}
+
+/// The files of the entry's language, as the hosts compile them.
+///
+/// # Errors
+/// Every file that is no UTF-8 text.
+pub fn sources(entry: String, files: &BTreeMap<String, Bytes>) -> Result<Sources, Vec<SourceFault>> {
+    let language = Language::of(&entry);
+    let (mut texts, mut faults) = (BTreeMap::new(), Vec::new());
+    for (path, bytes) in files.iter().filter(|(path, _)| Language::of(path) == language) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                texts.insert(path.clone(), Arc::from(text));
+            }
+            Err(error) => {
+                let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+                let message = "the file is not UTF-8 text; save it as UTF-8".to_owned();
+                faults.push(SourceFault { file: path.clone(), line, column: 0, message });
+            }
+        }
+    }
+    if faults.is_empty() { Ok(Sources { entry, files: texts }) } else { Err(faults) }
+}
