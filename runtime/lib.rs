@@ -5,6 +5,7 @@
 
 pub mod actors;
 pub mod engine;
+pub mod integration;
 pub mod manifest;
 pub mod monitor;
 pub mod registry;

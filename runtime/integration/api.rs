@@ -1,0 +1,241 @@
+//! The gateway: HTTP requests to the routes and apis of whichever modules serve.
+//!
+//! ```text
+//! path → route snapshot → who asks → may they → body → a version of the slot → its queue → answer
+//! ```
+//!
+//! Nothing on this way takes a lock or waits for anybody but the client's body, an unknown token's verifier, and the
+//! module that answers. A request is answered by one version from start to end; one that meets an instance which closes
+//! is sent to the version that took its place.
+//!
+//! What goes wrong is answered as `application/problem+json` ([RFC 9457]) with the `type`s of the book's HTTP
+//! reference. `x-request-id` is on every answer, `x-replug-module: ID@V` on those for which a version was chosen.
+//!
+//! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Request as HttpRequest;
+use axum::response::Response as HttpResponse;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+use replug_scripts::{CallContext, Handler, Principal, Request, Response};
+
+use self::answer::InFlight;
+use self::id::{RequestId, RequestIds};
+use self::refusal::Refusal;
+use super::auth::{Authenticator, token};
+use super::chance;
+use crate::actors::router::{CallError, Found, Instance, Router};
+
+mod answer;
+mod body;
+mod decode;
+mod id;
+mod problem;
+mod refusal;
+
+#[cfg(all(test, feature = "lua"))]
+mod tests;
+
+/// Bytes that the body of a request may have.
+pub const MAX_BODY: usize = 2 << 20;
+
+/// How often a request that met a closing instance looks its path up again. One look suffices after a swap; more means
+/// that the module is going away.
+const LOOKS: usize = 3;
+
+/// The shortest time that a request is given from its arrival on.
+const SHORTEST: Duration = Duration::from_secs(10);
+
+static MODULE: HeaderName = HeaderName::from_static("x-replug-module");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Answers HTTP requests with the handlers of modules.
+pub struct Gateway {
+    router: Arc<Router>,
+    auth: Authenticator,
+    ids: RequestIds,
+}
+
+/// What a path leads to, as owned parts of one snapshot: the snapshot is not held while anything is waited for.
+struct Target {
+    instance: Arc<Instance>,
+    handler: Handler,
+    pattern: Arc<str>,
+    permissions: Arc<[String]>,
+    params: Vec<(String, String)>,
+}
+
+impl Target {
+    const fn is_page(&self) -> bool {
+        matches!(self.handler, Handler::Page(_))
+    }
+}
+
+impl Gateway {
+    /// A gateway to what `router` routes to; `auth` says who asks.
+    #[must_use]
+    pub fn new(router: Arc<Router>, auth: Authenticator) -> Self {
+        Self { router, auth, ids: RequestIds::default() }
+    }
+
+    /// The gateway as a router with one handler for every path, to serve or to mount. Answers to `HEAD` lose their body
+    /// in axum, after their length was noted.
+    pub fn into_router(self) -> axum::Router {
+        let gateway = Arc::new(self);
+        axum::Router::new().fallback(move |request: HttpRequest| {
+            let gateway = Arc::clone(&gateway);
+            async move { gateway.answer(request).await }
+        })
+    }
+
+    async fn answer(&self, request: HttpRequest) -> HttpResponse {
+        let arrived = Instant::now();
+        let (parts, body) = request.into_parts();
+        let id = self.ids.of(&parts.headers);
+        let mut served = None;
+        let mut response = match self.serve(arrived, &id, &parts, body, &mut served).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(&id, &parts.headers),
+        };
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID.clone(), id.header);
+        if let Some(instance) = served {
+            let label = [&*instance.key.id, "@", &*instance.key.version].concat();
+            if let Ok(label) = HeaderValue::try_from(label) {
+                headers.insert(MODULE.clone(), label);
+            }
+        }
+        response
+    }
+
+    async fn serve(
+        &self,
+        arrived: Instant,
+        id: &RequestId,
+        parts: &Parts,
+        body: Body,
+        served: &mut Option<Arc<Instance>>,
+    ) -> Result<HttpResponse, Refusal> {
+        let bucket = chance::bucket();
+        let mut target = self.look_up(parts, bucket)?;
+        let principal = self.identify(id, parts, &target).await?;
+        self.permit(parts, &target, principal.as_deref())?;
+        let body = body::read(body, MAX_BODY, deadline(arrived, &target.instance)).await?;
+        let asked = Asked { arrived, id, parts, principal, body };
+        let mut looks = 1;
+        loop {
+            *served = Some(Arc::clone(&target.instance));
+            match asked.of(&mut target).await {
+                Err(CallError::Closed(_)) if looks < LOOKS => looks += 1,
+                result => return self.finish(&asked, &target, result),
+            }
+            // replaced in the meantime, and whatever is there now may want other permissions
+            *served = None;
+            target = self.look_up(parts, bucket)?;
+            self.permit(parts, &target, asked.principal.as_deref())?;
+        }
+    }
+
+    /// What the path leads to at this moment.
+    fn look_up(&self, parts: &Parts, bucket: u16) -> Result<Target, Refusal> {
+        let snapshot = self.router.load();
+        match snapshot.routes.find(&parts.method, parts.uri.path()) {
+            Found::Endpoint(module, endpoint, params) => {
+                let instance = snapshot.instance(module, bucket).ok_or(Refusal::NoModule)?;
+                Ok(Target {
+                    instance: Arc::clone(instance),
+                    handler: endpoint.handler.clone(),
+                    pattern: Arc::clone(&endpoint.pattern),
+                    permissions: Arc::clone(&endpoint.permissions),
+                    params: decode::params(params)?,
+                })
+            }
+            Found::OtherMethods(methods) => Err(Refusal::OtherMethods(methods)),
+            Found::Nothing => Err(Refusal::NoModule),
+        }
+    }
+
+    /// Who asks. A verifier that fails is no reason to refuse a public path: there, nobody asks.
+    async fn identify(
+        &self,
+        id: &RequestId,
+        parts: &Parts,
+        target: &Target,
+    ) -> Result<Option<Arc<Principal>>, Refusal> {
+        let Some((token, carrier)) = token::of(&parts.headers) else { return Ok(None) };
+        if carrier == token::Carrier::Cookie && token::is_foreign(&parts.method, &parts.uri, &parts.headers) {
+            return Err(Refusal::Foreign);
+        }
+        match self.auth.principal(token, &id.text).await {
+            Ok(principal) => Ok(principal),
+            Err(error) => {
+                tracing::warn!(request_id = &*id.text, %error, "a token was not verified");
+                if target.permissions.is_empty() { Ok(None) } else { Err(Refusal::Unverified(error)) }
+            }
+        }
+    }
+
+    /// Whether whoever asks holds what the path needs.
+    fn permit(&self, parts: &Parts, target: &Target, principal: Option<&Principal>) -> Result<(), Refusal> {
+        if target.permissions.is_empty() {
+            return Ok(());
+        }
+        let Some(principal) = principal else {
+            let login = if target.is_page() { self.login(parts) } else { None };
+            return Err(Refusal::Unauthenticated { login });
+        };
+        match target.permissions.iter().find(|permission| !principal.may(permission)) {
+            None => Ok(()),
+            Some(missing) => Err(Refusal::Forbidden { missing: missing.clone(), page: target.is_page() }),
+        }
+    }
+}
+
+/// A request that may be answered, to whichever instance.
+struct Asked<'a> {
+    arrived: Instant,
+    id: &'a RequestId,
+    parts: &'a Parts,
+    principal: Option<Arc<Principal>>,
+    body: Bytes,
+}
+
+impl Asked<'_> {
+    /// One try with one instance. The headers are copied, since an instance that closes does not give them back.
+    async fn of(&self, target: &mut Target) -> Result<Response, CallError> {
+        let (instance, parts) = (&target.instance, self.parts);
+        let request = Box::new(Request {
+            id: Arc::clone(&self.id.text),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            params: std::mem::take(&mut target.params),
+            query: decode::query(parts.uri.query()),
+            headers: parts.headers.clone(),
+            body: self.body.clone(),
+            principal: self.principal.clone(),
+        });
+        let call = CallContext {
+            module: Arc::clone(&instance.key.id),
+            version: Arc::clone(&instance.key.version),
+            request_id: Arc::clone(&self.id.text),
+            caller: None,
+            deadline: deadline(self.arrived, instance),
+            depth: 0,
+            principal: self.principal.clone(),
+        };
+        let held = InFlight::enter(&instance.metrics);
+        let result = instance.respond(target.handler.clone(), request, call).await;
+        held.record(&result);
+        result
+    }
+}
+
+/// When a request that `instance` answers is given up.
+fn deadline(arrived: Instant, instance: &Instance) -> Instant {
+    arrived + SHORTEST.max(instance.limits().wall_time.saturating_mul(2))
+}

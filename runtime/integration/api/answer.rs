@@ -1,0 +1,127 @@
+//! What a script answered, or failed to, as an HTTP answer; and how it is counted.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::Response as HttpResponse;
+use http::StatusCode;
+use replug_scripts::{HostErrorKind, Response, ScriptError};
+
+use super::id::RequestId;
+use super::problem::Problem;
+use super::refusal::Refusal;
+use super::{Asked, Gateway, Target};
+use crate::actors::router::CallError;
+use crate::integration::ui::{self, Page};
+use crate::monitor::InstanceMetrics;
+
+/// A request inside an instance. It is counted out again even if its client goes away.
+pub(super) struct InFlight<'a> {
+    metrics: &'a InstanceMetrics,
+    since: Instant,
+}
+
+impl<'a> InFlight<'a> {
+    /// Counts one in.
+    pub(super) fn enter(metrics: &'a InstanceMetrics) -> Self {
+        metrics.in_flight.increment(1);
+        Self { metrics, since: Instant::now() }
+    }
+
+    /// Counts how it ended. One that met a closing instance is counted where it ends up.
+    pub(super) fn record(self, result: &Result<Response, CallError>) {
+        let failed = match result {
+            Ok(response) => response.status.is_server_error(),
+            Err(CallError::Script(ScriptError::Problem { status, .. })) => *status >= 500,
+            Err(CallError::Overloaded { .. }) => return self.metrics.refused.increment(1),
+            Err(CallError::Closed(_) | CallError::NoModule(_)) => return,
+            Err(CallError::Script(_) | CallError::Timeout(_) | CallError::Crashed(_)) => true,
+        };
+        self.metrics.record(failed, self.since.elapsed());
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.metrics.in_flight.decrement(1);
+    }
+}
+
+impl Gateway {
+    /// The answer to the client.
+    pub(super) fn finish(
+        &self,
+        asked: &Asked<'_>,
+        target: &Target,
+        result: Result<Response, CallError>,
+    ) -> Result<HttpResponse, Refusal> {
+        let mut answer = match result {
+            Ok(answer) => answer,
+            Err(CallError::NoModule(_)) => return Err(Refusal::NoModule),
+            Err(error) => {
+                log(asked.id, target, &error);
+                return Ok(problem(error).into_response(&asked.id.text));
+            }
+        };
+        if target.is_page() {
+            let page = Page {
+                path: asked.parts.uri.path(),
+                route: target.instance.manifest.routes.iter().find(|route| *route.path == *target.pattern),
+                module: &target.instance.manifest.name,
+                principal: asked.principal.as_deref(),
+            };
+            ui::dress(&self.router.load(), &page, &mut answer);
+        }
+        let mut response = HttpResponse::new(Body::from(answer.body));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        Ok(response)
+    }
+}
+
+/// A script's internals are for its operator: the log has them, under the request's id.
+fn log(id: &RequestId, target: &Target, error: &CallError) {
+    let trace = match error {
+        CallError::Script(ScriptError::Problem { status, .. }) if *status < 500 => return,
+        CallError::Script(ScriptError::Thrown { trace, .. } | ScriptError::Host { trace, .. }) => trace.as_str(),
+        _ => "",
+    };
+    let key = &target.instance.key;
+    tracing::warn!(
+        request_id = &*id.text,
+        module = &*key.id,
+        version = &*key.version,
+        handler = %target.handler,
+        %error,
+        trace,
+        "a request failed"
+    );
+}
+
+/// What the client may know.
+fn problem(error: CallError) -> Problem {
+    match error {
+        CallError::Overloaded { .. } => Problem::overloaded("the module's queue is full"),
+        CallError::Closed(_) | CallError::NoModule(_) => Problem::overloaded("the module is being replaced"),
+        CallError::Timeout(_) => Problem::timeout("the module did not get to this request in time"),
+        CallError::Crashed(_) => Problem::script_error(),
+        CallError::Script(ScriptError::Limit(verdict)) => Problem::new(
+            "limit-exceeded",
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Limit exceeded",
+            format!("the module met its limit `{}`", verdict.limit()),
+        ),
+        CallError::Script(ScriptError::Problem { status, title, detail }) => Problem {
+            kind: "about:blank",
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            title: title.into(),
+            detail: detail.into(),
+        },
+        CallError::Script(ScriptError::Host { error, .. }) => match error.kind {
+            HostErrorKind::Timeout => Problem::timeout("something that the module waited for did not answer in time"),
+            HostErrorKind::Overloaded => Problem::overloaded("something that the module needs takes no more calls"),
+            _ => Problem::script_error(),
+        },
+        CallError::Script(ScriptError::Thrown { .. } | ScriptError::Contract(_)) => Problem::script_error(),
+    }
+}

@@ -1,0 +1,113 @@
+//! The comparison of a manifest with what its script exports. Pure.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use replug_scripts::{Exports, Handler};
+
+use crate::engine::ports::Subject;
+use crate::manifest::{ComponentKind, Manifest};
+
+/// How alike two names must be for one to be taken for a slip of the other.
+const ALIKE: f64 = 0.85;
+
+/// What the two do not agree on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    /// What the manifest names and the script lacks.
+    missing: BTreeSet<Handler>,
+    /// What the script has and the manifest does not name.
+    unused: BTreeSet<Handler>,
+}
+
+/// The handler of one method of an api.
+pub(super) fn api(method: &str, path: &str) -> Handler {
+    Handler::Api(format!("{method} {path}").into())
+}
+
+/// Compares. Health checks need no handler: without an api of its path, `endpoint` asks `health`.
+pub(super) fn compare(manifest: &Manifest, exports: &Exports) -> Report {
+    let element = |component: &str| {
+        manifest.components.iter().any(|one| one.id == component && one.kind == ComponentKind::Element)
+    };
+    let pages = manifest.component_ids().into_iter().map(|id| Handler::Page(id.into()));
+    let apis = manifest.apis.iter().flat_map(|one| one.methods.iter().map(|method| api(method, &one.path)));
+    let services = manifest.capabilities.iter().flat_map(|capability| {
+        let methods = capability.interfaces.iter().flat_map(|interface| &interface.methods);
+        methods.map(|method| Handler::Service(format!("{}.{method}", capability.id).into()))
+    });
+    let named: BTreeSet<Handler> = pages.chain(apis).chain(services).collect();
+    let routed = |handler: &Handler| match handler {
+        Handler::Page(id) => !element(id) && manifest.routes.iter().any(|route| *route.component == **id),
+        _ => true,
+    };
+    // a capability without interfaces says nothing about its methods
+    let declared = |handler: &Handler| match handler {
+        Handler::Service(name) => manifest.capabilities.iter().any(|capability| {
+            let own = name.rsplit_once('.').is_some_and(|(before, _)| *before == *capability.id);
+            own && capability.interfaces.is_empty()
+        }),
+        Handler::Api(_) | Handler::Page(_) => false,
+        _ => true,
+    };
+    let missing = named.iter().filter(|handler| routed(handler) && !exports.has(handler)).cloned().collect();
+    let unused = exports.handlers.iter().filter(|one| !named.contains(one) && !declared(one)).cloned().collect();
+    Report { missing, unused }
+}
+
+impl Report {
+    /// What the script has and the manifest does not name.
+    pub(super) fn unused(&self) -> impl Iterator<Item = &Handler> {
+        self.unused.iter()
+    }
+
+    /// All that is missing, each with the line that would add it; nothing if nothing is.
+    pub(super) fn fault(&self, subject: &Subject) -> Option<String> {
+        if self.missing.is_empty() {
+            return None;
+        }
+        let entry = subject.manifest.entry(&subject.files.keys().cloned().collect());
+        let entry = entry.as_deref().unwrap_or("the entry script");
+        let mut fault = format!("{}: {entry} lacks what the manifest names:", subject.manifest.label());
+        for handler in &self.missing {
+            // writing to a string does not fail
+            let _ = write!(fault, "\n  {handler}; add `{}`", line(handler, entry.ends_with(".rhai")));
+            if let Some(near) = self.near(handler) {
+                let _ = write!(fault, " (the script has {near}, which the manifest does not name: is it this one?)");
+            }
+        }
+        Some(fault)
+    }
+
+    /// The unused handler of the same table that was probably meant.
+    fn near(&self, missing: &Handler) -> Option<&Handler> {
+        let (table, wanted) = parts(missing)?;
+        let alike = self.unused.iter().filter_map(|handler| {
+            let (other, name) = parts(handler)?;
+            let likeness = strsim::jaro_winkler(&wanted.to_lowercase(), &name.to_lowercase());
+            (other == table && likeness >= ALIKE).then_some((likeness, handler))
+        });
+        alike.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, handler)| handler)
+    }
+}
+
+/// The table that a handler stands in, and its name there.
+fn parts(handler: &Handler) -> Option<(&'static str, &str)> {
+    match handler {
+        Handler::Api(name) => Some(("apis", name)),
+        Handler::Page(name) => Some(("pages", name)),
+        Handler::Service(name) => Some(("services", name)),
+        _ => None,
+    }
+}
+
+/// The line that adds a handler.
+fn line(handler: &Handler, rhai: bool) -> String {
+    let Some((table, name)) = parts(handler) else { return handler.to_string() };
+    let args = if table == "services" { "args, ctx" } else { "req, ctx" };
+    if rhai {
+        format!("{table}: #{{ \"{name}\": |{args}| … }}")
+    } else {
+        format!("{table} = {{ [\"{name}\"] = function({args}) … end }}")
+    }
+}

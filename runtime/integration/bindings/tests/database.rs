@@ -1,0 +1,60 @@
+//! The database bindings.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::subject;
+use crate::engine::ports::{Binding, Migrator};
+use crate::integration::database::Databases;
+use crate::integration::migrations::Migrations;
+use crate::integration::{DatabaseBinding, SchemaMigrator};
+
+const MANIFEST: &str = "id: notes\nversion: 1.0.0\ndatabase: { migrations: [{ version: 1.0.0, file: 1.sql }, { version: 1.1.0, file: 2.sql }] }";
+
+fn versions(versions: &[semver::Version]) -> Vec<String> {
+    versions.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_file_is_made_for_who_declares_one_and_stays_when_undone() {
+    let dir = TempDir::new().expect("a directory");
+    let databases = Databases::open(dir.path().to_owned()).expect("a directory");
+    let binding = DatabaseBinding::new(databases.clone());
+    let with = subject(MANIFEST, &[], &[]);
+    for _ in 0..2 {
+        binding.prepare(&with).await.expect("it is made, or is there");
+    }
+    assert!(databases.exists("notes"));
+    assert!(binding.commit(&with).await.expect("nothing to check").is_empty());
+    for _ in 0..2 {
+        binding.undo(&with).await.expect("it is closed");
+    }
+    assert!(databases.exists("notes"));
+    let without = subject("id: other\nversion: 1.0.0", &[], &[]);
+    binding.prepare(&without).await.expect("nothing to do");
+    assert!(!databases.exists("other"));
+}
+
+#[tokio::test]
+async fn migrations_go_up_and_down_and_name_what_they_did() {
+    let dir = TempDir::new().expect("a directory");
+    let databases = Databases::open(dir.path().to_owned()).expect("a directory");
+    let migrator = SchemaMigrator::new(Migrations::new(databases));
+    let files = [
+        ("1.sql", "create table a (id integer)"),
+        ("1.down.sql", "drop table a"),
+        ("2.sql", "create table b (id integer)"),
+        ("2.down.sql", "drop table b"),
+    ];
+    let mut subject = subject(MANIFEST, &[], &files);
+    assert_eq!(versions(&migrator.pending(&subject).await.expect("readable")), ["1.0.0", "1.1.0"]);
+    assert_eq!(versions(&migrator.up(&subject).await.expect("they run")), ["1.0.0", "1.1.0"]);
+    assert!(migrator.up(&subject).await.expect("nothing is pending").is_empty());
+    migrator.down(&subject, &["1.1.0".parse().expect("a version")]).await.expect("it goes back");
+    assert_eq!(versions(&migrator.pending(&subject).await.expect("readable")), ["1.1.0"]);
+    let files = Arc::make_mut(&mut subject.files);
+    files.insert("2.sql".into(), "create tabel b (id integer)".into());
+    let fault = migrator.up(&subject).await.expect_err("it is no SQL");
+    assert!(fault.to_string().contains("notes") && fault.to_string().contains("2.sql:1"), "{fault}");
+}

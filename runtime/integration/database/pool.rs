@@ -1,0 +1,219 @@
+//! The connections to one module's file: few, made on demand, kept when idle.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::error::DatabaseError;
+use super::fault;
+use super::session::Session;
+
+/// The most connections to one module's file.
+pub(super) const MAX_CONNECTIONS: usize = 4;
+
+/// A module's connections.
+pub(super) struct Pool {
+    module: String,
+    path: PathBuf,
+    state: Mutex<State>,
+    freed: Condvar,
+    /// Held while writing. SQLite's own lock is polled with growing waits; this one hands over at once.
+    pub(super) writing: Arc<Gate>,
+    /// Held for a whole run of migrations.
+    pub(super) migrating: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Session>,
+    open: usize,
+    /// Grows when all are closed: what is in use then is closed on its return.
+    epoch: u64,
+    gone: bool,
+}
+
+impl Pool {
+    pub(super) fn new(module: &str, path: PathBuf) -> Arc<Self> {
+        Arc::new(Self {
+            module: module.to_owned(),
+            path,
+            state: Mutex::default(),
+            freed: Condvar::new(),
+            writing: Arc::default(),
+            migrating: Arc::default(),
+        })
+    }
+
+    pub(super) fn module(&self) -> &str {
+        &self.module
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection, free before `deadline`, whose statements end at `deadline`.
+    pub(super) fn take(self: &Arc<Self>, deadline: Instant) -> Result<Lease, DatabaseError> {
+        let mut state = self.state();
+        let (found, epoch) = loop {
+            if state.gone {
+                return Err(DatabaseError::NotFound { module: self.module.clone() });
+            }
+            if let Some(session) = state.idle.pop() {
+                break (Some(session), state.epoch);
+            }
+            if state.open < MAX_CONNECTIONS {
+                state.open += 1;
+                break (None, state.epoch);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.busy("all connections are in use"));
+            }
+            state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        };
+        drop(state);
+        // From here on the lease gives the place back, whatever happens.
+        let mut lease = Lease { pool: Arc::clone(self), session: found, epoch };
+        let ready = match lease.session.take() {
+            Some(session) => session.until(deadline).map(|()| session),
+            None => Session::open(&self.path, deadline),
+        };
+        lease.session = Some(ready.map_err(|error| self.file_fault(&error))?);
+        Ok(lease)
+    }
+
+    /// Closes what is idle; what is in use is closed when it comes back.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.epoch += 1;
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        let closed = idle.len();
+        // Closing may write the log back and remove it, so they count as open until that is done.
+        drop(idle);
+        self.state().open -= closed;
+        self.freed.notify_all();
+    }
+
+    /// Gives out nothing more and waits until nothing is open. False if another caller did or does the same. Undone when
+    /// `deadline` passes first.
+    pub(super) fn end(&self, deadline: Instant) -> Result<bool, DatabaseError> {
+        if std::mem::replace(&mut self.state().gone, true) {
+            return Ok(false);
+        }
+        self.close();
+        let mut state = self.state();
+        while state.open > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.gone = false;
+                return Err(self.busy("connections are in use"));
+            }
+            state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(true)
+    }
+
+    /// Takes [`Pool::end`] back.
+    pub(super) fn revive(&self) {
+        self.state().gone = false;
+    }
+
+    /// The right to write, before `deadline`.
+    pub(super) fn write(&self, deadline: Instant) -> Result<Turn, DatabaseError> {
+        self.writing.enter(deadline).ok_or_else(|| self.busy("another one writes"))
+    }
+
+    pub(super) fn busy(&self, what: &'static str) -> DatabaseError {
+        DatabaseError::Busy { module: self.module.clone(), what }
+    }
+
+    /// A statement of the runtime's own that failed.
+    pub(super) fn sql_fault(&self, error: &rusqlite::Error) -> DatabaseError {
+        if fault::is_timeout(error) {
+            return self.busy("a statement did not end");
+        }
+        DatabaseError::Sql { module: self.module.clone(), cause: fault::cause(error) }
+    }
+
+    pub(super) fn file_fault(&self, error: &rusqlite::Error) -> DatabaseError {
+        DatabaseError::File { module: self.module.clone(), cause: fault::cause(error) }
+    }
+}
+
+/// A connection in use.
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    session: Option<Session>,
+    epoch: u64,
+}
+
+impl Lease {
+    pub(super) fn session(&self) -> &Session {
+        self.session.as_ref().expect("a lease that was given out holds its connection until it is dropped")
+    }
+
+    /// Closes the connection instead of keeping it.
+    pub(super) fn spoil(&mut self) {
+        self.epoch = u64::MAX;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut session = self.session.take();
+        if let Some(open) = &session {
+            open.without_deadline();
+            let clean = open.is_autocommit() || open.execute_batch("ROLLBACK").is_ok();
+            if !clean || std::thread::panicking() {
+                session = None;
+            }
+        }
+        let mut state = self.pool.state();
+        let keep = state.epoch == self.epoch && !state.gone;
+        match session.take_if(|_| keep) {
+            Some(session) => state.idle.push(session),
+            None => {
+                // Closed before its place is free, so that whoever waits for the end finds no open file.
+                drop(state);
+                drop(session);
+                self.pool.state().open -= 1;
+            }
+        }
+        self.pool.freed.notify_all();
+    }
+}
+
+/// Lets one in at a time.
+#[derive(Default)]
+pub(super) struct Gate {
+    taken: Mutex<bool>,
+    freed: Condvar,
+}
+
+impl Gate {
+    /// Waits until `deadline`; `None` if it was not free by then.
+    pub(super) fn enter(self: &Arc<Self>, deadline: Instant) -> Option<Turn> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            taken = self.freed.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *taken = true;
+        Some(Turn(Arc::clone(self)))
+    }
+}
+
+/// The right that a [`Gate`] gives, until it is dropped.
+pub(in crate::integration) struct Turn(Arc<Gate>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.freed.notify_one();
+    }
+}

@@ -1,0 +1,163 @@
+//! Calls from module to module.
+//!
+//! A script thread blocks in [`ServiceCalls::call`] while the provider's worker runs. The call inherits the caller's
+//! deadline and never extends it, so that a circle of modules whose workers all wait for each other ends when the first
+//! of them gives up; a full queue refuses at once. Which capabilities exist, and which version of their provider serves,
+//! is read from one snapshot.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, ScriptError, Value};
+use tokio::runtime::Handle;
+
+use super::auth::{self, Authenticator};
+use super::chance;
+use crate::actors::router::{CallError, Router};
+use crate::sandbox::ports::Services;
+
+#[cfg(all(test, feature = "lua"))]
+mod tests;
+
+/// The services of whichever modules serve.
+pub struct ServiceCalls {
+    router: Arc<Router>,
+    auth: Authenticator,
+    runtime: Handle,
+}
+
+impl ServiceCalls {
+    /// Finds providers through `router`; `auth` forgets what it knows when its capability is withdrawn; timers run on
+    /// `runtime`. Calls block and must not come from a thread of that runtime.
+    #[must_use]
+    pub const fn new(router: Arc<Router>, auth: Authenticator, runtime: Handle) -> Self {
+        Self { router, auth, runtime }
+    }
+
+    /// The module to call; it has the service.
+    fn provider(
+        &self,
+        allowed: &[String],
+        capability: &str,
+        handler: &Handler,
+        bucket: u16,
+        caller: &str,
+    ) -> Result<Arc<str>, HostError> {
+        let snapshot = self.router.load();
+        let providers = snapshot.providers(capability);
+        let Some(module) = providers.iter().find(|id| allowed.iter().any(|one| **one == ***id)) else {
+            return Err(match providers {
+                [] => missing(allowed, capability),
+                [own, ..] if **own == *caller => failed(
+                    HostErrorKind::PermissionDenied,
+                    format_args!("{caller} provides {capability} itself; call the function, not the service"),
+                ),
+                [other, ..] => HostError::new(
+                    HostErrorKind::PermissionDenied,
+                    format!(
+                        "permission denied: services.call: {capability} is provided by {other}, on which {caller} does \
+                         not depend; `dependencies: [{{ id: {other} }}]` in module.manifest.yaml would grant it"
+                    ),
+                ),
+            });
+        };
+        let instance = snapshot.instance(module, bucket).ok_or_else(|| missing(allowed, capability))?;
+        if !instance.exports().has(handler) {
+            let key = &instance.key;
+            let what =
+                format_args!("{}@{} provides {capability}, but its script has no {handler}", key.id, key.version);
+            return Err(failed(HostErrorKind::NotFound, what));
+        }
+        Ok(Arc::clone(module))
+    }
+}
+
+impl Services for ServiceCalls {
+    fn call(
+        &self,
+        allowed: &[String],
+        capability: &str,
+        method: &str,
+        args: Value,
+        call: &CallContext,
+    ) -> Result<Value, HostError> {
+        let service = format!("{capability}.{method}");
+        let handler = Handler::Service(service.as_str().into());
+        let bucket = chance::bucket();
+        let module = self.provider(allowed, capability, &handler, bucket, &call.module)?;
+        let inner =
+            CallContext { caller: Some(Arc::clone(&call.module)), depth: call.depth.saturating_add(1), ..call.clone() };
+        // tokio panics when a timer is used after its runtime ended; that must not unwind through the script's VM
+        let answer = catch_unwind(AssertUnwindSafe(|| {
+            self.runtime.block_on(self.router.call(&module, bucket, &handler, vec![args], inner))
+        }));
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(translate(&service, &module, error, call)),
+            Err(_) => Err(failed(HostErrorKind::Failed, format_args!("{service}: the runtime is shutting down"))),
+        }
+    }
+
+    fn invalidate(&self, capability: &str) {
+        if capability == auth::CAPABILITY {
+            self.auth.invalidate();
+        }
+    }
+}
+
+fn failed(kind: HostErrorKind, what: impl std::fmt::Display) -> HostError {
+    HostError::new(kind, format!("services.call: {what}"))
+}
+
+/// Nothing that serves provides it.
+fn missing(allowed: &[String], capability: &str) -> HostError {
+    let what = if allowed.is_empty() {
+        format!("nothing that serves provides {capability}; declare its module under `dependencies` and activate it")
+    } else {
+        let dependencies = allowed.join(", ");
+        format!("nothing that serves provides {capability}; activate the one that does among {dependencies}")
+    };
+    failed(HostErrorKind::NotFound, what)
+}
+
+/// What the caller may know. A provider's own words reach it only if the provider addressed them to its callers.
+fn translate(service: &str, module: &str, error: CallError, call: &CallContext) -> HostError {
+    use HostErrorKind as Kind;
+    let internal = |trace: &str| {
+        tracing::warn!(
+            request_id = &*call.request_id,
+            module,
+            caller = &*call.module,
+            service,
+            %error,
+            trace,
+            "a service failed"
+        );
+        let id = &call.request_id;
+        failed(Kind::Failed, format_args!("{service}: {module} failed; its log says why, under request {id}"))
+    };
+    match &error {
+        CallError::Overloaded { queue, .. } => {
+            failed(Kind::Overloaded, format_args!("{service}: the queue of {module} is full ({queue} waiting)"))
+        }
+        CallError::Timeout(_) => {
+            failed(Kind::Timeout, format_args!("{service}: {module} gave no answer until the deadline"))
+        }
+        CallError::NoModule(_) | CallError::Closed(_) => failed(
+            Kind::NotFound,
+            format_args!("{service}: {module} stopped serving meanwhile; activate it, or try again after the swap"),
+        ),
+        CallError::Script(ScriptError::Host { error, .. }) => error.clone(),
+        CallError::Script(ScriptError::Problem { title, detail, .. }) if detail.is_empty() => {
+            failed(Kind::Failed, format_args!("{service}: {title}"))
+        }
+        CallError::Script(ScriptError::Problem { title, detail, .. }) => {
+            failed(Kind::Failed, format_args!("{service}: {title}: {detail}"))
+        }
+        CallError::Script(ScriptError::Limit(verdict)) => {
+            failed(Kind::Failed, format_args!("{service}: {module} met its limit: {verdict}"))
+        }
+        CallError::Script(ScriptError::Thrown { trace, .. }) => internal(trace),
+        CallError::Script(ScriptError::Contract(_)) | CallError::Crashed(_) => internal(""),
+    }
+}

@@ -1,0 +1,141 @@
+//! A small runtime for the tests of this folder: real instances of Lua modules behind a real router.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use replug_scripts::{CallContext, Handler, Value};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use super::{ApiBinding, Authenticator, ServiceCalls};
+use crate::actors::router::tests::Rig;
+use crate::actors::router::{CallError, Instance, Router, Slot};
+use crate::engine::ports::{Binding, Subject};
+use crate::manifest::{self, Manifest};
+use crate::sandbox::{Guard, Supplies};
+use crate::store::{KvStore, Store};
+
+/// Verifies the tokens `ada` (everything), `bob` (`notes.view` only) and `brief` (as bob, until it is asked again);
+/// `broken` makes it fail. `authentication.count` says how often it was asked.
+pub(crate) const VERIFIER: (&str, &str) = (
+    r#"
+id: auth
+version: 1.0.0
+capabilities: [{ id: authentication, interfaces: [{ name: verifier, methods: [verify, count, withdraw] }] }]
+routes:
+  - { path: /login, component: Login, title: Sign in, navigation: false }
+  - { path: /account, component: Account, title: Account }
+runtime: { workers: 1 }
+"#,
+    r#"
+local asked = 0
+local people = { ada = { "*" }, bob = { "notes.view" }, brief = { "notes.view" }, nobody = {} }
+return {
+  services = {
+    ["authentication.verify"] = function(args)
+      asked = asked + 1
+      if args.token == "broken" then error("the secret of the verifier") end
+      local held = people[args.token]
+      if not held then return nil end
+      local lasts = if args.token == "brief" then 50 else 60000
+      return { subject = args.token, permissions = held, expires = time.now() + lasts }
+    end,
+    ["authentication.count"] = function() return asked end,
+    ["authentication.withdraw"] = function() services.invalidate("authentication") end,
+  },
+  pages = {
+    Login = function() return { body = "<h1>Sign in</h1>" } end,
+    Account = function(req) return { body = "<h1>Account</h1>" } end,
+  },
+}
+"#,
+);
+
+/// A router with what its instances need.
+pub(crate) struct World {
+    pub(crate) rig: Rig,
+    pub(crate) router: Arc<Router>,
+    pub(crate) auth: Authenticator,
+    supplies: Supplies,
+    _dir: TempDir,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let rig = Rig::new().await;
+        let router = Arc::new(Router::default());
+        let auth = Authenticator::new(Arc::clone(&router));
+        let dir = TempDir::new().expect("a directory");
+        let store = Store::open(dir.path()).expect("a store");
+        let services = ServiceCalls::new(Arc::clone(&router), auth.clone(), Handle::current());
+        let supplies = Supplies {
+            kv: KvStore::new(&store),
+            database: None,
+            services: Arc::new(services),
+            metrics: rig.metrics.clone(),
+        };
+        Self { rig, router, auth, supplies, _dir: dir }
+    }
+
+    /// Starts a version without routing to it.
+    pub(crate) async fn start(&self, text: &str, script: &str) -> Arc<Instance> {
+        self.start_files(text, BTreeMap::from([("main.lua".to_owned(), Arc::from(script))])).await
+    }
+
+    /// Starts a version of several files without routing to it.
+    pub(crate) async fn start_files(&self, text: &str, files: BTreeMap<String, Arc<str>>) -> Arc<Instance> {
+        let supplies = self.supplies.clone();
+        self.rig.start(read(text), files, |key, manifest| Arc::new(Guard::new(key, manifest, supplies))).await
+    }
+
+    /// Gives an instance all the traffic of its module.
+    pub(crate) async fn publish(&self, instance: &Arc<Instance>) {
+        let subject = Subject {
+            key: instance.key.clone(),
+            manifest: Arc::clone(&instance.manifest),
+            files: Arc::new(BTreeMap::new()),
+            exports: instance.exports().clone(),
+        };
+        let endpoints = ApiBinding.commit(&subject).await.expect("manifest and script agree");
+        let slot = Slot::of(Arc::clone(instance), endpoints.into());
+        self.router.publish(&instance.key.id, Some(slot)).expect("no route is taken");
+    }
+
+    /// Starts a version that serves.
+    pub(crate) async fn serve(&self, text: &str, script: &str) -> Arc<Instance> {
+        let instance = self.start(text, script).await;
+        self.publish(&instance).await;
+        instance
+    }
+
+    /// Takes a module out of service.
+    pub(crate) fn remove(&self, module: &str) {
+        self.router.publish(&module.into(), None).expect("removing takes no route");
+    }
+
+    /// Calls a service as the runtime does.
+    pub(crate) async fn call(&self, module: &str, service: &str, args: Value) -> Result<Value, CallError> {
+        let call = CallContext {
+            module: module.into(),
+            version: "".into(),
+            request_id: "test".into(),
+            caller: None,
+            deadline: Instant::now() + Duration::from_secs(5),
+            depth: 0,
+            principal: None,
+        };
+        self.router.call(module, 0, &Handler::Service(service.into()), vec![args], call).await
+    }
+
+    /// How often [`VERIFIER`] was asked.
+    pub(crate) async fn asked(&self) -> i64 {
+        let count = self.call("auth", "authentication.count", Value::Null).await.expect("it counts");
+        count.as_i64().expect("a number")
+    }
+}
+
+/// A manifest without faults.
+pub(crate) fn read(text: &str) -> Manifest {
+    manifest::load(manifest::FILE_NAME, text.as_bytes()).unwrap_or_else(|faults| panic!("{faults:?}")).manifest
+}
