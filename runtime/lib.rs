@@ -4,10 +4,16 @@
 //! through these folders, and who may import whom.
 
 pub mod actors;
+pub mod admin;
+pub mod app;
 pub mod engine;
+pub mod error;
 pub mod integration;
 pub mod manifest;
 pub mod monitor;
 pub mod registry;
 pub mod sandbox;
 pub mod store;
+
+pub use app::{Builder, Runtime};
+pub use error::Error;

@@ -1,3 +1,44 @@
 //! The `replug` binary.
 
-fn main() {}
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use replug::admin::CommandError;
+use replug::admin::cli::{self, Command};
+use replug::app::serve::{Options, serve};
+use tracing_subscriber::EnvFilter;
+
+/// It gives memory back, and counts what each thread allocates, which is how Rhai's memory limit measures.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// The environment variable that chooses what is logged, in the syntax of `tracing_subscriber`.
+const LOG: &str = "REPLUG_LOG";
+
+/// What is logged otherwise; the spans of single actors say nothing to a person.
+const LEVELS: &str = "info,ractor=warn";
+
+fn main() -> ExitCode {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
+    let args = match cli.command {
+        Command::Request(request) => return cli::run(request, &cli.globals),
+        Command::Serve(args) => args,
+    };
+    let filter = EnvFilter::builder().with_env_var(LOG).try_from_env().unwrap_or_else(|_| EnvFilter::new(LEVELS));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let options =
+        Options { modules: args.dirs, data: cli.globals.data.clone(), listen: args.listen, admin: args.admin };
+    let tokio = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(tokio) => tokio,
+        Err(error) => return cli::fail(&CommandError::new("failed", format!("no threads: {error}")), &cli.globals),
+    };
+    match tokio.block_on(serve(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cli::fail(&CommandError::new("failed", error.to_string()), &cli.globals),
+    }
+}

@@ -1,0 +1,212 @@
+//! Results as text for people.
+
+use comfy_table::{Table, presets};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::yaml::Node;
+use crate::admin::CommandError;
+use crate::admin::commands::{FoundModule, Registered, Unregistered, VersionRow};
+
+/// What an activation came to, as it is sent.
+#[derive(Deserialize)]
+pub(super) struct Activation {
+    id: String,
+    version: String,
+    outcome: String,
+    reason: Option<String>,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    name: String,
+    ms: f64,
+    outcome: String,
+}
+
+impl Activation {
+    pub(super) fn serves(&self) -> bool {
+        matches!(&*self.outcome, "active" | "provisional")
+    }
+
+    /// The error to end with, if the version does not serve.
+    pub(super) fn into_failure(self) -> Option<CommandError> {
+        let (kind, what) = match &*self.outcome {
+            "active" | "provisional" => return None,
+            "rolled-back" => ("rolled-back", "was rolled back; what served before serves"),
+            "failed-to-restore" => ("failed-to-restore", "failed, and what served before could not be restored"),
+            _ => ("failed", "failed, and there was nothing to return to"),
+        };
+        let step = self.steps.iter().find(|step| step.outcome == "failed");
+        let step = step.map_or(String::new(), |step| format!("{}: ", step.name));
+        let reason = self.reason.as_deref().unwrap_or("no reason was given");
+        let message = format!("{}@{} {what}: {step}{reason}", self.id, self.version);
+        let help = match kind {
+            "failed-to-restore" => "see the log of the runtime, then activate a version that worked".to_owned(),
+            _ => format!(
+                "mend the cause, raise `version` in the manifest, and try again: replug update PATH; replug versions {}",
+                self.id
+            ),
+        };
+        Some(CommandError::new(kind, message).with_help(help))
+    }
+}
+
+pub(super) fn activated(report: &Activation) -> String {
+    // Not `sum`, which makes -0 of nothing.
+    let ms = report.steps.iter().fold(0.0, |sum, step| sum + step.ms);
+    let what =
+        if report.outcome == "provisional" { "serves, and confirms itself if nothing goes wrong" } else { "is active" };
+    format!("{}@{} {what} ({ms:.1} ms)", report.id, report.version)
+}
+
+/// What a deactivation came to, as it is sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Deactivation {
+    id: String,
+    version: String,
+    cut_off: usize,
+    ms: f64,
+}
+
+pub(super) fn deactivated(done: &Deactivation) -> String {
+    let cut = match done.cut_off {
+        0 => String::new(),
+        1 => "; one request was cut off".to_owned(),
+        cut => format!("; {cut} requests were cut off"),
+    };
+    format!("{}@{} is out of service ({:.1} ms){cut}", done.id, done.version, done.ms)
+}
+
+pub(super) fn registered(done: &Registered) -> String {
+    let Registered { id, version, digest, .. } = done;
+    let digest = digest.get(..12).unwrap_or(digest);
+    if done.fresh {
+        format!("registered {id}@{version} ({digest})")
+    } else {
+        format!("{id}@{version} was registered already ({digest})")
+    }
+}
+
+pub(super) fn unregistered(done: &Unregistered) -> String {
+    let versions: Vec<_> = done.versions.iter().map(|version| format!("{}@{version}", done.id)).collect();
+    format!("unregistered {}", versions.join(", "))
+}
+
+/// A slot as it is sent.
+#[derive(Deserialize)]
+pub(super) struct Slot {
+    id: String,
+    version: String,
+    state: String,
+    weight: u8,
+    previous: Option<String>,
+    health: String,
+    since: u64,
+    candidate: Option<Candidate>,
+}
+
+#[derive(Deserialize)]
+struct Candidate {
+    version: String,
+    state: String,
+    weight: u8,
+}
+
+pub(super) fn slots(rows: &[Slot]) -> String {
+    if rows.is_empty() {
+        return "nothing serves yet; replug register PATH, then replug activate ID".to_owned();
+    }
+    let mut table = table(&["ID", "VERSION", "STATE", "WEIGHT", "HEALTH", "PREVIOUS", "SINCE", "CANDIDATE"]);
+    for slot in rows {
+        let candidate = slot.candidate.as_ref();
+        let candidate = candidate.map_or(String::new(), |it| format!("{} {} {} %", it.version, it.state, it.weight));
+        let previous = slot.previous.clone().unwrap_or_default();
+        let weight = format!("{} %", slot.weight);
+        let since = moment(slot.since);
+        table.add_row([&slot.id, &slot.version, &slot.state, &weight, &slot.health, &previous, &since, &candidate]);
+    }
+    text(table)
+}
+
+pub(super) fn versions(rows: &[VersionRow]) -> String {
+    let mut table = table(&["VERSION", "STATE", "REGISTERED", "DIGEST", "REASON"]);
+    for row in rows {
+        let registered = row.registered_at.map_or(String::new(), moment);
+        let digest = row.digest.get(..12).unwrap_or(&row.digest);
+        table.add_row([&row.version, &*row.state, &registered, digest, row.reason.as_deref().unwrap_or_default()]);
+    }
+    text(table)
+}
+
+pub(super) fn found(rows: &[FoundModule]) -> String {
+    if rows.is_empty() {
+        return "no registered module offers it".to_owned();
+    }
+    let mut table = table(&["ID", "VERSION", "STATE", "OFFERS"]);
+    for row in rows {
+        let offers: Vec<_> =
+            row.capabilities.iter().map(|it| format!("{}@{} ({})", it.id, it.version, it.category)).collect();
+        table.add_row([&row.id, &row.version, &*row.state, &offers.join(", ")]);
+    }
+    text(table)
+}
+
+/// A module as it is sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Module {
+    id: String,
+    version: String,
+    state: String,
+    reason: Option<String>,
+    since: u64,
+    weight: u8,
+    digest: String,
+    registered_at: u64,
+    manifest: Node,
+}
+
+pub(super) fn module(module: &Module) -> String {
+    let since = if module.since == 0 { String::new() } else { format!(" since {}", moment(module.since)) };
+    let reason = module
+        .reason
+        .as_deref()
+        .map_or(String::new(), |reason| format!("\n# reason: {}", reason.replace('\n', "\n#   ")));
+    // Comments, so that the whole is a manifest that can be kept.
+    format!(
+        "# {}@{}: {}{since}, {} % of the traffic{reason}\n# registered {}, digest {}\n{}",
+        module.id,
+        module.version,
+        module.state,
+        module.weight,
+        moment(module.registered_at),
+        module.digest,
+        module.manifest
+    )
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    table
+}
+
+fn text(mut table: Table) -> String {
+    for index in 0..table.column_count() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_padding((0, 2));
+        }
+    }
+    table.trim_fmt()
+}
+
+/// Milliseconds since 1970 as a date and a time.
+fn moment(millis: u64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(millis / 1000).unwrap_or(0)).ok();
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+    at.and_then(|at| at.format(&format).ok()).unwrap_or_default()
+}

@@ -1,0 +1,127 @@
+//! Where the command line writes. Nothing else in the program prints.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::Exit;
+use crate::admin::CommandError;
+use crate::admin::commands::Finding;
+
+/// Standard output and standard error, or what stands for them in a test.
+pub(super) struct Output {
+    out: Box<dyn Write>,
+    err: Box<dyn Write>,
+    json: bool,
+    /// Whether a person watches standard error.
+    watched: bool,
+    /// The first failure to write the result, apart from a reader that had seen enough.
+    failed: Option<io::Error>,
+}
+
+impl Output {
+    /// Those of the process.
+    pub(super) fn standard(json: bool) -> Self {
+        let watched = io::stderr().is_terminal() && !json;
+        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), json, watched, failed: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn to(out: impl Write + 'static, err: impl Write + 'static, json: bool) -> Self {
+        Self { out: Box::new(out), err: Box::new(err), json, watched: false, failed: None }
+    }
+
+    /// Whether the result is to be JSON.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Makes everything from here JSON.
+    pub(super) const fn json(&mut self) {
+        self.json = true;
+    }
+
+    /// Whether progress is worth showing.
+    pub(super) const fn is_watched(&self) -> bool {
+        self.watched
+    }
+
+    /// Writes the result: a JSON document, or text for people.
+    pub(super) fn result(&mut self, text: &str) {
+        let text = if self.json { text.to_owned() } else { visible(text) };
+        self.write(&text);
+    }
+
+    /// Writes help, which comes from this program alone.
+    pub(super) fn help(&mut self, text: &str) {
+        self.write(text.trim_end());
+    }
+
+    fn write(&mut self, text: &str) {
+        let written = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
+        match written {
+            // `replug list | head -1`: what was not read was not wanted.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => self.failed = self.failed.take().or(Some(error)),
+            _ => {}
+        }
+    }
+
+    /// Writes a line for people to standard error; nobody is told when that fails, there is no other place.
+    pub(super) fn note(&mut self, text: &str) {
+        let _ = writeln!(self.err, "{}", visible(text));
+    }
+
+    /// Writes an error.
+    pub(super) fn error(&mut self, error: &CommandError) {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            error: &'a CommandError,
+        }
+        if self.json {
+            let text = serde_json::to_string(&Document { error }).unwrap_or_default();
+            let _ = writeln!(self.err, "{text}");
+        } else if error.faults.is_empty() {
+            let place = error
+                .location
+                .as_ref()
+                .map_or("error".to_owned(), |at| format!("{}:{}:{}", at.file, at.line, at.column));
+            self.note(&with_help(&format!("{place}: {}", error.message), error.help.as_deref()));
+        } else {
+            error.faults.iter().for_each(|fault| self.finding("", fault));
+        }
+    }
+
+    /// Writes warnings, which with JSON stand in the result.
+    pub(super) fn warnings(&mut self, warnings: &[Finding]) {
+        if !self.json {
+            warnings.iter().for_each(|warning| self.finding("warning: ", warning));
+        }
+    }
+
+    fn finding(&mut self, what: &str, finding: &Finding) {
+        let at = &finding.location;
+        let line = format!("{}:{}:{}: {what}{}", at.file, at.line, at.column, finding.message);
+        self.note(&with_help(&line, finding.help.as_deref()));
+    }
+
+    /// How to exit after `exit`: a result that could not be written is a failure.
+    pub(super) fn end(&mut self, exit: Exit) -> Exit {
+        match self.failed.take() {
+            None => exit,
+            Some(cause) => {
+                let error = CommandError::new("output", format!("standard output: writing failed: {cause}"));
+                self.error(&error.with_help("the command itself was carried out"));
+                if exit == Exit::Done { Exit::Failed } else { exit }
+            }
+        }
+    }
+}
+
+fn with_help(line: &str, help: Option<&str>) -> String {
+    help.map_or_else(|| line.to_owned(), |help| format!("{line}\n  help: {help}"))
+}
+
+/// The text without what would steer a terminal: names and messages come from modules.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,231 @@
+//! Each request from its arguments to its output.
+
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use replug_scripts::Language;
+use reqwest::Method;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::args::FindArgs;
+use super::client::{Body, Client};
+use super::output::Output;
+use super::{Exit, Globals, Request, human};
+use crate::admin::CommandError;
+use crate::admin::commands::{self, CheckReport, Finding, Registered};
+use crate::manifest::FILE_NAME;
+use crate::registry::Bundle;
+use crate::registry::versions::ModuleRef;
+
+/// Runs a request to its end.
+pub(super) fn run(request: Request, globals: &Globals, output: &mut Output) -> Exit {
+    let done = match request {
+        Request::Check { dir } => check(&dir, output),
+        request => remote(request, globals, output),
+    };
+    let exit = done.unwrap_or_else(|error| {
+        output.error(&error);
+        Exit::of(&error)
+    });
+    output.end(exit)
+}
+
+fn check(dir: &Path, output: &mut Output) -> Result<Exit, CommandError> {
+    let report = commands::check(dir)?;
+    if output.is_json() {
+        let document =
+            serde_json::to_string(&report).map_err(|error| CommandError::new("internal", error.to_string()))?;
+        output.result(&document);
+    }
+    output.warnings(&report.warnings);
+    let CheckReport { module, faults, .. } = report;
+    if !faults.is_empty() {
+        return Err(CommandError::of_faults(kind(&faults), faults));
+    }
+    if !output.is_json() {
+        output.result(&format!("{}: no faults", module.as_deref().unwrap_or("module")));
+    }
+    Ok(Exit::Done)
+}
+
+/// The kind of error that the first of these faults is where a server meets it.
+fn kind(faults: &[Finding]) -> &'static str {
+    match faults.first().map(|fault| Path::new(&fault.location.file)) {
+        Some(file) if file.file_name().is_some_and(|name| name == FILE_NAME) => "manifest",
+        Some(file) if file.to_str().is_some_and(|file| Language::of(file).is_some()) => "script",
+        _ => "bundle",
+    }
+}
+
+fn remote(request: Request, globals: &Globals, output: &mut Output) -> Result<Exit, CommandError> {
+    // One thread is enough for one request, and starts faster.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| CommandError::new("internal", format!("the client cannot be started: {error}")))?;
+    runtime.block_on(ask(request, &Client::new(&globals.data)?, output))
+}
+
+async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<Exit, CommandError> {
+    match request {
+        Request::Register { path } => {
+            let answer = upload(client, "/v1/modules".to_owned(), &path).await?;
+            let mut done: Registered = read(&answer)?;
+            rename(&mut done.warnings, &path);
+            output.warnings(&done.warnings);
+            show(output, &answer, || human::registered(&done))
+        }
+        Request::Update { path, strategy } => {
+            let query = strategy.map_or(String::new(), |strategy| format!("?strategy={}", strategy.name()));
+            let progress = Progress::of(output, "updating");
+            let started = upload(client, format!("/v1/update{query}"), &path).await?;
+            let answer = client.wait(&started).await.map_err(|error| local(error, &path))?;
+            drop(progress);
+            let mut done: Registered = read(&answer)?;
+            rename(&mut done.warnings, &path);
+            output.warnings(&done.warnings);
+            updated(output, &answer, &done)
+        }
+        Request::Unregister { module: ModuleRef { id, version } } => {
+            let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
+            let answer = client.send(Method::DELETE, &format!("/v1/modules/{id}{version}"), Body::Empty).await?;
+            let done = read(&answer)?;
+            show(output, &answer, || human::unregistered(&done))
+        }
+        Request::Activate { module: ModuleRef { id, version }, strategy, no_wait } => {
+            let body = serde_json::json!({
+                "version": version.map(|version| version.to_string()),
+                "strategy": strategy.map(super::Strategy::name),
+            });
+            let progress = Progress::of(output, "activating");
+            let started = client.send(Method::POST, &format!("/v1/modules/{id}/activate"), Body::Json(body)).await?;
+            if no_wait {
+                drop(progress);
+                return show(output, &started, || format!("the activation of {id} has begun"));
+            }
+            let answer = client.wait(&started).await?;
+            drop(progress);
+            activated(output, &answer)
+        }
+        Request::Rollback { id, to } => {
+            let body = serde_json::json!({ "to": to.map(|to| to.to_string()) });
+            let progress = Progress::of(output, "rolling back");
+            let started = client.send(Method::POST, &format!("/v1/modules/{id}/rollback"), Body::Json(body)).await?;
+            let answer = client.wait(&started).await?;
+            drop(progress);
+            activated(output, &answer)
+        }
+        Request::Deactivate { id } => {
+            let progress = Progress::of(output, "deactivating");
+            let started = client.send(Method::POST, &format!("/v1/modules/{id}/deactivate"), Body::Empty).await?;
+            let answer = client.wait(&started).await?;
+            drop(progress);
+            let done = read(&answer)?;
+            show(output, &answer, || human::deactivated(&done))
+        }
+        Request::List => {
+            let answer = client.send(Method::GET, "/v1/modules", Body::Empty).await?;
+            let rows: Vec<human::Slot> = read(&answer)?;
+            show(output, &answer, || human::slots(&rows))
+        }
+        Request::Show { module: ModuleRef { id, version } } => {
+            let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
+            let answer = client.send(Method::GET, &format!("/v1/modules/{id}{version}"), Body::Empty).await?;
+            let module = read(&answer)?;
+            show(output, &answer, || human::module(&module))
+        }
+        Request::Versions { id } => {
+            let answer = client.send(Method::GET, &format!("/v1/modules/{id}/versions"), Body::Empty).await?;
+            let rows: Vec<commands::VersionRow> = read(&answer)?;
+            show(output, &answer, || human::versions(&rows))
+        }
+        Request::Find(FindArgs { capability, category }) => {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(capability.map(|value| ("capability", value)))
+                .extend_pairs(category.map(|value| ("category", value)))
+                .finish();
+            let answer = client.send(Method::GET, &format!("/v1/find?{query}"), Body::Empty).await?;
+            let rows: Vec<commands::FoundModule> = read(&answer)?;
+            show(output, &answer, || human::found(&rows))
+        }
+        Request::Check { dir } => check(&dir, output),
+    }
+}
+
+/// Sends the files of `path`: the server never opens a client's path.
+async fn upload(client: &Client, to: String, path: &Path) -> Result<Box<RawValue>, CommandError> {
+    let archive = Bundle::read_dir(path)?.to_tar();
+    client.send(Method::POST, &to, Body::Archive(archive)).await.map_err(|error| local(error, path))
+}
+
+/// The error with its files named as the user would: the server has seen only what is in the folder.
+fn local(error: CommandError, folder: &Path) -> CommandError {
+    error.in_files(|file| folder.join(file).display().to_string())
+}
+
+fn rename(warnings: &mut [Finding], folder: &Path) {
+    for warning in warnings {
+        warning.location.file = folder.join(&warning.location.file).display().to_string();
+    }
+}
+
+fn show(output: &mut Output, document: &RawValue, text: impl FnOnce() -> String) -> Result<Exit, CommandError> {
+    let text = if output.is_json() { document.get().to_owned() } else { text() };
+    output.result(&text);
+    Ok(Exit::Done)
+}
+
+/// The end of an activation: a version that does not serve is an error, with the report as the result all the same.
+fn activated(output: &mut Output, answer: &RawValue) -> Result<Exit, CommandError> {
+    let report: human::Activation = read(answer)?;
+    if output.is_json() || report.serves() {
+        show(output, answer, || human::activated(&report))?;
+    }
+    report.into_failure().map_or(Ok(Exit::Done), Err)
+}
+
+fn updated(output: &mut Output, answer: &RawValue, done: &Registered) -> Result<Exit, CommandError> {
+    #[derive(Deserialize)]
+    struct Updated {
+        activation: Option<human::Activation>,
+    }
+    let Updated { activation } = read(answer)?;
+    let mut text = human::registered(done);
+    match &activation {
+        Some(report) if report.serves() => text = format!("{text}\n{}", human::activated(report)),
+        Some(_) => {}
+        None => text = format!("{text}\nno other version of {} serves, so nothing was activated", done.id),
+    }
+    show(output, answer, || text)?;
+    activation.and_then(human::Activation::into_failure).map_or(Ok(Exit::Done), Err)
+}
+
+fn read<T: DeserializeOwned>(document: &RawValue) -> Result<T, CommandError> {
+    serde_json::from_str(document.get()).map_err(|error| {
+        CommandError::new("internal", format!("the runtime's answer cannot be read: {error}"))
+            .with_help("see that `replug` and the running server have the same version")
+    })
+}
+
+/// A spinner for as long as it lives, if somebody watches. It must be gone before anything else is written.
+struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    fn of(output: &Output, what: &'static str) -> Self {
+        let spinner = output.is_watched().then(|| ProgressBar::new_spinner().with_message(what));
+        if let Some(spinner) = &spinner {
+            spinner.enable_steady_tick(Duration::from_millis(100));
+        }
+        Self(spinner)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(spinner) = &self.0 {
+            spinner.finish_and_clear();
+        }
+    }
+}

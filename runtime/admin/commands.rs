@@ -1,0 +1,256 @@
+//! The commands: the verbs of every front end as typed methods, their results, and the one error they give.
+//!
+//! A command that the engine refuses changes nothing and is a [`CommandError`]. A command that the engine began and took
+//! back is no error: its report says so.
+
+use std::sync::Arc;
+
+use semver::Version;
+
+use crate::engine::{ActivationReport, DeactivationReport, SlotView, State};
+use crate::manifest::ActivationStrategy;
+use crate::monitor::{Event, Events};
+use crate::registry::versions::ModuleRef;
+use crate::registry::{Bundle, Definition, Registry, RegistryError, Snapshot};
+
+mod check;
+mod control;
+mod error;
+mod reasons;
+mod revision;
+pub mod verbs;
+mod views;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+pub use check::{CheckReport, check};
+pub use control::Control;
+pub use error::{CommandError, Finding, Location};
+pub use views::{FoundCapability, FoundModule, ModuleView, Registered, Unregistered, Updated, VersionRow};
+
+/// The verbs over one runtime. Clones share it.
+#[derive(Clone)]
+pub struct Commands {
+    registry: Registry,
+    engine: Arc<dyn Control>,
+    events: Events,
+}
+
+impl Commands {
+    /// The commands over this registry and engine; what is registered is told to `events`.
+    #[must_use]
+    pub fn new(registry: Registry, engine: impl Control, events: Events) -> Self {
+        Self { registry, engine: Arc::new(engine), events }
+    }
+
+    /// Registers a bundle under its manifest's `id@version`. The same content again changes nothing.
+    ///
+    /// # Errors
+    /// `manifest` with every fault, `content-differs`, or what kept it from the disk.
+    pub async fn register(&self, bundle: Bundle) -> Result<Registered, CommandError> {
+        let done = self.registry.register(bundle).await?;
+        let registered = Registered::of(&done);
+        if done.fresh {
+            let Registered { id, version, digest, .. } = registered.clone();
+            self.events.emit(Event::Registered { id, version, digest });
+        }
+        Ok(registered)
+    }
+
+    /// Forgets `version` of the module, or all of its versions.
+    ///
+    /// # Errors
+    /// One of them runs or is needed (then none is forgotten), or there is none.
+    pub async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Unregistered, CommandError> {
+        self.known(id)?;
+        let versions = self.engine.unregister(id, version).await?;
+        Ok(Unregistered { id: id.to_owned(), versions: versions.iter().map(ToString::to_string).collect() })
+    }
+
+    /// Registers a bundle and, when a version of the module serves and it is another one, activates this one.
+    ///
+    /// # Errors
+    /// As [`Commands::register`] and [`Commands::activate`]; after an error of the latter the version stays registered.
+    pub async fn update(&self, bundle: Bundle, strategy: Option<ActivationStrategy>) -> Result<Updated, CommandError> {
+        let registered = self.register(bundle).await?;
+        self.activate_if_serving(registered, strategy).await
+    }
+
+    /// The second half of [`Commands::update`], for a front end that answers in between.
+    ///
+    /// # Errors
+    /// As [`Commands::activate`].
+    pub async fn activate_if_serving(
+        &self,
+        registered: Registered,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Updated, CommandError> {
+        let serving = self.slot(&registered.id).filter(|slot| serves(slot.state));
+        let activation = match serving {
+            Some(slot) if slot.version != registered.version => {
+                let wanted: ModuleRef = format!("{}@{}", registered.id, registered.version).parse()?;
+                Some(self.activate(&wanted, strategy).await?)
+            }
+            _ => None,
+        };
+        Ok(Updated { registered, activation })
+    }
+
+    /// Brings the version, or the newest one, into service; returns when it serves or what was done is taken back.
+    ///
+    /// # Errors
+    /// It is not registered, or the engine refuses; nothing was changed then.
+    pub async fn activate(
+        &self,
+        wanted: &ModuleRef,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, CommandError> {
+        let definition = self.resolve(wanted)?;
+        Ok(self.engine.activate(&wanted.id, &definition.manifest.version, strategy).await?)
+    }
+
+    /// Takes the module out of service.
+    ///
+    /// # Errors
+    /// Nothing serves, or running modules need it.
+    pub async fn deactivate(&self, id: &str) -> Result<DeactivationReport, CommandError> {
+        self.known(id)?;
+        Ok(self.engine.deactivate(id).await?)
+    }
+
+    /// Returns to the version on standby, or to `to`.
+    ///
+    /// # Errors
+    /// Nothing serves, there is nothing to return to, or `to` is not registered.
+    pub async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, CommandError> {
+        self.known(id)?;
+        if to.is_some() {
+            self.resolve(&ModuleRef { id: id.to_owned(), version: to.cloned() })?;
+        }
+        Ok(self.engine.rollback(id, to).await?)
+    }
+
+    /// The slots, by module id.
+    #[must_use]
+    pub fn list(&self) -> Vec<SlotView> {
+        self.engine.slots()
+    }
+
+    /// A version's manifest and state; without a version the one that serves, or else the newest.
+    ///
+    /// # Errors
+    /// It is not registered, or it is but cannot be used.
+    pub fn show(&self, wanted: &ModuleRef) -> Result<ModuleView, CommandError> {
+        let slot = self.slot(&wanted.id);
+        let serving = slot.as_ref().filter(|slot| serves(slot.state)).and_then(|slot| slot.version.parse().ok());
+        let version = wanted.version.clone().or(serving);
+        let definition = self.resolve(&ModuleRef { id: wanted.id.clone(), version })?;
+        let state = self.engine.state(&wanted.id, &definition.manifest.version);
+        Ok(ModuleView::of(&definition, state, slot))
+    }
+
+    /// The registered versions of a module, ascending; those that cannot be used come last and say why.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn versions(&self, id: &str) -> Result<Vec<VersionRow>, CommandError> {
+        let snapshot = self.known(id)?;
+        let definitions = snapshot.modules.get(id).into_iter().flatten();
+        let rows = definitions.map(|(version, found)| VersionRow::of(found, self.engine.state(id, version)));
+        let unusable = snapshot.problems.iter().filter(|problem| problem.id == id).map(VersionRow::unusable);
+        Ok(rows.chain(unusable).collect())
+    }
+
+    /// The registered versions that offer `capability`.
+    #[must_use]
+    pub fn find_by_capability(&self, capability: &str) -> Vec<FoundModule> {
+        let found = self.registry.snapshot().find_by_capability(capability);
+        self.found(&found, |offered| offered.id == capability)
+    }
+
+    /// The registered versions that offer something of `category`.
+    #[must_use]
+    pub fn find_by_category(&self, category: &str) -> Vec<FoundModule> {
+        let found = self.registry.snapshot().find_by_category(category);
+        self.found(&found, |offered| offered.category == category)
+    }
+
+    fn found(
+        &self,
+        definitions: &[Arc<Definition>],
+        meant: impl Fn(&crate::manifest::Capability) -> bool,
+    ) -> Vec<FoundModule> {
+        let row = |found: &Arc<Definition>| {
+            let state = self.engine.state(&found.manifest.id, &found.manifest.version);
+            FoundModule::of(found, &state, &meant)
+        };
+        definitions.iter().map(row).collect()
+    }
+
+    /// The definition that `wanted` names, or the newest.
+    ///
+    /// # Errors
+    /// It is not registered, or it is but cannot be used.
+    pub fn resolve(&self, wanted: &ModuleRef) -> Result<Arc<Definition>, CommandError> {
+        let snapshot = self.known(&wanted.id)?;
+        let unusable = |problem: &&crate::registry::Problem| {
+            problem.id == wanted.id && wanted.version.as_ref().is_none_or(|version| *version == problem.version)
+        };
+        match (snapshot.resolve(wanted), snapshot.problems.iter().find(unusable)) {
+            (Ok(definition), _) => Ok(Arc::clone(definition)),
+            // It is there, so "not registered" would mislead.
+            (Err(_), Some(problem)) => {
+                let (id, version, cause) = (problem.id.clone(), problem.version.clone(), problem.cause.clone());
+                Err(RegistryError::Unreadable { id, version, cause }.into())
+            }
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    /// The snapshot, if it knows anything of the module.
+    fn known(&self, id: &str) -> Result<Arc<Snapshot>, CommandError> {
+        let snapshot = self.registry.snapshot();
+        if snapshot.modules.contains_key(id) || snapshot.problems.iter().any(|problem| problem.id == id) {
+            return Ok(snapshot);
+        }
+        let unknown = RegistryError::NotRegistered { wanted: id.to_owned(), id: id.to_owned(), registered: Vec::new() };
+        let error = CommandError::from(unknown);
+        Err(match nearest(id, snapshot.modules.keys()) {
+            Some(near) => error.with_help(format!("did you mean `{near}`?")),
+            None => error,
+        })
+    }
+
+    fn slot(&self, id: &str) -> Option<SlotView> {
+        self.engine.slots().into_iter().find(|slot| slot.id == id)
+    }
+}
+
+/// Whether a slot in this state serves.
+const fn serves(state: State) -> bool {
+    matches!(state, State::Active | State::Provisional)
+}
+
+/// A strategy by its name.
+///
+/// # Errors
+/// There is no such strategy.
+pub fn strategy(name: &str) -> Result<ActivationStrategy, CommandError> {
+    match name {
+        "instant" => Ok(ActivationStrategy::Instant),
+        "gradual" => Ok(ActivationStrategy::Gradual),
+        _ => {
+            let shown: String = name.chars().take(40).collect();
+            let message = format!("there is no strategy `{}`", shown.escape_debug());
+            Err(CommandError::new("bad-request", message).with_help("give `instant` or `gradual`"))
+        }
+    }
+}
+
+/// The id that is most like `id`, if one is like it.
+fn nearest<'a>(id: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let allowed = (id.chars().count() / 3).min(3);
+    let far = |name: &&String| strsim::osa_distance(id, name);
+    known.filter(|name| far(name) <= allowed).min_by_key(far)
+}

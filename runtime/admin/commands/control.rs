@@ -1,0 +1,78 @@
+//! What the commands ask of the engine, as a port: a test or another front end can stand in for it.
+
+use async_trait::async_trait;
+use semver::Version;
+
+use crate::engine::{ActivationReport, DeactivationReport, Engine, EngineError, SlotView, VersionState};
+use crate::manifest::ActivationStrategy;
+
+/// The engine as the commands see it; each method is that of [`Engine`].
+#[async_trait]
+pub trait Control: Send + Sync + 'static {
+    /// See [`Engine::activate`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn activate(
+        &self,
+        id: &str,
+        version: &Version,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, EngineError>;
+
+    /// See [`Engine::deactivate`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn deactivate(&self, id: &str) -> Result<DeactivationReport, EngineError>;
+
+    /// See [`Engine::rollback`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, EngineError>;
+
+    /// See [`Engine::unregister`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Vec<Version>, EngineError>;
+
+    /// See [`Engine::slots`].
+    fn slots(&self) -> Vec<SlotView>;
+
+    /// See [`Engine::state`].
+    fn state(&self, id: &str, version: &Version) -> VersionState;
+}
+
+#[async_trait]
+impl Control for Engine {
+    async fn activate(
+        &self,
+        id: &str,
+        version: &Version,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, EngineError> {
+        Self::activate(self, id, version, strategy).await
+    }
+
+    async fn deactivate(&self, id: &str) -> Result<DeactivationReport, EngineError> {
+        Self::deactivate(self, id).await
+    }
+
+    async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, EngineError> {
+        Self::rollback(self, id, to).await
+    }
+
+    async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Vec<Version>, EngineError> {
+        Self::unregister(self, id, version).await
+    }
+
+    fn slots(&self) -> Vec<SlotView> {
+        Self::slots(self)
+    }
+
+    fn state(&self, id: &str, version: &Version) -> VersionState {
+        Self::state(self, id, version)
+    }
+}

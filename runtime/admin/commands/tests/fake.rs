@@ -1,0 +1,178 @@
+//! A runtime for tests of the front ends: a real registry, and an engine that the test plays.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use semver::Version;
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+
+use crate::admin::commands::{Commands, Control};
+use crate::engine::{ActivationReport, DeactivationReport, EngineError, Outcome, SlotView, State, VersionState};
+use crate::manifest::{self, ActivationStrategy};
+use crate::monitor::Events;
+use crate::registry::{Bundle, Registry};
+use crate::store::Store;
+
+/// What the test decides and sees.
+#[derive(Default)]
+pub(crate) struct Played {
+    /// The slots of now.
+    pub(crate) slots: BTreeMap<String, SlotView>,
+    /// How activations end; active by default.
+    pub(crate) outcome: Option<Outcome>,
+    /// What the engine was told, in order.
+    pub(crate) calls: Vec<String>,
+}
+
+/// The engine that the test plays. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    pub(crate) played: Arc<Mutex<Played>>,
+    /// Each activation takes one permit; a test that holds them back holds the activation back.
+    pub(crate) gate: Arc<Semaphore>,
+    registry: Registry,
+}
+
+impl Fake {
+    fn call(&self, what: String) {
+        self.played.lock().unwrap().calls.push(what);
+    }
+
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.played.lock().unwrap().calls.clone()
+    }
+}
+
+#[async_trait]
+impl Control for Fake {
+    async fn activate(
+        &self,
+        id: &str,
+        version: &Version,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, EngineError> {
+        self.gate.acquire().await.unwrap().forget();
+        self.call(format!("activate {id}@{version} {strategy:?}"));
+        let mut played = self.played.lock().unwrap();
+        let previous = played.slots.get(id).map(|slot| slot.version.clone());
+        let outcome = played.outcome.unwrap_or(Outcome::Active);
+        if outcome.serves() {
+            played.slots.insert(id.into(), slot(id, version, previous));
+        }
+        let reason = (!outcome.serves()).then(|| "init threw: no such table".to_owned());
+        Ok(report(id, version, outcome, reason))
+    }
+
+    async fn deactivate(&self, id: &str) -> Result<DeactivationReport, EngineError> {
+        self.call(format!("deactivate {id}"));
+        let gone = self.played.lock().unwrap().slots.remove(id);
+        let gone = gone.ok_or_else(|| EngineError::NothingServes { id: id.into() })?;
+        Ok(DeactivationReport { id: id.into(), version: gone.version, cut_off: 0, ms: 1.0 })
+    }
+
+    async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, EngineError> {
+        self.call(format!("rollback {id} {to:?}"));
+        let mut played = self.played.lock().unwrap();
+        let previous = played.slots.get(id).and_then(|slot| slot.previous.clone());
+        let to = to.cloned().or(previous.and_then(|previous| previous.parse().ok()));
+        let to = to.ok_or_else(|| EngineError::NothingToReturnTo { id: id.into() })?;
+        played.slots.insert(id.into(), slot(id, &to, None));
+        Ok(report(id, &to, Outcome::Active, None))
+    }
+
+    async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Vec<Version>, EngineError> {
+        self.call(format!("unregister {id} {version:?}"));
+        let all: Vec<Version> = self.registry.snapshot().versions(id).cloned().collect();
+        let gone: Vec<Version> = version.map_or(all, |version| vec![version.clone()]);
+        for version in &gone {
+            self.registry.unregister(id, version).await?;
+        }
+        Ok(gone)
+    }
+
+    fn slots(&self) -> Vec<SlotView> {
+        self.played.lock().unwrap().slots.values().cloned().collect()
+    }
+
+    fn state(&self, id: &str, version: &Version) -> VersionState {
+        let serving = self.played.lock().unwrap().slots.get(id).is_some_and(|slot| slot.version == version.to_string());
+        let state = if serving { State::Active } else { State::Registered };
+        VersionState { state, reason: None, since: 0, generation: u64::from(serving) }
+    }
+}
+
+fn slot(id: &str, version: &Version, previous: Option<String>) -> SlotView {
+    SlotView {
+        id: id.into(),
+        version: version.to_string(),
+        state: State::Active,
+        weight: 100,
+        previous,
+        strategy: ActivationStrategy::Instant,
+        health: "healthy",
+        since: 1_000,
+        candidate: None,
+    }
+}
+
+fn report(id: &str, version: &Version, outcome: Outcome, reason: Option<String>) -> ActivationReport {
+    let (id, version) = (id.to_owned(), version.to_string());
+    ActivationReport { id, version, outcome, reason, steps: Vec::new(), traffic_shift: Vec::new() }
+}
+
+/// A runtime in a directory of its own.
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) fake: Fake,
+    pub(crate) commands: Commands,
+    pub(crate) events: Events,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::on(TempDir::new().unwrap()).await
+    }
+
+    /// The same directory after a restart.
+    pub(crate) async fn reopen(self) -> Self {
+        self.fake.registry.stop().await;
+        let Self { dir, .. } = self;
+        Self::on(dir).await
+    }
+
+    async fn on(dir: TempDir) -> Self {
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let now = AtomicU64::new(1000);
+        let clock = Arc::new(move || now.fetch_add(1, Ordering::Relaxed));
+        let registry = Registry::start(store, dir.path(), clock, None).await.unwrap();
+        let (played, gate) = (Arc::default(), Arc::new(Semaphore::new(1000)));
+        let fake = Fake { played, gate, registry: registry.clone() };
+        let events = Events::default();
+        let commands = Commands::new(registry, fake.clone(), events.clone());
+        Self { dir, fake, commands, events }
+    }
+
+    pub(crate) async fn with(modules: &[(&str, &str)]) -> Self {
+        let world = Self::new().await;
+        for (id, version) in modules {
+            world.commands.register(bundle(id, version, "")).await.unwrap();
+        }
+        world
+    }
+}
+
+/// The files of a small module.
+pub(crate) fn files(id: &str, version: &str, more: &str) -> BTreeMap<String, Bytes> {
+    let manifest = format!("id: {id}\nname: {id}\nversion: {version}\n{more}");
+    let files = [(manifest::FILE_NAME, manifest), ("main.lua", "return {}".to_owned())];
+    BTreeMap::from(files.map(|(path, text)| (path.to_owned(), Bytes::from(text))))
+}
+
+/// A small module, with more lines for its manifest.
+pub(crate) fn bundle(id: &str, version: &str, more: &str) -> Bundle {
+    Bundle::new(files(id, version, more)).unwrap()
+}

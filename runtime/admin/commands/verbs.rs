@@ -1,0 +1,86 @@
+//! The table of verbs: what every front end offers, with the words to offer it.
+
+/// A verb of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verb {
+    /// Its name.
+    pub name: &'static str,
+    /// Its arguments, in short.
+    pub args: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// A line that works.
+    pub example: &'static str,
+}
+
+const fn verb(name: &'static str, args: &'static str, about: &'static str, example: &'static str) -> Verb {
+    Verb { name, args, about, example }
+}
+
+/// All verbs, in the order in which help shows them.
+pub const VERBS: [Verb; 12] = [
+    verb(
+        "serve",
+        "[DIR…]",
+        "Start the runtime and the gateway; seed it from the modules found under DIR",
+        "replug serve modules --listen 127.0.0.1:8080",
+    ),
+    verb(
+        "register",
+        "PATH",
+        "Upload a module's folder and register it under its manifest's id and version",
+        "replug register ./greeter",
+    ),
+    verb("unregister", "ID[@V]", "Remove a version, or all versions, of a module", "replug unregister greeter@1.0.0"),
+    verb(
+        "update",
+        "PATH",
+        "Register a folder, and activate it if a version of the module serves",
+        "replug update ./greeter",
+    ),
+    verb(
+        "activate",
+        "ID[@V]",
+        "Start a version (the newest without @V) and put it in the place of the one that serves",
+        "replug activate greeter@1.1.0 --strategy instant",
+    ),
+    verb("deactivate", "ID", "Take a module out of service and stop it", "replug deactivate greeter"),
+    verb("rollback", "ID", "Return to the version on standby, or to another one", "replug rollback greeter --to 1.0.0"),
+    verb("list", "", "Show what serves: one row for each slot", "replug list --json"),
+    verb("show", "ID[@V]", "Show a manifest with all defaults, and the version's state", "replug show greeter"),
+    verb("versions", "ID", "Show the registered versions of a module", "replug versions greeter"),
+    verb(
+        "find",
+        "--capability C | --category C",
+        "Find the registered modules that offer a capability, or one of a category",
+        "replug find --capability authentication",
+    ),
+    verb(
+        "check",
+        "DIR",
+        "Check a folder's manifest, files and scripts without a server; show every fault at once",
+        "replug check ./greeter",
+    ),
+];
+
+/// The row of `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_is_there_once_and_its_example_uses_it() {
+        for (index, verb) in VERBS.iter().enumerate() {
+            assert_eq!(VERBS.iter().position(|other| other.name == verb.name), Some(index));
+            assert!(verb.example.starts_with(&format!("replug {}", verb.name)), "{}", verb.example);
+            assert!(!verb.about.is_empty() && !verb.about.ends_with('.'), "{}", verb.about);
+        }
+        assert_eq!(find("activate").map(|verb| verb.args), Some("ID[@V]"));
+        assert_eq!(find("dance"), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! The admin API: the commands as resources.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/modules` | the slots |
+//! | `POST /v1/modules` (a tar archive) | 201 and what was registered; 200 if it was before |
+//! | `GET /v1/modules/{id}`, `…/versions`, `…/versions/{version}` | a manifest and its state; the versions |
+//! | `DELETE /v1/modules/{id}`, `…/versions/{version}` | what was unregistered |
+//! | `POST /v1/modules/{id}/activate`, `…/deactivate`, `…/rollback`, `POST /v1/update` | 202 and an operation |
+//! | `GET /v1/operations/{id}?wait=30s` | the operation, once it has ended or the wait is over |
+//! | `GET /v1/find?capability=…`, `?category=…` | the versions that offer it |
+//! | `GET /healthz`, `/readyz`, `/metrics` | no token needed |
+//!
+//! An operation runs to its end whether or not somebody waits for it. Reads of a module carry an `ETag`, its revision;
+//! writes take `If-Match`, and of two writes with the same one the second gets 412. The tag stands for what a decision is
+//! made on, not for every byte of the answer, so nothing here is cached. Errors are `application/problem+json` with the
+//! members of a [`CommandError`](super::CommandError) in them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use super::{CommandError, Commands};
+use crate::monitor::Metrics;
+
+mod access;
+mod changes;
+mod operations;
+mod problem;
+mod read;
+mod reads;
+mod revisions;
+
+#[cfg(test)]
+mod tests;
+
+pub use operations::OperationView;
+
+use operations::Operations;
+use problem::Problem;
+use revisions::Revisions;
+
+/// Uploads that are held in memory at once; who comes after them waits.
+const UPLOADS: usize = 4;
+
+/// The admin API before it is a router.
+pub struct Admin {
+    commands: Commands,
+    token: String,
+    ready: Box<dyn Fn() -> bool + Send + Sync>,
+    metrics: Metrics,
+    any_host: bool,
+}
+
+/// What the handlers share.
+struct Shared {
+    admin: Admin,
+    operations: Operations,
+    revisions: Revisions,
+    uploads: Semaphore,
+}
+
+type App = State<Arc<Shared>>;
+
+impl Admin {
+    /// The API over these commands for whoever has `token`. `ready` answers `/readyz` and must not block.
+    #[must_use]
+    pub fn new(
+        commands: Commands,
+        token: impl Into<String>,
+        ready: impl Fn() -> bool + Send + Sync + 'static,
+        metrics: Metrics,
+    ) -> Self {
+        Self { commands, token: token.into(), ready: Box::new(ready), metrics, any_host: false }
+    }
+
+    /// Says where the API will listen. On a loopback address, and without this call, a request must name an IP address or
+    /// `localhost` as its host: a web page that had its name resolve to this machine could otherwise read `/metrics`.
+    #[must_use]
+    pub fn listening_on(mut self, address: SocketAddr) -> Self {
+        self.any_host = !address.ip().is_loopback();
+        self
+    }
+
+    /// The router. Operations are spawned on the tokio runtime that serves it.
+    pub fn into_router(self) -> Router {
+        let shared = Arc::new(Shared {
+            admin: self,
+            operations: Operations::default(),
+            revisions: Revisions::default(),
+            uploads: Semaphore::new(UPLOADS),
+        });
+        Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .route("/v1/modules", get(reads::list).post(changes::register))
+            .route("/v1/modules/{id}", get(reads::show).delete(changes::unregister))
+            .route("/v1/modules/{id}/versions", get(reads::versions))
+            .route("/v1/modules/{id}/versions/{version}", get(reads::show).delete(changes::unregister))
+            .route("/v1/modules/{id}/activate", post(changes::activate))
+            .route("/v1/modules/{id}/deactivate", post(changes::deactivate))
+            .route("/v1/modules/{id}/rollback", post(changes::rollback))
+            .route("/v1/update", post(changes::update))
+            .route("/v1/operations/{id}", get(reads::operation))
+            .route("/v1/find", get(reads::find))
+            .fallback(unknown_path)
+            .method_not_allowed_fallback(unknown_method)
+            .layer(middleware::from_fn_with_state(Arc::clone(&shared), access::guard))
+            .layer(middleware::from_fn(uncached))
+            .with_state(shared)
+    }
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(shared): App) -> (StatusCode, &'static str) {
+    if (shared.admin.ready)() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+}
+
+async fn metrics(State(shared): App) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.admin.metrics.render())
+}
+
+async fn unknown_path() -> Problem {
+    Problem::of("not-found", "the admin API has no such path", "see GET /v1/modules, or the manual's page on HTTP")
+}
+
+async fn unknown_method() -> Problem {
+    Problem::of("method-not-allowed", "this path does not take this method", "the `Allow` header names those it takes")
+}
+
+async fn uncached(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,71 @@
+//! Requests that change nothing.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::read::{self, Parameters, Placeholders};
+use super::{App, OperationView, Problem, Shared};
+use crate::admin::commands::FoundModule;
+use crate::engine::SlotView;
+use crate::registry::versions::ModuleRef;
+
+/// The longest `?wait=`: what is between client and server may cut longer silences.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+pub(super) async fn list(State(shared): App) -> Json<Vec<SlotView>> {
+    Json(shared.admin.commands.list())
+}
+
+pub(super) async fn show(State(shared): App, path: Placeholders) -> Result<Response, Problem> {
+    let (id, version) = (path.id()?, path.version()?);
+    // The tag comes first: what changes in between makes it stale, never the answer.
+    tagged(&shared, &id.clone(), || Ok(shared.admin.commands.show(&ModuleRef { id, version })?))
+}
+
+pub(super) async fn versions(State(shared): App, path: Placeholders) -> Result<Response, Problem> {
+    let id = path.id()?;
+    tagged(&shared, &id, || Ok(shared.admin.commands.versions(&id)?))
+}
+
+pub(super) async fn find(State(shared): App, Parameters(query): Parameters) -> Result<Json<Vec<FoundModule>>, Problem> {
+    let mut query = query.iter();
+    match (query.next().map(|(name, value)| (name.as_str(), value)), query.next()) {
+        (Some(("capability", capability)), None) => Ok(Json(shared.admin.commands.find_by_capability(capability))),
+        (Some(("category", category)), None) => Ok(Json(shared.admin.commands.find_by_category(category))),
+        _ => Err(Problem::of(
+            "bad-request",
+            "what to find is not clear",
+            "give one of ?capability=ID and ?category=NAME, and nothing else",
+        )),
+    }
+}
+
+pub(super) async fn operation(
+    State(shared): App,
+    path: Placeholders,
+    Parameters(query): Parameters,
+) -> Result<Json<OperationView>, Problem> {
+    let wait = query.get("wait").map_or(Ok(Duration::ZERO), |wait| read::duration(wait, MAX_WAIT))?;
+    let found = shared.operations.get(path.text("id"), wait).await;
+    found.map(Json).ok_or_else(|| {
+        Problem::of(
+            "not-found",
+            "there is no operation of that id",
+            "operations end with the process, and only the last 1,000 that ended are kept; see GET /v1/modules",
+        )
+    })
+}
+
+fn tagged<T: Serialize>(
+    shared: &Shared,
+    id: &str,
+    body: impl FnOnce() -> Result<T, Problem>,
+) -> Result<Response, Problem> {
+    let tag = shared.revisions.tag(&shared.admin.commands, id);
+    Ok(([(header::ETAG, tag)], Json(body()?)).into_response())
+}

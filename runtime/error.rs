@@ -1,0 +1,53 @@
+//! What a runtime can fail with at its start and at its surface.
+
+use std::path::PathBuf;
+
+use crate::engine::EngineError;
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+
+/// A failure of the runtime.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store could not be opened or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The registry failed or refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The engine failed or refused.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A directory could not be made or read.
+    #[error("{}: {action} failed: {cause}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// What was tried, such as `creating`.
+        action: &'static str,
+        /// What the system said.
+        cause: String,
+    },
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}: {cause}; choose another address with {option}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The option that chooses it.
+        option: &'static str,
+        /// What the system said.
+        cause: String,
+    },
+    /// A service could not be called, or failed.
+    #[error("{service}: {cause}")]
+    Service {
+        /// `capability.method`.
+        service: String,
+        /// Why.
+        cause: String,
+    },
+    /// A coordinator of the runtime is gone; the runtime must be started again.
+    #[error("the runtime broke down: {0}")]
+    Broken(String),
+}
