@@ -1,0 +1,2 @@
+DROP INDEX reports_by_created_at;
+DROP INDEX reports_by_metric;

@@ -1,0 +1,2 @@
+DROP INDEX slow_statements_by_module;
+DROP TABLE slow_statements;
