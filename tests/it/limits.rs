@@ -1,0 +1,52 @@
+//! Scripts that do not end by themselves, as a client sees them, and their neighbours.
+
+use crate::support::{Module, Server};
+
+const SHORT: &str = "runtime:\n  limits: { ticks: 50000000, cpuTime: 90ms, wallTime: 200ms, memory: 16MiB }\n";
+
+#[tokio::test]
+async fn a_limit_is_a_problem_of_its_own_and_the_next_call_is_fresh() {
+    let body = "if req.query.spin then while true do end end\nif req.query.eat then local t = {} while true do t[#t + 1] = string.rep('x', 1000 + #t) end end\nreturn 'well'";
+    let server = Server::with(&[
+        Module::handler("greedy", "1.0.0", body).manifest(SHORT),
+        Module::echo("calm", "1.0.0", "rhai"),
+    ])
+    .await;
+    for query in ["spin=1", "eat=1"] {
+        for _ in 0..3 {
+            let answer = server.get(&format!("/api/greedy?{query}")).await;
+            assert_eq!((answer.status, answer.problem().as_str()), (503, "limit-exceeded"));
+            assert_eq!(answer.header("x-replug-module"), "greedy@1.0.0");
+            assert_eq!(server.get("/api/greedy").await.body, "well");
+            assert_eq!(server.get("/api/calm").await.status, 200);
+        }
+    }
+    // verdicts are no crashes
+    let metrics = server.metrics().await;
+    assert!(metrics.contains("replug_limit_verdicts_total{module=\"greedy\",version=\"1.0.0\"} 6"), "{metrics}");
+    assert!(!metrics.contains("replug_worker_restarts_total{module=\"greedy\",version=\"1.0.0\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn the_internals_of_a_script_go_to_the_log_and_not_to_the_client() {
+    let server = Server::with(&[Module::handler("leaky", "1.0.0", "error('the secret is 4711')")]).await;
+    let answer = server.get("/api/leaky").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (500, "script-error"));
+    assert!(!answer.body.contains("4711"), "{answer:?}");
+    assert!(server.logged().contains("4711") && server.logged().contains(answer.header("x-request-id")));
+}
+
+#[tokio::test]
+async fn a_full_queue_answers_at_once_and_says_when_to_come_again() {
+    let body = "local e = time.now() + 300 while time.now() < e do end return 'done'";
+    let narrow = "runtime:\n  workers: 1\n  limits: { wallTime: 5s, cpuTime: 5s, ticks: 900000000000, queue: 1 }\n";
+    let server = Server::with(&[Module::handler("slow", "1.0.0", body).manifest(narrow)]).await;
+    let calls = (0..8).map(|_| server.get("/api/slow"));
+    let answers = futures::future::join_all(calls).await;
+    let full: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    assert!(!full.is_empty() && full.len() < 8, "{answers:?}");
+    for answer in full {
+        assert_eq!(answer.problem(), "overloaded");
+        assert!(answer.header("retry-after").parse::<u64>().is_ok(), "{answer:?}");
+    }
+}

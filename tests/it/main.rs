@@ -1,0 +1,11 @@
+//! The integration tests: one binary, a module for each subject.
+
+mod failures;
+mod lifecycle;
+mod limits;
+mod refusals;
+mod restart;
+mod shipped;
+mod support;
+mod swap;
+mod tidy;

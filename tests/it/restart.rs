@@ -1,0 +1,73 @@
+//! What a data directory holds when its runtime ends, and what the next one makes of it.
+
+use serde_json::json;
+
+use crate::support::{Module, Server};
+
+#[tokio::test]
+async fn what_served_serves_again_after_a_stop_and_after_a_kill() {
+    let mut server =
+        Server::with(&[Module::echo("probe", "1.0.0", "lua"), Module::echo("other", "1.0.0", "rhai")]).await;
+    server.install(&Module::echo("probe", "2.0.0", "rhai")).await;
+    server.ok(&["deactivate", "other"]).await;
+    for kill in [false, true] {
+        if kill {
+            server.kill();
+        } else {
+            assert!(server.terminate().await.success());
+        }
+        server.start().await;
+        let slot = server.slot("probe").await.unwrap();
+        assert_eq!(
+            (&slot["version"], &slot["state"], &slot["previous"]),
+            (&json!("2.0.0"), &json!("active"), &json!("1.0.0"))
+        );
+        assert_eq!(server.get("/api/probe").await.header("x-replug-module"), "probe@2.0.0");
+        // the folder only seeds: what was deactivated stays so
+        assert_eq!(server.slot("other").await.unwrap()["state"], "inactive");
+        assert_eq!(server.get("/api/other").await.status, 404);
+    }
+    server.ok(&["rollback", "probe"]).await;
+    assert_eq!(server.get("/api/probe").await.header("x-replug-module"), "probe@1.0.0");
+}
+
+#[tokio::test]
+async fn newer_versions_in_the_folder_are_registered_but_not_activated() {
+    let mut server = Server::with(&[Module::echo("probe", "1.0.0", "lua")]).await;
+    assert!(server.terminate().await.success());
+    Module::echo("probe", "1.1.0", "lua").write(&server.root().join("modules"));
+    let changed = server.root().join("modules/probe-1.0.0/main.lua");
+    std::fs::write(&changed, "return {}").unwrap();
+    server.start().await;
+    let states = server.states("probe").await;
+    assert_eq!(states, [("1.0.0".into(), "active".into()), ("1.1.0".into(), "registered".into())]);
+    assert_eq!(server.get("/api/probe").await.body, "1.0.0 ");
+    assert!(server.logged().contains("content"), "{}", server.logged());
+}
+
+#[tokio::test]
+async fn a_module_that_does_not_start_again_keeps_no_other_from_serving() {
+    let mut server =
+        Server::with(&[Module::echo("probe", "1.0.0", "lua"), Module::echo("broken", "1.0.0", "lua")]).await;
+    let digest = server.ok(&["show", "broken"]).await["digest"].as_str().unwrap().to_owned();
+    assert!(server.terminate().await.success());
+    std::fs::write(server.data().join("bundles").join(digest).join("main.lua"), "return {}").unwrap();
+    std::fs::remove_dir_all(server.root().join("modules/broken-1.0.0")).unwrap();
+    server.start().await;
+    assert_eq!(server.get("/api/probe").await.status, 200);
+    assert_eq!(server.get("/api/broken").await.status, 404);
+    assert!(server.logged().contains("broken@1.0.0"), "{}", server.logged());
+}
+
+#[tokio::test]
+async fn two_runtimes_do_not_share_a_data_directory() {
+    let server = Server::with(&[]).await;
+    let data = server.data().display().to_string();
+    let ran = tokio::task::spawn_blocking(move || {
+        crate::support::replug(&["serve", "--data", &data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+    });
+    let ran = ran.await.unwrap();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("in use"), "{ran:?}");
+    assert_eq!(server.ok(&["list"]).await, json!([]));
+}

@@ -1,0 +1,7 @@
+//! A real runtime in a process of its own, driven from outside: sockets, the command line, signals.
+
+mod module;
+mod server;
+
+pub(crate) use module::Module;
+pub(crate) use server::{Answer, Server, replug};
