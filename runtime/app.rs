@@ -24,6 +24,8 @@ use crate::sandbox::ports::Database;
 use crate::store::{KvStore, Store};
 use supervisor::RuntimeSupervisor;
 
+#[cfg(feature = "cli")]
+mod listen;
 mod seed;
 #[cfg(feature = "cli")]
 pub mod serve;
@@ -92,6 +94,12 @@ impl Builder {
     /// Everything but the modules.
     async fn open(self) -> Result<Runtime, Error> {
         let Self { data, seeds } = self;
+        #[cfg(feature = "rhai")]
+        if !replug_scripts::counts_rhai_memory() {
+            tracing::warn!(
+                "jemalloc is not the allocator: the memory of Rhai scripts is bounded by caps and an estimate"
+            );
+        }
         let (events, metrics) = (Events::default(), Metrics::default());
         let store = open_store(&data).await?;
         let (sender, broken) = watch::channel(None);
@@ -358,7 +366,7 @@ async fn sweep(kv: KvStore, metrics: Metrics) {
         match tokio::task::spawn_blocking(move || kv.sweep(SWEEP.1, now())).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "expired entries could not be removed"),
-            Err(_) => return,
+            Err(error) => tracing::error!(%error, "the search for expired entries broke off"),
         }
     }
 }

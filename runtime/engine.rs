@@ -48,10 +48,10 @@ pub use slots::{CandidateView, SlotView, VersionState};
 pub use state::State;
 
 use crate::actors::Router;
-use crate::actors::gate::Gate;
+use crate::actors::gate::{Gate, Pass};
 use crate::actors::modules::ModulesMsg;
 use crate::manifest::ActivationStrategy;
-use crate::monitor::{Events, Metrics};
+use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::registry::Registry;
 use crate::sandbox::Supplies;
 use crate::store::Store;
@@ -87,7 +87,8 @@ pub struct Parts {
 pub struct Engine {
     shared: Arc<Shared>,
     coordinator: ActorRef<Message>,
-    stopping: Arc<AtomicBool>,
+    /// Counts the commands that run; closed when the engine stops.
+    commands: Arc<Gate>,
 }
 
 impl Engine {
@@ -99,7 +100,12 @@ impl Engine {
         let records = record::Records::new(parts.store);
         let reading = records.clone();
         let kept = tokio::task::spawn_blocking(move || reading.all()).await;
-        let kept = kept.map_err(|error| EngineError::Internal(error.to_string()))??;
+        let snapshot = parts.registry.snapshot();
+        let is_registered = |id: &str, version: &Version| {
+            let broken = || snapshot.problems.iter().any(|problem| problem.id == id && problem.version == *version);
+            snapshot.get(id, version).is_some() || broken()
+        };
+        let kept = kept.map_err(|error| EngineError::Internal(error.to_string()))??.of_registered(is_registered);
         let shared = Arc::new(Shared {
             registry: parts.registry,
             records,
@@ -115,13 +121,14 @@ impl Engine {
                 metrics: parts.metrics,
                 instances: instances::Instances::default(),
             },
-            drains: Arc::new(Gate::default()),
+            drains: Arc::default(),
+            stopping: AtomicBool::new(false),
         });
         let actor = Coordinator { shared: Arc::clone(&shared) };
         let (coordinator, _) = Coordinator::spawn_linked(None, actor, (), supervisor)
             .await
             .map_err(|error| EngineError::Internal(error.to_string()))?;
-        Ok(Self { shared, coordinator, stopping: Arc::default() })
+        Ok(Self { shared, coordinator, commands: Arc::default() })
     }
 
     /// Brings `id@version` into service by its manifest's strategy, or by `strategy`. Returns once it serves, or once
@@ -187,31 +194,45 @@ impl Engine {
     }
 
     /// Refuses commands from now on, lets every instance finish what it holds within `patience`, and stops them. What
-    /// serves is started again by the next runtime.
+    /// serves is started again by the next runtime; of an activation that has not committed nothing is kept.
     pub async fn stop(&self, patience: Duration) {
-        self.stopping.store(true, Ordering::SeqCst);
         let deadline = tokio::time::Instant::now() + patience;
         let shared = &self.shared;
+        shared.stopping.store(true, Ordering::SeqCst);
         shared.drains.close();
-        let stops = shared.hands.instances.keys().into_iter().map(|key| async move {
-            let Some(instance) = shared.hands.instances.instance(&key) else { return };
+        self.commands.close();
+        let slots = shared.board.slots();
+        let placed = slots.values().flat_map(|slot| [&slot.state.serving, &slot.state.standby]).flatten();
+        let stops = futures::future::join_all(placed.map(|key| self.stop_one(key, deadline)));
+        // a command that runs ends by itself, soon or at the deadline; what drains has its own farewell
+        let ends = async { tokio::join!(self.commands.drained(), shared.drains.drained()) };
+        let (_, ended) = tokio::join!(stops, tokio::time::timeout_at(deadline, ends));
+        if ended.is_err() {
+            tracing::warn!("commands or drains are cut off: the runtime stops");
+        }
+        let left = shared.hands.instances.keys();
+        futures::future::join_all(left.iter().map(|key| self.stop_one(key, deadline))).await;
+        self.coordinator.stop(None);
+    }
+
+    async fn stop_one(&self, key: &InstanceKey, deadline: tokio::time::Instant) {
+        let hands = &self.shared.hands;
+        if let Some(instance) = hands.instances.instance(key) {
             instance.close();
             if tokio::time::timeout_at(deadline, instance.drained()).await.is_err() {
                 let left = instance.in_flight();
                 tracing::warn!(instance = %key, left, "requests are cut off: the runtime stops");
             }
-            let farewell = shared.hands.farewell(&instance, false);
-            if tokio::time::timeout_at(deadline, farewell).await.is_err() {
+            if tokio::time::timeout_at(deadline, hands.farewell(&instance, false)).await.is_err() {
                 tracing::warn!(instance = %key, "the module's shutdown was cut off: the runtime stops");
             }
-            for change in [plan::Change::Stop(key.clone()), plan::Change::Release(key.clone())] {
-                if let Err(fault) = shared.hands.apply(&change).await {
-                    tracing::warn!(instance = %key, %fault, "an instance did not stop cleanly");
-                }
+        }
+        for change in [plan::Change::Stop(key.clone()), plan::Change::Release(key.clone())] {
+            if let Err(fault) = hands.apply(&change).await {
+                tracing::warn!(instance = %key, %fault, "an instance did not stop cleanly");
             }
-        });
-        futures::future::join_all(stops).await;
-        self.coordinator.stop(None);
+        }
+        hands.instances.remove(key);
     }
 
     async fn activated(&self, command: Command) -> Result<ActivationReport, EngineError> {
@@ -222,9 +243,7 @@ impl Engine {
     }
 
     async fn run(&self, command: Command) -> Result<Done, EngineError> {
-        if self.stopping.load(Ordering::SeqCst) {
-            return Err(EngineError::Stopped);
-        }
+        let Some(_running) = Pass::enter(Arc::clone(&self.commands)) else { return Err(EngineError::Stopped) };
         let (reply, answer) = oneshot::channel();
         self.coordinator.send_message(Message::Run(command, Reply(reply))).map_err(|_| EngineError::Stopped)?;
         answer.await.unwrap_or_else(|_| {

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use replug::admin::CommandError;
 use replug::admin::cli::{self, Command};
@@ -37,7 +38,10 @@ fn main() -> ExitCode {
         Ok(tokio) => tokio,
         Err(error) => return cli::fail(&CommandError::new("failed", format!("no threads: {error}")), &cli.globals),
     };
-    match tokio.block_on(serve(options)) {
+    let ended = tokio.block_on(serve(options));
+    // what still blocks (a migration is one transaction) is not waited for
+    tokio.shutdown_timeout(Duration::from_millis(500));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => cli::fail(&CommandError::new("failed", error.to_string()), &cli.globals),
     }

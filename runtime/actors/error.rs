@@ -35,14 +35,6 @@ pub enum CallError {
 /// Why an instance did not start.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StartError {
-    /// The scripts do not compile.
-    #[error("the scripts of {module} do not compile: {}", list(.faults))]
-    Compile {
-        /// `id@version`.
-        module: String,
-        /// Every fault.
-        faults: Vec<replug_scripts::SourceFault>,
-    },
     /// The first VM did not come up.
     #[error("{module} does not start: {source}")]
     FirstVm {
@@ -59,8 +51,4 @@ pub enum StartError {
         /// What ractor said.
         message: String,
     },
-}
-
-fn list(faults: &[replug_scripts::SourceFault]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -1,7 +1,7 @@
 //! One call on its way through a pool.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metrics::Counter;
 use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Value};
@@ -80,8 +80,11 @@ impl Job {
     }
 
     /// Runs it in `vm` and answers; says whether the VM is spent. A verdict is in `verdicts` before its caller hears of it.
-    pub fn run(self, vm: &mut dyn replug_scripts::Vm, verdicts: &Counter) -> bool {
-        let Self { work, call, pass } = self;
+    ///
+    /// A call ends `wall_time` after it began, also inside a host function, which knows only the deadline.
+    pub fn run(self, vm: &mut dyn replug_scripts::Vm, wall_time: Duration, verdicts: &Counter) -> bool {
+        let Self { work, mut call, pass } = self;
+        call.deadline = call.deadline.min(Instant::now() + wall_time);
         let spent = match work {
             Work::Respond { handler, request, reply } => answer(vm.respond(&handler, &request, &call), reply, verdicts),
             Work::Call { handler, args, reply } => answer(vm.call(&handler, &args, &call), reply, verdicts),

@@ -4,7 +4,7 @@
 //! the versions of one moment.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use replug_scripts::{CallContext, Handler, Value};
@@ -107,7 +107,6 @@ impl Snapshot {
 #[derive(Default)]
 pub struct Router {
     snapshot: ArcSwap<Snapshot>,
-    writer: Mutex<()>,
 }
 
 impl Router {
@@ -123,20 +122,24 @@ impl Router {
         self.snapshot.load_full()
     }
 
-    /// Replaces, adds or (with `None`) removes a slot in one store.
+    /// The next snapshot, with a slot replaced, added or (with `None`) removed. Only who alone stores snapshots may use
+    /// it: of two that were made from the same one, the second to be stored undoes the first.
     ///
     /// # Errors
-    /// Another slot owns a path of this one; nothing is changed then.
-    pub fn publish(&self, module: &Arc<str>, slot: Option<Slot>) -> Result<(), RouteTaken> {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Another slot owns a path of this one.
+    pub fn with(&self, module: &Arc<str>, slot: Option<Slot>) -> Result<Arc<Snapshot>, RouteTaken> {
         let present = self.snapshot.load();
         let mut slots = present.slots.clone();
         match slot {
             Some(slot) => slots.insert(Arc::clone(module), slot),
             None => slots.remove(module),
         };
-        self.snapshot.store(Arc::new(Snapshot::build(present.revision + 1, slots)?));
-        Ok(())
+        Ok(Arc::new(Snapshot::build(present.revision + 1, slots)?))
+    }
+
+    /// Makes a snapshot the one that requests read.
+    pub fn store(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
     }
 
     /// Calls a handler of a module that serves, on whichever version its slot picks for `bucket`.

@@ -11,11 +11,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Runtime;
+use super::listen::listen;
 use crate::admin::{Admin, Commands, PrivateFileError, RuntimeFile, token};
 use crate::error::Error;
 
 /// How long requests in flight may take once the process is told to stop; with what follows it ends within 20 s.
-const DRAIN: Duration = Duration::from_secs(12);
+const DRAIN: Duration = Duration::from_secs(10);
 /// How long instances may take to stop after that, and then connections to the admin API.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -74,13 +75,13 @@ pub async fn serve(options: Options) -> Result<(), Error> {
     if tokio::time::timeout(DRAIN, gateway).await.is_err() {
         tracing::warn!("connections are cut off: the drain deadline passed");
     }
-    runtime.shutdown(CLOSE).await?;
+    let stopped = runtime.shutdown(CLOSE).await;
     // whoever waits for an operation has heard by now how it ended
     if tokio::time::timeout(CLOSE, admin).await.is_err() {
         tracing::warn!("connections to the admin API are cut off");
     }
     file.remove(&options.data).map_err(private)?;
-    ended
+    stopped.and(ended)
 }
 
 async fn bind(address: SocketAddr, option: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
@@ -88,21 +89,6 @@ async fn bind(address: SocketAddr, option: &'static str) -> Result<(TcpListener,
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?;
     Ok((listener, at))
-}
-
-async fn listen(listener: TcpListener, router: axum::Router, mut stopped: watch::Receiver<bool>) {
-    use axum::serve::ListenerExt as _;
-
-    // an answer is written whole: waiting for more to send only costs time
-    let listener = listener.tap_io(|socket| {
-        let _ = socket.set_nodelay(true);
-    });
-    let stop = async move {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-        tracing::error!(%error, "a listener ended");
-    }
 }
 
 async fn told_to_stop() {

@@ -1,18 +1,23 @@
 //! Brings a version into service: validates, then carries the plan's steps out one by one, and takes back what was done
 //! when one fails.
+//!
+//! The one point of no return is the commit of the route. It is never cut off: before it the time that is left is looked
+//! at, and after it the version serves, unless its verification fails and the route is put back.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use semver::Version;
+use tokio::task::JoinHandle;
 
 use super::EngineError;
 use super::activation::Activation;
 use super::board::version_of;
-use super::coordinator::Commit;
+use super::coordinator::{Commit, Restore};
 use super::instances::Running;
 use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
 use super::plan::{self, Change, Plan, SlotState, Step};
+use super::record::SlotRecord;
 use super::retire::{self, Why};
 use super::state::Happening;
 use super::strategy::{self, StepName};
@@ -30,9 +35,15 @@ pub(super) struct Way {
 }
 
 impl Way {
-    fn of(strategy: ActivationStrategy) -> Self {
+    pub(super) fn of(strategy: ActivationStrategy) -> Self {
         Self { strategy, steps: strategy::steps(strategy), keeps_standby: true }
     }
+}
+
+/// What an activation came to, and what still drains because of it.
+pub(super) struct Ran {
+    pub(super) report: ActivationReport,
+    pub(super) drains: Vec<JoinHandle<()>>,
 }
 
 /// The command `activate`. A version that serves already is left as it is; one on standby takes over by a switch.
@@ -44,14 +55,18 @@ pub(super) async fn activate(
 ) -> Result<ActivationReport, EngineError> {
     let definition = definition(work, id, version)?;
     let slot = work.shared.board.slot(id);
-    if slot.state.serving.as_ref().and_then(version_of).as_ref() == Some(version) {
+    let serving = slot.state.serving.as_ref().and_then(version_of);
+    if serving.as_ref() == Some(version) {
         return Ok(report(id, version, Outcome::Active, None, Vec::new()));
     }
+    if let Some(serving) = serving {
+        validate::reversible(&*self::definition(work, id, &serving)?, &definition)?;
+    }
     if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version) {
-        return super::rollback::switch(work, id, &definition).await;
+        return Ok(super::rollback::switch(work, id, &definition).await?.report);
     }
     let strategy = strategy.unwrap_or(definition.manifest.lifecycle.activation.strategy);
-    run(work, &definition, &Way::of(strategy)).await
+    Ok(run(work, &definition, &Way::of(strategy)).await?.report)
 }
 
 /// Starts again what served when the runtime ended; its strategy is only remembered.
@@ -61,17 +76,9 @@ pub(super) async fn resume(
     version: &Version,
     strategy: ActivationStrategy,
 ) -> Result<ActivationReport, EngineError> {
-    const STEPS: [StepName; 7] = [
-        StepName::Validate,
-        StepName::Prepare,
-        StepName::Load,
-        StepName::Register,
-        StepName::Migrate,
-        StepName::Warmup,
-        StepName::Activate,
-    ];
     let definition = definition(work, id, version)?;
-    run(work, &definition, &Way { strategy, steps: &STEPS, keeps_standby: true }).await
+    let way = Way { strategy, steps: strategy::RESUME, keeps_standby: true };
+    Ok(run(work, &definition, &way).await?.report)
 }
 
 pub(super) fn definition(work: &Activation, id: &str, version: &Version) -> Result<Arc<Definition>, EngineError> {
@@ -80,11 +87,7 @@ pub(super) fn definition(work: &Activation, id: &str, version: &Version) -> Resu
 }
 
 /// Runs an activation to its end, whichever that is.
-pub(super) async fn run(
-    work: &Activation,
-    definition: &Arc<Definition>,
-    way: &Way,
-) -> Result<ActivationReport, EngineError> {
+pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &Way) -> Result<Ran, EngineError> {
     let started = Instant::now();
     let manifest = &definition.manifest;
     let time = if way.strategy == manifest.lifecycle.activation.strategy {
@@ -92,9 +95,8 @@ pub(super) async fn run(
     } else {
         way.strategy.default_timeout()
     };
-    let deadline = started + time;
     let (checked, pending) = validated(work, definition, way).await?;
-    let slot = work.shared.board.slot(&manifest.id).state;
+    let slot = work.shared.board.slot(&manifest.id);
     let key = work.begin(&manifest.id, &manifest.version).await?;
     let running = Running {
         subject: checked.subject(key.clone()),
@@ -104,36 +106,29 @@ pub(super) async fn run(
     };
     work.shared.hands.instances.insert(key.clone(), running);
 
+    let plan = plan::activate(&key, &slot.state, way.steps, &pending, way.keeps_standby);
     let mut attempt = Attempt {
         work,
-        key: key.clone(),
+        key,
         manifest: checked.manifest,
-        way,
-        slot: slot.clone(),
+        strategy: way.strategy,
+        slot: slot.state,
+        record: slot.record,
+        deadline: started + time,
+        too_late: format!("activation timeout: the steps took longer than {} ms", time.as_millis()),
         reports: vec![step(StepName::Validate, started, StepOutcome::Done)],
         done: Vec::new(),
     };
-    let plan = plan_of(&key, &slot, way, &pending);
-    let outcome = match tokio::time::timeout_at(deadline.into(), attempt.forward(&plan)).await {
-        Ok(Ok(())) => attempt.succeed().await.map(|()| (Outcome::Active, None)),
-        Ok(Err(reason)) => attempt.back(reason).await,
-        Err(_) => attempt.back(format!("activation timeout: the steps took longer than {} ms", time.as_millis())).await,
-    };
-    let (outcome, reason) = outcome?;
-    work.shared.record(outcome, started.elapsed());
-    Ok(report(&manifest.id, &manifest.version, outcome, reason, attempt.reports))
-}
-
-fn plan_of(key: &InstanceKey, slot: &SlotState, way: &Way, pending: &[Version]) -> Plan {
-    let mut plan = plan::activate(key, slot, way.steps, pending);
-    if !way.keeps_standby {
-        for change in plan.steps.iter_mut().flat_map(|step| &mut step.changes) {
-            if let Change::Route { to, .. } = change {
-                to.standby = None;
-            }
+    let (outcome, reason, drains) = match attempt.forward(&plan).await {
+        Ok(()) => (Outcome::Active, None, attempt.succeed().await?),
+        Err(_) if work.shared.is_stopping() => return attempt.abandon().await,
+        Err(reason) => {
+            let (outcome, reason) = attempt.back(reason).await?;
+            (outcome, Some(reason), Vec::new())
         }
-    }
-    plan
+    };
+    work.shared.record(outcome, started.elapsed());
+    Ok(Ran { report: report(&manifest.id, &manifest.version, outcome, reason, attempt.reports), drains })
 }
 
 /// The step `validate`: changes nothing, and what it finds is an error of the command.
@@ -148,13 +143,7 @@ async fn validated(
     let checked = validate::read(Arc::clone(definition)).await?;
     let mut pending = Vec::new();
     if let Some(migrator) = &work.shared.hands.migrator {
-        // the generation is not known yet, and the schema is the module's
-        let key = InstanceKey {
-            id: manifest.id.as_str().into(),
-            version: manifest.version.to_string().into(),
-            generation: 0,
-        };
-        let asked = migrator.pending(&checked.subject(key)).await;
+        let asked = migrator.pending(&checked.subject(schema_key(manifest))).await;
         pending = asked.map_err(|error| EngineError::Port { module: manifest.label(), cause: error.to_string() })?;
     }
     if !way.steps.contains(&StepName::Migrate) {
@@ -163,13 +152,23 @@ async fn validated(
     Ok((checked, pending))
 }
 
+/// A key for what is asked of a module's schema, which belongs to no instance.
+pub(super) fn schema_key(manifest: &Manifest) -> InstanceKey {
+    InstanceKey { id: manifest.id.as_str().into(), version: manifest.version.to_string().into(), generation: 0 }
+}
+
 /// One activation on its way.
 struct Attempt<'a> {
     work: &'a Activation,
     key: InstanceKey,
     manifest: Arc<Manifest>,
-    way: &'a Way,
+    strategy: ActivationStrategy,
+    /// What the slot was before.
     slot: SlotState,
+    record: Option<SlotRecord>,
+    /// Until when steps may run, and what is said when they did not end by then.
+    deadline: Instant,
+    too_late: String,
     reports: Vec<StepReport>,
     /// The changes that were begun, the last one perhaps only half made.
     done: Vec<Change>,
@@ -196,76 +195,101 @@ impl Attempt<'_> {
 
     async fn make(&mut self, step: &Step) -> Result<(), String> {
         for change in &step.changes {
+            if Instant::now() >= self.deadline {
+                return Err(self.too_late.clone());
+            }
             if let Change::Route { id, from, to } = change {
                 let commit = Commit {
                     id: id.clone(),
                     from: from.clone(),
                     to: to.clone(),
-                    strategy: Some(self.way.strategy),
-                    restores: false,
+                    strategy: Some(self.strategy),
+                    restore: Restore::No,
                 };
-                // a commit is made whole or not at all
+                // made whole or not at all, and not cut off: what is half known cannot be taken back
                 self.work.commit(commit).await.map_err(|error| error.to_string())?;
                 self.done.push(change.clone());
-                if let Some(served) = &from.serving {
-                    let happening = if to.standby.is_some() { Happening::Superseded } else { Happening::Withdrawn };
-                    self.work.happened(served, happening, None).await.map_err(|error| error.to_string())?;
-                }
                 continue;
             }
             self.done.push(change.clone());
-            match change {
-                Change::Migrate(..) => self.work.shared.hands.migrate(&self.key).await?,
-                change => self.work.shared.hands.apply(change).await?,
-            }
+            let hands = &self.work.shared.hands;
+            let made = async {
+                match change {
+                    Change::Migrate(..) => hands.migrate(&self.key).await,
+                    change => hands.apply(change).await,
+                }
+            };
+            tokio::time::timeout_at(self.deadline.into(), made).await.map_err(|_| self.too_late.clone())??;
         }
         Ok(())
     }
 
     /// The last step succeeded: it is active, and what the slot has no place for any more drains.
-    async fn succeed(&self) -> Result<(), EngineError> {
+    async fn succeed(&self) -> Result<Vec<JoinHandle<()>>, EngineError> {
         self.work.happened(&self.key, Happening::Succeeded { provisional: false }, None).await?;
         let after = self.work.shared.board.slot(&self.key.id).state;
+        let mut drains = Vec::new();
         for key in plan::retired(&self.slot, &after) {
             let why = if Some(&key) == self.slot.serving.as_ref() { Why::Withdrawn } else { Why::Superseded };
-            retire::in_background(self.work, &key, why).await?;
+            drains.extend(retire::in_background(self.work, &key, why).await?);
         }
-        Ok(())
+        Ok(drains)
     }
 
-    /// A step failed: the inverse of what was done, last first. The reason is kept with the version.
-    async fn back(&mut self, reason: String) -> Result<(Outcome, Option<String>), EngineError> {
+    /// The runtime stops. Before the commit nothing of this is kept, so that the next runtime knows of no failure; after
+    /// it the version serves, and the next runtime starts it.
+    async fn abandon(mut self) -> Result<Ran, EngineError> {
+        if !self.done.iter().any(|change| matches!(change, Change::Route { .. })) {
+            // what cannot be taken back now ends with the process
+            let _ = self.unwind().await;
+            self.work.shared.hands.instances.remove(&self.key);
+            self.work.happened(&self.key, Happening::Refused, None).await?;
+        }
+        Err(EngineError::Stopped)
+    }
+
+    /// A step failed: what was done is taken back. The reason is kept with the version.
+    async fn back(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
         self.work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
-        let mut faults = Vec::new();
-        for change in std::mem::take(&mut self.done).iter().rev().filter_map(Change::inverse) {
-            if let Err(fault) = self.take_back(&change).await {
-                faults.push(fault);
-            }
+        if let Err(faults) = self.unwind().await {
+            let reason = format!("{reason}; and what was done could not be taken back: {faults}");
+            self.work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;
+            let message = format!("{reason}; look at `replug show {}` and activate a version that works", self.key.id);
+            self.work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });
+            return Ok((Outcome::FailedToRestore, reason));
         }
         self.work.shared.hands.instances.remove(&self.key);
-        if faults.is_empty() {
-            self.work.happened(&self.key, Happening::Undone, Some(reason.clone())).await?;
-            let outcome = if self.slot.serving.is_some() { Outcome::RolledBack } else { Outcome::Failed };
-            return Ok((outcome, Some(reason)));
+        self.work.happened(&self.key, Happening::Undone, Some(reason.clone())).await?;
+        let outcome = if self.slot.serving.is_some() { Outcome::RolledBack } else { Outcome::Failed };
+        Ok((outcome, reason))
+    }
+
+    /// The inverse of what was done, last first, each change within the manifest's time for a rollback.
+    async fn unwind(&mut self) -> Result<(), String> {
+        let time = self.manifest.lifecycle.rollback.timeout;
+        let mut faults = Vec::new();
+        for change in std::mem::take(&mut self.done).iter().rev().filter_map(Change::inverse) {
+            let is_route = matches!(change, Change::Route { .. });
+            let taken = tokio::time::timeout(time, self.take_back(&change)).await;
+            let late = || format!("it took longer than {} ms to take back {change:?}", time.as_millis());
+            if let Err(fault) = taken.unwrap_or_else(|_| Err(late())) {
+                faults.push(fault);
+                if is_route {
+                    // what is still routed must not be stopped
+                    break;
+                }
+            }
         }
-        let reason = format!("{reason}; and what was done could not be taken back: {}", faults.join("; "));
-        self.work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;
-        let message = format!("{reason}; look at `replug show {}` and activate a version that works", self.key.id);
-        self.work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });
-        Ok((Outcome::FailedToRestore, Some(reason)))
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
     }
 
     async fn take_back(&self, change: &Change) -> Result<(), String> {
         let hands = &self.work.shared.hands;
         match change {
             Change::Route { id, from, to } => {
-                let commit =
-                    Commit { id: id.clone(), from: from.clone(), to: to.clone(), strategy: None, restores: true };
+                let restore = Restore::To(self.record.clone());
+                let commit = Commit { id: id.clone(), from: from.clone(), to: to.clone(), strategy: None, restore };
                 self.work.commit(commit).await.map_err(|error| error.to_string())?;
-                if let Some(serving) = &to.serving {
-                    let back = self.work.happened(serving, Happening::ReturnedTo, None).await;
-                    back.map_err(|error| error.to_string())?;
-                }
                 // requests that entered meanwhile end on it
                 if let Some(instance) = hands.instances.instance(&self.key) {
                     retire::drain(&instance, &self.manifest.lifecycle.deactivation).await;

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use ractor::ActorRef;
@@ -12,13 +12,16 @@ use replug_scripts::{Handler, Value};
 use super::instances::{Instances, Running};
 use super::plan::Change;
 use super::ports::{Binding, Migrator, PortError, Subject};
-use crate::actors::Instance;
 use crate::actors::modules::ModulesMsg;
+use crate::actors::{CallError, Instance};
 use crate::monitor::{HealthStatus, InstanceKey, Metrics};
 use crate::sandbox::{Guard, Supplies};
 
 /// How long a module may think about its health before it serves.
 const HEALTH: Duration = Duration::from_secs(5);
+
+/// How long to wait until a module whose queue was full is asked again.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// What changes are made with.
 pub(super) struct Hands {
@@ -168,9 +171,16 @@ impl Hands {
         }
         let checks = &instance.manifest.lifecycle.activation.health_checks;
         let time = checks.iter().map(|check| check.timeout).min().unwrap_or(HEALTH);
-        let call = instance.context("verify", time);
-        let answer =
-            instance.call(Handler::Health, Vec::new(), call).await.map_err(|error| format!("health: {error}"))?;
+        let until = Instant::now() + time;
+        let answer = loop {
+            match instance.call(Handler::Health, Vec::new(), instance.context("verify", time)).await {
+                Ok(answer) => break answer,
+                // much traffic says nothing about health: an overloaded module must be able to get its fix
+                Err(CallError::Overloaded { .. }) if Instant::now() < until => tokio::time::sleep(AGAIN).await,
+                Err(CallError::Overloaded { .. }) => return Ok(()),
+                Err(error) => return Err(format!("health: {error}")),
+            }
+        };
         match crate::actors::prober::read(&answer) {
             (HealthStatus::Unhealthy, detail) if detail.is_empty() => Err("health: unhealthy".into()),
             (HealthStatus::Unhealthy, detail) => Err(format!("health: unhealthy: {detail}")),

@@ -14,11 +14,11 @@ use super::EngineError;
 use super::activation::{Activation, Command, Reply};
 use super::board::version_of;
 use super::plan::SlotState;
-use super::record::SlotRecord;
+use super::record::{SlotRecord, VersionRecord};
 use super::shared::Shared;
 use super::state::{Happening, State};
 use super::validate;
-use crate::actors::router::Slot as RoutedSlot;
+use crate::actors::router::{Slot as RoutedSlot, Snapshot as Routed};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, InstanceKey};
 use crate::registry::resolver;
@@ -47,8 +47,15 @@ pub(super) struct Commit {
     pub(super) to: SlotState,
     /// How the version that serves afterwards was activated; `None` leaves it as it was.
     pub(super) strategy: Option<ActivationStrategy>,
-    /// Whether the slot is being put back to what it was: then nothing is validated again.
-    pub(super) restores: bool,
+    pub(super) restore: Restore,
+}
+
+/// Whether a commit puts a slot back to what it was.
+pub(super) enum Restore {
+    /// It does not: all is validated once more.
+    No,
+    /// It does, and this is what was kept of the slot then.
+    To(Option<SlotRecord>),
 }
 
 /// The actor.
@@ -148,6 +155,9 @@ impl Coordinator {
     }
 
     async fn begin(&self, id: String, version: Version) -> Result<InstanceKey, EngineError> {
+        if self.shared.is_stopping() {
+            return Err(EngineError::Stopped);
+        }
         let generation = self.shared.records.next_generation(&id).await?;
         let key = InstanceKey { id: id.as_str().into(), version: version.to_string().into(), generation };
         self.shared.board.change(&id, |slot| slot.candidate = Some(key.clone()));
@@ -177,7 +187,7 @@ impl Coordinator {
             let version = version_of(key).ok_or_else(|| EngineError::Internal(format!("{key} has no version")))?;
             let kept = slot.record.get_or_insert_with(|| SlotRecord { since: record.since, ..SlotRecord::default() });
             kept.last.get_or_insert_with(|| version.clone());
-            shared.records.write(&key.id, Some(&*kept), &[(version, record.clone())]).await?;
+            shared.records.write(&key.id, Some(&*kept), &[(version, Some(record.clone()))]).await?;
         }
         let to = record.state;
         shared.board.change(&key.id, |present| *present = slot);
@@ -185,29 +195,51 @@ impl Coordinator {
         Ok(())
     }
 
-    /// The point of no return of an activation: the record is written, then the routes are switched by one store.
+    /// The point of no return of an activation: the records are written, then the routes are switched by one store. What
+    /// this means for the versions that served is part of it, so that no one sees the one without the other.
     async fn commit(&self, commit: &Commit) -> Result<(), EngineError> {
         let shared = &self.shared;
-        let slot = shared.board.slot(&commit.id);
+        let mut slot = shared.board.slot(&commit.id);
         if slot.state != commit.from {
             return Err(EngineError::Internal(format!("{} is not what the plan was made for", commit.id)));
         }
-        if !commit.restores {
+        if matches!(commit.restore, Restore::No) {
+            if shared.is_stopping() {
+                return Err(EngineError::Stopped);
+            }
             self.still_fits(commit)?;
         }
-        let before = slot.record.clone();
-        let after = self.record(commit, before.as_ref());
-        shared.records.write(&commit.id, Some(&after), &[]).await?;
-        if let Err(error) = self.route(commit) {
-            // nothing was switched: the record says so again
-            let before = before.unwrap_or_default();
-            shared.records.write(&commit.id, Some(&before), &[]).await?;
-            return Err(error);
+        // whatever can be refused is refused before anything is written
+        let id: Arc<str> = commit.id.as_str().into();
+        let routes = self.routes(&id, commit)?;
+        let now = shared.now();
+        slot.record = match &commit.restore {
+            Restore::To(record) => record.clone(),
+            Restore::No => Some(self.record(commit, slot.record.as_ref())),
+        };
+        slot.state = commit.to.clone();
+        let mut happened = Vec::new();
+        for (key, happening) in transitions(commit) {
+            match slot.happened(&key, happening, None, now) {
+                Ok(taken) => happened.extend(taken.map(|(from, record)| (key, from, record))),
+                // contained: it must not keep a slot from being put right
+                Err(impossible) => tracing::error!(instance = %key, %impossible, "a state was left as it is"),
+            }
         }
-        shared.board.change(&commit.id, |slot| {
-            slot.record = Some(after);
-            slot.state = commit.to.clone();
-        });
+        shared.records.write(&commit.id, slot.record.as_ref(), &kept_versions(commit, now)).await?;
+        shared.router.store(routes);
+        shared.board.change(&commit.id, |present| *present = slot);
+        if let Some(instance) = commit.to.serving.as_ref().and_then(|key| shared.hands.instances.instance(key)) {
+            instance.serves();
+        }
+        for (instance, from, record) in happened {
+            shared.events.emit(Event::StateChanged {
+                instance,
+                from: from.name(),
+                to: record.state.name(),
+                reason: None,
+            });
+        }
         Ok(())
     }
 
@@ -246,10 +278,9 @@ impl Coordinator {
         }
     }
 
-    fn route(&self, commit: &Commit) -> Result<(), EngineError> {
+    /// The snapshot with the slot as it is to be.
+    fn routes(&self, id: &Arc<str>, commit: &Commit) -> Result<Arc<Routed>, EngineError> {
         let shared = &self.shared;
-        let id: Arc<str> = commit.id.as_str().into();
-        let mut serving = None;
         let slot = match &commit.to.serving {
             None => None,
             Some(key) => {
@@ -258,16 +289,11 @@ impl Coordinator {
                 else {
                     return Err(EngineError::Internal(format!("{key} is not running")));
                 };
-                serving = Some(Arc::clone(&instance));
                 Some(RoutedSlot::of(instance, endpoints))
             }
         };
-        let published = shared.router.publish(&id, slot);
-        published.map_err(|taken| EngineError::Port { module: commit.id.clone(), cause: taken.to_string() })?;
-        if let Some(instance) = serving {
-            instance.serves();
-        }
-        Ok(())
+        let next = shared.router.with(id, slot);
+        next.map_err(|taken| EngineError::Port { module: commit.id.clone(), cause: taken.to_string() })
     }
 
     async fn forget(&self, id: &str, versions: &[Version]) -> Result<(), EngineError> {
@@ -286,8 +312,45 @@ impl Coordinator {
         if slot.record.as_ref().is_some_and(|record| record.serving.is_none() && record.last.is_none()) {
             slot.record = None;
         }
-        shared.records.forget(id, versions, slot.record.as_ref()).await?;
+        let gone: Vec<_> = versions.iter().map(|version| (version.clone(), None)).collect();
+        shared.records.write(id, slot.record.as_ref(), &gone).await?;
         shared.board.change(id, |present| *present = slot);
         Ok(())
     }
+}
+
+/// What a commit means for the instances that had a place.
+fn transitions(commit: &Commit) -> Vec<(InstanceKey, Happening)> {
+    let Commit { from, to, restore, .. } = commit;
+    let mut out = Vec::new();
+    // the one that is taken back is being rolled back already
+    if let (Some(served), Restore::No) = (&from.serving, restore)
+        && to.serving.as_ref() != Some(served)
+    {
+        let stands_by = to.standby.as_ref() == Some(served);
+        out.push((served.clone(), if stands_by { Happening::Superseded } else { Happening::Withdrawn }));
+    }
+    if let Some(standby) = &from.standby {
+        if to.serving.as_ref() == Some(standby) {
+            out.push((standby.clone(), Happening::ReturnedTo));
+        } else if to.serving.is_none() {
+            out.push((standby.clone(), Happening::Withdrawn));
+        }
+    }
+    out
+}
+
+/// What is kept of the versions: nothing of the one that serves, which its slot names; of the one that served, what it
+/// will be for the next runtime, which starts neither a standby nor a drain.
+fn kept_versions(commit: &Commit, now: u64) -> Vec<(Version, Option<VersionRecord>)> {
+    let mut kept = Vec::new();
+    if let Some(version) = commit.to.serving.as_ref().and_then(version_of) {
+        kept.push((version, None));
+    }
+    let left = [&commit.from.serving, &commit.from.standby].into_iter().flatten();
+    for key in left.filter(|key| commit.to.serving.as_ref() != Some(*key)) {
+        let record = VersionRecord { state: State::Inactive, reason: None, since: now, generation: key.generation };
+        kept.extend(version_of(key).map(|version| (version, Some(record))));
+    }
+    kept
 }

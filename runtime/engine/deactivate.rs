@@ -5,37 +5,36 @@ use std::time::Instant;
 use super::EngineError;
 use super::activate::millis;
 use super::activation::Activation;
-use super::coordinator::Commit;
+use super::coordinator::{Commit, Restore};
 use super::outcome::DeactivationReport;
-use super::plan::{self, SlotState};
+use super::plan::{self, Change};
 use super::retire::{self, Why};
-use super::state::Happening;
 
 /// The command `deactivate`: returns when the version that served has stopped.
 pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<DeactivationReport, EngineError> {
     let started = Instant::now();
-    let found = work.shared.board.slot(id);
-    let (slot, to) = (found.state, SlotState::default());
-    let commit = Commit { id: id.to_owned(), from: slot.clone(), to: to.clone(), strategy: None, restores: false };
-    let Some(serving) = slot.serving.clone() else {
-        // what served before a restart and did not start again is not to be tried by the next runtime either
-        let Some(version) = found.record.and_then(|record| record.serving) else { return Err(not_serving(work, id)) };
-        work.commit(commit).await?;
-        let version = version.to_string();
-        return Ok(DeactivationReport { id: id.to_owned(), version, cut_off: 0, ms: millis(started) });
+    let slot = work.shared.board.slot(id);
+    let serving = slot.state.serving.clone();
+    // what served before a restart and did not start again is not to be tried by the next runtime either
+    let kept = slot.record.and_then(|record| record.serving).map(|version| version.to_string());
+    let Some(version) = serving.as_ref().map(|key| key.version.to_string()).or(kept) else {
+        return Err(not_serving(work, id));
     };
-    work.commit(commit).await?;
     let mut cut_off = 0;
-    for key in plan::retired(&slot, &to) {
-        work.happened(&key, Happening::Withdrawn, None).await?;
-        let why = if key == serving { Why::Deactivated } else { Why::Withdrawn };
-        if key == serving {
-            cut_off = retire::retire(work, &key, why).await;
-        } else {
-            retire::in_background(work, &key, why).await?;
+    for change in plan::deactivate(id, &slot.state).changes() {
+        let Change::Route { from, to, .. } = change else { continue };
+        let (from, to) = (from.clone(), to.clone());
+        let retired = plan::retired(&from, &to);
+        work.commit(Commit { id: id.to_owned(), from, to, strategy: None, restore: Restore::No }).await?;
+        for key in retired {
+            if Some(&key) == serving.as_ref() {
+                cut_off = retire::retire(work, &key, Why::Deactivated).await;
+            } else {
+                retire::in_background(work, &key, Why::Withdrawn).await?;
+            }
         }
     }
-    Ok(DeactivationReport { id: id.to_owned(), version: serving.version.to_string(), cut_off, ms: millis(started) })
+    Ok(DeactivationReport { id: id.to_owned(), version, cut_off, ms: millis(started) })
 }
 
 /// Why nothing can be taken out of service: the module is unknown, or does not serve.

@@ -90,7 +90,9 @@ pub enum EngineError {
         id: String,
     },
     /// The version to return to would run on a newer schema whose migrations cannot be taken back.
-    #[error("{id} cannot return to {to}: the migration {migration} that came after it is irreversible")]
+    #[error(
+        "{id} cannot return to {to}: migration {migration} came after it and cannot be taken back (it has no down file or is irreversible)"
+    )]
     Irreversible {
         /// The module.
         id: String,

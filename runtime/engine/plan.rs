@@ -101,10 +101,18 @@ impl Plan {
     }
 }
 
-/// Brings a new instance into `slot` by the given steps. The one that serves becomes the standby.
+/// Brings a new instance into `slot` by the given steps. The one that serves becomes the standby, unless a rollback leaves
+/// it (`keeps_standby` is false).
 #[must_use]
-pub fn activate(key: &InstanceKey, slot: &SlotState, steps: &[StepName], pending: &[Version]) -> Plan {
-    let after = SlotState { serving: Some(key.clone()), standby: slot.serving.clone() };
+pub fn activate(
+    key: &InstanceKey,
+    slot: &SlotState,
+    steps: &[StepName],
+    pending: &[Version],
+    keeps_standby: bool,
+) -> Plan {
+    let standby = if keeps_standby { slot.serving.clone() } else { None };
+    let after = SlotState { serving: Some(key.clone()), standby };
     let id = key.id.to_string();
     let step = |name: StepName| Step {
         name,

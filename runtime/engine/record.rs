@@ -70,6 +70,20 @@ pub(super) struct Kept {
     pub(super) versions: BTreeMap<(String, Version), VersionRecord>,
 }
 
+impl Kept {
+    /// Without what is about versions that are no longer registered: the registry forgets first, and a process may end
+    /// between the two.
+    pub(super) fn of_registered(mut self, is_registered: impl Fn(&str, &Version) -> bool) -> Self {
+        self.versions.retain(|(id, version), _| is_registered(id, version));
+        self.slots.retain(|id, slot| {
+            slot.previous = slot.previous.take().filter(|version| is_registered(id, version));
+            let about = slot.serving.as_ref().or(slot.last.as_ref());
+            about.is_some_and(|version| is_registered(id, version))
+        });
+        self
+    }
+}
+
 /// The engine's trees.
 #[derive(Clone, Debug)]
 pub(super) struct Records {
@@ -114,41 +128,27 @@ impl Records {
             .await
     }
 
-    /// Writes a slot, and how some of its versions ended, in one go.
+    /// Writes a slot (`None`: it does not exist) and some of its versions (`None`: nothing is kept of it) in one go.
     pub(super) async fn write(
         &self,
         id: &str,
         slot: Option<&SlotRecord>,
-        ended: &[(Version, VersionRecord)],
+        versions: &[(Version, Option<VersionRecord>)],
     ) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        if let Some(slot) = slot {
-            batch.put(&self.slots, id, slot)?;
+        match slot {
+            Some(slot) => batch.put(&self.slots, id, slot)?,
+            None => batch.remove(&self.slots, id)?,
         }
-        for (version, record) in ended {
-            let mut record = record.clone();
+        for (version, record) in versions {
+            let Some(mut record) = record.clone() else {
+                batch.remove(&self.versions, (id, version))?;
+                continue;
+            };
             if let Some(reason) = &mut record.reason {
                 reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
             }
             batch.put(&self.versions, (id, version), &record)?;
-        }
-        self.store.commit(batch).await
-    }
-
-    /// Forgets versions, and the slot where `slot` says that nothing is left of it.
-    pub(super) async fn forget(
-        &self,
-        id: &str,
-        versions: &[Version],
-        slot: Option<&SlotRecord>,
-    ) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        for version in versions {
-            batch.remove(&self.versions, (id, version))?;
-        }
-        match slot {
-            Some(slot) => batch.put(&self.slots, id, slot)?,
-            None => batch.remove(&self.slots, id)?,
         }
         self.store.commit(batch).await
     }

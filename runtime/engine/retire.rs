@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::EngineError;
 use super::activation::Activation;
 use super::plan::Change;
@@ -23,22 +25,25 @@ pub(super) enum Why {
     Deactivated,
 }
 
-/// Drains and stops an instance while the command goes on.
+/// Drains and stops an instance while the command goes on; what is returned ends when it has stopped.
 ///
 /// # Errors
 /// Its state does not allow it.
-pub(super) async fn in_background(work: &Activation, key: &InstanceKey, why: Why) -> Result<(), EngineError> {
+pub(super) async fn in_background(
+    work: &Activation,
+    key: &InstanceKey,
+    why: Why,
+) -> Result<Option<JoinHandle<()>>, EngineError> {
     if why == Why::Superseded {
         work.happened(key, Happening::Superseded, None).await?;
     }
     // once the engine stops, it stops what is left itself
-    let Some(pass) = Pass::enter(Arc::clone(&work.shared.drains)) else { return Ok(()) };
+    let Some(pass) = Pass::enter(Arc::clone(&work.shared.drains)) else { return Ok(None) };
     let (work, key) = (work.clone(), key.clone());
-    tokio::spawn(async move {
+    Ok(Some(tokio::spawn(async move {
         retire(&work, &key, why).await;
         drop(pass);
-    });
-    Ok(())
+    })))
 }
 
 /// Drains and stops an instance that is draining; says how many calls were cut off.

@@ -1,6 +1,7 @@
 //! What the engine's actors share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Histogram};
@@ -24,9 +25,15 @@ pub(super) struct Shared {
     pub(super) hands: Hands,
     /// Counts the drains that run apart from their commands; closed when the engine stops.
     pub(super) drains: Arc<Gate>,
+    /// Set when the runtime stops: from then on nothing new begins, and what was begun is not kept.
+    pub(super) stopping: AtomicBool,
 }
 
 impl Shared {
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
     /// Milliseconds since 1970.
     pub(super) fn now(&self) -> u64 {
         u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)

@@ -56,6 +56,9 @@ const GRADUAL: [StepName; 8] = [
 const INSTANT: [StepName; 5] =
     [StepName::Validate, StepName::Prepare, StepName::Load, StepName::Register, StepName::Activate];
 
+/// What brings back a version that served when the runtime ended: all but the judgement, since it was judged before.
+pub(super) const RESUME: &[StepName] = GRADUAL.split_at(GRADUAL.len() - 1).0;
+
 /// The steps of a strategy, in order.
 #[must_use]
 pub const fn steps(strategy: ActivationStrategy) -> &'static [StepName] {

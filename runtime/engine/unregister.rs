@@ -54,8 +54,8 @@ pub(super) async fn unregister(
         }
         snapshot = crate::registry::Snapshot::new(snapshot.revision, modules, Vec::new());
     }
+    shared.registry.unregister(id, &doomed).await?;
     for version in &doomed {
-        shared.registry.unregister(id, version).await?;
         shared.events.emit(Event::Unregistered { id: id.to_owned(), version: version.to_string() });
     }
     work.forget(id, &doomed).await?;

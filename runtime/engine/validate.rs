@@ -77,6 +77,25 @@ pub(super) fn migrates(
     Err(EngineError::PendingMigrations { module: manifest.label(), pending: pending.to_vec() })
 }
 
+/// Whether the older version may follow the newer one, whose migrations it does not know. Additive schema is no harm, but
+/// what has no way down is said to be more than that.
+///
+/// # Errors
+/// The first migration that cannot be taken back.
+pub(super) fn reversible(newer: &Definition, older: &Definition) -> Result<(), EngineError> {
+    if newer.manifest.version < older.manifest.version {
+        return Ok(());
+    }
+    match newer_migrations(newer, &older.manifest).find(|migration| migration.down_file(&newer.files).is_none()) {
+        None => Ok(()),
+        Some(migration) => Err(EngineError::Irreversible {
+            id: older.manifest.id.clone(),
+            to: older.manifest.version.clone(),
+            migration: migration.version.clone(),
+        }),
+    }
+}
+
 /// The migrations that the newer version has and the older one does not.
 pub(super) fn newer_migrations<'a>(
     newer: &'a Definition,

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::Request as HttpRequest;
 use axum::response::Response as HttpResponse;
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use replug_scripts::{CallContext, Handler, Principal, Request, Response};
@@ -59,6 +58,7 @@ pub struct Gateway {
     router: Arc<Router>,
     auth: Authenticator,
     ids: RequestIds,
+    bodies: body::Room,
 }
 
 /// What a path leads to, as owned parts of one snapshot: the snapshot is not held while anything is waited for.
@@ -80,7 +80,7 @@ impl Gateway {
     /// A gateway to what `router` routes to; `auth` says who asks.
     #[must_use]
     pub fn new(router: Arc<Router>, auth: Authenticator) -> Self {
-        Self { router, auth, ids: RequestIds::default() }
+        Self { router, auth, ids: RequestIds::default(), bodies: body::Room::default() }
     }
 
     /// The gateway as a router with one handler for every path, to serve or to mount. Answers to `HEAD` lose their body
@@ -125,7 +125,7 @@ impl Gateway {
         let mut target = self.look_up(parts, bucket)?;
         let principal = self.identify(id, parts, &target).await?;
         self.permit(parts, &target, principal.as_deref())?;
-        let body = body::read(body, MAX_BODY, deadline(arrived, &target.instance)).await?;
+        let body = body::read(body, MAX_BODY, deadline(arrived, &target.instance), &self.bodies).await?;
         let asked = Asked { arrived, id, parts, principal, body };
         let mut looks = 1;
         loop {
@@ -202,7 +202,7 @@ struct Asked<'a> {
     id: &'a RequestId,
     parts: &'a Parts,
     principal: Option<Arc<Principal>>,
-    body: Bytes,
+    body: body::Whole,
 }
 
 impl Asked<'_> {
@@ -216,7 +216,7 @@ impl Asked<'_> {
             params: std::mem::take(&mut target.params),
             query: decode::query(parts.uri.query()),
             headers: parts.headers.clone(),
-            body: self.body.clone(),
+            body: self.body.bytes.clone(),
             principal: self.principal.clone(),
         });
         let call = CallContext {

@@ -99,7 +99,7 @@ impl World {
         };
         let endpoints = ApiBinding.commit(&subject).await.expect("manifest and script agree");
         let slot = Slot::of(Arc::clone(instance), endpoints.into());
-        self.router.publish(&instance.key.id, Some(slot)).expect("no route is taken");
+        self.router.store(self.router.with(&instance.key.id, Some(slot)).expect("no route is taken"));
     }
 
     /// Starts a version that serves.
@@ -111,7 +111,7 @@ impl World {
 
     /// Takes a module out of service.
     pub(crate) fn remove(&self, module: &str) {
-        self.router.publish(&module.into(), None).expect("removing takes no route");
+        self.router.store(self.router.with(&module.into(), None).expect("removing takes no route"));
     }
 
     /// Calls a service as the runtime does.

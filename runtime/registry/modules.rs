@@ -95,14 +95,15 @@ impl Registry {
         settle(answer.ok())
     }
 
-    /// Forgets `id@version` and removes its files. Whether something uses it is for the caller to know.
+    /// Forgets these versions of `id`, all or none, and removes their files. Whether something uses them is for the caller
+    /// to know.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`], or [`RegistryError::Store`] when it could not be written.
-    pub async fn unregister(&self, id: &str, version: &Version) -> Result<(), RegistryError> {
+    pub async fn unregister(&self, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
         let permit = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|_| RegistryError::Stopped)?;
-        let (id, version) = (id.to_owned(), version.clone());
-        let answer = self.actor.call(|reply| Command::Unregister { id, version, reply, _permit: permit }, None).await;
+        let (id, versions) = (id.to_owned(), versions.to_vec());
+        let answer = self.actor.call(|reply| Command::Unregister { id, versions, reply, _permit: permit }, None).await;
         settle(answer.ok())
     }
 

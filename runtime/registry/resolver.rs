@@ -41,8 +41,24 @@ pub fn obstacles(definition: &Definition, snapshot: &Snapshot, running: &Running
     found.extend(dependencies(manifest, snapshot, running));
     found.extend(requirements(manifest, snapshot, running));
     found.extend(conflicts(manifest, snapshot, running));
-    found.extend(taken(manifest, &others(&manifest.id, snapshot, running)));
+    let others = others(&manifest.id, snapshot, running);
+    found.extend(sole(manifest, &others));
+    found.extend(taken(manifest, &others));
     found
+}
+
+/// Capabilities that one module alone may offer at a time. Who says who somebody is sees everybody's tokens: a second
+/// module must not slip in beside the first.
+const SOLE: [&str; 1] = ["authentication"];
+
+fn sole(manifest: &Manifest, others: &[&Manifest]) -> Vec<Obstacle> {
+    let offers = |manifest: &Manifest, capability: &str| manifest.capabilities.iter().any(|own| own.id == capability);
+    let both = SOLE.into_iter().filter(|capability| offers(manifest, capability)).filter_map(|capability| {
+        let owner = others.iter().find(|other| offers(other, capability))?;
+        let (claimant, owner) = (manifest.label(), owner.label());
+        Some(Obstacle::TakenCapability { claimant, owner, capability: capability.to_owned() })
+    });
+    both.collect()
 }
 
 /// The running modules that need something of `id` which it no longer gives once it is at version `after` (`None`: once

@@ -42,7 +42,13 @@ fn plan(world: &World, command: &Command, generation: u64) -> Option<Plan> {
             let pending: Vec<_> = (0..if gradual { pending } else { 0 })
                 .map(|n| Version::new(1, u64::try_from(applied + n).expect("small"), 0))
                 .collect();
-            Some(activate(&key(id(module), generation), &slot(module), strategy::steps(strategy), &pending))
+            Some(activate(
+                &key(id(module), generation),
+                &slot(module),
+                strategy::steps(strategy),
+                &pending,
+                !pending.is_empty(),
+            ))
         }
         Command::Return { module } => {
             slot(module).standby.is_some().then(|| return_to_standby(id(module), &slot(module)))
@@ -103,7 +109,7 @@ proptest! {
 #[test]
 fn an_activation_keeps_the_one_before_it_and_retires_the_one_before_that() {
     let slot = SlotState { serving: Some(key("a", 2)), standby: Some(key("a", 1)) };
-    let plan = activate(&key("a", 3), &slot, strategy::steps(ActivationStrategy::Instant), &[]);
+    let plan = activate(&key("a", 3), &slot, strategy::steps(ActivationStrategy::Instant), &[], true);
     let names: Vec<_> = plan.steps.iter().map(|step| step.name.name()).collect();
     assert_eq!(names, ["validate", "prepare", "load", "register", "activate"]);
     let Some(Change::Route { from, to, .. }) = plan.changes().last() else { panic!("ends with the route") };

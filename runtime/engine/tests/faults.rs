@@ -78,3 +78,56 @@ async fn what_cannot_be_taken_back_is_an_alarm_and_never_silent() {
     }
     assert!(alarm.expect("an alarm").contains("could not be taken back"));
 }
+
+#[tokio::test]
+async fn a_failed_verification_after_a_restart_leaves_what_a_rollback_returns_to() {
+    let world = World::new().await;
+    for version in ["1.0.0", "2.0.0"] {
+        world.register("a", version, "").await;
+        world.serves(&format!("a@{version}")).await;
+    }
+    world.register_script("a", "3.0.0", "", "return { health = function() return 'unhealthy' end }").await;
+    let world = world.restarted().await;
+    world.engine.resume().await;
+    let slot = || {
+        let slot = world.engine.slots().remove(0);
+        (slot.version, slot.previous, slot.strategy, slot.state)
+    };
+    let before = slot();
+    assert_eq!(world.activate("a@3.0.0").await.unwrap().outcome, Outcome::RolledBack);
+    assert_eq!(slot(), before);
+    assert_eq!(world.engine.rollback("a", None).await.unwrap().version, "1.0.0");
+}
+
+#[tokio::test]
+async fn a_timeout_anywhere_leaves_one_version_that_is_routed_and_runs() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    // from far too short to long enough, so that it passes within each step and within the commit
+    for n in 0..60_u32 {
+        let version = format!("2.{n}.0");
+        let hasty = format!("lifecycle:\n  activation:\n    timeout: {}\n", n + 1);
+        world.register("a", &version, &hasty).await;
+        let served = world.routed("a");
+        let report = world.activate(&format!("a@{version}")).await.unwrap();
+        let expected = if report.outcome == Outcome::Active { Some(version.clone()) } else { served };
+        assert_ne!(report.outcome, Outcome::FailedToRestore, "{report:?}");
+        assert_eq!(world.routed("a"), expected, "{report:?}");
+        let slot = world.engine.slots().remove(0);
+        assert_eq!((Some(slot.version), slot.state), (expected, State::Active), "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_undo_that_hangs_ends_in_an_alarm_and_frees_the_module() {
+    let world = World::new().await;
+    let hasty = "lifecycle:\n  rollback:\n    timeout: 100ms\n";
+    world.register("a", "1.0.0", hasty).await;
+    world.fail(&[(Place::Commit, Fault::Error), (Place::Undo, Fault::Hang)]);
+    let report = world.activate("a@1.0.0").await.unwrap();
+    assert_eq!(report.outcome, Outcome::FailedToRestore, "{report:?}");
+    assert!(report.reason.unwrap().contains("100 ms"));
+    world.fail(&[]);
+    world.serves("a@1.0.0").await;
+}

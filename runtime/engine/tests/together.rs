@@ -96,3 +96,39 @@ async fn a_caller_that_goes_away_does_not_stop_the_command() {
     let report = world.engine.activate("a", &Version::new(1, 0, 0), Some(ActivationStrategy::Instant)).await.unwrap();
     assert_eq!((report.outcome, world.state("a@1.0.0")), (Outcome::Active, State::Active));
 }
+
+#[tokio::test]
+async fn a_first_activation_that_a_stop_interrupts_leaves_no_slot() {
+    let world = Arc::new(World::new().await);
+    world.register("a", "1.0.0", "").await;
+    *world.binding.pause.lock().unwrap() = Some("a");
+    let coming = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.activate("a@1.0.0").await }
+    });
+    world.binding.reached.notified().await;
+    let stopping = world.engine.stop(Duration::from_secs(5));
+    let released = async {
+        while !matches!(world.engine.deactivate("a").await, Err(EngineError::Stopped)) {}
+        world.binding.go.notify_one();
+    };
+    tokio::join!(stopping, released);
+    let refused = coming.await.unwrap();
+    assert!(matches!(refused, Err(EngineError::Stopped)), "{refused:?}");
+    assert!(!world.engine.has_slot("a") && world.held().is_empty());
+    let world = Arc::into_inner(world).unwrap().restarted().await;
+    assert!(!world.engine.has_slot("a"));
+    world.serves("a@1.0.0").await;
+}
+
+#[tokio::test]
+async fn what_is_not_registered_any_more_has_no_slot() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    world.engine.deactivate("a").await.unwrap();
+    // as if the process had ended between the registry's record and the engine's
+    world.registry.unregister("a", &[Version::new(1, 0, 0)]).await.unwrap();
+    let world = world.restarted().await;
+    assert!(!world.engine.has_slot("a") && world.engine.slots().is_empty());
+}

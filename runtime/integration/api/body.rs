@@ -1,10 +1,32 @@
 //! The body of a request, whole, within a bound of size and time.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What all bodies may take at once, in units of 1 KiB.
+const ROOM: usize = 64 << 10;
+const UNIT: u64 = 1 << 10;
+
+/// The memory for bodies of requests, which are read before a module's queue is asked: clients must not fill the process
+/// with what no module has admitted.
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM)))
+    }
+}
+
+/// A body, whole, and its place in the [`Room`].
+pub(super) struct Whole {
+    pub(super) bytes: Bytes,
+    _place: Option<OwnedSemaphorePermit>,
+}
 
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,19 +37,26 @@ pub(super) enum BodyFault {
     Slow,
     /// The connection broke, or its framing is wrong.
     Broken,
+    /// Other bodies take the memory that there is for them.
+    Crowded,
 }
 
-/// Reads at most `limit` bytes. A body whose announced length is above it is refused before any of it is read.
-pub(super) async fn read(body: Body, limit: usize, deadline: Instant) -> Result<Bytes, BodyFault> {
+/// Reads at most `limit` bytes. A body whose announced length is above it is refused before any of it is read, and so is
+/// one for which there is no room; without an announced length that is room for `limit`.
+pub(super) async fn read(body: Body, limit: usize, deadline: Instant, room: &Room) -> Result<Whole, BodyFault> {
     if body.is_end_stream() {
-        return Ok(Bytes::new());
+        return Ok(Whole { bytes: Bytes::new(), _place: None });
     }
-    let announced = body.size_hint().lower();
-    if usize::try_from(announced).map_or(true, |announced| announced > limit) {
+    let announced = body.size_hint();
+    let limit_64 = u64::try_from(limit).unwrap_or(u64::MAX);
+    if announced.lower() > limit_64 {
         return Err(BodyFault::TooLarge);
     }
+    let size = announced.upper().unwrap_or(limit_64).min(limit_64).div_ceil(UNIT);
+    let place = Arc::clone(&room.0).try_acquire_many_owned(u32::try_from(size).unwrap_or(u32::MAX));
+    let place = place.map_err(|_| BodyFault::Crowded)?;
     match tokio::time::timeout_at(deadline.into(), collect(body, limit)).await {
-        Ok(result) => result,
+        Ok(result) => result.map(|bytes| Whole { bytes, _place: Some(place) }),
         Err(_) => Err(BodyFault::Slow),
     }
 }
@@ -65,7 +94,11 @@ mod tests {
 
     async fn of(chunks: Vec<&'static [u8]>) -> Result<Bytes, BodyFault> {
         let chunks = chunks.into_iter().map(|chunk| Ok::<_, std::io::Error>(Bytes::from_static(chunk)));
-        read(Body::from_stream(stream::iter(chunks)), 8, Instant::now() + Duration::from_secs(5)).await
+        in_room(Body::from_stream(stream::iter(chunks)), Duration::from_secs(5), &Room::default()).await
+    }
+
+    async fn in_room(body: Body, time: Duration, room: &Room) -> Result<Bytes, BodyFault> {
+        read(body, 8, Instant::now() + time, room).await.map(|whole| whole.bytes)
     }
 
     #[tokio::test]
@@ -80,13 +113,23 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_never_ends_is_given_up_at_the_deadline() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        assert_eq!(read(body, 8, Instant::now() + Duration::from_millis(5)).await, Err(BodyFault::Slow));
+        assert_eq!(in_room(body, Duration::from_millis(5), &Room::default()).await, Err(BodyFault::Slow));
     }
 
     #[tokio::test]
     async fn a_broken_body_is_no_body() {
         let broken = stream::iter([Ok(Bytes::from_static(b"a")), Err(std::io::Error::other("reset"))]);
-        let read = read(Body::from_stream(broken), 8, Instant::now() + Duration::from_secs(5)).await;
+        let read = in_room(Body::from_stream(broken), Duration::from_secs(5), &Room::default()).await;
         assert_eq!(read, Err(BodyFault::Broken));
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_bounded_room_until_their_requests_end() {
+        let (room, soon) = (Room(Arc::new(Semaphore::new(1))), Instant::now() + Duration::from_secs(5));
+        let held = read(Body::from("abc"), 8, soon, &room).await.map_err(|_| "refused").unwrap();
+        assert_eq!(in_room(Body::from("def"), Duration::from_secs(5), &room).await, Err(BodyFault::Crowded));
+        assert_eq!(in_room(Body::empty(), Duration::from_secs(5), &room).await, Ok(Bytes::new()));
+        drop(held);
+        assert_eq!(in_room(Body::from("def"), Duration::from_secs(5), &room).await, Ok(Bytes::from_static(b"def")));
     }
 }

@@ -125,6 +125,9 @@ impl Refusal {
             Self::Body(BodyFault::Slow) => {
                 Problem::plain(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within the request's time")
             }
+            Self::Body(BodyFault::Crowded) => {
+                Problem::overloaded("the bodies of other requests take all room for bodies")
+            }
             Self::Body(BodyFault::Broken) => {
                 Problem::plain(StatusCode::BAD_REQUEST, "the body broke off or its framing is wrong")
             }

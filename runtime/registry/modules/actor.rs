@@ -29,7 +29,7 @@ pub(super) struct Offer {
 
 pub(super) enum Command {
     Register { offer: Box<Offer>, reply: Reply<Registration>, _permit: OwnedSemaphorePermit },
-    Unregister { id: String, version: Version, reply: Reply<()>, _permit: OwnedSemaphorePermit },
+    Unregister { id: String, versions: Vec<Version>, reply: Reply<()>, _permit: OwnedSemaphorePermit },
 }
 
 pub(super) struct Start {
@@ -73,8 +73,8 @@ impl Actor for RegistryActor {
                 let done = AssertUnwindSafe(state.register(*offer)).catch_unwind().await;
                 let _ = reply.send(done.unwrap_or_else(panicked)); // The caller may have stopped waiting.
             }
-            Command::Unregister { id, version, reply, _permit } => {
-                let done = AssertUnwindSafe(state.unregister(&id, &version)).catch_unwind().await;
+            Command::Unregister { id, versions, reply, _permit } => {
+                let done = AssertUnwindSafe(state.unregister(&id, &versions)).catch_unwind().await;
                 let _ = reply.send(done.unwrap_or_else(panicked));
             }
         }
@@ -146,53 +146,59 @@ impl State {
         self.broken.remove(&at);
         let mut modules = before.modules.clone();
         modules.entry(at.0.clone()).or_default().insert(at.1.clone(), Arc::clone(&definition));
-        self.publish(revision, modules, &at);
+        self.publish(revision, modules, &at.0, std::slice::from_ref(&at.1));
         Ok(Registration { definition, fresh, warnings })
     }
 
-    async fn unregister(&mut self, id: &str, version: &Version) -> Result<(), RegistryError> {
+    async fn unregister(&mut self, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
         let before = self.published.load_full();
-        let at = (id.to_owned(), version.clone());
-        let known = before.get(id, version).map(|known| known.digest.clone());
-        let is_broken = before.problems.iter().any(|problem| problem.id == id && problem.version == *version);
-        if known.is_none() && !is_broken {
-            return Err(before.not_registered(id, format!("{id}@{version}")));
-        }
-        let revision = self.records.remove(id, version).await?;
-        let broken = self.broken.remove(&at).map(|record| record.digest);
-        let mut modules = before.modules.clone();
-        if let Some(versions) = modules.get_mut(id) {
-            versions.remove(version);
-            if versions.is_empty() {
-                modules.remove(id);
+        let mut digests = Vec::new();
+        for version in versions {
+            let known = before.get(id, version).map(|known| known.digest.clone());
+            let broken = before.problems.iter().find(|problem| problem.id == id && problem.version == *version);
+            match known.or_else(|| broken.map(|problem| problem.digest.clone())) {
+                Some(digest) => digests.push(digest),
+                None => return Err(before.not_registered(id, format!("{id}@{version}"))),
             }
         }
-        self.publish(revision, modules, &at);
+        let revision = self.records.remove(id, versions).await?;
+        let mut modules = before.modules.clone();
+        for version in versions {
+            self.broken.remove(&(id.to_owned(), version.clone()));
+            if let Some(known) = modules.get_mut(id) {
+                known.remove(version);
+            }
+        }
+        if modules.get(id).is_some_and(BTreeMap::is_empty) {
+            modules.remove(id);
+        }
+        self.publish(revision, modules, id, versions);
         // A record can be wrong about its files, so what another definition has stays.
         let is_used = |digest: &String| {
             self.published.load().definitions().any(|other| other.digest == *digest)
                 || self.broken.values().any(|other| other.digest == *digest)
         };
-        if let Some(digest) = known.or(broken).filter(|digest| is_digest(digest) && !is_used(digest)) {
+        for digest in digests.into_iter().filter(|digest| is_digest(digest) && !is_used(digest)) {
             let dir = self.bundles.join(digest);
             let removed = spawn_blocking(move || remove(&dir)).await;
             if let Err(error) = removed.map_err(|error| error.to_string()).and_then(|it| it.map_err(|e| e.to_string()))
             {
-                tracing::warn!(module = %id, %version, %error, "the files of an unregistered module could not be removed");
+                tracing::warn!(module = %id, %error, "the files of an unregistered version could not be removed");
             }
         }
         Ok(())
     }
 
-    /// Publishes the new state, in which `at` is no problem (any more).
+    /// Publishes the new state, in which these versions are no problem (any more).
     fn publish(
         &self,
         revision: u64,
         modules: BTreeMap<String, BTreeMap<Version, Arc<Definition>>>,
-        at: &(String, Version),
+        id: &str,
+        versions: &[Version],
     ) {
         let before = self.published.load();
-        let others = before.problems.iter().filter(|problem| (&problem.id, &problem.version) != (&at.0, &at.1));
+        let others = before.problems.iter().filter(|problem| problem.id != id || !versions.contains(&problem.version));
         self.published.store(Arc::new(Snapshot::new(revision, modules, others.cloned().collect())));
     }
 }

@@ -64,10 +64,11 @@ impl Records {
         self.next(add).await
     }
 
-    /// Removes a definition under the next revision, which it returns.
-    pub(super) async fn remove(&self, id: &str, version: &Version) -> Result<u64, StoreError> {
-        let (definitions, at) = (self.definitions.clone(), (id.to_owned(), version.clone()));
-        self.next(move |batch, _| batch.remove(&definitions, &at)).await
+    /// Removes definitions, all or none, under the next revision, which it returns.
+    pub(super) async fn remove(&self, id: &str, versions: &[Version]) -> Result<u64, StoreError> {
+        let (definitions, id, versions) = (self.definitions.clone(), id.to_owned(), versions.to_vec());
+        self.next(move |batch, _| versions.iter().try_for_each(|version| batch.remove(&definitions, (&id, version))))
+            .await
     }
 
     /// The next revision, for a change that no record shows.

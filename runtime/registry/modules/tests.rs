@@ -114,11 +114,14 @@ async fn unregistering_removes_record_and_files_and_names_what_is_registered() {
     let registry = data.open().await;
     let kept = registry.register(module("a", "1.0.0")).await.unwrap().definition;
     registry.register(module("a", "1.1.0")).await.unwrap();
-    registry.unregister("a", &version("1.1.0")).await.unwrap();
-    let message = registry.unregister("a", &version("1.1.0")).await.unwrap_err().to_string();
+    registry.unregister("a", &[version("1.1.0")]).await.unwrap();
+    let message = registry.unregister("a", &[version("1.1.0")]).await.unwrap_err().to_string();
     assert_eq!(message, "a@1.1.0 is not registered; registered of `a`: 1.0.0");
-    let message = registry.unregister("b", &version("1.0.0")).await.unwrap_err().to_string();
+    let message = registry.unregister("b", &[version("1.0.0")]).await.unwrap_err().to_string();
     assert_eq!(message, "b@1.0.0 is not registered; no version of `b` is, register it first");
+    let message = registry.unregister("a", &[version("1.0.0"), version("1.1.0")]).await.unwrap_err().to_string();
+    assert!(message.starts_with("a@1.1.0 is not registered"), "all or none: {message}");
+    assert_eq!(registry.snapshot().versions("a").count(), 1);
     assert_eq!(data.bundles(), [kept.digest.as_str()]);
 
     let revision = registry.snapshot().revision;
@@ -185,7 +188,7 @@ async fn damaged_missing_and_foreign_files_are_problems_that_the_same_content_pu
         "it is the registration of then"
     );
     assert!(registry.snapshot().revision > snapshot.revision);
-    registry.unregister("gone", &version("1.0.0")).await.unwrap();
+    registry.unregister("gone", &[version("1.0.0")]).await.unwrap();
     let registry = data.reopen(registry).await;
     assert_eq!(registry.snapshot().modules.keys().collect::<Vec<_>>(), ["changed", "fine"]);
     assert!(registry.snapshot().problems.is_empty());
@@ -211,8 +214,8 @@ async fn a_record_that_points_elsewhere_is_a_problem_not_a_path() {
     let problems = registry.snapshot().problems.clone();
     assert!(problems[0].cause.contains("`../../outside` is none"), "{problems:?}");
     assert!(problems[1].cause.contains("its files are those of a@1.0.0"), "{problems:?}");
-    registry.unregister("b", &version("1.0.0")).await.unwrap();
-    registry.unregister("c", &version("1.0.0")).await.unwrap();
+    registry.unregister("b", &[version("1.0.0")]).await.unwrap();
+    registry.unregister("c", &[version("1.0.0")]).await.unwrap();
     let registry = data.reopen(registry).await;
     assert_eq!(registry.snapshot().modules.keys().collect::<Vec<_>>(), ["a"], "whose files are still there");
     assert!(registry.snapshot().problems.is_empty());
@@ -226,7 +229,7 @@ async fn after_stop_changes_are_refused_and_snapshots_can_be_read() {
     registry.stop().await;
     registry.stop().await;
     assert!(matches!(registry.register(module("b", "1.0.0")).await, Err(RegistryError::Stopped)));
-    assert!(matches!(registry.unregister("a", &version("1.0.0")).await, Err(RegistryError::Stopped)));
+    assert!(matches!(registry.unregister("a", &[version("1.0.0")]).await, Err(RegistryError::Stopped)));
     assert_eq!(registry.snapshot().modules.len(), 1);
 }
 
@@ -242,7 +245,7 @@ async fn a_store_that_fails_leaves_the_snapshot_as_it_was() {
         let refused = registry.register(module("a", "1.1.0")).await;
         assert!(matches!(refused, Err(RegistryError::Store(crate::store::StoreError::Closed))));
     }
-    assert!(registry.unregister("a", &version("1.0.0")).await.is_err());
+    assert!(registry.unregister("a", &[version("1.0.0")]).await.is_err());
     assert_eq!(registry.snapshot().versions("a").count(), 1);
     assert_eq!(registry.snapshot().revision, 1);
 }

@@ -68,6 +68,15 @@ pub enum Obstacle {
         /// The versions that the declaration means; none: all.
         range: Option<VersionReq>,
     },
+    /// A running module offers a capability that only one module may offer at a time.
+    TakenCapability {
+        /// Who is to run, `id@version`.
+        claimant: String,
+        /// Who offers it, `id@version`.
+        owner: String,
+        /// The capability's id.
+        capability: String,
+    },
     /// A running module serves one of its paths.
     TakenRoute {
         /// Who is to run, `id@version`.
@@ -129,6 +138,14 @@ impl fmt::Display for Obstacle {
                     None => write!(f, "`; ")?,
                 }
                 write!(f, "deactivate `{}` first", id(running))
+            }
+            Self::TakenCapability { claimant, owner, capability } => {
+                let id = owner.split('@').next().unwrap_or_default();
+                write!(
+                    f,
+                    "{claimant} offers `{capability}`, which only one module may offer at a time and {owner} does; \
+                     deactivate `{id}` first"
+                )
             }
             Self::TakenRoute { claimant, owner, method, path, owner_path } => {
                 write!(f, "{method} {path} of {claimant} is taken: {owner} serves ")?;

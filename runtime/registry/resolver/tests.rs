@@ -147,6 +147,17 @@ fn a_path_that_another_module_serves_is_taken_on_the_same_method_only() {
 }
 
 #[test]
+fn only_one_running_module_says_who_somebody_is() {
+    let offers = "capabilities: [{ id: authentication, name: A, category: security }]";
+    let modules = format!("auth 1.0.0\n{offers}\n\nauth 2.0.0\n{offers}\n\nmine 1.0.0\n{offers}");
+    let taken = "mine@1.0.0 offers `authentication`, which only one module may offer at a time and auth@1.0.0 does; \
+                 deactivate `auth` first";
+    check(&modules, "mine", "auth@1.0.0", &[taken]);
+    check(&modules, "mine", "", &[]);
+    check(&modules, "auth@2.0.0", "auth@1.0.0", &[]);
+}
+
+#[test]
 fn a_required_capability_must_be_offered_by_what_runs() {
     let modules = "a 1.0.0\ncapabilities: [{ id: a.own, requirements: ['mail@^2', a.own, { capability: x, required: false }] }]\n\n\
                    m 1.0.0\ncapabilities: [{ id: mail, version: 1.0.0 }]\n\nm 2.0.0\ncapabilities: [{ id: mail, version: 2.1.0 }]";

@@ -89,7 +89,7 @@ impl Control for Fake {
         let all: Vec<Version> = self.registry.snapshot().versions(id).cloned().collect();
         let gone: Vec<Version> = version.map_or(all, |version| vec![version.clone()]);
         for version in &gone {
-            self.registry.unregister(id, version).await?;
+            self.registry.unregister(id, std::slice::from_ref(version)).await?;
         }
         Ok(gone)
     }

@@ -104,3 +104,15 @@ fn files_are_for_their_owner_alone() {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.file_name());
     }
 }
+
+#[test]
+fn access_to_read_reads_and_changes_nothing() {
+    let db = Fixture::new();
+    db.one("INSERT INTO t (n) VALUES (1)", &[]).unwrap();
+    let read = |sql: &str| db.databases.run(MODULE, Access::Read, &[statement(sql, &[])], soon());
+    assert!(read("SELECT n FROM t").is_ok());
+    for sql in ["INSERT INTO t (n) VALUES (2)", "UPDATE t SET n = 3 RETURNING n", "DELETE FROM t"] {
+        is(HostErrorKind::PermissionDenied, &read(sql).unwrap_err(), "only to read");
+    }
+    assert_eq!(db.value("SELECT count(*) FROM t WHERE n = 1", &[]), Value::Int(1));
+}
