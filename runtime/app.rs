@@ -263,7 +263,7 @@ impl Runtime {
             request_id: "runtime".into(),
             caller: None,
             deadline: std::time::Instant::now() + CALL,
-            depth: 0,
+            chain: Vec::new(),
             principal: None,
         };
         let handler = Handler::Service(service.as_str().into());

@@ -115,6 +115,17 @@ pub enum HostErrorKind {
 }
 
 impl HostErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::InvalidArgument,
+        Self::PermissionDenied,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Timeout,
+        Self::Overloaded,
+        Self::Failed,
+    ];
+
     /// The name scripts see.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -127,5 +138,24 @@ impl HostErrorKind {
             Self::Overloaded => "overloaded",
             Self::Failed => "failed",
         }
+    }
+
+    /// The kind of this name; `None` when there is none.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in HostErrorKind::ALL {
+            assert_eq!(HostErrorKind::parse(kind.name()), Some(kind));
+        }
+        assert_eq!(HostErrorKind::parse("Failed"), None);
     }
 }

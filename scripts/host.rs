@@ -207,8 +207,8 @@ pub struct CallContext {
     pub caller: Option<Arc<str>>,
     /// When whoever asked stops waiting.
     pub deadline: Instant,
-    /// How many service calls deep this one is; 0 at the gateway.
-    pub depth: u8,
+    /// The modules whose service calls led here, outermost first; none at the gateway.
+    pub chain: Vec<Arc<str>>,
     /// On whose behalf, where somebody signed in.
     pub principal: Option<Arc<Principal>>,
 }

@@ -8,16 +8,24 @@
 //! Limits hold from the first call: see [`Limits`] for their units and [`Verdict`] for what they say.
 
 pub mod api;
+#[cfg(any(feature = "lua", feature = "rhai"))]
+mod contract;
+#[cfg(any(feature = "lua", feature = "rhai"))]
+mod crossing;
 pub mod error;
 pub mod host;
 pub mod limits;
 #[cfg(feature = "lua")]
 mod lua;
 #[cfg(any(feature = "lua", feature = "rhai"))]
+mod message;
+#[cfg(any(feature = "lua", feature = "rhai"))]
 mod meter;
 mod response;
 #[cfg(feature = "rhai")]
 mod rhai;
+#[cfg(all(test, any(feature = "lua", feature = "rhai")))]
+mod testing;
 pub mod value;
 
 #[cfg(feature = "rhai")]

@@ -19,12 +19,11 @@ use std::sync::Arc;
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua};
 
+use crate::contract;
 use crate::error::{ScriptError, SourceFault};
 use crate::host::{CallContext, Host, Language, Program, Sources, Vm};
 use crate::limits::Limits;
-
-/// Bytes that a source file may have.
-const MAX_SOURCE: usize = 1 << 20;
+use crate::message::lower;
 
 /// A module's compiled files.
 pub(crate) struct LuaProgram {
@@ -78,9 +77,7 @@ impl Program for LuaProgram {
 }
 
 fn compile_file(compiler: &Compiler, source: &str) -> Result<Vec<u8>, (usize, String)> {
-    if source.len() > MAX_SOURCE {
-        return Err((0, format!("the file has {} bytes; at most {MAX_SOURCE} are allowed", source.len())));
-    }
+    contract::check_size(source).map_err(|message| (0, message))?;
     compiler.compile(source).map_err(|error| match error {
         mlua::Error::SyntaxError { message, .. } => place(&message),
         other => (0, other.to_string()),
@@ -91,13 +88,8 @@ fn compile_file(compiler: &Compiler, source: &str) -> Result<Vec<u8>, (usize, St
 fn place(message: &str) -> (usize, String) {
     let split = message.trim_start_matches(':').split_once(": ");
     let (line, text) = split.and_then(|(line, text)| Some((line.parse().ok()?, text))).unwrap_or((0, message));
-    let mut letters = text.chars();
-    let text = match letters.next() {
-        // Identifiers and quoted tokens keep their case; Luau's messages begin with a plain word.
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::new(),
-    };
-    (line, text)
+    // Identifiers and quoted tokens keep their case; Luau's messages begin with a plain word.
+    (line, lower(text))
 }
 
 /// With line numbers and names of functions, and with what keeps them true.

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::api::Response;
 use crate::error::ScriptError;
 use crate::host::Handler;
+use crate::value::Value;
 
 /// How many headers one answer may set.
 pub(crate) const MAX_HEADERS: usize = 128;
@@ -45,6 +46,15 @@ pub(crate) enum Body {
 }
 
 impl Body {
+    /// A table or map that has crossed.
+    ///
+    /// # Errors
+    /// [`ScriptError::Contract`] when JSON cannot say it.
+    pub(crate) fn json(value: &Value, handler: &Handler) -> Result<Self, ScriptError> {
+        let json = serde_json::to_vec(value);
+        json.map(Self::Json).map_err(|error| refused(handler, &format!("a body that is no JSON: {error}")))
+    }
+
     fn into_bytes(self) -> Bytes {
         match self {
             Self::Empty => Bytes::new(),
@@ -145,7 +155,8 @@ fn checked_headers(given: Vec<(String, String)>, handler: &Handler) -> Result<He
     Ok(headers)
 }
 
-fn refused(handler: &Handler, what: &str) -> ScriptError {
+/// What is said of an answer that is no response.
+pub(crate) fn refused(handler: &Handler, what: &str) -> ScriptError {
     ScriptError::Contract(format!("{handler} answered with {what}"))
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn context() -> CallContext {
         request_id: "bench".into(),
         caller: None,
         deadline: Instant::now() + Duration::from_secs(10),
-        depth: 0,
+        chain: Vec::new(),
         principal: None,
     }
 }

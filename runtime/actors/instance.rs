@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use http::HeaderValue;
 use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Request, Response, ScriptError, Value, Vm};
 use tokio::sync::{SetOnce, oneshot};
 
@@ -24,6 +25,8 @@ const REPLY_GRACE: Duration = Duration::from_millis(250);
 pub struct Instance {
     /// Which it is.
     pub key: InstanceKey,
+    /// `id@version`, as answers name who made them.
+    pub label: HeaderValue,
     /// What it was started from.
     pub manifest: Arc<Manifest>,
     /// Its queue.
@@ -67,6 +70,8 @@ impl Instance {
         };
         Self {
             pool: Pool::new(key.to_string(), spec.queue),
+            label: HeaderValue::try_from(format!("{}@{}", key.id, key.version))
+                .expect("ids and versions are visible ASCII"),
             key,
             manifest,
             metrics,
@@ -161,7 +166,7 @@ impl Instance {
             request_id: purpose.into(),
             caller: None,
             deadline: Instant::now() + time,
-            depth: 0,
+            chain: Vec::new(),
             principal: None,
         }
     }

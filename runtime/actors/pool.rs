@@ -9,7 +9,7 @@
 //! job is answered or a thread waits.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,12 +23,18 @@ use super::worker::WorkerMsg;
 /// How long a thread waits for its next job before it gives its VM and itself back.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// How often a thread that found no job gives its processor to others and looks again before it sleeps. Under load the
+/// next job comes within that time, and then neither a sleep nor a wake-up is paid for it.
+const LOOKS: u32 = 8;
+
 /// The queue of one instance.
 pub struct Pool {
     name: String,
     capacity: usize,
     idle: Duration,
     state: Mutex<State>,
+    /// How many jobs wait, for those who look without the lock.
+    queued: AtomicUsize,
     /// A job came, or those who wait must look whether they are still wanted.
     stirred: Condvar,
     /// The worker threads that live.
@@ -42,8 +48,12 @@ struct State {
     next: u64,
     /// Workers without a thread, each at most once.
     parked: VecDeque<ActorRef<WorkerMsg>>,
-    /// Threads that wait for a job.
+    /// Threads that sleep until a job comes.
     waiting: usize,
+    /// Of those, the ones that were woken and are on their way.
+    coming: usize,
+    /// Threads that look a few times more before they sleep.
+    looking: usize,
     closed: bool,
 }
 
@@ -66,7 +76,12 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             // bound, so that the job is dropped after the lock is released
-            let abandoned = self.pool.lock().jobs.remove(&number);
+            let abandoned = {
+                let mut state = self.pool.lock();
+                let abandoned = state.jobs.remove(&number);
+                self.pool.count(&state);
+                abandoned
+            };
             drop(abandoned);
         }
     }
@@ -76,7 +91,15 @@ impl Pool {
     /// An empty queue for at most `capacity` waiting jobs; `name` is for messages.
     #[must_use]
     pub fn new(name: String, capacity: usize) -> Self {
-        Self { name, capacity, idle: IDLE, state: Mutex::default(), stirred: Condvar::new(), threads: Arc::default() }
+        Self {
+            name,
+            capacity,
+            idle: IDLE,
+            state: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            stirred: Condvar::new(),
+            threads: Arc::default(),
+        }
     }
 
     /// A queue whose threads park after `idle` without a job.
@@ -108,12 +131,24 @@ impl Pool {
             let number = state.next;
             state.next += 1;
             state.jobs.insert(number, job);
+            self.count(&state);
             state.rouse(&self.stirred);
             return Place { pool: self, number: Some(number) };
         };
         drop(state);
         job.fail(refused);
         Place { pool: self, number: None }
+    }
+
+    fn count(&self, state: &State) {
+        self.queued.store(state.jobs.len(), Ordering::Release);
+    }
+
+    /// Whether a worker is free for one job more, now or as soon as it is up.
+    #[must_use]
+    pub fn has_spare(&self) -> bool {
+        let state = self.lock();
+        state.jobs.len() < state.waiting + state.looking + state.parked.len()
     }
 
     /// Whether it was closed.
@@ -151,6 +186,7 @@ impl Pool {
     pub fn take(&self, gone: &AtomicBool) -> Option<Job> {
         let park_at = Instant::now() + self.idle;
         let mut state = self.lock();
+        let mut has_looked = false;
         loop {
             if gone.load(Ordering::Acquire) {
                 // the wake-up that brought this thread here may have been for a job
@@ -158,6 +194,7 @@ impl Pool {
                 return None;
             }
             if let Some((_, job)) = state.jobs.pop_first() {
+                self.count(&state);
                 state.rouse(&self.stirred);
                 return Some(job);
             }
@@ -165,9 +202,25 @@ impl Pool {
             if state.closed || left.is_zero() {
                 return None;
             }
+            if !has_looked {
+                has_looked = true;
+                state.looking += 1;
+                drop(state);
+                for _ in 0..LOOKS {
+                    if self.queued.load(Ordering::Acquire) > 0 {
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
+                state = self.lock();
+                state.looking -= 1;
+                continue;
+            }
             state.waiting += 1;
             state = self.stirred.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             state.waiting -= 1;
+            // one that woke by itself takes another's place in the count, which costs a wake-up too many at worst
+            state.coming = state.coming.saturating_sub(1);
         }
     }
 
@@ -184,7 +237,9 @@ impl Pool {
             let mut state = self.lock();
             state.closed = true;
             state.parked.clear();
-            std::mem::take(&mut state.jobs)
+            let waiting = std::mem::take(&mut state.jobs);
+            self.count(&state);
+            waiting
         };
         self.threads.close();
         self.stirred.notify_all();
@@ -200,13 +255,15 @@ impl Pool {
 }
 
 impl State {
-    /// Sees to it that somebody comes for the next job: a thread that waits, or else a parked worker. Nobody, when all
-    /// are busy (each looks here when it has finished) or down (each looks here when it parks).
+    /// Sees to it that somebody comes for every job, as far as there are workers: those who look or are on their way
+    /// first, then a thread that sleeps, or else a parked worker. Nobody, when all are busy (each looks here when it has
+    /// finished) or down (each looks here when it parks).
     fn rouse(&mut self, stirred: &Condvar) {
-        if self.jobs.is_empty() {
+        if self.jobs.len() <= self.coming + self.looking {
             return;
         }
-        if self.waiting > 0 {
+        if self.waiting > self.coming {
+            self.coming += 1;
             stirred.notify_one();
             return;
         }

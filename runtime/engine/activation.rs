@@ -157,7 +157,7 @@ impl Activation {
     }
 
     pub(super) async fn commit(&self, commit: Commit) -> Result<(), EngineError> {
-        self.ask(|reply| Message::Commit(commit, reply)).await
+        self.ask(|reply| Message::Commit(Box::new(commit), reply)).await
     }
 
     pub(super) async fn forget(&self, id: &str, versions: &[Version]) -> Result<(), EngineError> {

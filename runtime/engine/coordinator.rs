@@ -35,7 +35,7 @@ pub(super) enum Message {
     /// Something happened to an instance.
     Happened(InstanceKey, Happening, Option<String>, RpcReplyPort<Result<(), EngineError>>),
     /// Point a slot elsewhere.
-    Commit(Commit, RpcReplyPort<Result<(), EngineError>>),
+    Commit(Box<Commit>, RpcReplyPort<Result<(), EngineError>>),
     /// Versions were unregistered.
     Forget(String, Vec<Version>, RpcReplyPort<Result<(), EngineError>>),
 }

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::Request as HttpRequest;
 use axum::response::Response as HttpResponse;
+use http::HeaderName;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
 use replug_scripts::{CallContext, Handler, Principal, Request, Response};
 
 use self::answer::InFlight;
@@ -105,10 +105,7 @@ impl Gateway {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID.clone(), id.header);
         if let Some(instance) = served {
-            let label = [&*instance.key.id, "@", &*instance.key.version].concat();
-            if let Ok(label) = HeaderValue::try_from(label) {
-                headers.insert(MODULE.clone(), label);
-            }
+            headers.insert(MODULE.clone(), instance.label.clone());
         }
         response
     }
@@ -225,7 +222,7 @@ impl Asked<'_> {
             request_id: Arc::clone(&self.id.text),
             caller: None,
             deadline: deadline(self.arrived, instance),
-            depth: 0,
+            chain: Vec::new(),
             principal: self.principal.clone(),
         };
         let held = InFlight::enter(&instance.metrics);

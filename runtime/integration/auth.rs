@@ -166,7 +166,7 @@ impl Inner {
             request_id,
             caller: None,
             deadline: Instant::now() + PATIENCE,
-            depth: 0,
+            chain: Vec::new(),
             principal: None,
         };
         let args = vec![Value::map([("token", Value::Text(token))])];

@@ -72,6 +72,29 @@ impl ServiceCalls {
     }
 }
 
+impl ServiceCalls {
+    /// A call that comes back to a module which waits for it is refused where no worker is free: all of them may wait in
+    /// such circles, and then none would ever become so.
+    fn refuse_standstill(
+        &self,
+        service: &str,
+        module: &Arc<str>,
+        bucket: u16,
+        call: &CallContext,
+    ) -> Result<(), HostError> {
+        let instance = self.router.load().instance(module, bucket).cloned();
+        if instance.is_none_or(|instance| instance.pool.has_spare()) {
+            return Ok(());
+        }
+        let circle: Vec<&str> = call.chain.iter().chain([module]).map(|id| &**id).collect();
+        let what = format_args!(
+            "{service}: {} call each other in a circle and every worker of {module} is busy; break the circle",
+            circle.join(" -> ")
+        );
+        Err(failed(HostErrorKind::Overloaded, what))
+    }
+}
+
 impl Services for ServiceCalls {
     fn call(
         &self,
@@ -85,8 +108,11 @@ impl Services for ServiceCalls {
         let handler = Handler::Service(service.as_str().into());
         let bucket = chance::bucket();
         let module = self.provider(allowed, capability, &handler, bucket, &call.module)?;
-        let inner =
-            CallContext { caller: Some(Arc::clone(&call.module)), depth: call.depth.saturating_add(1), ..call.clone() };
+        let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
+        inner.chain.push(Arc::clone(&call.module));
+        if inner.chain.contains(&module) {
+            self.refuse_standstill(&service, &module, bucket, &inner)?;
+        }
         // tokio panics when a timer is used after its runtime ended; that must not unwind through the script's VM
         let answer = catch_unwind(AssertUnwindSafe(|| {
             self.runtime.block_on(self.router.call(&module, bucket, &handler, vec![args], inner))

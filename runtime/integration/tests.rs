@@ -122,7 +122,7 @@ impl World {
             request_id: "test".into(),
             caller: None,
             deadline: Instant::now() + Duration::from_secs(5),
-            depth: 0,
+            chain: Vec::new(),
             principal: None,
         };
         self.router.call(module, 0, &Handler::Service(service.into()), vec![args], call).await

@@ -1,20 +1,17 @@
 //! The host functions as Lua sees them: a read-only table for each group of [`FUNCTIONS`].
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
-use super::convert::{Converter, Unfit};
+use super::convert::Converter;
 use super::{interrupt, thrown};
 use crate::api::{self, FUNCTIONS, HostFn};
-use crate::error::{HostError, HostErrorKind};
+use crate::crossing::{self, CALL_TICKS};
+use crate::error::HostError;
 use crate::host::{CallContext, Host};
 use crate::meter;
-
-/// Ticks that a host call costs beside its own CPU time.
-const CALL_TICKS: u64 = 64;
 
 /// What host functions share with the VM that they are called from.
 pub(super) struct Line {
@@ -53,16 +50,9 @@ impl Line {
 
     /// Runs the host function. A panic is kept for [`Line::close`], and ends the script: no `pcall` may swallow it.
     fn call(&self, function: &api::Function, args: Vec<crate::Value>) -> Result<crate::Value, HostError> {
-        let Some(call) = self.state().call.clone() else {
-            return Err(HostError::new(HostErrorKind::Failed, "host functions work only during a call"));
-        };
-        let run = || self.host.call(function.id, args, &call);
-        let run = || if function.own_quota { meter::exempt(run) } else { run() };
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-            self.state().panic = Some(panic);
-            meter::out_of_memory();
-            Err(HostError::new(HostErrorKind::Failed, "the host function failed"))
-        })
+        let call = self.state().call.clone();
+        let line = call.as_ref().map(|call| (&*self.host, call));
+        crossing::call_host(function, args, line, |panic| self.state().panic = Some(panic))
     }
 }
 
@@ -144,26 +134,14 @@ fn convert_and_call(
     converter: &Converter,
     args: &MultiValue,
 ) -> Result<Value, Fault> {
-    let refused = |message: String| {
-        let (group, name) = (function.group, function.name);
-        Fault::Thrown(HostError::new(HostErrorKind::InvalidArgument, format!("{group}.{name}: {message}")))
-    };
     let mut plain = Vec::with_capacity(args.len());
     for (index, arg) in args.iter().enumerate() {
-        let value = converter.to_host(arg).map_err(|unfit| refused(format!("argument {}: {unfit}", index + 1)))?;
+        let value = converter.to_host(arg).map_err(|unfit| Fault::Thrown(unfit.host_argument(function, index)))?;
         plain.push(value);
     }
     let value = line.call(function, plain).map_err(Fault::Thrown)?;
     match converter.to_script(lua, &value) {
         Ok(value) => value.map_err(Fault::Lua),
-        Err(unfit) => {
-            if unfit == Unfit::Size {
-                meter::out_of_memory();
-            }
-            Err(Fault::Thrown(HostError::new(
-                HostErrorKind::Failed,
-                format!("{}.{}: the result cannot enter the script: {unfit}", function.group, function.name),
-            )))
-        }
+        Err(unfit) => Err(Fault::Thrown(unfit.host_result(function))),
     }
 }

@@ -10,34 +10,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mlua::{Lua, Table};
 
-use crate::meter;
-use crate::value::{MAX_DEPTH, Value};
-
-/// What a value takes beside its own bytes, roughly, on either side.
-const NODE: usize = 48;
+use crate::crossing::{self, Room, Unfit, check_depth};
+use crate::message::clip;
+use crate::value::Value;
 
 /// 2^53: from here on not every whole number is a double.
 const EXACT: i64 = 1 << 53;
-
-/// Why a value does not cross.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unfit {
-    /// Or it contains itself.
-    #[error("the value nests deeper than {MAX_DEPTH} levels, or contains itself")]
-    Depth,
-    /// The copy would be larger than the VM may be.
-    #[error("the value is larger than the memory limit")]
-    Size,
-    /// A function and the like.
-    #[error("a {0} cannot leave the script; pass plain data")]
-    Kind(&'static str),
-    /// A key that neither lists nor maps have.
-    #[error("{0}")]
-    Key(String),
-    /// The call is over; the meter says why.
-    #[error("a limit was reached")]
-    Over,
-}
 
 /// Converts between a VM's values and the host's, both ways bounded by the depth and by the memory limit of the call.
 #[derive(Clone)]
@@ -56,8 +34,7 @@ impl Converter {
 
     /// A copy of a script's value. Every node is a tick.
     pub(super) fn to_host(&self, value: &mlua::Value) -> Result<Value, Unfit> {
-        let mut room = meter::memory();
-        self.copy_out(value, 0, &mut room)
+        self.copy_out(value, 0, &mut Room::of_call())
     }
 
     /// A script's copy of the host's value.
@@ -65,16 +42,12 @@ impl Converter {
     /// # Errors
     /// [`Unfit`] as the outer error; what Luau said as the inner one.
     pub(super) fn to_script(&self, lua: &Lua, value: &Value) -> Result<mlua::Result<mlua::Value>, Unfit> {
-        let mut room = meter::memory();
-        measure(value, 0, &mut room)?;
+        crossing::check(value)?;
         Ok(self.copy_in(lua, value))
     }
 
-    fn copy_out(&self, value: &mlua::Value, depth: usize, room: &mut usize) -> Result<Value, Unfit> {
-        take(room, NODE)?;
-        if meter::tick(1).is_some() {
-            return Err(Unfit::Over);
-        }
+    fn copy_out(&self, value: &mlua::Value, depth: usize, room: &mut Room) -> Result<Value, Unfit> {
+        room.take_node()?;
         Ok(match value {
             mlua::Value::Nil => Value::Null,
             mlua::Value::Boolean(truth) => Value::Bool(*truth),
@@ -82,7 +55,7 @@ impl Converter {
             mlua::Value::Number(number) => Value::Float(*number),
             mlua::Value::String(text) => text_out(&text.as_bytes(), room)?,
             mlua::Value::Buffer(buffer) => {
-                take_bytes(room, buffer.len())?;
+                room.take_bytes(buffer.len())?;
                 Value::Bytes(Bytes::from(buffer.to_vec()))
             }
             mlua::Value::Table(table) => self.table_out(table, depth, room)?,
@@ -90,10 +63,8 @@ impl Converter {
         })
     }
 
-    fn table_out(&self, table: &Table, depth: usize, room: &mut usize) -> Result<Value, Unfit> {
-        if depth == MAX_DEPTH {
-            return Err(Unfit::Depth);
-        }
+    fn table_out(&self, table: &Table, depth: usize, room: &mut Room) -> Result<Value, Unfit> {
+        check_depth(depth)?;
         let mut parts = Parts::default();
         let mut fault = None;
         let walked = table.for_each(|key: mlua::Value, item: mlua::Value| {
@@ -167,7 +138,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn add(&mut self, key: &mlua::Value, item: Value, room: &mut usize) -> Result<(), Unfit> {
+    fn add(&mut self, key: &mlua::Value, item: Value, room: &mut Room) -> Result<(), Unfit> {
         match key {
             mlua::Value::Integer(number) => {
                 if usize::try_from(*number).is_ok_and(|number| number == self.list.len() + 1) {
@@ -220,38 +191,12 @@ fn whole(number: i64) -> Value {
     }
 }
 
-fn text_out(bytes: &[u8], room: &mut usize) -> Result<Value, Unfit> {
-    take_bytes(room, bytes.len())?;
+fn text_out(bytes: &[u8], room: &mut Room) -> Result<Value, Unfit> {
+    room.take_bytes(bytes.len())?;
     Ok(match std::str::from_utf8(bytes) {
         Ok(text) => Value::Text(text.to_owned()),
         Err(_) => Value::Bytes(Bytes::copy_from_slice(bytes)),
     })
-}
-
-fn take(room: &mut usize, bytes: usize) -> Result<(), Unfit> {
-    *room = room.checked_sub(bytes).ok_or(Unfit::Size)?;
-    Ok(())
-}
-
-fn take_bytes(room: &mut usize, bytes: usize) -> Result<(), Unfit> {
-    take(room, bytes)?;
-    if meter::charge_bytes(bytes).is_some() { Err(Unfit::Over) } else { Ok(()) }
-}
-
-/// Whether the host's value fits, before anything is made of it.
-fn measure(value: &Value, depth: usize, room: &mut usize) -> Result<(), Unfit> {
-    take(room, NODE)?;
-    match value {
-        Value::Text(text) => take(room, text.len()),
-        Value::Bytes(bytes) => take(room, bytes.len()),
-        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => Err(Unfit::Depth),
-        Value::List(items) => items.iter().try_for_each(|item| measure(item, depth + 1, room)),
-        Value::Map(map) => map.iter().try_for_each(|(key, item)| {
-            take(room, key.len())?;
-            measure(item, depth + 1, room)
-        }),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => Ok(()),
-    }
 }
 
 /// What scripts call the kind of a value.
@@ -261,9 +206,4 @@ pub(super) fn kind(value: &mlua::Value) -> &'static str {
         mlua::Value::Integer(_) => "number",
         other => other.type_name(),
     }
-}
-
-/// The start of a text, for messages.
-pub(super) fn clip(text: &str) -> &str {
-    &text[..text.floor_char_boundary(64)]
 }

@@ -2,11 +2,11 @@
 
 use mlua::{Lua, LuaString, Table, Value};
 
-use super::convert::{Converter, Unfit, kind};
+use super::convert::{Converter, kind};
 use crate::api::{Request, Response};
 use crate::error::ScriptError;
 use crate::host::{CallContext, Handler};
-use crate::response::{Body, Draft, MAX_HEADERS};
+use crate::response::{Body, Draft, MAX_HEADERS, refused};
 
 /// The keys of the tables that cross, made once for a VM.
 pub(super) struct Keys {
@@ -215,21 +215,9 @@ fn read_body(body: &Value, handler: &Handler, converter: &Converter) -> Result<B
         },
         Value::Buffer(buffer) => Body::Bytes(buffer.to_vec().into()),
         Value::Table(_) => {
-            let value = converter.to_host(body).map_err(|unfit| unfit_answer(handler, &unfit))?;
-            match serde_json::to_vec(&value) {
-                Ok(json) => Body::Json(json),
-                Err(error) => return Err(refused(handler, &format!("a body that is no JSON: {error}"))),
-            }
+            let value = converter.to_host(body).map_err(|unfit| unfit.answer(handler))?;
+            Body::json(&value, handler)?
         }
         other => return Err(refused(handler, &format!("a body that is a {}; use a string or table", kind(other)))),
     })
-}
-
-/// The contract error of an answer that cannot cross.
-pub(super) fn unfit_answer(handler: &Handler, unfit: &Unfit) -> ScriptError {
-    ScriptError::Contract(format!("what {handler} returned cannot leave the script: {unfit}"))
-}
-
-fn refused(handler: &Handler, what: &str) -> ScriptError {
-    ScriptError::Contract(format!("{handler} answered with {what}"))
 }

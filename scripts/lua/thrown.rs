@@ -2,12 +2,10 @@
 
 use mlua::{Lua, Table, Value};
 
-use super::convert::{clip, kind};
+use super::convert::kind;
 use crate::error::{HostError, HostErrorKind, ScriptError};
+use crate::message::cut;
 use crate::response::problem_from;
-
-/// Bytes of a thrown message that are kept.
-const MAX_MESSAGE: usize = 8 << 10;
 
 /// The error of a thrown value: a table with a status of 400 to 599 is a problem, one with the kind and message of a host
 /// error is that, everything else a message.
@@ -49,38 +47,13 @@ fn problem(table: &Table) -> Option<ScriptError> {
 }
 
 fn host_error(table: &Table) -> Option<HostError> {
-    let name = text(table, "kind")?;
-    let message = text(table, "message")?;
-    let kind = KINDS.into_iter().find(|kind| kind.name() == name)?;
-    Some(HostError::new(kind, message))
+    let kind = HostErrorKind::parse(&text(table, "kind")?)?;
+    Some(HostError::new(kind, text(table, "message")?))
 }
-
-const KINDS: [HostErrorKind; 7] = [
-    HostErrorKind::InvalidArgument,
-    HostErrorKind::PermissionDenied,
-    HostErrorKind::NotFound,
-    HostErrorKind::Conflict,
-    HostErrorKind::Timeout,
-    HostErrorKind::Overloaded,
-    HostErrorKind::Failed,
-];
 
 fn text(table: &Table, key: &str) -> Option<String> {
     match table.raw_get(key).ok()? {
         Value::String(text) => Some(cut(text.to_string_lossy())),
         _ => None,
     }
-}
-
-fn cut(mut message: String) -> String {
-    if message.len() > MAX_MESSAGE {
-        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-        message.push('…');
-    }
-    message
-}
-
-/// What is said of an entry that is no function.
-pub(super) fn not_a_function(place: &str, found: &Value) -> ScriptError {
-    ScriptError::Contract(format!("the entry script's {} must be a function, found {}", clip(place), kind(found)))
 }

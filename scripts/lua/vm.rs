@@ -7,18 +7,17 @@ use std::sync::Arc;
 use mlua::{Function, Lua, LuaOptions, MultiValue, Table};
 
 use super::calls::{self, Line};
-use super::convert::{Converter, Unfit, kind};
-use super::exchange::{Keys, unfit_answer};
+use super::convert::{Converter, kind};
+use super::exchange::Keys;
 use super::{Files, interrupt, library, load, thrown};
 use crate::api::{Request, Response};
+use crate::contract;
 use crate::error::ScriptError;
 use crate::host::{CallContext, Exports, Handler, Host, Vm};
 use crate::limits::Limits;
+use crate::message::clip;
 use crate::meter;
 use crate::value::Value;
-
-/// Handlers that an entry script may return.
-const MAX_HANDLERS: usize = 10_000;
 
 /// A Luau state with the handlers of its entry script.
 pub(super) struct LuaVm {
@@ -100,7 +99,7 @@ impl LuaVm {
             match get(table, key)? {
                 mlua::Value::Nil => {}
                 mlua::Value::Function(function) => self.add(handler, function),
-                other => return Err(thrown::not_a_function(key, &other)),
+                other => return Err(contract::not_a_function(key, kind(&other))),
             }
         }
         for (key, make) in Handler::NAMED {
@@ -114,14 +113,11 @@ impl LuaVm {
                             let message = format!("the entry script's {key} has a {found} as a key; use strings");
                             return Err(ScriptError::Contract(message));
                         };
-                        if self.handlers.len() == MAX_HANDLERS {
-                            let message = format!("the entry script has more than {MAX_HANDLERS} handlers");
-                            return Err(ScriptError::Contract(message));
-                        }
+                        contract::check_count(self.handlers.len())?;
                         let handler = make(name.to_string_lossy().into());
                         match function {
                             mlua::Value::Function(function) => self.add(handler, function),
-                            other => return Err(thrown::not_a_function(&handler.to_string(), &other)),
+                            other => return Err(contract::not_a_function(&handler.to_string(), kind(&other))),
                         }
                     }
                 }
@@ -147,7 +143,7 @@ impl LuaVm {
             return Err(error.clone());
         }
         let export = self.handlers.get(handler);
-        export.cloned().ok_or_else(|| ScriptError::Contract(format!("the entry script has no handler {handler}")))
+        export.cloned().ok_or_else(|| contract::no_handler(handler))
     }
 
     /// Runs script code within the budget of a call: `enter` calls it, `read` takes over what it returned. The memory
@@ -240,10 +236,10 @@ impl Vm for LuaVm {
                 }
                 vm.enter(passed)
             },
-            |vm, value| vm.converter.to_host(&value).map_err(|unfit| unfit_answer(handler, &unfit)),
+            |vm, value| vm.converter.to_host(&value).map_err(|unfit| unfit.answer(handler)),
         );
         match unfit {
-            Some(unfit) => Err(unfit_argument(handler, &unfit)),
+            Some(unfit) => Err(unfit.argument(handler)),
             None => result,
         }
     }
@@ -255,10 +251,6 @@ impl Vm for LuaVm {
     fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
-}
-
-fn unfit_argument(handler: &Handler, unfit: &Unfit) -> ScriptError {
-    ScriptError::Contract(format!("what was passed to {handler} cannot enter the script: {unfit}"))
 }
 
 fn get(table: &Table, key: &str) -> Result<mlua::Value, ScriptError> {
@@ -320,7 +312,7 @@ fn resolve(files: &Files, name: &mlua::Value) -> Result<String, String> {
     if files.bytecode.contains_key(&file) {
         return Ok(file);
     }
-    let shown = super::convert::clip(&name);
+    let shown = clip(&name);
     Err(match files.bytecode.contains_key(&*name) {
         true => format!("require: leave out the ending: require({:?})", shown.trim_end_matches(".lua")),
         false => format!("require: the module has no file {shown}.lua; paths begin at the module's folder"),

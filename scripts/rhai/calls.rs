@@ -5,20 +5,16 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use rhai::{Dynamic, EvalAltResult, FnPtr, FuncRegistration, Module, Position};
 
-use super::convert::{self, Unfit};
-use super::thrown;
+use super::{convert, thrown};
 use crate::api::{self, FUNCTIONS, HostFn};
-use crate::error::{HostError, HostErrorKind};
+use crate::crossing::{self, CALL_TICKS};
+use crate::error::HostError;
 use crate::host::{CallContext, Host};
 use crate::meter;
-
-/// Ticks that a host call costs beside its own CPU time.
-const CALL_TICKS: u64 = 64;
 
 /// A group of host functions, by the index in [`FUNCTIONS`] of its first.
 #[derive(Clone, Copy, Debug)]
@@ -99,19 +95,13 @@ impl Drop for Guard {
 /// Runs the host function. A panic is kept for [`Guard::close`], and ends the script: no `try` may swallow it.
 fn call_host(function: &api::Function, args: Vec<crate::Value>) -> Result<crate::Value, HostError> {
     let line = LINE.with_borrow(|line| line.as_ref().map(|line| (Arc::clone(&line.host), line.call.clone())));
-    let Some((host, call)) = line else {
-        return Err(HostError::new(HostErrorKind::Failed, "host functions work only during a call"));
-    };
-    let run = || host.call(function.id, args, &call);
-    let run = || if function.own_quota { meter::exempt(run) } else { run() };
-    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+    let line = line.as_ref().map(|(host, call)| (&**host, call));
+    let result = crossing::call_host(function, args, line, |panic| {
         LINE.with_borrow_mut(|line| {
             if let Some(line) = line {
                 line.panic = Some(panic);
             }
         });
-        meter::out_of_memory();
-        Err(HostError::new(HostErrorKind::Failed, "the host function failed"))
     });
     // The host may have blocked: the next step looks at the clocks.
     meter::hurry();
@@ -175,22 +165,12 @@ pub(super) fn over() -> Box<EvalAltResult> {
 }
 
 fn convert_and_call(function: &api::Function, args: &[Dynamic]) -> Result<Dynamic, HostError> {
-    let (group, name) = (function.group, function.name);
     let mut plain = Vec::with_capacity(args.len());
     for (index, arg) in args.iter().enumerate() {
-        plain.push(convert::to_host(arg).map_err(|unfit| {
-            let message = format!("{group}.{name}: argument {}: {unfit}", index + 1);
-            HostError::new(HostErrorKind::InvalidArgument, message)
-        })?);
+        plain.push(convert::to_host(arg).map_err(|unfit| unfit.host_argument(function, index))?);
     }
     let value = call_host(function, plain)?;
-    convert::to_script(value).map_err(|unfit| {
-        if unfit == Unfit::Size {
-            meter::out_of_memory();
-        }
-        let message = format!("{group}.{name}: the result cannot enter the script: {unfit}");
-        HostError::new(HostErrorKind::Failed, message)
-    })
+    convert::to_script(value).map_err(|unfit| unfit.host_result(function))
 }
 
 #[cfg(test)]

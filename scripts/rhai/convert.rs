@@ -6,63 +6,39 @@
 use bytes::Bytes;
 use rhai::{Array, Blob, Dynamic, FnPtr, Map};
 
-use crate::meter;
-use crate::value::{MAX_DEPTH, Value};
-
-/// What a value takes beside its own bytes, roughly, on either side.
-const NODE: usize = 48;
-
-/// Why a value does not cross.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unfit {
-    /// Or it contains itself.
-    #[error("the value nests deeper than {MAX_DEPTH} levels, or contains itself")]
-    Depth,
-    /// The copy would be larger than the VM may be.
-    #[error("the value is larger than the memory limit")]
-    Size,
-    /// A function and the like.
-    #[error("a {0} cannot leave the script; pass plain data")]
-    Kind(&'static str),
-    /// The call is over; the meter says why.
-    #[error("a limit was reached")]
-    Over,
-}
+use crate::crossing::{self, Room, Unfit, check_depth};
+use crate::value::Value;
 
 /// A copy of a script's value. Every node is a tick.
 pub(super) fn to_host(value: &Dynamic) -> Result<Value, Unfit> {
-    let mut room = meter::memory();
-    copy_out(value, 0, &mut room)
+    copy_out(value, 0, &mut Room::of_call())
 }
 
-fn copy_out(value: &Dynamic, depth: usize, room: &mut usize) -> Result<Value, Unfit> {
-    take(room, NODE)?;
-    if meter::tick(1).is_some() {
-        return Err(Unfit::Over);
-    }
+fn copy_out(value: &Dynamic, depth: usize, room: &mut Room) -> Result<Value, Unfit> {
+    room.take_node()?;
     if value.is_shared() {
         // A cell never holds a cell: it counts no level of its own.
         let content = value.read_lock::<Dynamic>().filter(|content| !content.is_shared());
         return copy_out(&*content.ok_or(Unfit::Kind("value in use"))?, depth, room);
     }
     if let Ok(text) = value.as_immutable_string_ref() {
-        take_bytes(room, text.len())?;
+        room.take_bytes(text.len())?;
         return Ok(Value::Text(text.as_str().to_owned()));
     }
     if let Ok(number) = value.as_int() {
         return Ok(Value::Int(number));
     }
     if let Ok(map) = value.as_map_ref() {
-        deeper(depth)?;
+        check_depth(depth)?;
         let mut copy = std::collections::BTreeMap::new();
         for (key, item) in &*map {
-            take_bytes(room, key.len())?;
+            room.take_bytes(key.len())?;
             copy.insert(key.to_string(), copy_out(item, depth + 1, room)?);
         }
         return Ok(Value::Map(copy));
     }
     if let Ok(array) = value.as_array_ref() {
-        deeper(depth)?;
+        check_depth(depth)?;
         let mut copy = Vec::new();
         for item in &*array {
             copy.push(copy_out(item, depth + 1, room)?);
@@ -82,20 +58,15 @@ fn copy_out(value: &Dynamic, depth: usize, room: &mut usize) -> Result<Value, Un
         return Ok(Value::Text(letter.into()));
     }
     if let Ok(blob) = value.as_blob_ref() {
-        take_bytes(room, blob.len())?;
+        room.take_bytes(blob.len())?;
         return Ok(Value::Bytes(Bytes::copy_from_slice(&blob)));
     }
     Err(Unfit::Kind(kind(value)))
 }
 
-fn deeper(depth: usize) -> Result<(), Unfit> {
-    if depth == MAX_DEPTH { Err(Unfit::Depth) } else { Ok(()) }
-}
-
 /// A script's copy of the host's value.
 pub(super) fn to_script(value: Value) -> Result<Dynamic, Unfit> {
-    let mut room = meter::memory();
-    measure(&value, 0, &mut room)?;
+    crossing::check(&value)?;
     Ok(copy_in(value))
 }
 
@@ -111,32 +82,6 @@ fn copy_in(value: Value) -> Dynamic {
         Value::Map(map) => {
             Dynamic::from_map(map.into_iter().map(|(key, item)| (key.into(), copy_in(item))).collect::<Map>())
         }
-    }
-}
-
-fn take(room: &mut usize, bytes: usize) -> Result<(), Unfit> {
-    *room = room.checked_sub(bytes).ok_or(Unfit::Size)?;
-    Ok(())
-}
-
-fn take_bytes(room: &mut usize, bytes: usize) -> Result<(), Unfit> {
-    take(room, bytes)?;
-    if meter::charge_bytes(bytes).is_some() { Err(Unfit::Over) } else { Ok(()) }
-}
-
-/// Whether the host's value fits, before anything is made of it.
-fn measure(value: &Value, depth: usize, room: &mut usize) -> Result<(), Unfit> {
-    take(room, NODE)?;
-    match value {
-        Value::Text(text) => take(room, text.len()),
-        Value::Bytes(bytes) => take(room, bytes.len()),
-        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => Err(Unfit::Depth),
-        Value::List(items) => items.iter().try_for_each(|item| measure(item, depth + 1, room)),
-        Value::Map(map) => map.iter().try_for_each(|(key, item)| {
-            take(room, key.len())?;
-            measure(item, depth + 1, room)
-        }),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => Ok(()),
     }
 }
 
@@ -165,9 +110,4 @@ pub(super) fn kind(value: &Dynamic) -> &'static str {
     } else {
         "host object"
     }
-}
-
-/// The start of a text, for messages.
-pub(super) fn clip(text: &str) -> &str {
-    &text[..text.floor_char_boundary(64)]
 }

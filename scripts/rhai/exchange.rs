@@ -2,12 +2,12 @@
 
 use rhai::{Array, Dynamic, Map};
 
-use super::convert::{self, Unfit, kind};
+use super::convert::{self, kind};
 use crate::api::{Request, Response};
 use crate::error::ScriptError;
 use crate::host::{CallContext, Handler};
 use crate::meter;
-use crate::response::{Body, Draft, MAX_HEADERS};
+use crate::response::{Body, Draft, MAX_HEADERS, refused};
 
 /// `{id, method, path, params, query, headers, body, principal}`. Larger than the VM may be, it ends the call.
 pub(super) fn request(request: &Request) -> Dynamic {
@@ -160,20 +160,8 @@ fn read_body(body: &Dynamic, handler: &Handler) -> Result<Body, ScriptError> {
         return Ok(Body::Bytes(blob.to_vec().into()));
     }
     if body.is_map() || body.is_array() {
-        let value = convert::to_host(body).map_err(|unfit| unfit_answer(handler, &unfit))?;
-        return match serde_json::to_vec(&value) {
-            Ok(json) => Ok(Body::Json(json)),
-            Err(error) => Err(refused(handler, &format!("a body that is no JSON: {error}"))),
-        };
+        let value = convert::to_host(body).map_err(|unfit| unfit.answer(handler))?;
+        return Body::json(&value, handler);
     }
     Err(refused(handler, &format!("a body that is a {}; use a string, map or array", kind(body))))
-}
-
-/// The contract error of an answer that cannot cross.
-pub(super) fn unfit_answer(handler: &Handler, unfit: &Unfit) -> ScriptError {
-    ScriptError::Contract(format!("what {handler} returned cannot leave the script: {unfit}"))
-}
-
-fn refused(handler: &Handler, what: &str) -> ScriptError {
-    ScriptError::Contract(format!("{handler} answered with {what}"))
 }

@@ -6,12 +6,11 @@ use rhai::{AST, Dynamic, Engine, FnAccess, Module, ParseError, Scope, Shared};
 
 use super::engine;
 use super::qualify::{allow_module, qualify};
-use super::thrown::lower;
+use crate::contract;
 use crate::error::SourceFault;
 use crate::host::Sources;
+use crate::message::lower;
 
-/// Bytes that a source file may have.
-const MAX_SOURCE: usize = 1 << 20;
 /// Parsing recurses over what may nest; this is far more than the depth allowed takes.
 const COMPILER_STACK: usize = 32 << 20;
 
@@ -127,10 +126,7 @@ fn compile_all(sources: &Sources) -> Result<Files, Vec<SourceFault>> {
 }
 
 fn compile_file(engine: &Engine, path: &str, source: &str) -> Result<AST, SourceFault> {
-    if source.len() > MAX_SOURCE {
-        let message = format!("the file has {} bytes; at most {MAX_SOURCE} are allowed", source.len());
-        return Err(SourceFault { file: path.into(), line: 0, column: 0, message });
-    }
+    contract::check_size(source).map_err(|message| SourceFault { file: path.into(), line: 0, column: 0, message })?;
     let mut ast = engine.compile(allow_module(source)).map_err(|error| fault_of(path, &error))?;
     ast.set_source(path);
     Ok(ast)

@@ -8,62 +8,21 @@ mod limits;
 mod nests;
 mod values;
 
-use std::collections::BTreeMap;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::HeaderMap;
-
-use crate::api::{HostFn, Request, Response};
-use crate::error::{HostError, HostErrorKind, ScriptError};
-use crate::host::{CallContext, Handler, Host, Program, Sources, Vm, compile};
+use crate::api::{HostFn, Response};
+use crate::error::ScriptError;
+use crate::host::{Handler, compile};
 use crate::limits::Limits;
+use crate::testing::{Notes, Running, api, context, generous, program, refused, request, sources, text, vm_of};
 use crate::value::Value;
 
 /// The counters count only where jemalloc serves, so the tests of that feature run on it.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// A host that notes its calls and answers a few of them.
-#[derive(Default)]
-struct Notes {
-    calls: Mutex<Vec<(HostFn, Vec<Value>, CallContext)>>,
-}
-
-impl Host for Notes {
-    fn call(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError> {
-        self.calls.lock().unwrap().push((function, args.clone(), call.clone()));
-        match function {
-            HostFn::KvGet => Ok(args.into_iter().next().unwrap_or_default()),
-            HostFn::KvList => Ok(Value::List(Vec::new())),
-            HostFn::DbQuery => Err(HostError::new(HostErrorKind::PermissionDenied, "permission denied: ask first")),
-            HostFn::CryptoPasswordHash => {
-                let end = Instant::now() + Duration::from_millis(80);
-                while Instant::now() < end {
-                    std::hint::black_box(0);
-                }
-                Ok(Value::from("$argon2id$"))
-            }
-            HostFn::CryptoUuid => panic!("the host's own fault"),
-            HostFn::ConfigGet => {
-                let text = "x".repeat(1 << 20);
-                Ok(Value::List((0..64).map(|_| Value::from(text.as_str())).collect()))
-            }
-            _ => Ok(Value::Null),
-        }
-    }
-}
-
-impl Notes {
-    /// The arguments of every call of `function` so far.
-    fn of(&self, function: HostFn) -> Vec<Vec<Value>> {
-        let calls = self.calls.lock().unwrap();
-        calls.iter().filter(|call| call.0 == function).map(|call| call.1.clone()).collect()
-    }
-}
 
 /// Runs a test where scripts may run: on a thread with their stack.
 fn scripted<R: Send>(test: impl FnOnce() -> R + Send) -> R {
@@ -73,70 +32,12 @@ fn scripted<R: Send>(test: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-fn context() -> CallContext {
-    CallContext {
-        module: "sample".into(),
-        version: "1.2.3".into(),
-        request_id: "r-1".into(),
-        caller: None,
-        deadline: Instant::now() + Duration::from_secs(60),
-        depth: 0,
-        principal: None,
-    }
-}
-
-fn sources(files: &[(&str, &str)]) -> Sources {
-    let files: BTreeMap<_, _> = files.iter().map(|(path, text)| ((*path).to_owned(), Arc::from(*text))).collect();
-    Sources { entry: "main.rhai".into(), files }
-}
-
-fn program(files: &[(&str, &str)]) -> Arc<dyn Program> {
-    compile(&sources(files)).unwrap_or_else(|faults| panic!("{}", faults[0]))
-}
-
-/// A VM of these files with the limits given, and the host it calls.
-fn vm_of(limits: &Limits, files: &[(&str, &str)]) -> (Box<dyn Vm>, Arc<Notes>) {
-    let notes = Arc::new(Notes::default());
-    let host: Arc<dyn Host> = notes.clone();
-    (program(files).instantiate(host, limits, &context()).unwrap(), notes)
-}
-
-fn vm_with(limits: &Limits, source: &str) -> (Box<dyn Vm>, Arc<Notes>) {
+fn vm_with(limits: &Limits, source: &str) -> Running {
     vm_of(limits, &[("main.rhai", source)])
 }
 
-fn vm(source: &str) -> (Box<dyn Vm>, Arc<Notes>) {
+fn vm(source: &str) -> Running {
     vm_with(&generous(), source)
-}
-
-/// Limits that a slow machine does not meet by accident.
-fn generous() -> Limits {
-    Limits { cpu_time: Duration::from_secs(20), wall_time: Duration::from_secs(30), ..Limits::default() }
-}
-
-/// What a script that does not get as far as handlers says.
-fn refused(files: &[(&str, &str)]) -> ScriptError {
-    match program(files).instantiate(Arc::new(Notes::default()), &generous(), &context()) {
-        Ok(_) => panic!("expected an error"),
-        Err(error) => error,
-    }
-}
-
-fn api() -> Handler {
-    Handler::Api("GET /x".into())
-}
-
-fn request() -> Request {
-    Request {
-        id: "r-1".into(),
-        method: http::Method::GET,
-        path: "/x".into(),
-        params: Vec::new(),
-        query: Vec::new(),
-        headers: HeaderMap::new(),
-        body: Bytes::new(),
-        principal: None,
-    }
 }
 
 /// The answer of a handler with this body to a plain request.
@@ -153,8 +54,4 @@ fn handler(body: &str) -> String {
 fn call(body: &str, args: Value) -> Result<Value, ScriptError> {
     let source = format!("#{{ services: #{{ \"a.b\": |args, ctx| {{\n{body}\n}} }} }}");
     vm(&source).0.call(&Handler::Service("a.b".into()), &[args], &context())
-}
-
-fn text(response: &Response) -> &str {
-    std::str::from_utf8(&response.body).unwrap()
 }

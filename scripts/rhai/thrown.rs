@@ -4,13 +4,11 @@ use std::fmt::Write;
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
-use super::convert::{clip, kind};
+use super::convert::kind;
 use super::files::is_closure;
 use crate::error::{HostError, HostErrorKind, ScriptError};
+use crate::message::{cut, lower};
 use crate::response::problem_from;
-
-/// Bytes of a thrown message that are kept.
-const MAX_MESSAGE: usize = 8 << 10;
 
 /// The error of a script whose entry is `entry`: a thrown map with a status of 400 to 599 is a problem, one with the kind
 /// and message of a host error is that, everything else a message with its place.
@@ -110,15 +108,6 @@ fn engine_text(error: &EvalAltResult) -> String {
     }
 }
 
-/// Messages begin in lower case.
-pub(super) fn lower(text: &str) -> String {
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::new(),
-    }
-}
-
 /// A host error as scripts see it: `#{kind, message}`.
 pub(super) fn host_error_map(error: &HostError) -> Dynamic {
     let mut map = Map::new();
@@ -133,36 +122,11 @@ fn problem(map: &Map) -> Option<ScriptError> {
 }
 
 fn host_error(map: &Map) -> Option<HostError> {
-    let name = text(map, "kind")?;
-    let message = text(map, "message")?;
-    let kind = KINDS.into_iter().find(|kind| kind.name() == name)?;
-    Some(HostError::new(kind, message))
+    let kind = HostErrorKind::parse(&text(map, "kind")?)?;
+    Some(HostError::new(kind, text(map, "message")?))
 }
-
-const KINDS: [HostErrorKind; 7] = [
-    HostErrorKind::InvalidArgument,
-    HostErrorKind::PermissionDenied,
-    HostErrorKind::NotFound,
-    HostErrorKind::Conflict,
-    HostErrorKind::Timeout,
-    HostErrorKind::Overloaded,
-    HostErrorKind::Failed,
-];
 
 fn text(map: &Map, key: &str) -> Option<String> {
     let value = map.get(key)?;
     value.as_immutable_string_ref().ok().map(|text| cut(text.as_str().to_owned()))
-}
-
-fn cut(mut message: String) -> String {
-    if message.len() > MAX_MESSAGE {
-        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-        message.push('…');
-    }
-    message
-}
-
-/// What is said of an entry that is no function.
-pub(super) fn not_a_function(place: &str, found: &Dynamic) -> ScriptError {
-    ScriptError::Contract(format!("the entry script's {} must be a function, found {}", clip(place), kind(found)))
 }

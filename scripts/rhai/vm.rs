@@ -7,18 +7,18 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, Map};
 
 use super::cells::{self, Cells};
-use super::convert::{self, Unfit, clip, kind};
+use super::convert::{self, kind};
 use super::files::Files;
 use super::{calls, engine, exchange, heap, thrown};
 use crate::api::{Request, Response};
+use crate::contract;
 use crate::error::ScriptError;
 use crate::host::{CallContext, Exports, Handler, Host, Vm};
 use crate::limits::Limits;
+use crate::message::clip;
 use crate::meter;
 use crate::value::Value;
 
-/// Handlers that an entry script may return.
-const MAX_HANDLERS: usize = 10_000;
 /// What an engine takes, roughly; what VMs share is not in it.
 const ENGINE: usize = 16 << 10;
 
@@ -92,10 +92,7 @@ impl RhaiVm {
                 return Err(ScriptError::Contract(format!("the entry script's {key} must be a map, found {found}")));
             };
             for (name, function) in group.iter() {
-                if self.handlers.len() == MAX_HANDLERS {
-                    let message = format!("the entry script has more than {MAX_HANDLERS} handlers");
-                    return Err(ScriptError::Contract(message));
-                }
+                contract::check_count(self.handlers.len())?;
                 let handler = make(name.as_str().into());
                 let place = handler.to_string();
                 self.add(handler, function, &place)?;
@@ -107,7 +104,7 @@ impl RhaiVm {
 
     fn add(&mut self, handler: Handler, value: &Dynamic, place: &str) -> Result<(), ScriptError> {
         let Some(function) = value.read_lock::<FnPtr>() else {
-            return Err(thrown::not_a_function(place, value));
+            return Err(contract::not_a_function(place, kind(value)));
         };
         if self.files.parameters(function.fn_name(), 0).is_none() {
             return Err(ScriptError::Contract(format!(
@@ -127,7 +124,7 @@ impl RhaiVm {
         }
         let function = self.handlers.get(handler).and_then(|value| value.read_lock::<FnPtr>());
         let Some(function) = function else {
-            return Err(ScriptError::Contract(format!("the entry script has no handler {handler}")));
+            return Err(contract::no_handler(handler));
         };
         let captured = function.curry().len();
         let declared = self.files.parameters(function.fn_name(), captured + given).unwrap_or(captured);
@@ -223,14 +220,14 @@ impl Vm for RhaiVm {
         self.run(call, |vm| {
             let mut passed = Vec::with_capacity(parameters);
             for arg in args.iter().take(parameters) {
-                passed.push(convert::to_script(arg.clone()).map_err(|unfit| unfit_argument(handler, &unfit))?);
+                passed.push(convert::to_script(arg.clone()).map_err(|unfit| unfit.argument(handler))?);
             }
             if handler.takes_context() && parameters > args.len() {
                 passed.push(exchange::context(call));
             }
             passed.resize(parameters, Dynamic::UNIT);
             let answer = vm.enter(&function, passed)?;
-            convert::to_host(&answer).map_err(|unfit| exchange::unfit_answer(handler, &unfit))
+            convert::to_host(&answer).map_err(|unfit| unfit.answer(handler))
         })
     }
 
@@ -242,8 +239,4 @@ impl Vm for RhaiVm {
         self.limits = limits;
         engine::limit(&mut self.engine, &limits);
     }
-}
-
-fn unfit_argument(handler: &Handler, unfit: &Unfit) -> ScriptError {
-    ScriptError::Contract(format!("what was passed to {handler} cannot enter the script: {unfit}"))
 }

@@ -12,8 +12,8 @@ use crate::store::{KvEntry, KvError};
 /// Keys that `kv.list` gives where no limit is asked for.
 const LISTED: i64 = 1000;
 
-/// How deep calls of services may go (the gateway's call is at depth 0).
-const DEEPEST: u8 = 8;
+/// How deep calls of services may go.
+const DEEPEST: usize = 8;
 
 impl Guard {
     pub(super) fn config_get(&self, args: &Args) -> Result<Value, HostError> {
@@ -136,7 +136,7 @@ impl Guard {
         else {
             return Err(args.failed(HostErrorKind::InvalidArgument, "a service is named `capability.method`"));
         };
-        if call.depth >= DEEPEST {
+        if call.chain.len() >= DEEPEST {
             let what = format!("{service}: services call each other more than {DEEPEST} deep; is there a cycle?");
             return Err(args.failed(HostErrorKind::Overloaded, what));
         }

@@ -1,8 +1,7 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::*;
 use crate::api::FUNCTIONS;
-use crate::error::HostErrorKind;
+use crate::testing::calls::{assert_argument_error, assert_arguments_cross, assert_denied, assert_panics};
+use crate::testing::limits::assert_full;
 
 #[test]
 fn every_function_of_the_table_is_there_and_read_only() {
@@ -19,12 +18,7 @@ fn every_function_of_the_table_is_there_and_read_only() {
 
 #[test]
 fn arguments_cross_in_order_with_nil_between() {
-    let (mut vm, notes) = vm(&handler("log.warn('m', { a = 1 }) kv.cas('k', nil, { 1, 2 }) return ''"));
-    vm.respond(&api(), &request(), &context()).unwrap();
-    assert_eq!(notes.of(HostFn::LogWarn), [vec![Value::from("m"), Value::map([("a", Value::Int(1))])]]);
-    let list = Value::List(vec![Value::Int(1), Value::Int(2)]);
-    assert_eq!(notes.of(HostFn::KvCas), [vec![Value::from("k"), Value::Null, list]]);
-    assert_eq!(&*notes.calls.lock().unwrap()[0].2.request_id, "r-1");
+    assert_arguments_cross(vm(&handler("log.warn('m', { a = 1 }) kv.cas('k', nil, { 1, 2 }) return ''")));
 }
 
 #[test]
@@ -48,10 +42,8 @@ fn a_host_error_is_a_table_that_reads_as_its_message() {
 
 #[test]
 fn an_uncaught_host_error_keeps_its_kind_and_place() {
-    let error = respond("db.query('select 1')").unwrap_err();
-    let ScriptError::Host { error, trace } = error else { panic!("{error:?}") };
-    assert_eq!(error.kind, HostErrorKind::PermissionDenied);
-    assert_eq!(trace.lines().next(), Some("main.lua:2"));
+    let body = "db.query('select 1')";
+    assert_denied(&respond(body).unwrap_err(), "main.lua:2", body);
 }
 
 #[test]
@@ -65,9 +57,7 @@ fn what_cannot_cross_is_an_argument_error() {
         ("kv.put('k', coroutine.create(print))", "thread"),
     ] {
         let error = respond(body).unwrap_err();
-        let ScriptError::Host { error, .. } = error else { panic!("{body}: {error:?}") };
-        assert_eq!(error.kind, HostErrorKind::InvalidArgument);
-        assert!(error.message.contains(part), "{body}: {error}");
+        assert_argument_error(&error, part, body);
     }
 }
 
@@ -89,9 +79,7 @@ fn work_with_its_own_quota_costs_the_call_nothing() {
 
 #[test]
 fn a_result_larger_than_the_vm_ends_the_call() {
-    let (mut vm, _) = vm(&handler("pcall(config.get) return 'caught'"));
-    let error = vm.respond(&api(), &request(), &context()).unwrap_err();
-    assert!(matches!(error, ScriptError::Limit(crate::Verdict::Memory(_))), "{error:?}");
+    assert_full(vm(&handler("pcall(config.get) return 'caught'")), &request());
 }
 
 #[test]
@@ -103,10 +91,7 @@ fn a_panic_of_the_host_passes_every_pcall() {
         "coroutine.resume(coroutine.create(crypto.uuid)) return 'caught'",
         "while true do xpcall(crypto.uuid, print) end",
     ] {
-        let (mut vm, _) = vm(&handler(body));
-        let caught = catch_unwind(AssertUnwindSafe(|| vm.respond(&api(), &request(), &context()).is_ok()));
-        let panic = caught.expect_err(body);
-        assert_eq!(panic.downcast_ref::<&str>(), Some(&"the host's own fault"), "{body}");
+        assert_panics(vm(&handler(body)), body);
     }
 }
 

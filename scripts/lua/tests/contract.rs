@@ -1,13 +1,13 @@
 use super::*;
-use crate::api::Principal;
-
-fn message(error: &ScriptError) -> String {
-    error.to_string()
-}
+use crate::testing::contract::{
+    assert_answer, assert_context_where_the_contract_has_it, assert_contract_error, assert_exports, assert_faulty,
+    assert_missing_page_is_named, assert_not_found, assert_serves_on_after_an_error, assert_thrown,
+    assert_vms_share_nothing, assert_whole_request_arrives,
+};
 
 #[test]
 fn the_exports_are_what_the_entry_returned() {
-    let (vm, _) = vm(r#"return {
+    assert_exports(vm(r#"return {
         init = function() end,
         health = function() return true end,
         apis = { ["GET /a"] = function() end, ["POST /a"] = function() end },
@@ -15,17 +15,7 @@ fn the_exports_are_what_the_entry_returned() {
         services = { ["x.y"] = function() end },
         cleanup = { things = function() end },
         notes = "ignored",
-    }"#);
-    let expected = [
-        Handler::Init,
-        Handler::Health,
-        Handler::Api("GET /a".into()),
-        Handler::Api("POST /a".into()),
-        Handler::Page("Home".into()),
-        Handler::Service("x.y".into()),
-        Handler::Cleanup("things".into()),
-    ];
-    assert_eq!(vm.exports().handlers, expected.into_iter().collect());
+    }"#));
 }
 
 #[test]
@@ -40,7 +30,7 @@ fn an_entry_without_a_table_of_functions_is_a_contract_error() {
         ("local a = {} for i = 1, 20000 do a[tostring(i)] = print end return { apis = a }", "more than 10000 handlers"),
     ] {
         let error = refused(&[("main.lua", source)]);
-        assert!(matches!(&error, ScriptError::Contract(text) if text.contains(part)), "{source}: {error}");
+        assert_contract_error(&error, part, source);
     }
 }
 
@@ -75,23 +65,13 @@ fn sources_that_nest_without_end_are_faults_not_crashes() {
         format!("return t{}", ".a".repeat(deep)),
         format!("local x: {}", "(".repeat(deep)),
     ] {
-        let start = &source[..24];
-        let Err(faults) = compile(&sources(&[("main.lua", &source)])) else { panic!("{start} compiles") };
-        assert!(!faults[0].message.is_empty(), "{start}");
+        assert_faulty("main.lua", &source);
     }
 }
 
 #[test]
 fn a_request_arrives_whole() {
-    let mut request = request();
-    request.params = vec![("id".into(), "7".into())];
-    request.query = vec![("q".into(), "old".into()), ("q".into(), "new".into())];
-    request.headers.append("accept", "a".parse().unwrap());
-    request.headers.append("accept", "b".parse().unwrap());
-    request.headers.append("x-one", http::HeaderValue::from_bytes(b"\xe4").unwrap());
-    request.body = Bytes::from_static(b"\x00\xff!");
-    request.principal = Some(Arc::new(Principal { subject: "ann".into(), permissions: vec!["p".into(), "q".into()] }));
-    let (mut vm, _) = vm(&handler(
+    assert_whole_request_arrives(vm(&handler(
         r#"
         assert(req.id == "r-1" and req.method == "GET" and req.path == "/x")
         assert(req.params.id == "7" and req.query.q == "new")
@@ -102,14 +82,7 @@ fn a_request_arrives_whole() {
         req.added, req.params.added = 1, 2
         return { status = 201, headers = { ["x-a"] = "1", ["X-N"] = 5, ["set-cookie"] = { "a=1", "b=2" } }, body = req.body }
     "#,
-    ));
-    let response = vm.respond(&api(), &request, &context()).unwrap();
-    assert_eq!(response.status, 201);
-    assert_eq!(response.body, request.body);
-    assert_eq!(response.headers["x-a"], "1");
-    assert_eq!(response.headers["x-n"], "5");
-    assert_eq!(response.headers.get_all("set-cookie").iter().count(), 2);
-    assert_eq!(response.headers["content-type"], "application/octet-stream");
+    )));
 }
 
 #[test]
@@ -139,25 +112,18 @@ fn a_handler_gets_as_many_arguments_as_it_declares() {
 
 #[test]
 fn only_handlers_of_the_contract_that_take_it_get_the_context() {
-    let (mut vm, _) = vm(r#"return {
+    assert_context_where_the_contract_has_it(vm(r#"return {
         health = function(ctx) return ctx.module end,
         on_config = function(next, previous, more) return { next, previous, more == nil } end,
-    }"#);
-    assert_eq!(vm.call(&Handler::Health, &[], &context()).unwrap(), Value::from("sample"));
-    let config = vm.call(&Handler::OnConfig, &[Value::Int(1), Value::Int(2)], &context()).unwrap();
-    assert_eq!(config, Value::List(vec![Value::Int(1), Value::Int(2), Value::Bool(true)]));
+    }"#));
 }
 
 #[test]
 fn a_string_answer_is_the_body_and_a_table_body_is_json() {
-    let response = respond("return 'hello'").unwrap();
-    assert_eq!((text(&response), response.status.as_u16()), ("hello", 200));
-    assert_eq!(response.headers["content-type"], "text/plain; charset=utf-8");
-    let response = respond("return { body = { b = { 1, 2.5 }, a = 'ü', n = 0/0 } }").unwrap();
-    assert_eq!(text(&response), r#"{"a":"ü","b":[1,2.5],"n":null}"#);
-    assert_eq!(response.headers["content-type"], "application/json");
-    let response = respond("return {}").unwrap();
-    assert_eq!((text(&response), response.status.as_u16()), ("", 200));
+    assert_answer(respond("return 'hello'"), "hello", Some("text/plain; charset=utf-8"));
+    let answer = respond("return { body = { b = { 1, 2.5 }, a = 'ü', n = 0/0 } }");
+    assert_answer(answer, r#"{"a":"ü","b":[1,2.5],"n":null}"#, Some("application/json"));
+    assert_answer(respond("return {}"), "", None);
 }
 
 #[test]
@@ -182,16 +148,14 @@ fn an_answer_that_is_no_response_is_a_contract_error() {
         ("return { body = { '\\xff' } }", "UTF-8"),
     ] {
         let error = respond(body).unwrap_err();
-        assert!(matches!(&error, ScriptError::Contract(text) if text.contains(part)), "{body}: {error:?}");
-        assert!(message(&error).contains("apis[\"GET /x\"]"), "{error}");
+        assert_contract_error(&error, part, body);
+        assert!(error.to_string().contains("apis[\"GET /x\"]"), "{error}");
     }
 }
 
 #[test]
 fn a_missing_handler_is_named() {
-    let (mut vm, _) = vm("return {}");
-    let error = vm.respond(&Handler::Page("Home".into()), &request(), &context()).unwrap_err();
-    assert!(message(&error).contains("pages[\"Home\"]"));
+    assert_missing_page_is_named(vm("return {}"));
 }
 
 #[test]
@@ -216,33 +180,28 @@ fn other_thrown_values_have_a_message_too() {
         ("string.rep({}, 2)", "main.lua:2: invalid argument #1 to 'rep' (string expected, got table)"),
     ] {
         let error = respond(body).unwrap_err();
-        assert!(matches!(&error, ScriptError::Thrown { message, .. } if message == expected), "{body}: {error:?}");
+        assert_thrown(&error, expected, body);
     }
 }
 
 #[test]
 fn a_thrown_message_is_cut() {
     let error = respond("error(string.rep('ü', 100000))").unwrap_err();
-    assert!(message(&error).len() < 10_000);
+    assert!(error.to_string().len() < 10_000);
 }
 
 #[test]
 fn a_thrown_status_is_a_problem() {
     let error = respond("error({ status = 404, title = 'Gone', detail = 'no such thing' })").unwrap_err();
-    assert!(
-        matches!(&error, ScriptError::Problem { status: 404, title, detail } if title == "Gone" && detail == "no such thing"),
-        "{error:?}"
-    );
+    assert_not_found(&error, ("Gone", "no such thing"));
     let error = respond("error({ status = 200, message = 'm' })").unwrap_err();
-    assert!(matches!(&error, ScriptError::Thrown { message, .. } if message == "m"), "{error:?}");
+    assert_thrown(&error, "m", "a status of 200");
 }
 
 #[test]
 fn the_vm_serves_on_after_an_error_of_the_script() {
-    let (mut vm, _) = vm(r#"local n = 0
-        return { apis = { ["GET /x"] = function() n += 1 if n == 1 then error("once") end return tostring(n) end } }"#);
-    assert!(!vm.respond(&api(), &request(), &context()).unwrap_err().retires_vm());
-    assert_eq!(text(&vm.respond(&api(), &request(), &context()).unwrap()), "2");
+    assert_serves_on_after_an_error(vm(r#"local n = 0
+        return { apis = { ["GET /x"] = function() n += 1 if n == 1 then error("once") end return tostring(n) end } }"#));
 }
 
 #[test]
@@ -284,7 +243,7 @@ fn files_that_cannot_be_required_say_why() {
             ("lib/b.lua", "return require('lib/a')"),
             ("lib/throws.lua", "\nerror('inside')"),
         ]);
-        assert!(message(&error).contains(part), "{main}: {error}");
+        assert!(error.to_string().contains(part), "{main}: {error}");
     }
 }
 
@@ -306,11 +265,7 @@ fn two_vms_of_a_program_share_nothing() {
         count = 0
         return { health = function() count += 1 return count end }"#,
     )]);
-    let make = || program.instantiate(Arc::new(Notes::default()), &generous(), &context()).unwrap();
-    let (mut first, mut second) = (make(), make());
-    first.call(&Handler::Health, &[], &context()).unwrap();
-    assert_eq!(first.call(&Handler::Health, &[], &context()).unwrap(), Value::Int(2));
-    assert_eq!(second.call(&Handler::Health, &[], &context()).unwrap(), Value::Int(1));
+    assert_vms_share_nothing(&*program);
 }
 
 #[test]

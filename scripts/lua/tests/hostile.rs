@@ -1,5 +1,6 @@
 use super::*;
 use crate::limits::Verdict;
+use crate::testing::limits::{assert_stays_spent, tight};
 
 /// What a hostile script must come to, in time.
 #[derive(Clone, Copy, Debug)]
@@ -265,12 +266,7 @@ const IN_TIME: Duration = Duration::from_secs(5);
 
 #[test]
 fn hostile_scripts_end_in_time_and_leave_a_working_process() {
-    let limits = Limits {
-        ticks: 50_000_000,
-        cpu_time: Duration::from_millis(100),
-        wall_time: Duration::from_millis(400),
-        memory: 32 << 20,
-    };
+    let limits = tight();
     for (name, end, body) in HOSTILE {
         let (mut vm, _) = vm_with(&limits, &handler(body));
         let begun = Instant::now();
@@ -288,11 +284,8 @@ fn hostile_scripts_end_in_time_and_leave_a_working_process() {
         };
         assert!(kept, "{name}: expected {end:?}, found {result:?}");
         assert!(vm.memory() <= limits.memory + (1 << 20), "{name} holds {} bytes", vm.memory());
-        if let Err(error) = &result
-            && error.retires_vm()
-        {
-            let again = vm.respond(&api(), &request(), &context()).unwrap_err();
-            assert!(again.retires_vm(), "{name}: a spent VM ran again");
+        if let Err(error) = &result {
+            assert_stays_spent(&mut *vm, error, name);
         }
     }
     assert_eq!(text(&respond("return 'alive'").unwrap()), "alive");

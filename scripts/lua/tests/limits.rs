@@ -1,27 +1,17 @@
 use super::*;
 use crate::limits::Verdict;
+use crate::testing::limits::{
+    assert_each_budget_has_its_verdict, assert_ends_at_the_deadline, assert_large_request_is_a_memory_verdict,
+    assert_new_limits_hold, assert_serves, sizes_over, verdict_on,
+};
 
 fn verdict(limits: &Limits, body: &str) -> Verdict {
-    let (mut vm, _) = vm_with(limits, &handler(body));
-    match vm.respond(&api(), &request(), &context()) {
-        Err(error @ ScriptError::Limit(verdict)) => {
-            assert!(error.retires_vm());
-            let again = vm.respond(&api(), &request(), &context());
-            assert!(matches!(again, Err(ScriptError::Limit(second)) if second == verdict), "the VM is spent");
-            verdict
-        }
-        other => panic!("{body}: {other:?}"),
-    }
+    verdict_on(vm_with(limits, &handler(body)), body)
 }
 
 #[test]
 fn each_limit_has_its_verdict() {
-    let limits = Limits { ticks: 1000, ..generous() };
-    assert_eq!(verdict(&limits, "while true do end"), Verdict::Ticks(1000));
-    let limits = Limits { ticks: u64::MAX, cpu_time: Duration::from_millis(20), ..generous() };
-    assert_eq!(verdict(&limits, "while true do end"), Verdict::CpuTime(Duration::from_millis(20)));
-    let limits = Limits { ticks: u64::MAX, wall_time: Duration::from_millis(20), ..generous() };
-    assert_eq!(verdict(&limits, "while true do end"), Verdict::WallTime(Duration::from_millis(20)));
+    assert_each_budget_has_its_verdict("while true do end", |limits| vm_with(limits, &handler("while true do end")));
     let limits = Limits { memory: 4 << 20, ..generous() };
     let keep = "local t = {} for i = 1, 1e9 do t[i] = { i } end";
     assert_eq!(verdict(&limits, keep), Verdict::Memory(4 << 20));
@@ -29,31 +19,20 @@ fn each_limit_has_its_verdict() {
 
 #[test]
 fn the_deadline_of_the_call_ends_it() {
-    let (mut vm, _) = vm(&handler("while true do end"));
-    let mut context = context();
-    context.deadline = Instant::now() + Duration::from_millis(20);
-    let error = vm.respond(&api(), &request(), &context).unwrap_err();
-    assert!(matches!(error, ScriptError::Limit(Verdict::WallTime(limit)) if limit <= Duration::from_millis(20)));
+    assert_ends_at_the_deadline(vm(&handler("while true do end")));
 }
 
 #[test]
 fn each_call_has_its_own_budget() {
     let limits = Limits { ticks: 10_000, ..generous() };
-    let (mut vm, _) = vm_with(&limits, &handler("for i = 1, 6000 do end return ''"));
-    for _ in 0..5 {
-        vm.respond(&api(), &request(), &context()).unwrap();
-    }
+    let body = "for i = 1, 6000 do end return ''";
+    assert_serves(vm_with(&limits, &handler(body)), 5, body);
 }
 
 #[test]
 fn new_limits_hold_from_the_next_call() {
-    let (mut vm, _) = vm(&handler("for i = 1, 6000 do end return string.rep('x', 2000000)"));
-    vm.respond(&api(), &request(), &context()).unwrap();
-    vm.set_limits(Limits { memory: 1 << 20, ..generous() });
-    let error = vm.respond(&api(), &request(), &context()).unwrap_err();
-    assert!(error.to_string().contains("resulting string too large"), "{error}");
-    vm.set_limits(Limits { ticks: 10, ..generous() });
-    assert!(vm.respond(&api(), &request(), &context()).unwrap_err().retires_vm());
+    let body = "for i = 1, 6000 do end return string.rep('x', 2000000)";
+    assert_new_limits_hold(vm(&handler(body)), "resulting string too large");
 }
 
 #[test]
@@ -91,8 +70,7 @@ fn garbage_does_not_count_as_memory() {
         "for i = 1, 300000 do local t = { i, { i } } end return ''",
         "local s = '' for i = 1, 5000 do s = s .. 'xxxxxxxxxx' end return ''",
     ] {
-        let (mut vm, _) = vm_with(&limits, &handler(body));
-        vm.respond(&api(), &request(), &context()).unwrap_or_else(|error| panic!("{body}: {error}"));
+        assert_serves(vm_with(&limits, &handler(body)), 1, body);
     }
 }
 
@@ -146,25 +124,12 @@ fn collections_at_safepoints_lose_nothing() {
 #[test]
 fn a_vm_keeps_its_size_over_many_calls() {
     let (mut vm, _) = vm(&handler("return { body = { req.path, { a = req.query } } }"));
-    let mut request = request();
-    request.body = Bytes::from(vec![b'x'; 10_000]);
-    let mut after = |calls: usize| {
-        for _ in 0..calls {
-            vm.respond(&api(), &request, &context()).unwrap();
-        }
-        vm.memory()
-    };
-    let first = after(2000);
-    let second = after(4000);
+    let (first, second) = sizes_over(&mut *vm, 2000);
     assert!(second < first * 2, "{first} bytes grew to {second}");
 }
 
 #[test]
 fn a_request_larger_than_the_vm_is_a_memory_verdict() {
-    let limits = Limits { memory: 1 << 20, ..generous() };
-    let (mut vm, _) = vm_with(&limits, &handler("local t = {} return #req.body .. ''"));
-    let mut request = request();
-    request.body = Bytes::from(vec![b'x'; 4 << 20]);
-    let error = vm.respond(&api(), &request, &context()).unwrap_err();
-    assert!(matches!(error, ScriptError::Limit(Verdict::Memory(_))), "{error:?}");
+    let source = handler("local t = {} return #req.body .. ''");
+    assert_large_request_is_a_memory_verdict(|limits| vm_with(limits, &source));
 }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::contract::assert_contract_error;
 
 /// What a value looks like after a visit in Lua: nulls in maps are missing keys.
 fn without_nulls(value: Value) -> Value {
@@ -78,18 +79,16 @@ fn metamethods_do_not_run_on_the_way_out() {
 fn nesting_is_bounded_both_ways() {
     let nest = |levels: usize| (0..levels).fold(Value::Int(1), |inner, _| Value::List(vec![inner]));
     assert_eq!(call("return args", nest(64)).unwrap(), nest(64));
-    let error = call("return 1", nest(65)).unwrap_err();
-    assert!(matches!(&error, ScriptError::Contract(text) if text.contains("deeper than 64")), "{error:?}");
-    let error = call("for i = 1, 65 do args = { args } end return args", Value::Int(1)).unwrap_err();
-    assert!(matches!(&error, ScriptError::Contract(text) if text.contains("deeper than 64")), "{error:?}");
+    let body = "return 1";
+    assert_contract_error(&call(body, nest(65)).unwrap_err(), "deeper than 64", body);
+    let body = "for i = 1, 65 do args = { args } end return args";
+    assert_contract_error(&call(body, Value::Int(1)).unwrap_err(), "deeper than 64", body);
 }
 
 #[test]
 fn what_is_shared_a_million_times_does_not_grow_beyond_the_limit() {
     let body = "local t = 'x' for i = 1, 40 do t = { t, t } end return t";
-    let error = call(body, Value::Null).unwrap_err();
-    assert!(matches!(&error, ScriptError::Contract(text) if text.contains("memory limit")), "{error:?}");
+    assert_contract_error(&call(body, Value::Null).unwrap_err(), "memory limit", body);
     let body = "local s = string.rep('x', 1000000) return table.create(1000, s)";
-    let error = call(body, Value::Null).unwrap_err();
-    assert!(matches!(&error, ScriptError::Contract(text) if text.contains("memory limit")), "{error:?}");
+    assert_contract_error(&call(body, Value::Null).unwrap_err(), "memory limit", body);
 }

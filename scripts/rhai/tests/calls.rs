@@ -1,8 +1,7 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::*;
 use crate::api::FUNCTIONS;
-use crate::error::HostErrorKind;
+use crate::testing::calls::{assert_argument_error, assert_arguments_cross, assert_denied, assert_panics};
+use crate::testing::limits::assert_full;
 
 #[test]
 fn every_function_of_the_table_is_there() {
@@ -26,12 +25,7 @@ fn every_function_of_the_table_is_there() {
 #[test]
 fn arguments_cross_in_order_with_units_between() {
     scripted(|| {
-        let (mut vm, notes) = vm(&handler("log.warn(\"m\", #{ a: 1 }); kv.cas(\"k\", (), [1, 2]); \"\""));
-        vm.respond(&api(), &request(), &context()).unwrap();
-        assert_eq!(notes.of(HostFn::LogWarn), [vec![Value::from("m"), Value::map([("a", Value::Int(1))])]]);
-        let list = Value::List(vec![Value::Int(1), Value::Int(2)]);
-        assert_eq!(notes.of(HostFn::KvCas), [vec![Value::from("k"), Value::Null, list]]);
-        assert_eq!(&*notes.calls.lock().unwrap()[0].2.request_id, "r-1");
+        assert_arguments_cross(vm(&handler("log.warn(\"m\", #{ a: 1 }); kv.cas(\"k\", (), [1, 2]); \"\"")));
     });
 }
 
@@ -90,9 +84,7 @@ fn a_host_error_is_a_map_that_can_be_caught() {
 fn an_uncaught_host_error_keeps_its_kind_and_place() {
     scripted(|| {
         for body in ["db.query(\"select 1\")", "try { db.query(\"x\"); } catch (e) { throw e; }"] {
-            let ScriptError::Host { error, trace } = respond(body).unwrap_err() else { panic!("{body}") };
-            assert_eq!(error.kind, HostErrorKind::PermissionDenied);
-            assert_eq!(trace.lines().next(), Some("main.rhai:2 in answer"));
+            assert_denied(&respond(body).unwrap_err(), "main.rhai:2 in answer", body);
         }
     });
 }
@@ -107,9 +99,7 @@ fn what_cannot_cross_is_an_argument_error() {
             ("let a = 1; for i in 0..70 { a = [a]; } kv.put(\"k\", a)", "deeper than 64"),
         ] {
             let error = respond(body).unwrap_err();
-            let ScriptError::Host { error, .. } = error else { panic!("{body}: {error:?}") };
-            assert_eq!(error.kind, HostErrorKind::InvalidArgument);
-            assert!(error.message.contains(part), "{body}: {error}");
+            assert_argument_error(&error, part, body);
         }
     });
 }
@@ -125,11 +115,7 @@ fn work_with_its_own_quota_costs_the_call_nothing() {
 
 #[test]
 fn a_result_larger_than_the_vm_ends_the_call() {
-    scripted(|| {
-        let (mut vm, _) = vm(&handler("try { config.get(); } catch { } \"caught\""));
-        let error = vm.respond(&api(), &request(), &context()).unwrap_err();
-        assert!(matches!(error, ScriptError::Limit(crate::Verdict::Memory(_))), "{error:?}");
-    });
+    scripted(|| assert_full(vm(&handler("try { config.get(); } catch { } \"caught\"")), &request()));
 }
 
 #[test]
@@ -141,10 +127,7 @@ fn a_panic_of_the_host_passes_every_try() {
             "loop { try { [1, 2].map(|x| crypto.uuid()); } catch { } }",
             "[2, 1].sort(|a, b| crypto.uuid()); \"sorted\"",
         ] {
-            let (mut vm, _) = vm(&handler(body));
-            let caught = catch_unwind(AssertUnwindSafe(|| vm.respond(&api(), &request(), &context()).is_ok()));
-            let panic = caught.expect_err(body);
-            assert_eq!(panic.downcast_ref::<&str>(), Some(&"the host's own fault"), "{body}");
+            assert_panics(vm(&handler(body)), body);
         }
     });
 }

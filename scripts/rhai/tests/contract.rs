@@ -1,14 +1,14 @@
 use super::*;
-use crate::api::Principal;
-
-fn message(error: &ScriptError) -> String {
-    error.to_string()
-}
+use crate::testing::contract::{
+    assert_answer, assert_context_where_the_contract_has_it, assert_contract_error, assert_exports, assert_faulty,
+    assert_missing_page_is_named, assert_not_found, assert_serves_on_after_an_error, assert_thrown,
+    assert_vms_share_nothing, assert_whole_request_arrives,
+};
 
 #[test]
 fn the_exports_are_what_the_entry_returned() {
     scripted(|| {
-        let (vm, _) = vm(r#"
+        assert_exports(vm(r#"
             fn get_a() { }
             #{
                 init: || (),
@@ -19,17 +19,7 @@ fn the_exports_are_what_the_entry_returned() {
                 cleanup: #{ things: || () },
                 notes: "ignored",
                 warmup: (),
-            }"#);
-        let expected = [
-            Handler::Init,
-            Handler::Health,
-            Handler::Api("GET /a".into()),
-            Handler::Api("POST /a".into()),
-            Handler::Page("Home".into()),
-            Handler::Service("x.y".into()),
-            Handler::Cleanup("things".into()),
-        ];
-        assert_eq!(vm.exports().handlers, expected.into_iter().collect());
+            }"#));
     });
 }
 
@@ -47,7 +37,7 @@ fn an_entry_without_a_map_of_functions_is_a_contract_error() {
             ("let a = #{}; for i in 0..20000 { a[i.to_string()] = || (); } #{ apis: a }", "more than 10000 handlers"),
         ] {
             let error = refused(&[("main.rhai", source)]);
-            assert!(matches!(&error, ScriptError::Contract(text) if text.contains(part)), "{source}: {error}");
+            assert_contract_error(&error, part, source);
         }
     });
 }
@@ -93,9 +83,7 @@ fn sources_that_nest_without_end_are_faults_not_crashes() {
         format!("`{}", "${`".repeat(deep)),
         format!("switch 1 {{ 1 => {}", "switch 1 { 1 => ".repeat(deep)),
     ] {
-        let start = &source[..20];
-        let Err(faults) = compile(&sources(&[("main.rhai", &source)])) else { panic!("{start} compiles") };
-        assert!(!faults[0].message.is_empty(), "{start}");
+        assert_faulty("main.rhai", &source);
     }
 }
 
@@ -124,16 +112,7 @@ fn long_chains_are_faults_or_run() {
 #[test]
 fn a_request_arrives_whole() {
     scripted(|| {
-        let mut request = request();
-        request.params = vec![("id".into(), "7".into())];
-        request.query = vec![("q".into(), "old".into()), ("q".into(), "new".into())];
-        request.headers.append("accept", "a".parse().unwrap());
-        request.headers.append("accept", "b".parse().unwrap());
-        request.headers.append("x-one", http::HeaderValue::from_bytes(b"\xe4").unwrap());
-        request.body = Bytes::from_static(b"\x00\xff!");
-        request.principal =
-            Some(Arc::new(Principal { subject: "ann".into(), permissions: vec!["p".into(), "q".into()] }));
-        let (mut vm, _) = vm(&handler(
+        assert_whole_request_arrives(vm(&handler(
             r#"
             if req.id != "r-1" || req.method != "GET" || req.path != "/x" { throw "line"; }
             if req.params.id != "7" || req.query.q != "new" || req.query.none != () { throw "names"; }
@@ -145,14 +124,7 @@ fn a_request_arrives_whole() {
             req.params.added = 2;
             #{ status: 201, headers: #{ "x-a": "1", "X-N": 5, "set-cookie": ["a=1", "b=2"] }, body: req.body }
         "#,
-        ));
-        let response = vm.respond(&api(), &request, &context()).unwrap();
-        assert_eq!(response.status, 201);
-        assert_eq!(response.body, request.body);
-        assert_eq!(response.headers["x-a"], "1");
-        assert_eq!(response.headers["x-n"], "5");
-        assert_eq!(response.headers.get_all("set-cookie").iter().count(), 2);
-        assert_eq!(response.headers["content-type"], "application/octet-stream");
+        )));
     });
 }
 
@@ -199,30 +171,23 @@ fn a_handler_gets_as_many_arguments_as_it_declares() {
 #[test]
 fn only_handlers_of_the_contract_that_take_it_get_the_context() {
     scripted(|| {
-        let (mut vm, _) = vm(r#"#{
+        assert_context_where_the_contract_has_it(vm(r#"#{
             health: |ctx| ctx.module,
             on_config: |next, previous, more| [next, previous, more == ()],
-        }"#);
-        assert_eq!(vm.call(&Handler::Health, &[], &context()).unwrap(), Value::from("sample"));
-        let config = vm.call(&Handler::OnConfig, &[Value::Int(1), Value::Int(2)], &context()).unwrap();
-        assert_eq!(config, Value::List(vec![Value::Int(1), Value::Int(2), Value::Bool(true)]));
+        }"#));
     });
 }
 
 #[test]
 fn a_string_answer_is_the_body_and_a_map_body_is_json() {
     scripted(|| {
-        let response = respond("\"hello\"").unwrap();
-        assert_eq!((text(&response), response.status.as_u16()), ("hello", 200));
-        assert_eq!(response.headers["content-type"], "text/plain; charset=utf-8");
-        let response = respond("return #{ body: #{ b: [1, 2.5], a: \"ü\", n: 0.0/0.0, u: () } };").unwrap();
-        assert_eq!(text(&response), r#"{"a":"ü","b":[1,2.5],"n":null,"u":null}"#);
-        assert_eq!(response.headers["content-type"], "application/json");
-        let response = respond("#{}").unwrap();
-        assert_eq!((text(&response), response.status.as_u16()), ("", 200));
+        assert_answer(respond("\"hello\""), "hello", Some("text/plain; charset=utf-8"));
+        let answer = respond("return #{ body: #{ b: [1, 2.5], a: \"ü\", n: 0.0/0.0, u: () } };");
+        assert_answer(answer, r#"{"a":"ü","b":[1,2.5],"n":null,"u":null}"#, Some("application/json"));
+        assert_answer(respond("#{}"), "", None);
         let (mut vm, _) = vm("#{ pages: #{ Home: || \"<p>\" } }");
-        let response = vm.respond(&Handler::Page("Home".into()), &request(), &context()).unwrap();
-        assert_eq!(response.headers["content-type"], "text/html; charset=utf-8");
+        let answer = vm.respond(&Handler::Page("Home".into()), &request(), &context());
+        assert_answer(answer, "<p>", Some("text/html; charset=utf-8"));
     });
 }
 
@@ -249,19 +214,15 @@ fn an_answer_that_is_no_response_is_a_contract_error() {
             ("let b = blob(); b.push(255); #{ body: [b] }", "UTF-8"),
         ] {
             let error = respond(body).unwrap_err();
-            assert!(matches!(&error, ScriptError::Contract(text) if text.contains(part)), "{body}: {error:?}");
-            assert!(message(&error).contains("apis[\"GET /x\"]"), "{error}");
+            assert_contract_error(&error, part, body);
+            assert!(error.to_string().contains("apis[\"GET /x\"]"), "{error}");
         }
     });
 }
 
 #[test]
 fn a_missing_handler_is_named() {
-    scripted(|| {
-        let (mut vm, _) = vm("#{}");
-        let error = vm.respond(&Handler::Page("Home".into()), &request(), &context()).unwrap_err();
-        assert!(message(&error).contains("pages[\"Home\"]"));
-    });
+    scripted(|| assert_missing_page_is_named(vm("#{}")));
 }
 
 #[test]
@@ -294,7 +255,7 @@ fn other_thrown_values_have_a_message_too() {
             ("let a = [1]; a[5]", "main.rhai:2: array index 5 out of bounds: only 1 element in array"),
         ] {
             let error = respond(body).unwrap_err();
-            assert!(matches!(&error, ScriptError::Thrown { message, .. } if message == expected), "{body}: {error:?}");
+            assert_thrown(&error, expected, body);
         }
     });
 }
@@ -303,7 +264,7 @@ fn other_thrown_values_have_a_message_too() {
 fn a_thrown_message_is_cut() {
     scripted(|| {
         let error = respond("let s = \"\"; s.pad(100000, 'ü'); throw s;").unwrap_err();
-        assert!(message(&error).len() < 10_000);
+        assert!(error.to_string().len() < 10_000);
     });
 }
 
@@ -311,22 +272,17 @@ fn a_thrown_message_is_cut() {
 fn a_thrown_status_is_a_problem() {
     scripted(|| {
         let error = respond("throw #{ status: 404, title: \"Gone\", detail: \"no such thing\" };").unwrap_err();
-        assert!(
-            matches!(&error, ScriptError::Problem { status: 404, title, detail } if title == "Gone" && detail == "no such thing"),
-            "{error:?}"
-        );
+        assert_not_found(&error, ("Gone", "no such thing"));
         let error = respond("throw #{ status: 200, message: \"m\" };").unwrap_err();
-        assert!(matches!(&error, ScriptError::Thrown { message, .. } if message == "main.rhai:2: m"), "{error:?}");
+        assert_thrown(&error, "main.rhai:2: m", "a status of 200");
     });
 }
 
 #[test]
 fn the_vm_serves_on_after_an_error_of_the_script() {
     scripted(|| {
-        let (mut vm, _) = vm(r#"let n = 0;
-            #{ apis: #{ "GET /x": || { n += 1; if n == 1 { throw "once"; } `${n}` } } }"#);
-        assert!(!vm.respond(&api(), &request(), &context()).unwrap_err().retires_vm());
-        assert_eq!(text(&vm.respond(&api(), &request(), &context()).unwrap()), "2");
+        assert_serves_on_after_an_error(vm(r#"let n = 0;
+            #{ apis: #{ "GET /x": || { n += 1; if n == 1 { throw "once"; } `${n}` } } }"#));
     });
 }
 
@@ -334,11 +290,7 @@ fn the_vm_serves_on_after_an_error_of_the_script() {
 fn two_vms_of_a_program_share_nothing() {
     scripted(|| {
         let program = program(&[("main.rhai", "let count = 0; #{ health: || { count += 1; count } }")]);
-        let make = || program.instantiate(Arc::new(Notes::default()), &generous(), &context()).unwrap();
-        let (mut first, mut second) = (make(), make());
-        first.call(&Handler::Health, &[], &context()).unwrap();
-        assert_eq!(first.call(&Handler::Health, &[], &context()).unwrap(), Value::Int(2));
-        assert_eq!(second.call(&Handler::Health, &[], &context()).unwrap(), Value::Int(1));
+        assert_vms_share_nothing(&*program);
     });
 }
 

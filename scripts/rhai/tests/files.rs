@@ -1,4 +1,10 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use super::*;
+use crate::error::HostError;
+use crate::host::{CallContext, Host, Sources};
 
 #[test]
 fn files_are_modules_by_their_path() {

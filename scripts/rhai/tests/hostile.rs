@@ -1,5 +1,8 @@
 use super::*;
+use crate::error::HostError;
+use crate::host::{CallContext, Host};
 use crate::limits::Verdict;
+use crate::testing::limits::{assert_stays_spent, tight};
 
 /// What a hostile script must come to, in time.
 #[derive(Clone, Copy, Debug)]
@@ -210,15 +213,6 @@ const HOSTILE: &[(&str, End, &str)] = &[
 /// Far more than any takes, far less than a hang: the budgets are 100 ms of CPU and 400 ms of wall time.
 const IN_TIME: Duration = Duration::from_secs(3);
 
-fn tight() -> Limits {
-    Limits {
-        ticks: 50_000_000,
-        cpu_time: Duration::from_millis(100),
-        wall_time: Duration::from_millis(400),
-        memory: 32 << 20,
-    }
-}
-
 #[test]
 fn hostile_scripts_end_in_time_and_leave_a_working_process() {
     scripted(|| {
@@ -246,11 +240,8 @@ fn hostile_scripts_end_in_time_and_leave_a_working_process() {
                 faults.push(format!("{name}: expected {end:?}, found {result:?}"));
             }
             assert!(vm.memory() <= limits.memory, "{name} holds {} bytes", vm.memory());
-            if let Err(error) = &result
-                && error.retires_vm()
-            {
-                let again = vm.respond(&api(), &request(), &context()).unwrap_err();
-                assert!(again.retires_vm(), "{name}: a spent VM ran again");
+            if let Err(error) = &result {
+                assert_stays_spent(&mut *vm, error, name);
             }
         }
         assert!(faults.is_empty(), "{}", faults.join("\n"));

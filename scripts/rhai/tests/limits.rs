@@ -1,28 +1,18 @@
 use super::*;
 use crate::limits::Verdict;
+use crate::testing::limits::{
+    assert_each_budget_has_its_verdict, assert_ends_at_the_deadline, assert_large_request_is_a_memory_verdict,
+    assert_new_limits_hold, assert_serves, sizes_over, verdict_on,
+};
 
 fn verdict(limits: &Limits, body: &str) -> Verdict {
-    let (mut vm, _) = vm_with(limits, &handler(body));
-    match vm.respond(&api(), &request(), &context()) {
-        Err(error @ ScriptError::Limit(verdict)) => {
-            assert!(error.retires_vm());
-            let again = vm.respond(&api(), &request(), &context());
-            assert!(matches!(again, Err(ScriptError::Limit(second)) if second == verdict), "the VM is spent");
-            verdict
-        }
-        other => panic!("{body}: {other:?}"),
-    }
+    verdict_on(vm_with(limits, &handler(body)), body)
 }
 
 #[test]
 fn each_limit_has_its_verdict() {
     scripted(|| {
-        let limits = Limits { ticks: 1000, ..generous() };
-        assert_eq!(verdict(&limits, "loop { }"), Verdict::Ticks(1000));
-        let limits = Limits { ticks: u64::MAX, cpu_time: Duration::from_millis(20), ..generous() };
-        assert_eq!(verdict(&limits, "loop { }"), Verdict::CpuTime(Duration::from_millis(20)));
-        let limits = Limits { ticks: u64::MAX, wall_time: Duration::from_millis(20), ..generous() };
-        assert_eq!(verdict(&limits, "loop { }"), Verdict::WallTime(Duration::from_millis(20)));
+        assert_each_budget_has_its_verdict("loop { }", |limits| vm_with(limits, &handler("loop { }")));
         let limits = Limits { memory: 1 << 20, ..generous() };
         assert_eq!(verdict(&limits, "loop { let a = 1; let f = || a; }"), Verdict::Memory(1 << 20));
     });
@@ -30,13 +20,7 @@ fn each_limit_has_its_verdict() {
 
 #[test]
 fn the_deadline_of_the_call_ends_it() {
-    scripted(|| {
-        let (mut vm, _) = vm(&handler("loop { }"));
-        let mut context = context();
-        context.deadline = Instant::now() + Duration::from_millis(20);
-        let error = vm.respond(&api(), &request(), &context).unwrap_err();
-        assert!(matches!(error, ScriptError::Limit(Verdict::WallTime(limit)) if limit <= Duration::from_millis(20)));
-    });
+    scripted(|| assert_ends_at_the_deadline(vm(&handler("loop { }"))));
 }
 
 #[test]
@@ -67,23 +51,16 @@ fn a_verdict_passes_every_try() {
 fn each_call_has_its_own_budget() {
     scripted(|| {
         let limits = Limits { ticks: 20_000, ..generous() };
-        let (mut vm, _) = vm_with(&limits, &handler("for i in 0..4000 { } \"\""));
-        for _ in 0..5 {
-            vm.respond(&api(), &request(), &context()).unwrap();
-        }
+        let body = "for i in 0..4000 { } \"\"";
+        assert_serves(vm_with(&limits, &handler(body)), 5, body);
     });
 }
 
 #[test]
 fn new_limits_hold_from_the_next_call() {
     scripted(|| {
-        let (mut vm, _) = vm(&handler("for i in 0..3000 { } let s = \"\"; s.pad(2000000, 'x'); s"));
-        vm.respond(&api(), &request(), &context()).unwrap();
-        vm.set_limits(Limits { memory: 1 << 20, ..generous() });
-        let error = vm.respond(&api(), &request(), &context()).unwrap_err();
-        assert!(error.to_string().contains("length of string is too large"), "{error}");
-        vm.set_limits(Limits { ticks: 10, ..generous() });
-        assert!(vm.respond(&api(), &request(), &context()).unwrap_err().retires_vm());
+        let body = "for i in 0..3000 { } let s = \"\"; s.pad(2000000, 'x'); s";
+        assert_new_limits_hold(vm(&handler(body)), "length of string is too large");
     });
 }
 
@@ -111,8 +88,7 @@ fn garbage_does_not_count_as_memory() {
             "for i in 0..50000 { let t = [i, [i]]; } \"\"",
             "let s = \"\"; for i in 0..5000 { s += \"xxxxxxxxxx\"; } \"\"",
         ] {
-            let (mut vm, _) = vm_with(&limits, &handler(body));
-            vm.respond(&api(), &request(), &context()).unwrap_or_else(|error| panic!("{body}: {error}"));
+            assert_serves(vm_with(&limits, &handler(body)), 1, body);
         }
     });
 }
@@ -122,16 +98,8 @@ fn a_vm_keeps_its_size_over_many_calls() {
     scripted(|| {
         let (mut vm, _) =
             vm(&handler("let a = req; let f = || a; let g = (); g = || [g, a]; #{ body: [req.path, f.call().query] }"));
-        let mut request = request();
-        request.body = Bytes::from(vec![b'x'; 10_000]);
-        let mut after = |calls: usize| {
-            for _ in 0..calls {
-                vm.respond(&api(), &request, &context()).unwrap();
-            }
-            vm.memory()
-        };
         let live = super::super::heap::live();
-        let (first, second) = (after(500), after(1000));
+        let (first, second) = sizes_over(&mut *vm, 500);
         assert_eq!(first, second);
         if let (Some(before), Some(now)) = (live, super::super::heap::live()) {
             assert!(now - before < 1 << 20, "{} bytes were left behind", now - before);
@@ -164,12 +132,8 @@ fn what_handlers_keep_counts_between_calls() {
 #[test]
 fn a_request_larger_than_the_vm_is_a_memory_verdict() {
     scripted(|| {
-        let limits = Limits { memory: 1 << 20, ..generous() };
-        let (mut vm, _) = vm_with(&limits, &handler("`${req.body.len()}`"));
-        let mut request = request();
-        request.body = Bytes::from(vec![b'x'; 4 << 20]);
-        let error = vm.respond(&api(), &request, &context()).unwrap_err();
-        assert!(matches!(error, ScriptError::Limit(Verdict::Memory(_))), "{error:?}");
+        let source = handler("`${req.body.len()}`");
+        assert_large_request_is_a_memory_verdict(|limits| vm_with(limits, &source));
     });
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::contract::assert_contract_error;
 
 fn leaf() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -60,10 +61,10 @@ fn nesting_is_bounded_both_ways() {
     scripted(|| {
         let nest = |levels: usize| (0..levels).fold(Value::Int(1), |inner, _| Value::List(vec![inner]));
         assert_eq!(call("args", nest(64)).unwrap(), nest(64));
-        let error = call("1", nest(65)).unwrap_err();
-        assert!(matches!(&error, ScriptError::Contract(text) if text.contains("deeper than 64")), "{error:?}");
-        let error = call("for i in 0..65 { args = [args]; } args", Value::Int(1)).unwrap_err();
-        assert!(matches!(&error, ScriptError::Contract(text) if text.contains("deeper than 64")), "{error:?}");
+        let body = "1";
+        assert_contract_error(&call(body, nest(65)).unwrap_err(), "deeper than 64", body);
+        let body = "for i in 0..65 { args = [args]; } args";
+        assert_contract_error(&call(body, Value::Int(1)).unwrap_err(), "deeper than 64", body);
     });
 }
 

@@ -1,0 +1,43 @@
+//! What the contract asks of a module's files, said alike in both languages.
+
+use crate::error::ScriptError;
+use crate::host::Handler;
+use crate::message::clip;
+
+/// Bytes that a source file may have.
+const MAX_SOURCE: usize = 1 << 20;
+
+/// Handlers that an entry script may return.
+const MAX_HANDLERS: usize = 10_000;
+
+/// Whether a file is small enough to be compiled.
+///
+/// # Errors
+/// The message of its fault.
+pub(crate) fn check_size(source: &str) -> Result<(), String> {
+    if source.len() > MAX_SOURCE {
+        return Err(format!("the file has {} bytes; at most {MAX_SOURCE} are allowed", source.len()));
+    }
+    Ok(())
+}
+
+/// Whether an entry that has returned `handlers` may return one more.
+///
+/// # Errors
+/// [`ScriptError::Contract`]: it may not.
+pub(crate) fn check_count(handlers: usize) -> Result<(), ScriptError> {
+    if handlers == MAX_HANDLERS {
+        return Err(ScriptError::Contract(format!("the entry script has more than {MAX_HANDLERS} handlers")));
+    }
+    Ok(())
+}
+
+/// What is said of an entry at `place` that is no function but a `found`.
+pub(crate) fn not_a_function(place: &str, found: &str) -> ScriptError {
+    ScriptError::Contract(format!("the entry script's {} must be a function, found {found}", clip(place)))
+}
+
+/// What is said when the entry returned no such handler.
+pub(crate) fn no_handler(handler: &Handler) -> ScriptError {
+    ScriptError::Contract(format!("the entry script has no handler {handler}"))
+}

@@ -1,0 +1,146 @@
+//! Values on their way between a script and the host: how large they may be, why they may not cross, and the host call
+//! that they cross for.
+//!
+//! How a value of a language looks on the other side is that language's own: see its `convert`.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::api::Function;
+use crate::error::{HostError, HostErrorKind, ScriptError};
+use crate::host::{CallContext, Handler, Host};
+use crate::meter;
+use crate::value::{MAX_DEPTH, Value};
+
+/// What a value takes beside its own bytes, roughly, on either side.
+const NODE: usize = 48;
+
+/// Ticks that a host call costs beside its own CPU time.
+pub(crate) const CALL_TICKS: u64 = 64;
+
+/// Why a value does not cross.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// Or it contains itself.
+    #[error("the value nests deeper than {MAX_DEPTH} levels, or contains itself")]
+    Depth,
+    /// The copy would be larger than the VM may be.
+    #[error("the value is larger than the memory limit")]
+    Size,
+    /// A function and the like.
+    #[error("a {0} cannot leave the script; pass plain data")]
+    Kind(&'static str),
+    /// A key that neither lists nor maps have; maps of Rhai have no others than theirs.
+    #[cfg(feature = "lua")]
+    #[error("{0}")]
+    Key(String),
+    /// The call is over; the meter says why.
+    #[error("a limit was reached")]
+    Over,
+}
+
+impl Unfit {
+    /// The error of a handler's argument.
+    pub(crate) fn argument(&self, handler: &Handler) -> ScriptError {
+        ScriptError::Contract(format!("what was passed to {handler} cannot enter the script: {self}"))
+    }
+
+    /// The error of a handler's answer.
+    pub(crate) fn answer(&self, handler: &Handler) -> ScriptError {
+        ScriptError::Contract(format!("what {handler} returned cannot leave the script: {self}"))
+    }
+
+    /// The error of a host function's argument, by its index.
+    pub(crate) fn host_argument(&self, function: &Function, index: usize) -> HostError {
+        let (group, name) = (function.group, function.name);
+        let message = format!("{group}.{name}: argument {}: {self}", index + 1);
+        HostError::new(HostErrorKind::InvalidArgument, message)
+    }
+
+    /// The error of a host function's result. One that is too large ends the call: the script asked for it.
+    pub(crate) fn host_result(&self, function: &Function) -> HostError {
+        if *self == Self::Size {
+            meter::out_of_memory();
+        }
+        let (group, name) = (function.group, function.name);
+        let message = format!("{group}.{name}: the result cannot enter the script: {self}");
+        HostError::new(HostErrorKind::Failed, message)
+    }
+}
+
+/// What is left for the copy of a value: bytes, of as many as the VM of the call may hold.
+pub(crate) struct Room(usize);
+
+impl Room {
+    /// For a value of the call that runs on this thread.
+    pub(crate) fn of_call() -> Self {
+        Self(meter::memory())
+    }
+
+    /// Takes a value beside its own bytes. Every one is a tick.
+    pub(crate) fn take_node(&mut self) -> Result<(), Unfit> {
+        self.take(NODE)?;
+        if meter::tick(1).is_some() { Err(Unfit::Over) } else { Ok(()) }
+    }
+
+    /// Takes bytes, and charges the call for copying them.
+    pub(crate) fn take_bytes(&mut self, bytes: usize) -> Result<(), Unfit> {
+        self.take(bytes)?;
+        if meter::charge_bytes(bytes).is_some() { Err(Unfit::Over) } else { Ok(()) }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), Unfit> {
+        self.0 = self.0.checked_sub(bytes).ok_or(Unfit::Size)?;
+        Ok(())
+    }
+}
+
+/// Whether a list or map may stand this deep.
+pub(crate) fn check_depth(depth: usize) -> Result<(), Unfit> {
+    if depth == MAX_DEPTH { Err(Unfit::Depth) } else { Ok(()) }
+}
+
+/// Whether the host's value fits, before anything is made of it.
+pub(crate) fn check(value: &Value) -> Result<(), Unfit> {
+    measure(value, 0, &mut Room::of_call())
+}
+
+fn measure(value: &Value, depth: usize, room: &mut Room) -> Result<(), Unfit> {
+    room.take(NODE)?;
+    match value {
+        Value::Text(text) => room.take(text.len()),
+        Value::Bytes(bytes) => room.take(bytes.len()),
+        Value::List(items) => {
+            check_depth(depth)?;
+            items.iter().try_for_each(|item| measure(item, depth + 1, room))
+        }
+        Value::Map(map) => {
+            check_depth(depth)?;
+            map.iter().try_for_each(|(key, item)| {
+                room.take(key.len())?;
+                measure(item, depth + 1, room)
+            })
+        }
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => Ok(()),
+    }
+}
+
+/// Runs a host function for `call`, or says that there is no call to run it for. `keep` gets what it panicked with, and
+/// the call is over then: no script may swallow a panic.
+pub(crate) fn call_host(
+    function: &Function,
+    args: Vec<Value>,
+    line: Option<(&dyn Host, &CallContext)>,
+    keep: impl FnOnce(Box<dyn Any + Send>),
+) -> Result<Value, HostError> {
+    let Some((host, call)) = line else {
+        return Err(HostError::new(HostErrorKind::Failed, "host functions work only during a call"));
+    };
+    let run = || host.call(function.id, args, call);
+    let run = || if function.own_quota { meter::exempt(run) } else { run() };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        keep(panic);
+        meter::out_of_memory();
+        Err(HostError::new(HostErrorKind::Failed, "the host function failed"))
+    })
+}
