@@ -50,3 +50,25 @@ async fn a_full_queue_answers_at_once_and_says_when_to_come_again() {
         assert!(answer.header("retry-after").parse::<u64>().is_ok(), "{answer:?}");
     }
 }
+
+#[tokio::test]
+async fn the_wall_time_of_a_call_holds_inside_host_functions_too() {
+    let tables = "database: {}\nruntime:\n  limits: { wallTime: 300ms, cpuTime: 30s }\n";
+    let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) as c from n";
+    let lua = format!(
+        r#"return {{ apis = {{ ["GET /api/lua"] = function() return {{ body = db.query("{endless}") }} end }} }}"#
+    );
+    let rhai = format!(r#"#{{ apis: #{{ "GET /api/rhai": || #{{ body: db.query("{endless}", []) }} }} }}"#);
+    let modules = [
+        Module::new("lua", "1.0.0").api("/api/lua", "GET").manifest(tables).lua(&lua),
+        Module::new("rhai", "1.0.0").api("/api/rhai", "GET").manifest(tables).rhai(&rhai),
+    ];
+    let server = Server::with(&modules).await;
+    for path in ["/api/lua", "/api/rhai"] {
+        let started = std::time::Instant::now();
+        let answer = server.get(path).await;
+        assert!(["limit-exceeded", "timeout"].contains(&answer.problem().as_str()), "{answer:?}");
+        // the gateway alone would have waited for ten seconds
+        assert!(started.elapsed() < std::time::Duration::from_secs(8), "{:?}", started.elapsed());
+    }
+}

@@ -5,6 +5,7 @@ mod lifecycle;
 mod limits;
 mod refusals;
 mod restart;
+mod schema;
 mod shipped;
 mod support;
 mod swap;

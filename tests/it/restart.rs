@@ -71,3 +71,26 @@ async fn two_runtimes_do_not_share_a_data_directory() {
     assert!(ran.err.contains("in use"), "{ran:?}");
     assert_eq!(server.ok(&["list"]).await, json!([]));
 }
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_migration_and_leaves_no_trace_of_it() {
+    let mut server = Server::with(&[]).await;
+    let tables = "database:\n  migrations:\n    - version: 1.0.0\n      file: one.sql\n";
+    let endless =
+        "create table t as with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n";
+    let module = Module::echo("slow", "1.0.0", "lua").manifest(tables).file("one.sql", endless);
+    server.ok(&["register", &server.write(&module)]).await;
+    let (_, ended) = {
+        let data = server.data().display().to_string();
+        let activate = tokio::task::spawn_blocking(move || {
+            crate::support::replug(&["activate", "slow", "--strategy", "gradual", "--json", "--data", &data])
+        });
+        while server.slot("slow").await.is_none_or(|slot| slot["state"] != "activating") {}
+        let ended = server.terminate().await;
+        (activate.await.unwrap(), ended)
+    };
+    assert!(ended.success(), "{}", server.logged());
+    server.start().await;
+    assert_eq!(server.slot("slow").await, None, "an interrupted first activation leaves no slot");
+    assert_eq!(server.states("slow").await, [("1.0.0".into(), "registered".into())]);
+}
