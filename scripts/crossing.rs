@@ -30,7 +30,7 @@ pub(crate) enum Unfit {
     /// A function and the like.
     #[error("a {0} cannot leave the script; pass plain data")]
     Kind(&'static str),
-    /// A key that neither lists nor maps have; maps of Rhai have no others than theirs.
+    /// A key that neither lists nor maps have. Only tables of Lua can.
     #[cfg(feature = "lua")]
     #[error("{0}")]
     Key(String),
