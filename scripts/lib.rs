@@ -21,6 +21,7 @@ mod lua;
 mod message;
 #[cfg(any(feature = "lua", feature = "rhai"))]
 mod meter;
+#[cfg(any(feature = "lua", feature = "rhai"))]
 mod response;
 #[cfg(feature = "rhai")]
 mod rhai;

@@ -89,7 +89,7 @@ fn wrap(title: &str, path: &str, entries: &[Entry<'_>], account: Option<&Account
             out.push_str("<nav class=\"rp-nav\" aria-label=\"Pages\"><ul>");
             for entry in entries {
                 out.push_str("<li>");
-                html::link(&mut out, entry.path, entry.label, entry.path == path, "");
+                html::link(&mut out, entry.path, &entry.label, entry.path == path, "");
                 out.push_str("</li>");
             }
             out.push_str("</ul></nav>");

@@ -195,7 +195,7 @@ pub struct Route {
 pub struct Navigation {
     /// Whether the page is listed. Default: true for a path without parameters.
     pub visible: bool,
-    /// The entry's text. Default: none; the title, else the component's name, is shown.
+    /// The entry's text. Default: none; the title, else the component's name as words, is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Where it stands among the entries, lowest first, -1000 to 1000. Default: 0.

@@ -1,5 +1,7 @@
 //! What the shell links to: the pages that are live and that whoever looks may see.
 
+use std::borrow::Cow;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use replug_scripts::Principal;
 
@@ -12,7 +14,7 @@ pub(super) struct Entry<'a> {
     /// Lowest first.
     pub(super) order: i32,
     /// What it says.
-    pub(super) label: &'a str,
+    pub(super) label: Cow<'a, str>,
     /// Where it leads.
     pub(super) path: &'a str,
 }
@@ -41,12 +43,34 @@ pub(super) fn entries<'a>(snapshot: &'a Snapshot, principal: Option<&Principal>)
     let mut entries: Vec<_> = listed
         .map(|route| Entry {
             order: route.navigation.order,
-            label: route.navigation.label.as_ref().or(route.title.as_ref()).unwrap_or(&route.component),
+            label: match route.navigation.label.as_ref().or(route.title.as_ref()) {
+                Some(label) => Cow::Borrowed(&**label),
+                None => Cow::Owned(words(&route.component)),
+            },
             path: &route.path,
         })
         .collect();
-    entries.sort_by(|a, b| (a.order, a.label, a.path).cmp(&(b.order, b.label, b.path)));
+    entries.sort_by(|a, b| (a.order, &a.label, a.path).cmp(&(b.order, &b.label, b.path)));
     entries
+}
+
+/// The name of a component as people write it: `ReportsList` and `reports_list` read `Reports List` and `reports list`.
+fn words(component: &str) -> String {
+    let mut text = String::with_capacity(component.len() + 4);
+    let mut after_small = false;
+    for letter in component.chars() {
+        match letter {
+            '_' | '-' | '.' => text.push(' '),
+            letter => {
+                if letter.is_ascii_uppercase() && after_small {
+                    text.push(' ');
+                }
+                text.push(letter);
+            }
+        }
+        after_small = letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    }
+    text
 }
 
 /// The account of whoever is signed in, else the sign-in page with the way back; nothing where nobody can sign in.
@@ -60,4 +84,23 @@ pub(super) fn account<'a>(snapshot: &'a Snapshot, principal: Option<&'a Principa
     let path =
         if current { page.to_owned() } else { format!("{page}?next={}", utf8_percent_encode(path, NON_ALPHANUMERIC)) };
     Some(Account { label: "Sign in", path, current })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn the_name_of_a_component_is_read_as_words() {
+        let table = [
+            ("AnalyticsDashboard", "Analytics Dashboard"),
+            ("reports_list", "reports list"),
+            ("SQLConsole", "SQLConsole"),
+            ("Top10List", "Top10 List"),
+            ("x", "x"),
+        ];
+        for (component, text) in table {
+            assert_eq!(words(component), text);
+        }
+    }
 }
