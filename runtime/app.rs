@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ractor::{Actor, ActorRef};
@@ -24,6 +24,8 @@ use crate::sandbox::ports::Database;
 use crate::store::{KvStore, Store};
 use supervisor::RuntimeSupervisor;
 
+#[cfg(feature = "cli")]
+mod greeting;
 #[cfg(feature = "cli")]
 mod listen;
 mod seed;
@@ -53,6 +55,8 @@ pub struct Runtime {
     modules: ActorRef<ModulesMsg>,
     broken: watch::Receiver<Option<String>>,
     ready: Arc<AtomicBool>,
+    /// What of the folders was not registered or does not start.
+    troubles: Mutex<Vec<String>>,
     sweeper: tokio::task::JoinHandle<()>,
 }
 
@@ -149,6 +153,7 @@ impl Builder {
             modules,
             broken,
             ready,
+            troubles: Mutex::default(),
             sweeper,
         })
     }
@@ -269,6 +274,12 @@ impl Runtime {
         let handler = Handler::Service(service.as_str().into());
         let called = self.router.call(&module, 0, &handler, vec![args], context).await;
         called.map_err(|error: CallError| failed(error.to_string()))
+    }
+
+    /// What of the folders was not registered or does not start, and why.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether what served before and the modules of the folders have been started, as far as they start.

@@ -29,11 +29,23 @@ fn main() -> ExitCode {
         Command::Request(request) => return cli::run(request, &cli.globals),
         Command::Serve(args) => args,
     };
-    let filter = EnvFilter::builder().with_env_var(LOG).try_from_env().unwrap_or_else(|_| EnvFilter::new(LEVELS));
+    let levels = std::env::var(LOG).unwrap_or_else(|_| LEVELS.to_owned());
+    let filter = match EnvFilter::builder().parse(&levels) {
+        Ok(filter) => filter,
+        Err(error) => {
+            let error = CommandError::new("usage", format!("{LOG}: `{levels}` says no levels: {error}"));
+            return cli::fail(&error.with_help(format!("{LOG}=info, or {LOG}=warn,replug=debug")), &cli.globals);
+        }
+    };
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    let options =
-        Options { modules: args.dirs, data: cli.globals.data.clone(), listen: args.listen, admin: args.admin };
+    let options = Options {
+        modules: args.dirs,
+        data: cli.globals.data.clone(),
+        listen: args.listen,
+        admin: args.admin,
+        json: cli.globals.json,
+    };
     let tokio = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(tokio) => tokio,
         Err(error) => return cli::fail(&CommandError::new("failed", format!("no threads: {error}")), &cli.globals),

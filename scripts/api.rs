@@ -125,7 +125,7 @@ host_functions! {
     CryptoJwtSign = "crypto"."jwt_sign"("claims: map, secret: string, key_id: string") -> "string", "Signs claims as a JWT (HS256, RFC 7519) with `kid` in its header.";
     CryptoJwtVerify = "crypto"."jwt_verify"("token: string, secret: string") -> "map?", "The claims of a JWT that this secret signed and whose `exp` is not past; otherwise nothing.";
     CryptoJwtKeyId = "crypto"."jwt_key_id"("token: string") -> "string?", "The `kid` in a JWT's header, unverified; nothing where there is none.";
-    ConfigGet = "config"."get"("key?: string") -> "any", "One value of the module's configuration, or all of it as a map.";
+    ConfigGet = "config"."get"("key?: string") -> "any", "One value of the module's configuration, or all of it as a map; nothing for a key without a value.";
     KvGet = "kv"."get"("key: string") -> "any", "The value under a key of the module's own store; nothing where there is none.";
     KvPut = "kv"."put"("key: string, value: any, options?: map") -> "", "Stores a value; `ttl` in milliseconds lets it expire, `cache = true` lets `clearCache` drop it.";
     KvDelete = "kv"."delete"("key: string") -> "boolean", "Removes a key; whether there was one.";

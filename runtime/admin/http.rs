@@ -14,7 +14,7 @@
 //! An operation runs to its end whether or not somebody waits for it. Reads of a module carry an `ETag`, its revision;
 //! writes take `If-Match`, and of two writes with the same one the second gets 412. The tag stands for what a decision is
 //! made on, not for every byte of the answer, so nothing here is cached. Errors are `application/problem+json` with the
-//! members of a [`CommandError`](super::CommandError) in them.
+//! members of a [`CommandError`] in them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

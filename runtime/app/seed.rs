@@ -67,6 +67,8 @@ impl Runtime {
     }
 
     fn alarm(&self, subject: &str, message: &str) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        troubles.push(format!("{subject}: {message}"));
         self.events.emit(Event::Alarm { subject: subject.to_owned(), message: message.to_owned() });
     }
 }

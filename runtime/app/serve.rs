@@ -1,16 +1,15 @@
 //! `replug serve`: a runtime with its two listeners, until it is told to stop.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use replug_scripts::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Runtime;
+use super::greeting::Greeting;
 use super::listen::listen;
 use crate::admin::{Admin, Commands, PrivateFileError, RuntimeFile, token};
 use crate::error::Error;
@@ -31,13 +30,22 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where the admin API listens.
     pub admin: SocketAddr,
+    /// Whether what is said at the start is one JSON document.
+    pub json: bool,
 }
+
+/// The folder that is looked for where none is named; it may be missing.
+const DEFAULT_MODULES: &str = "modules";
 
 /// Runs until SIGTERM or Ctrl-C, then drains and ends.
 ///
 /// # Errors
 /// The runtime does not start, an address is taken, or the runtime broke down.
 pub async fn serve(options: Options) -> Result<(), Error> {
+    if let Some(dir) = options.modules.iter().find(|dir| !dir.is_dir() && dir.as_os_str() != DEFAULT_MODULES) {
+        let cause = "there is no such folder".to_owned();
+        return Err(Error::Directory { path: dir.clone(), action: "reading", cause });
+    }
     // taken before anything is started: who cannot listen leaves no trace
     let (gateway, gateway_at) = bind(options.listen, "--listen").await?;
     let (admin, admin_at) = bind(options.admin, "--admin").await?;
@@ -62,7 +70,7 @@ pub async fn serve(options: Options) -> Result<(), Error> {
     let ended = tokio::select! {
         () = async {
             runtime.begin().await;
-            greet(&runtime, gateway_at, admin_at).await;
+            Greeting::of(&runtime, gateway_at, admin_at).await.say(options.json);
             runtime.set_ready();
             std::future::pending::<()>().await;
         } => Ok(()),
@@ -104,50 +112,4 @@ async fn told_to_stop() {
         }
     }
     let _ = tokio::signal::ctrl_c().await;
-}
-
-/// Says where everything is, and what to open and to try.
-async fn greet(runtime: &Runtime, gateway: SocketAddr, admin: SocketAddr) {
-    let mut text = format!("\nReplug serves\n  gateway  http://{gateway}\n  admin    http://{admin}\n");
-    let slots = runtime.engine.slots();
-    if slots.is_empty() {
-        text += "\nNo module yet. In another terminal: replug register DIR, then replug activate ID\n";
-    }
-    for slot in &slots {
-        text += &format!("  {:8} {}@{}\n", slot.state.name(), slot.id, slot.version);
-    }
-    let routes = runtime.router.snapshot();
-    let mut open: Vec<(bool, String)> = routes
-        .routes
-        .iter()
-        .filter(|(_, endpoint)| endpoint.method == http::Method::GET && !endpoint.pattern.contains('{'))
-        .map(|(_, endpoint)| (!endpoint.is_page(), endpoint.pattern.to_string()))
-        .collect();
-    open.sort();
-    let (pages, apis): (Vec<_>, Vec<_>) = open.into_iter().partition(|(api, _)| !api);
-    if let Some(link) = sign_up(runtime).await {
-        text += &format!("\nSign up as the first user (the link works once):\n  http://{gateway}{link}\n");
-    }
-    if !pages.is_empty() {
-        text += "\nOpen\n";
-        for (_, path) in pages.iter().take(8) {
-            text += &format!("  http://{gateway}{path}\n");
-        }
-    }
-    if !apis.is_empty() {
-        text += "\nTry\n";
-        for (_, path) in apis.iter().take(4) {
-            text += &format!("  curl -i http://{gateway}{path}\n");
-        }
-    }
-    text += "\nCtrl-C stops it.\n\n";
-    let mut out = std::io::stdout().lock();
-    // nobody reads it: no reason not to serve
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// The path of the sign-up page, while nobody has signed up and a module offers it.
-async fn sign_up(runtime: &Runtime) -> Option<String> {
-    let answer = runtime.call("authentication", "enroll", Value::Null).await.ok()?;
-    answer.get("path").and_then(Value::as_str).map(str::to_owned)
 }

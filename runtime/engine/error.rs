@@ -102,7 +102,7 @@ pub enum EngineError {
         migration: Version,
     },
     /// It runs, so it cannot be unregistered.
-    #[error("{id}@{version} is {state}, so it cannot be unregistered; {help}")]
+    #[error("{id}@{version} is {state}, so it cannot be unregistered")]
     Runs {
         /// The module.
         id: String,

@@ -34,6 +34,10 @@ pub(super) async fn unregister(
     for version in &doomed {
         let state = shared.board.state(id, version).state;
         if !state.is_idle() {
+            let dependents = resolver::dependents(id, None, &snapshot, &shared.board.running());
+            if !dependents.is_empty() {
+                return Err(EngineError::Needed { id: id.to_owned(), action: "unregistered".to_owned(), dependents });
+            }
             return Err(EngineError::Runs {
                 id: id.to_owned(),
                 version: version.clone(),

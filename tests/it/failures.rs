@@ -96,3 +96,14 @@ async fn a_migration_that_fails_leaves_schema_and_version_as_they_were() {
     let good = module("2.1.0", &tables(&both)).file("two.sql", "create table more (id)");
     assert_eq!(server.install(&good).await["outcome"], "active");
 }
+
+#[tokio::test]
+async fn a_cleanup_that_the_script_lacks_fails_the_activation_with_its_name() {
+    let server = Server::with(&[]).await;
+    let clean = "lifecycle:\n  deactivation:\n    cleanup: [clearCache, sweep]\n";
+    server.ok(&["register", &server.write(&Module::echo("probe", "1.0.0", "lua").manifest(clean))]).await;
+    let ran = server.run(&["activate", "probe"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let reason = ran.json()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("cleanup[\"sweep\"]") && !reason.contains("clearCache"), "{reason}");
+}

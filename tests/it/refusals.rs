@@ -24,7 +24,7 @@ async fn what_others_need_can_neither_be_deactivated_nor_unregistered() {
     let b = Module::echo("b", "1.0.0", "lua").needs("a", ">=1.0.0");
     let server = Server::with(&[a, b]).await;
     refused(&server, &["deactivate", "a"], &["a ", "b@1.0.0", "deactivate b"]).await;
-    refused(&server, &["unregister", "a"], &["a@1.0.0", "deactivate"]).await;
+    refused(&server, &["unregister", "a"], &["a ", "b@1.0.0", "deactivate b"]).await;
     server.ok(&["deactivate", "b"]).await;
     server.ok(&["deactivate", "a"]).await;
     refused(&server, &["unregister", "a"], &["a@1.0.0", "b@1.0.0", "unregister b"]).await;

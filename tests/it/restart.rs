@@ -94,3 +94,14 @@ async fn a_stop_does_not_wait_for_a_migration_and_leaves_no_trace_of_it() {
     assert_eq!(server.slot("slow").await, None, "an interrupted first activation leaves no slot");
     assert_eq!(server.states("slow").await, [("1.0.0".into(), "registered".into())]);
 }
+
+#[tokio::test]
+async fn serve_says_as_json_what_serves_and_what_does_not() {
+    let broken = Module::new("broken", "1.0.0").lua("this is no script");
+    let server = Server::with(&[Module::echo("probe", "1.0.0", "lua"), broken]).await;
+    let line = server.logged().lines().find(|line| line.starts_with('{')).expect("a document").to_owned();
+    let document: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(document["gateway"], server.address("gateway"));
+    assert_eq!((&document["modules"][0]["id"], document["modules"].as_array().unwrap().len()), (&json!("probe"), 1));
+    assert!(document["troubles"][0].as_str().unwrap().starts_with("broken@1.0.0"), "{document}");
+}

@@ -10,7 +10,8 @@ const PASSWORD: &str = "correct horse battery";
 fn sign_up_link(server: &Server) -> String {
     let log = server.logged();
     let line = log.lines().rev().find(|line| line.contains("/signup?code=")).unwrap_or_else(|| panic!("{log}"));
-    line[line.find("/signup").unwrap()..].trim().to_owned()
+    let link = &line[line.find("/signup").unwrap()..];
+    link[..link.find('"').unwrap()].to_owned()
 }
 
 async fn post(server: &Server, path: &str, token: Option<&str>, body: &Value) -> Answer {

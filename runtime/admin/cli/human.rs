@@ -21,9 +21,7 @@ pub(super) struct Activation {
 
 #[derive(Deserialize)]
 struct Step {
-    name: String,
     ms: f64,
-    outcome: String,
 }
 
 impl Activation {
@@ -39,10 +37,8 @@ impl Activation {
             "failed-to-restore" => ("failed-to-restore", "failed, and what served before could not be restored"),
             _ => ("failed", "failed, and there was nothing to return to"),
         };
-        let step = self.steps.iter().find(|step| step.outcome == "failed");
-        let step = step.map_or(String::new(), |step| format!("{}: ", step.name));
         let reason = self.reason.as_deref().unwrap_or("no reason was given");
-        let message = format!("{}@{} {what}: {step}{reason}", self.id, self.version);
+        let message = format!("{}@{} {what}: {reason}", self.id, self.version);
         let help = match kind {
             "failed-to-restore" => "see the log of the runtime, then activate a version that worked".to_owned(),
             _ => format!(

@@ -103,7 +103,13 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let started = client.send(Method::POST, &format!("/v1/modules/{id}/activate"), Body::Json(body)).await?;
             if no_wait {
                 drop(progress);
-                return show(output, &started, || format!("the activation of {id} has begun"));
+                let view = serde_json::from_str::<serde_json::Value>(started.get()).unwrap_or_default();
+                let operation = view["id"].as_str().unwrap_or_default().to_owned();
+                return show(output, &started, || {
+                    format!(
+                        "the activation of {id} has begun (operation {operation}); replug show {id} says how it goes"
+                    )
+                });
             }
             let answer = client.wait(&started).await?;
             drop(progress);

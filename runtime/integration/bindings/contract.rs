@@ -36,7 +36,8 @@ pub(super) fn compare(manifest: &Manifest, exports: &Exports) -> Report {
         let methods = capability.interfaces.iter().flat_map(|interface| &interface.methods);
         methods.map(|method| Handler::Service(format!("{}.{method}", capability.id).into()))
     });
-    let named: BTreeSet<Handler> = pages.chain(apis).chain(services).collect();
+    let cleanups = manifest.lifecycle.deactivation.script_cleanups().map(|name| Handler::Cleanup(name.into()));
+    let named: BTreeSet<Handler> = pages.chain(apis).chain(services).chain(cleanups).collect();
     let routed = |handler: &Handler| match handler {
         Handler::Page(id) => !element(id) && manifest.routes.iter().any(|route| *route.component == **id),
         _ => true,
@@ -47,7 +48,7 @@ pub(super) fn compare(manifest: &Manifest, exports: &Exports) -> Report {
             let own = name.rsplit_once('.').is_some_and(|(before, _)| *before == *capability.id);
             own && capability.interfaces.is_empty()
         }),
-        Handler::Api(_) | Handler::Page(_) => false,
+        Handler::Api(_) | Handler::Page(_) | Handler::Cleanup(_) => false,
         _ => true,
     };
     let missing = named.iter().filter(|handler| routed(handler) && !exports.has(handler)).cloned().collect();
@@ -97,6 +98,7 @@ fn parts(handler: &Handler) -> Option<(&'static str, &str)> {
         Handler::Api(name) => Some(("apis", name)),
         Handler::Page(name) => Some(("pages", name)),
         Handler::Service(name) => Some(("services", name)),
+        Handler::Cleanup(name) => Some(("cleanup", name)),
         _ => None,
     }
 }
@@ -104,7 +106,11 @@ fn parts(handler: &Handler) -> Option<(&'static str, &str)> {
 /// The line that adds a handler.
 fn line(handler: &Handler, rhai: bool) -> String {
     let Some((table, name)) = parts(handler) else { return handler.to_string() };
-    let args = if table == "services" { "args, ctx" } else { "req, ctx" };
+    let args = match table {
+        "services" => "args, ctx",
+        "cleanup" => "ctx",
+        _ => "req, ctx",
+    };
     if rhai {
         format!("{table}: #{{ \"{name}\": |{args}| … }}")
     } else {

@@ -18,7 +18,11 @@ pub(super) fn read(archive: &[u8]) -> Result<BTreeMap<String, Bytes>, RegistryEr
     if archive.len() > MAX_ARCHIVE {
         return Err(no_bundle(format!("the archive is larger than {MAX_ARCHIVE} bytes")));
     }
-    let broken = |error: std::io::Error| no_bundle(format!("the archive cannot be read: {error}"));
+    let broken = |error: std::io::Error| {
+        // what the reader says may quote the archive's bytes
+        let cause: String = error.to_string().chars().filter(|c| c.is_ascii() && !c.is_control()).take(120).collect();
+        no_bundle(format!("the archive cannot be read as tar, which must not be compressed: {cause}"))
+    };
     let (mut files, mut folders, mut bounds) = (BTreeMap::new(), BTreeSet::new(), Bounds::default());
     for (count, entry) in Archive::new(archive).entries().map_err(broken)?.enumerate() {
         let mut entry = entry.map_err(broken)?;

@@ -26,18 +26,20 @@ impl Flood {
             Some(dropped) => dropped,
             None => return,
         };
-        let (module, version, request) = (&*call.module, &*call.version, &*call.request_id);
+        let (module, version, request_id) = (&*call.module, &*call.version, &*call.request_id);
         if dropped > 0 {
             tracing::warn!(target: "module", module, version, dropped, "log lines were dropped in an earlier second");
         }
         let message = line(args.get(0));
         let fields = match args.get(1) {
-            Value::Null => String::new(),
-            other => line(other),
+            Value::Null => None,
+            Value::Map(map) if map.is_empty() => None,
+            other => Some(line(other)),
         };
+        let fields = fields.as_deref();
         macro_rules! write_at {
             ($level:ident) => {
-                tracing::$level!(target: "module", module, version, request, fields, "{message}")
+                tracing::$level!(target: "module", module, version, request_id, fields, "{message}")
             };
         }
         match function {

@@ -110,7 +110,7 @@ impl Server {
             .arg(self.root.path().join("modules"))
             .arg("--data")
             .arg(self.data())
-            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--json"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
