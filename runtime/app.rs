@@ -48,6 +48,7 @@ pub struct Runtime {
     registry: Registry,
     engine: Engine,
     router: Arc<Router>,
+    #[cfg(feature = "http")]
     authenticator: Authenticator,
     events: Events,
     metrics: Metrics,
@@ -146,6 +147,7 @@ impl Builder {
             registry,
             engine,
             router,
+            #[cfg(feature = "http")]
             authenticator,
             events,
             metrics,

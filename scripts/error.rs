@@ -59,13 +59,16 @@ pub enum ScriptError {
     /// is too deep or cannot cross.
     #[error("{0}")]
     Contract(String),
+    /// The language's engine failed inside. The VM is spent: what it holds may be half changed.
+    #[error("{0}")]
+    Engine(String),
 }
 
 impl ScriptError {
     /// Whether the VM that gave this error must be dropped.
     #[must_use]
     pub const fn retires_vm(&self) -> bool {
-        matches!(self, Self::Limit(_))
+        matches!(self, Self::Limit(_) | Self::Engine(_))
     }
 }
 

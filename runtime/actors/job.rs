@@ -96,7 +96,7 @@ impl Job {
 
 fn answer<T>(result: Result<T, ScriptError>, reply: Reply<T>, verdicts: &Counter) -> bool {
     let spent = result.as_ref().is_err_and(ScriptError::retires_vm);
-    if spent {
+    if matches!(result, Err(ScriptError::Limit(_))) {
         verdicts.increment(1);
     }
     // a caller that went away is no fault

@@ -184,6 +184,6 @@ fn translate(service: &str, module: &str, error: CallError, call: &CallContext) 
             failed(Kind::Failed, format_args!("{service}: {module} met its limit: {verdict}"))
         }
         CallError::Script(ScriptError::Thrown { trace, .. }) => internal(trace),
-        CallError::Script(ScriptError::Contract(_)) | CallError::Crashed(_) => internal(""),
+        CallError::Script(ScriptError::Contract(_) | ScriptError::Engine(_)) | CallError::Crashed(_) => internal(""),
     }
 }

@@ -147,10 +147,13 @@ impl RhaiVm {
             self.retire(&ScriptError::Contract("a host function panicked in this VM".into()));
             resume_unwind(panic);
         }
-        // The engine's own panics are the script's doing: they must not take the thread with them.
-        let result = worked.unwrap_or_else(|_| {
-            Err(ScriptError::Thrown { message: "the Rhai engine failed".into(), trace: String::new() })
-        });
+        let Ok(result) = worked else {
+            // The engine's own panics are the script's doing: they must not take the thread with them. Its locks may be
+            // poisoned, so the VM goes.
+            let error = ScriptError::Engine("the Rhai engine failed".into());
+            self.retire(&error);
+            return Err(error);
+        };
         match self.cells.settle(self.handlers.values()) {
             Ok(bytes) => {
                 self.held = ENGINE.saturating_add(bytes);

@@ -122,6 +122,8 @@ fn problem(error: CallError) -> Problem {
             HostErrorKind::Overloaded => Problem::overloaded("something that the module needs takes no more calls"),
             _ => Problem::script_error(),
         },
-        CallError::Script(ScriptError::Thrown { .. } | ScriptError::Contract(_)) => Problem::script_error(),
+        CallError::Script(ScriptError::Thrown { .. } | ScriptError::Contract(_) | ScriptError::Engine(_)) => {
+            Problem::script_error()
+        }
     }
 }
