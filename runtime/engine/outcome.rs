@@ -103,3 +103,58 @@ pub struct DeactivationReport {
     /// How long it took, in milliseconds.
     pub ms: f64,
 }
+
+/// What a confirmation came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfirmReport {
+    /// The module.
+    pub id: String,
+    /// The version that is confirmed now.
+    pub version: String,
+    /// The version that a rollback returns to from now on.
+    pub previous: Option<String>,
+    /// Whether it was confirmed before; nothing was changed then.
+    pub already: bool,
+}
+
+/// One command that changed a module, as the journal tells it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// Counts the module's entries, from 1.
+    pub number: u64,
+    /// `activate`, `rollback`, `deactivate` or `resume`.
+    pub command: String,
+    /// The version that was to serve; of a deactivation, the one that served.
+    pub version: String,
+    /// The version that served before.
+    pub from: Option<String>,
+    /// `gradual` or `instant`.
+    pub strategy: String,
+    /// When it began, in milliseconds since 1970.
+    pub began: u64,
+    /// When it ended; nothing while it runs.
+    pub ended: Option<u64>,
+    /// How it ended; nothing while it runs. A version that served provisionally and was returned from says `rolled-back`.
+    pub outcome: Option<Outcome>,
+    /// When the version was confirmed.
+    pub confirmed: Option<u64>,
+    /// Why, when the version does not serve.
+    pub reason: Option<String>,
+    /// The steps that began, in order.
+    pub steps: Vec<HistoryStep>,
+    /// The weights of the shift.
+    pub traffic_shift: Vec<ShiftReport>,
+}
+
+/// A step of a [`HistoryEntry`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HistoryStep {
+    /// The step's name; those of a rollback too.
+    pub name: String,
+    /// How long it took, in milliseconds; nothing while it runs, and of one that was cut off.
+    pub ms: Option<f64>,
+    /// How it ended; nothing while it runs, and of one that was cut off.
+    pub outcome: Option<StepOutcome>,
+}

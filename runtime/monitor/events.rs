@@ -57,6 +57,42 @@ pub enum Event {
         /// Why, where there is more to say than the states.
         reason: Option<String>,
     },
+    /// An activation or a rollback began: the instance is the one that is to serve.
+    ActivationBegan {
+        /// Which instance is to serve.
+        instance: InstanceKey,
+        /// `gradual` or `instant`.
+        strategy: &'static str,
+        /// The version that serves until then.
+        from: Option<String>,
+    },
+    /// A candidate's share of the traffic changed.
+    TrafficShifted {
+        /// The candidate.
+        instance: InstanceKey,
+        /// Its share, in percent.
+        weight: u8,
+    },
+    /// An interval of a traffic shift was judged.
+    Judged {
+        /// The candidate.
+        instance: InstanceKey,
+        /// Its share while it was judged, in percent.
+        weight: u8,
+        /// `pass`, `fail` or `inconclusive`.
+        verdict: &'static str,
+        /// What the verdict rests on; empty when there is nothing to say.
+        detail: String,
+    },
+    /// An activation or a rollback ended.
+    ActivationEnded {
+        /// Which instance was to serve.
+        instance: InstanceKey,
+        /// How it ended, by the name in reports.
+        outcome: &'static str,
+        /// Why, when the version does not serve.
+        reason: Option<String>,
+    },
     /// A step of an activation or a rollback ended.
     StepEnded {
         /// Which instance it is about.
@@ -110,6 +146,16 @@ impl Event {
             Self::Unregistered { id, version } => tracing::info!(%id, %version, "unregistered"),
             Self::StateChanged { instance, from, to, reason } => {
                 tracing::info!(%instance, from, to, reason = reason.as_deref(), "state changed");
+            }
+            Self::ActivationBegan { instance, strategy, from } => {
+                tracing::info!(%instance, strategy, from = from.as_deref(), "activation began");
+            }
+            Self::TrafficShifted { instance, weight } => tracing::info!(%instance, weight, "traffic shifted"),
+            Self::Judged { instance, weight, verdict, detail } => {
+                tracing::info!(%instance, weight, verdict, %detail, "interval judged");
+            }
+            Self::ActivationEnded { instance, outcome, reason } => {
+                tracing::info!(%instance, outcome, reason = reason.as_deref(), "activation ended");
             }
             Self::StepEnded { instance, step, ms, fault: None } => tracing::debug!(%instance, step, ms, "step done"),
             Self::StepEnded { instance, step, ms, fault: Some(fault) } => {

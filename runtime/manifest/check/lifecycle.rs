@@ -79,6 +79,7 @@ impl Checker<'_, '_> {
             ("rollback", OnInconclusive::Rollback),
         ];
         let on_inconclusive = fields.read(self, "onInconclusive", |cx, item| cx.choice(item, &inconclusive));
+        let confirm_window = fields.read(self, "confirmWindow", |cx, item| cx.duration(item, 0..=24 * HOUR));
         fields.close(self);
         Some(Activation {
             strategy,
@@ -88,6 +89,7 @@ impl Checker<'_, '_> {
             traffic_shifting: shifting,
             sticky_by,
             on_inconclusive: on_inconclusive.unwrap_or(OnInconclusive::Promote),
+            confirm_window: confirm_window.unwrap_or(Activation::CONFIRM_WINDOW),
         })
     }
 

@@ -43,6 +43,14 @@ pub struct Activation {
     pub sticky_by: StickyBy,
     /// What to do when the samples stay too few to judge. Default: `promote`.
     pub on_inconclusive: OnInconclusive,
+    /// How long the version is provisional before it confirms itself, 0 ms to 24 h. Default: 10 s.
+    #[serde(serialize_with = "millis")]
+    pub confirm_window: Duration,
+}
+
+impl Activation {
+    /// The confirm window when the manifest gives none.
+    pub const CONFIRM_WINDOW: Duration = Duration::from_secs(10);
 }
 
 impl Default for Activation {
@@ -55,6 +63,7 @@ impl Default for Activation {
             traffic_shifting: TrafficShifting::default(),
             sticky_by: StickyBy::None,
             on_inconclusive: OnInconclusive::Promote,
+            confirm_window: Self::CONFIRM_WINDOW,
         }
     }
 }
