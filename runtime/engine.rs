@@ -5,12 +5,14 @@
 //! | [`state`] | the states of an instance and the one transition function |
 //! | [`plan`] | commands as values: steps, changes, and their inverses |
 //! | [`strategy`] | the steps of both strategies |
+//! | [`traffic`], [`analysis`] | how traffic moves to a candidate, and whether it is well |
 //! | `validate` | what can be known before anything is changed |
 //! | `apply` | carries changes out through the [`ports`] |
 //! | `activate`, `rollback`, `deactivate`, `unregister`, `retire` | the commands |
 //! | `coordinator` | the one actor that changes slots and states |
 //! | `board`, `record` | what is now, for readers; what outlives the process |
 
+pub mod analysis;
 pub mod error;
 pub mod outcome;
 pub mod plan;
@@ -18,29 +20,39 @@ pub mod ports;
 pub mod slots;
 pub mod state;
 pub mod strategy;
+pub mod traffic;
 pub mod validate;
 
 mod activate;
 mod activation;
 mod apply;
+mod attempt;
 mod board;
+mod commit;
 mod coordinator;
 mod deactivate;
 mod instances;
+mod journal;
 mod record;
+mod recovery;
 mod resume;
 mod retire;
+mod returning;
 mod rollback;
 mod shared;
+mod shift;
+mod undo;
 mod unregister;
+mod vigil;
+mod window;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ractor::rpc::CallResult;
 use ractor::{Actor, ActorCell, ActorRef};
 use semver::Version;
-use tokio::sync::oneshot;
+use tokio::sync::{SetOnce, oneshot};
 
 pub use error::EngineError;
 pub use outcome::{
@@ -109,23 +121,25 @@ impl Engine {
             snapshot.get(id, version).is_some() || broken()
         };
         let kept = kept.map_err(|error| EngineError::Internal(error.to_string()))??.of_registered(is_registered);
+        let hands = apply::Hands {
+            bindings: parts.bindings,
+            migrator: parts.migrator,
+            supplies: parts.supplies,
+            modules: parts.modules,
+            metrics: parts.metrics.clone(),
+            instances: instances::Instances::default(),
+        };
+        let kept = resume::recover(kept, &records, &snapshot, &hands, &parts.events, shared::now()).await?;
         let shared = Arc::new(Shared {
             registry: parts.registry,
             records,
             board: board::Board::new(kept),
             router: parts.router,
             events: parts.events,
-            metrics: parts.metrics.clone(),
-            hands: apply::Hands {
-                bindings: parts.bindings,
-                migrator: parts.migrator,
-                supplies: parts.supplies,
-                modules: parts.modules,
-                metrics: parts.metrics,
-                instances: instances::Instances::default(),
-            },
+            metrics: parts.metrics,
+            hands,
             drains: Arc::default(),
-            stopping: AtomicBool::new(false),
+            stopping: SetOnce::new(),
         });
         let actor = Coordinator { shared: Arc::clone(&shared) };
         let (coordinator, _) = Coordinator::spawn_linked(None, actor, (), supervisor)
@@ -172,7 +186,12 @@ impl Engine {
     /// # Errors
     /// Nothing serves.
     pub async fn confirm(&self, id: &str) -> Result<ConfirmReport, EngineError> {
-        Err(EngineError::NothingServes { id: id.to_owned() })
+        let Some(_running) = Pass::enter(Arc::clone(&self.commands)) else { return Err(EngineError::Stopped) };
+        let id = id.to_owned();
+        match self.coordinator.call(|reply| Message::Confirm(id, None, reply), None).await {
+            Ok(CallResult::Success(answer)) => answer,
+            _ => Err(EngineError::Stopped),
+        }
     }
 
     /// What was done to a module, newest first, at most `limit` entries.
@@ -180,8 +199,10 @@ impl Engine {
     /// # Errors
     /// The journal cannot be read.
     pub async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryEntry>, EngineError> {
-        let _ = (id, limit);
-        Ok(Vec::new())
+        let (records, id) = (self.shared.records.clone(), id.to_owned());
+        let read = tokio::task::spawn_blocking(move || records.newest(&id, limit)).await;
+        let entries = read.map_err(|error| EngineError::Internal(error.to_string()))??;
+        Ok(entries.iter().map(journal::Entry::told).collect())
     }
 
     /// Forgets versions of a module that do not run: `version`, or all of them. Returns which.
@@ -218,11 +239,11 @@ impl Engine {
     pub async fn stop(&self, patience: Duration) {
         let deadline = tokio::time::Instant::now() + patience;
         let shared = &self.shared;
-        shared.stopping.store(true, Ordering::SeqCst);
+        let _ = shared.stopping.set(());
         shared.drains.close();
         self.commands.close();
         let slots = shared.board.slots();
-        let placed = slots.values().flat_map(|slot| [&slot.state.serving, &slot.state.standby]).flatten();
+        let placed = slots.values().flat_map(|slot| slot.state.serving.iter().chain(&slot.state.standby));
         let stops = futures::future::join_all(placed.map(|key| self.stop_one(key, deadline)));
         // a command that runs ends by itself, soon or at the deadline; what drains has its own farewell
         let ends = async { tokio::join!(self.commands.drained(), shared.drains.drained()) };

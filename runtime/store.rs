@@ -82,6 +82,16 @@ impl Store {
         answer.await.unwrap_or_else(|_| Err(self.writer.gone()))
     }
 
+    /// Queues `batch` and returns before it is on the disk: it is applied in its turn, and whatever is committed later is
+    /// acknowledged only when this is durable too. A failure shows as the failure of the next commit.
+    ///
+    /// # Errors
+    /// The store does not take writes any more.
+    pub async fn submit(&self, batch: Batch) -> Result<(), StoreError> {
+        let (reply, _) = oneshot::channel();
+        self.writer.send(Job::Commit { batch, reply }).await
+    }
+
     /// [`Store::commit`] for a thread that may block. Must not be called from asynchronous code: it would panic there.
     ///
     /// # Errors

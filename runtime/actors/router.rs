@@ -45,6 +45,18 @@ impl Slot {
         Self { targets: vec![Target { instance, weight: BUCKETS, endpoints }] }
     }
 
+    /// A slot that a baseline and a candidate share.
+    #[must_use]
+    pub fn shifting(
+        baseline: (Arc<Instance>, Arc<[Endpoint]>),
+        candidate: (Arc<Instance>, Arc<[Endpoint]>),
+        weight: u8,
+    ) -> Self {
+        let share = u16::from(weight) * 100;
+        let target = |(instance, endpoints), weight| Target { instance, weight, endpoints };
+        Self { targets: vec![target(baseline, BUCKETS - share), target(candidate, share)] }
+    }
+
     /// The instance for a bucket below [`BUCKETS`].
     #[must_use]
     pub fn pick(&self, bucket: u16) -> Option<&Arc<Instance>> {

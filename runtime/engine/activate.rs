@@ -1,8 +1,5 @@
 //! Brings a version into service: validates, then carries the plan's steps out one by one, and takes back what was done
 //! when one fails.
-//!
-//! The one point of no return is the commit of the route. It is never cut off: before it the time that is left is looked
-//! at, and after it the version serves, unless its verification fails and the route is put back.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,14 +9,12 @@ use tokio::task::JoinHandle;
 
 use super::EngineError;
 use super::activation::Activation;
+use super::attempt::Attempt;
 use super::board::version_of;
-use super::coordinator::{Commit, Restore};
 use super::instances::Running;
-use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
-use super::plan::{self, Change, Plan, SlotState, Step};
-use super::record::SlotRecord;
-use super::retire::{self, Why};
-use super::state::Happening;
+use super::journal::{Action, Entry, Owed};
+use super::outcome::{ActivationReport, Outcome};
+use super::plan;
 use super::strategy::{self, StepName};
 use super::validate::{self, Checked};
 use crate::manifest::{ActivationStrategy, Manifest};
@@ -32,11 +27,20 @@ pub(super) struct Way {
     pub(super) steps: &'static [StepName],
     /// Whether the version before stays warm; otherwise it drains, as after a rollback.
     pub(super) keeps_standby: bool,
+    pub(super) action: Action,
+    /// Migrations that are to be taken back once the version serves.
+    pub(super) owes: Option<Owed>,
 }
 
 impl Way {
     pub(super) fn of(strategy: ActivationStrategy) -> Self {
-        Self { strategy, steps: strategy::steps(strategy), keeps_standby: true }
+        let (steps, action) = (strategy::steps(strategy), Action::Activate);
+        Self { strategy, steps, keeps_standby: true, action, owes: None }
+    }
+
+    /// The way back to a version that is not on standby.
+    pub(super) fn back(owes: Option<Owed>) -> Self {
+        Self { keeps_standby: false, action: Action::Rollback, owes, ..Self::of(ActivationStrategy::Instant) }
     }
 }
 
@@ -44,6 +48,8 @@ impl Way {
 pub(super) struct Ran {
     pub(super) report: ActivationReport,
     pub(super) drains: Vec<JoinHandle<()>>,
+    /// The command's entry in the journal.
+    pub(super) entry: Entry,
 }
 
 /// The command `activate`. A version that serves already is left as it is; one on standby takes over by a switch.
@@ -57,13 +63,14 @@ pub(super) async fn activate(
     let slot = work.shared.board.slot(id);
     let serving = slot.state.serving.as_ref().and_then(version_of);
     if serving.as_ref() == Some(version) {
-        return Ok(report(id, version, Outcome::Active, None, Vec::new()));
+        let outcome = if slot.state.is_provisional() { Outcome::Provisional } else { Outcome::Active };
+        return Ok(report(id, version, outcome));
     }
     if let Some(serving) = serving {
         validate::reversible(&*self::definition(work, id, &serving)?, &definition)?;
     }
     if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version) {
-        return Ok(super::rollback::switch(work, id, &definition).await?.report);
+        return Ok(super::rollback::switch(work, id, version, None).await?.report);
     }
     let strategy = strategy.unwrap_or(definition.manifest.lifecycle.activation.strategy);
     Ok(run(work, &definition, &Way::of(strategy)).await?.report)
@@ -77,7 +84,7 @@ pub(super) async fn resume(
     strategy: ActivationStrategy,
 ) -> Result<ActivationReport, EngineError> {
     let definition = definition(work, id, version)?;
-    let way = Way { strategy, steps: strategy::RESUME, keeps_standby: true };
+    let way = Way { steps: strategy::RESUME, action: Action::Resume, ..Way::of(strategy) };
     Ok(run(work, &definition, &way).await?.report)
 }
 
@@ -97,7 +104,14 @@ pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &W
     };
     let (checked, pending) = validated(work, definition, way).await?;
     let slot = work.shared.board.slot(&manifest.id);
-    let key = work.begin(&manifest.id, &manifest.version).await?;
+    let from = slot.state.serving.as_ref().and_then(version_of);
+    let entry = Entry::begun(way.action, manifest.version.clone(), from.clone(), way.strategy, work.shared.now());
+    let (key, entry) = work.begin(&manifest.id, entry).await?;
+    work.shared.events.emit(Event::ActivationBegan {
+        instance: key.clone(),
+        strategy: if entry.instant { "instant" } else { "gradual" },
+        from: from.map(|version| version.to_string()),
+    });
     let running = Running {
         subject: checked.subject(key.clone()),
         program: checked.program,
@@ -105,30 +119,9 @@ pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &W
         endpoints: Arc::new([]),
     };
     work.shared.hands.instances.insert(key.clone(), running);
-
     let plan = plan::activate(&key, &slot.state, way.steps, &pending, way.keeps_standby);
-    let mut attempt = Attempt {
-        work,
-        key,
-        manifest: checked.manifest,
-        strategy: way.strategy,
-        slot: slot.state,
-        record: slot.record,
-        deadline: started + time,
-        too_late: format!("activation timeout: the steps took longer than {} ms", time.as_millis()),
-        reports: vec![step(StepName::Validate, started, StepOutcome::Done)],
-        done: Vec::new(),
-    };
-    let (outcome, reason, drains) = match attempt.forward(&plan).await {
-        Ok(()) => (Outcome::Active, None, attempt.succeed().await?),
-        Err(_) if work.shared.is_stopping() => return attempt.abandon().await,
-        Err(reason) => {
-            let (outcome, reason) = attempt.back(reason).await?;
-            (outcome, Some(reason), Vec::new())
-        }
-    };
-    work.shared.record(outcome, started.elapsed());
-    Ok(Ran { report: report(&manifest.id, &manifest.version, outcome, reason, attempt.reports), drains })
+    let attempt = Attempt::new(work, (key, entry), checked.manifest, slot.record, way, (started, time));
+    attempt.run(&plan).await
 }
 
 /// The step `validate`: changes nothing, and what it finds is an error of the command.
@@ -157,175 +150,19 @@ pub(super) fn schema_key(manifest: &Manifest) -> InstanceKey {
     InstanceKey { id: manifest.id.as_str().into(), version: manifest.version.to_string().into(), generation: 0 }
 }
 
-/// One activation on its way.
-struct Attempt<'a> {
-    work: &'a Activation,
-    key: InstanceKey,
-    manifest: Arc<Manifest>,
-    strategy: ActivationStrategy,
-    /// What the slot was before.
-    slot: SlotState,
-    record: Option<SlotRecord>,
-    /// Until when steps may run, and what is said when they did not end by then.
-    deadline: Instant,
-    too_late: String,
-    reports: Vec<StepReport>,
-    /// The changes that were begun, the last one perhaps only half made.
-    done: Vec<Change>,
-}
-
-impl Attempt<'_> {
-    async fn forward(&mut self, plan: &Plan) -> Result<(), String> {
-        for step in plan.steps.iter().filter(|step| step.name != StepName::Validate) {
-            let started = Instant::now();
-            let made = self.make(step).await;
-            let outcome = if made.is_ok() { StepOutcome::Done } else { StepOutcome::Failed };
-            let report = self::step(step.name, started, outcome);
-            self.work.shared.events.emit(Event::StepEnded {
-                instance: self.key.clone(),
-                step: step.name.name(),
-                ms: report.ms,
-                fault: made.as_ref().err().cloned(),
-            });
-            self.reports.push(report);
-            made.map_err(|fault| format!("{}: {fault}", step.name.name()))?;
-        }
-        Ok(())
-    }
-
-    async fn make(&mut self, step: &Step) -> Result<(), String> {
-        for change in &step.changes {
-            if Instant::now() >= self.deadline {
-                return Err(self.too_late.clone());
-            }
-            if let Change::Route { id, from, to } = change {
-                let commit = Commit {
-                    id: id.clone(),
-                    from: from.clone(),
-                    to: to.clone(),
-                    strategy: Some(self.strategy),
-                    restore: Restore::No,
-                };
-                // made whole or not at all, and not cut off: what is half known cannot be taken back
-                self.work.commit(commit).await.map_err(|error| error.to_string())?;
-                self.done.push(change.clone());
-                continue;
-            }
-            self.done.push(change.clone());
-            let hands = &self.work.shared.hands;
-            let made = async {
-                match change {
-                    Change::Migrate(..) => hands.migrate(&self.key).await,
-                    change => hands.apply(change).await,
-                }
-            };
-            tokio::time::timeout_at(self.deadline.into(), made).await.map_err(|_| self.too_late.clone())??;
-        }
-        Ok(())
-    }
-
-    /// The last step succeeded: it is active, and what the slot has no place for any more drains.
-    async fn succeed(&self) -> Result<Vec<JoinHandle<()>>, EngineError> {
-        self.work.happened(&self.key, Happening::Succeeded { provisional: false }, None).await?;
-        let after = self.work.shared.board.slot(&self.key.id).state;
-        let mut drains = Vec::new();
-        for key in plan::retired(&self.slot, &after) {
-            let why = if Some(&key) == self.slot.serving.as_ref() { Why::Withdrawn } else { Why::Superseded };
-            drains.extend(retire::in_background(self.work, &key, why).await?);
-        }
-        Ok(drains)
-    }
-
-    /// The runtime stops. Before the commit nothing of this is kept, so that the next runtime knows of no failure; after
-    /// it the version serves, and the next runtime starts it.
-    async fn abandon(mut self) -> Result<Ran, EngineError> {
-        if !self.done.iter().any(|change| matches!(change, Change::Route { .. })) {
-            // what cannot be taken back now ends with the process
-            let _ = self.unwind().await;
-            self.work.shared.hands.instances.remove(&self.key);
-            self.work.happened(&self.key, Happening::Refused, None).await?;
-        }
-        Err(EngineError::Stopped)
-    }
-
-    /// A step failed: what was done is taken back. The reason is kept with the version.
-    async fn back(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
-        self.work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
-        if let Err(faults) = self.unwind().await {
-            let reason = format!("{reason}; and what was done could not be taken back: {faults}");
-            self.work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;
-            let message = format!("{reason}; look at `replug show {}` and activate a version that works", self.key.id);
-            self.work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });
-            return Ok((Outcome::FailedToRestore, reason));
-        }
-        self.work.shared.hands.instances.remove(&self.key);
-        self.work.happened(&self.key, Happening::Undone, Some(reason.clone())).await?;
-        let outcome = if self.slot.serving.is_some() { Outcome::RolledBack } else { Outcome::Failed };
-        Ok((outcome, reason))
-    }
-
-    /// The inverse of what was done, last first, each change within the manifest's time for a rollback.
-    async fn unwind(&mut self) -> Result<(), String> {
-        let time = self.manifest.lifecycle.rollback.timeout;
-        let mut faults = Vec::new();
-        for change in std::mem::take(&mut self.done).iter().rev().filter_map(Change::inverse) {
-            let is_route = matches!(change, Change::Route { .. });
-            let taken = tokio::time::timeout(time, self.take_back(&change)).await;
-            let late = || format!("it took longer than {} ms to take back {change:?}", time.as_millis());
-            if let Err(fault) = taken.unwrap_or_else(|_| Err(late())) {
-                faults.push(fault);
-                if is_route {
-                    // what is still routed must not be stopped
-                    break;
-                }
-            }
-        }
-        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
-    }
-
-    async fn take_back(&self, change: &Change) -> Result<(), String> {
-        let hands = &self.work.shared.hands;
-        match change {
-            Change::Route { id, from, to } => {
-                let restore = Restore::To(self.record.clone());
-                let commit = Commit { id: id.clone(), from: from.clone(), to: to.clone(), strategy: None, restore };
-                self.work.commit(commit).await.map_err(|error| error.to_string())?;
-                // requests that entered meanwhile end on it
-                if let Some(instance) = hands.instances.instance(&self.key) {
-                    retire::drain(&instance, &self.manifest.lifecycle.deactivation).await;
-                }
-                Ok(())
-            }
-            // additive schema is good for the version before as well
-            Change::Revert(..) if self.manifest.lifecycle.rollback.preserve_data => Ok(()),
-            Change::Revert(_, versions) => hands.revert(&hands.subject(&self.key)?, versions).await,
-            change => hands.apply(change).await,
-        }
-    }
-}
-
-fn step(name: StepName, started: Instant, outcome: StepOutcome) -> StepReport {
-    StepReport { name, ms: millis(started), outcome }
-}
-
 /// Milliseconds since `started`, to the microsecond.
 pub(super) fn millis(started: Instant) -> f64 {
     (started.elapsed().as_secs_f64() * 1e6).round() / 1e3
 }
 
-pub(super) fn report(
-    id: &str,
-    version: &Version,
-    outcome: Outcome,
-    reason: Option<String>,
-    steps: Vec<StepReport>,
-) -> ActivationReport {
+/// A report of a command that had nothing to do.
+pub(super) fn report(id: &str, version: &Version, outcome: Outcome) -> ActivationReport {
     ActivationReport {
         id: id.to_owned(),
         version: version.to_string(),
         outcome,
-        reason,
-        steps,
+        reason: None,
+        steps: Vec::new(),
         traffic_shift: Vec::new(),
     }
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use semver::Version;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use super::coordinator::{Commit, Message};
-use super::outcome::{ActivationReport, DeactivationReport};
+use super::commit::{Commit, Committed};
+use super::coordinator::Message;
+use super::journal::{Action, Entry};
+use super::outcome::{ActivationReport, ConfirmReport, DeactivationReport};
 use super::shared::Shared;
 use super::state::Happening;
-use super::{EngineError, activate, deactivate, rollback, unregister};
+use super::{EngineError, activate, deactivate, returning, rollback, unregister};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::InstanceKey;
 
@@ -37,6 +39,11 @@ pub(super) enum Command {
         id: String,
         to: Option<Version>,
     },
+    /// Return from a version that is provisional, because of a trigger.
+    Return {
+        key: InstanceKey,
+        reason: String,
+    },
     Unregister {
         id: String,
         version: Option<Version>,
@@ -51,6 +58,7 @@ impl Command {
             | Self::Deactivate { id }
             | Self::Rollback { id, .. }
             | Self::Unregister { id, .. } => id,
+            Self::Return { key, .. } => &key.id,
         }
     }
 }
@@ -61,6 +69,7 @@ pub(super) enum Done {
     Activated(ActivationReport),
     Deactivated(DeactivationReport),
     Unregistered(Vec<Version>),
+    Returned,
 }
 
 /// Where the result goes. Dropping it unanswered tells the caller that the command died.
@@ -78,6 +87,8 @@ impl Reply {
 pub(super) struct Activation {
     pub(super) shared: Arc<Shared>,
     pub(super) coordinator: ActorRef<Message>,
+    /// Says why the command is to give up, once it is.
+    pub(super) aborted: watch::Receiver<Option<String>>,
 }
 
 /// Tells the actor to begin.
@@ -124,6 +135,9 @@ impl Activation {
             }
             Command::Deactivate { id } => deactivate::deactivate(self, &id).await.map(Done::Deactivated),
             Command::Rollback { id, to } => rollback::rollback(self, &id, to).await.map(Done::Activated),
+            Command::Return { key, reason } => {
+                returning::return_from(self, &key, &reason).await.map(|()| Done::Returned)
+            }
             Command::Unregister { id, version } => {
                 unregister::unregister(self, &id, version).await.map(Done::Unregistered)
             }
@@ -141,9 +155,23 @@ impl Activation {
         }
     }
 
-    pub(super) async fn begin(&self, id: &str, version: &Version) -> Result<InstanceKey, EngineError> {
-        let (id, version) = (id.to_owned(), version.clone());
-        self.ask(|reply| Message::Begin(id, version, reply)).await
+    /// Begins an instance with its entry in the journal.
+    pub(super) async fn begin(&self, id: &str, entry: Entry) -> Result<(InstanceKey, Entry), EngineError> {
+        let id = id.to_owned();
+        self.ask(|reply| Message::Begin(id, entry, reply)).await
+    }
+
+    /// Begins an entry of a command that starts no instance.
+    pub(super) async fn enter(
+        &self,
+        action: Action,
+        id: &str,
+        version: &Version,
+        from: Option<&Version>,
+    ) -> Result<Entry, EngineError> {
+        let strategy = ActivationStrategy::Instant;
+        let entry = Entry::begun(action, version.clone(), from.cloned(), strategy, self.shared.now());
+        Ok(self.shared.records.begin(id, entry, false).await?)
     }
 
     pub(super) async fn happened(
@@ -156,8 +184,14 @@ impl Activation {
         self.ask(|reply| Message::Happened(key, happening, reason, reply)).await
     }
 
-    pub(super) async fn commit(&self, commit: Commit) -> Result<(), EngineError> {
+    pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, EngineError> {
         self.ask(|reply| Message::Commit(Box::new(commit), reply)).await
+    }
+
+    /// Confirms `key`, if it serves still.
+    pub(super) async fn confirm(&self, key: &InstanceKey) -> Result<ConfirmReport, EngineError> {
+        let (id, only) = (key.id.to_string(), Some(key.clone()));
+        self.ask(|reply| Message::Confirm(id, only, reply)).await
     }
 
     pub(super) async fn forget(&self, id: &str, versions: &[Version]) -> Result<(), EngineError> {

@@ -137,24 +137,23 @@ impl Slot {
         let record = self.record.clone().or_else(|| self.candidate.as_ref().map(|_| SlotRecord::default()))?;
         let serving = self.state.serving.as_ref().and_then(version_of);
         let candidate = self.candidate.as_ref().filter(|key| self.state.serving.as_ref() != Some(*key));
+        let share = self.state.shift.as_ref().map_or(0, |share| share.weight);
+        let previous = record.returns_to().map(ToString::to_string);
+        let strategy = record.strategy();
         let version = serving.clone().or(record.serving).or(record.last).or_else(|| version_of(candidate?))?;
         let shown = self.versions.get(&version);
         Some(SlotView {
             id: id.to_owned(),
             state: shown.map_or(State::Registered, |shown| shown.state),
-            weight: if serving.is_some() { 100 } else { 0 },
-            previous: record.previous.as_ref().map(ToString::to_string),
-            strategy: if record.instant {
-                crate::manifest::ActivationStrategy::Instant
-            } else {
-                crate::manifest::ActivationStrategy::Gradual
-            },
+            weight: if serving.is_some() { 100 - share } else { 0 },
+            previous,
+            strategy,
             health: instance.map_or("unknown", |instance| instance.health.report().status.name()),
             since: shown.map_or(record.since, |shown| shown.since),
             candidate: candidate.filter(|key| version_of(key).as_ref() != Some(&version)).map(|key| CandidateView {
                 version: key.version.to_string(),
                 state: version_of(key).and_then(|v| self.versions.get(&v)).map_or(State::Activating, |r| r.state),
-                weight: 0,
+                weight: share,
             }),
             version: version.to_string(),
         })

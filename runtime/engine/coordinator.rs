@@ -9,19 +9,20 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use semver::Version;
+use tokio::sync::{oneshot, watch};
 
 use super::EngineError;
 use super::activation::{Activation, Command, Reply};
 use super::board::version_of;
-use super::plan::SlotState;
-use super::record::{SlotRecord, VersionRecord};
+use super::commit::{Commit, Committed};
+use super::journal::Entry;
+use super::outcome::ConfirmReport;
+use super::plan::Turn;
+use super::record::{Change, SlotRecord};
+use super::retire::{self, Why};
 use super::shared::Shared;
 use super::state::{Happening, State};
-use super::validate;
-use crate::actors::router::{Slot as RoutedSlot, Snapshot as Routed};
-use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, InstanceKey};
-use crate::registry::resolver;
 
 /// Commands that may wait for one module.
 const MOST_WAITING: usize = 64;
@@ -31,31 +32,17 @@ pub(super) enum Message {
     /// Run a command, after those for the same module that came before it.
     Run(Command, Reply),
     /// Make the next generation of a version: it is now being activated.
-    Begin(String, Version, RpcReplyPort<Result<InstanceKey, EngineError>>),
+    Begin(String, Entry, RpcReplyPort<Result<(InstanceKey, Entry), EngineError>>),
     /// Something happened to an instance.
     Happened(InstanceKey, Happening, Option<String>, RpcReplyPort<Result<(), EngineError>>),
     /// Point a slot elsewhere.
-    Commit(Box<Commit>, RpcReplyPort<Result<(), EngineError>>),
+    Commit(Box<Commit>, RpcReplyPort<Result<Committed, EngineError>>),
+    /// Confirm what serves; `Some`: only if it is that instance.
+    Confirm(String, Option<InstanceKey>, RpcReplyPort<Result<ConfirmReport, EngineError>>),
+    /// Return from a version that is provisional, before anything else is done to its module.
+    Return(InstanceKey, String),
     /// Versions were unregistered.
     Forget(String, Vec<Version>, RpcReplyPort<Result<(), EngineError>>),
-}
-
-/// A change of what a slot serves.
-pub(super) struct Commit {
-    pub(super) id: String,
-    pub(super) from: SlotState,
-    pub(super) to: SlotState,
-    /// How the version that serves afterwards was activated; `None` leaves it as it was.
-    pub(super) strategy: Option<ActivationStrategy>,
-    pub(super) restore: Restore,
-}
-
-/// Whether a commit puts a slot back to what it was.
-pub(super) enum Restore {
-    /// It does not: all is validated once more.
-    No,
-    /// It does, and this is what was kept of the slot then.
-    To(Option<SlotRecord>),
 }
 
 /// The actor.
@@ -66,8 +53,15 @@ pub(super) struct Coordinator {
 /// Commands by module: the one that runs, and those that wait.
 #[derive(Default)]
 pub(super) struct Lanes {
-    running: HashMap<ActorId, String>,
+    running: HashMap<ActorId, Running>,
     waiting: HashMap<String, VecDeque<(Command, Reply)>>,
+}
+
+/// A command that runs.
+struct Running {
+    id: String,
+    /// Told why an activation is to give up.
+    abort: watch::Sender<Option<String>>,
 }
 
 #[ractor::async_trait]
@@ -89,11 +83,15 @@ impl Actor for Coordinator {
         // a caller that stopped waiting is no fault
         match message {
             Message::Run(command, reply) => self.run(&myself, command, reply, lanes).await,
-            Message::Begin(id, version, reply) => drop(reply.send(self.begin(id, version).await)),
+            Message::Begin(id, entry, reply) => drop(reply.send(self.begin(id, entry).await)),
             Message::Happened(key, happening, reason, reply) => {
                 let _ = reply.send(self.happened(&key, happening, reason).await);
             }
-            Message::Commit(commit, reply) => drop(reply.send(self.commit(&commit).await)),
+            Message::Commit(commit, reply) => drop(reply.send(self.commit(*commit).await)),
+            Message::Confirm(id, only, reply) => {
+                let _ = reply.send(self.confirm(&myself, &id, only).await);
+            }
+            Message::Return(key, reason) => self.return_from(&myself, key, reason, lanes).await,
             Message::Forget(id, versions, reply) => drop(reply.send(self.forget(&id, &versions).await)),
         }
         Ok(())
@@ -109,14 +107,14 @@ impl Actor for Coordinator {
             SupervisionEvent::ActorTerminated(cell, ..) => cell,
             SupervisionEvent::ActorFailed(cell, error) => {
                 // its caller is told by the reply that is dropped
-                let subject = lanes.running.get(&cell.get_id()).cloned().unwrap_or_default();
+                let subject = lanes.running.get(&cell.get_id()).map(|running| running.id.clone()).unwrap_or_default();
                 let message = format!("a command ended by an internal error: {error}; look at `replug show {subject}`");
                 self.shared.events.emit(Event::Alarm { subject, message });
                 cell
             }
             _ => return Ok(()),
         };
-        let Some(id) = lanes.running.remove(&cell.get_id()) else { return Ok(()) };
+        let Some(Running { id, .. }) = lanes.running.remove(&cell.get_id()) else { return Ok(()) };
         let next = lanes.waiting.get_mut(&id).and_then(VecDeque::pop_front);
         match next {
             Some((command, reply)) => self.start(&myself, command, reply, lanes).await,
@@ -143,9 +141,10 @@ impl Coordinator {
 
     async fn start(&self, myself: &ActorRef<Message>, command: Command, reply: Reply, lanes: &mut Lanes) {
         let id = command.id().to_owned();
-        let actor = Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone() };
+        let (abort, aborted) = watch::channel(None);
+        let actor = self.hand(myself, aborted);
         match Activation::spawn_linked(None, actor, (command, reply), myself.get_cell()).await {
-            Ok((activation, _)) => drop(lanes.running.insert(activation.get_id(), id)),
+            Ok((activation, _)) => drop(lanes.running.insert(activation.get_id(), Running { id, abort })),
             // the reply went with the arguments, which tells the caller
             Err(error) => {
                 tracing::error!(module = %id, %error, "a command could not be started");
@@ -154,15 +153,80 @@ impl Coordinator {
         }
     }
 
-    async fn begin(&self, id: String, version: Version) -> Result<InstanceKey, EngineError> {
+    fn hand(&self, myself: &ActorRef<Message>, aborted: watch::Receiver<Option<String>>) -> Activation {
+        Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone(), aborted }
+    }
+
+    async fn begin(&self, id: String, entry: Entry) -> Result<(InstanceKey, Entry), EngineError> {
         if self.shared.is_stopping() {
             return Err(EngineError::Stopped);
         }
-        let generation = self.shared.records.next_generation(&id).await?;
-        let key = InstanceKey { id: id.as_str().into(), version: version.to_string().into(), generation };
+        let entry = self.shared.records.begin(&id, entry, true).await?;
+        let version = entry.version.to_string();
+        let key = InstanceKey { id: id.as_str().into(), version: version.into(), generation: entry.generation };
         self.shared.board.change(&id, |slot| slot.candidate = Some(key.clone()));
         self.happened(&key, Happening::Activate, None).await?;
-        Ok(key)
+        Ok((key, entry))
+    }
+
+    /// Confirms what serves; its standby drains apart from this mailbox.
+    async fn confirm(
+        &self,
+        myself: &ActorRef<Message>,
+        id: &str,
+        only: Option<InstanceKey>,
+    ) -> Result<ConfirmReport, EngineError> {
+        let slot = self.shared.board.slot(id);
+        let serving = slot.state.serving.clone().filter(|key| only.as_ref().is_none_or(|only| only == key));
+        let Some((key, version)) = serving.and_then(|key| Some((key.clone(), version_of(&key)?))) else {
+            return Err(EngineError::NothingServes { id: id.to_owned() });
+        };
+        let state = slot.versions.get(&version).map(|record| record.state);
+        if state == Some(State::Activating) {
+            return Err(EngineError::NotYet { id: id.to_owned(), version });
+        }
+        let already = state != Some(State::Provisional);
+        if !already {
+            let turn = Turn::Confirm;
+            let commit = Commit { id: id.to_owned(), turn, strategy: None, before: None, entry: None };
+            let done = self.commit(commit).await?;
+            let work = self.hand(myself, watch::channel(None).1);
+            if let Some(gone) = done.from.standby {
+                retire::spawn(&work, &gone, Why::Replaced);
+            }
+        }
+        let previous = self.shared.board.slot(id).record.and_then(|record| record.previous);
+        let (id, version, previous) = (id.to_owned(), key.version.to_string(), previous.map(|it| it.to_string()));
+        Ok(ConfirmReport { id, version, previous, already })
+    }
+
+    /// The next command of the module is the way back; one that brings a newer version gives up for it.
+    async fn return_from(&self, myself: &ActorRef<Message>, key: InstanceKey, reason: String, lanes: &mut Lanes) {
+        let slot = self.shared.board.slot(&key.id).state;
+        if slot.serving.as_ref() != Some(&key) || !slot.is_provisional() {
+            return;
+        }
+        let id = key.id.to_string();
+        let (reply, command) =
+            (Reply(oneshot::channel().0), Command::Return { key: key.clone(), reason: reason.clone() });
+        match lanes.waiting.get_mut(&id) {
+            None => {
+                lanes.waiting.insert(id, VecDeque::new());
+                self.start(myself, command, reply, lanes).await;
+            }
+            Some(queue) => {
+                let waits = queue
+                    .iter()
+                    .any(|(command, _)| matches!(command, Command::Return { key: same, .. } if *same == key));
+                if !waits {
+                    queue.push_front((command, reply));
+                }
+                let why = format!("the version it builds on, {}, is returned from: {reason}", key.version);
+                for running in lanes.running.values().filter(|running| running.id == id) {
+                    running.abort.send_replace(Some(why.clone()));
+                }
+            }
+        }
     }
 
     /// Takes one transition; what must outlive the process is on the disk when this returns.
@@ -187,113 +251,13 @@ impl Coordinator {
             let version = version_of(key).ok_or_else(|| EngineError::Internal(format!("{key} has no version")))?;
             let kept = slot.record.get_or_insert_with(|| SlotRecord { since: record.since, ..SlotRecord::default() });
             kept.last.get_or_insert_with(|| version.clone());
-            shared.records.write(&key.id, Some(&*kept), &[(version, Some(record.clone()))]).await?;
+            let (kept, versions) = (Some(Some(kept.clone())), vec![(version, Some(record.clone()))]);
+            shared.records.write(&key.id, Change { slot: kept, versions, entries: Vec::new() }).await?;
         }
         let to = record.state;
         shared.board.change(&key.id, |present| *present = slot);
         shared.events.emit(Event::StateChanged { instance: key.clone(), from: from.name(), to: to.name(), reason });
         Ok(())
-    }
-
-    /// The point of no return of an activation: the records are written, then the routes are switched by one store. What
-    /// this means for the versions that served is part of it, so that no one sees the one without the other.
-    async fn commit(&self, commit: &Commit) -> Result<(), EngineError> {
-        let shared = &self.shared;
-        let mut slot = shared.board.slot(&commit.id);
-        if slot.state != commit.from {
-            return Err(EngineError::Internal(format!("{} is not what the plan was made for", commit.id)));
-        }
-        if matches!(commit.restore, Restore::No) {
-            if shared.is_stopping() {
-                return Err(EngineError::Stopped);
-            }
-            self.still_fits(commit)?;
-        }
-        // whatever can be refused is refused before anything is written
-        let id: Arc<str> = commit.id.as_str().into();
-        let routes = self.routes(&id, commit)?;
-        let now = shared.now();
-        slot.record = match &commit.restore {
-            Restore::To(record) => record.clone(),
-            Restore::No => Some(self.record(commit, slot.record.as_ref())),
-        };
-        slot.state = commit.to.clone();
-        let mut happened = Vec::new();
-        for (key, happening) in transitions(commit) {
-            match slot.happened(&key, happening, None, now) {
-                Ok(taken) => happened.extend(taken.map(|(from, record)| (key, from, record))),
-                // contained: it must not keep a slot from being put right
-                Err(impossible) => tracing::error!(instance = %key, %impossible, "a state was left as it is"),
-            }
-        }
-        shared.records.write(&commit.id, slot.record.as_ref(), &kept_versions(commit, now)).await?;
-        shared.router.store(routes);
-        shared.board.change(&commit.id, |present| *present = slot);
-        if let Some(instance) = commit.to.serving.as_ref().and_then(|key| shared.hands.instances.instance(key)) {
-            instance.serves();
-        }
-        for (instance, from, record) in happened {
-            shared.events.emit(Event::StateChanged {
-                instance,
-                from: from.name(),
-                to: record.state.name(),
-                reason: None,
-            });
-        }
-        Ok(())
-    }
-
-    fn still_fits(&self, commit: &Commit) -> Result<(), EngineError> {
-        let (snapshot, running) = (self.shared.registry.snapshot(), self.shared.board.running());
-        match commit.to.serving.as_ref().and_then(version_of) {
-            Some(version) => {
-                let definition = snapshot.get(&commit.id, &version).ok_or_else(|| {
-                    EngineError::Internal(format!("{}@{version} was unregistered meanwhile", commit.id))
-                })?;
-                validate::fits(definition, &snapshot, &running)
-            }
-            None => {
-                let dependents = resolver::dependents(&commit.id, None, &snapshot, &running);
-                if dependents.is_empty() {
-                    return Ok(());
-                }
-                Err(EngineError::Needed { id: commit.id.clone(), action: "deactivated".into(), dependents })
-            }
-        }
-    }
-
-    fn record(&self, commit: &Commit, before: Option<&SlotRecord>) -> SlotRecord {
-        let serving = commit.to.serving.as_ref().and_then(version_of);
-        let served = commit.from.serving.as_ref().and_then(version_of);
-        let standby = commit.to.standby.as_ref().and_then(version_of);
-        let before = before.cloned().unwrap_or_default();
-        // what is started again after a restart keeps what was behind it; what a rollback left has nothing behind it
-        let resumed = served.is_none() && serving == before.serving;
-        SlotRecord {
-            previous: if serving.is_none() || resumed { before.previous.clone() } else { standby },
-            last: serving.clone().or(served).or(before.last),
-            serving,
-            instant: commit.strategy.map_or(before.instant, |strategy| strategy == ActivationStrategy::Instant),
-            since: self.shared.now(),
-        }
-    }
-
-    /// The snapshot with the slot as it is to be.
-    fn routes(&self, id: &Arc<str>, commit: &Commit) -> Result<Arc<Routed>, EngineError> {
-        let shared = &self.shared;
-        let slot = match &commit.to.serving {
-            None => None,
-            Some(key) => {
-                let running = shared.hands.instances.get(key);
-                let Some((Some(instance), endpoints)) = running.map(|running| (running.instance, running.endpoints))
-                else {
-                    return Err(EngineError::Internal(format!("{key} is not running")));
-                };
-                Some(RoutedSlot::of(instance, endpoints))
-            }
-        };
-        let next = shared.router.with(id, slot);
-        next.map_err(|taken| EngineError::Port { module: commit.id.clone(), cause: taken.to_string() })
     }
 
     async fn forget(&self, id: &str, versions: &[Version]) -> Result<(), EngineError> {
@@ -313,44 +277,9 @@ impl Coordinator {
             slot.record = None;
         }
         let gone: Vec<_> = versions.iter().map(|version| (version.clone(), None)).collect();
-        shared.records.write(id, slot.record.as_ref(), &gone).await?;
+        let change = Change { slot: Some(slot.record.clone()), versions: gone, entries: Vec::new() };
+        shared.records.write(id, change).await?;
         shared.board.change(id, |present| *present = slot);
         Ok(())
     }
-}
-
-/// What a commit means for the instances that had a place.
-fn transitions(commit: &Commit) -> Vec<(InstanceKey, Happening)> {
-    let Commit { from, to, restore, .. } = commit;
-    let mut out = Vec::new();
-    // the one that is taken back is being rolled back already
-    if let (Some(served), Restore::No) = (&from.serving, restore)
-        && to.serving.as_ref() != Some(served)
-    {
-        let stands_by = to.standby.as_ref() == Some(served);
-        out.push((served.clone(), if stands_by { Happening::Superseded } else { Happening::Withdrawn }));
-    }
-    if let Some(standby) = &from.standby {
-        if to.serving.as_ref() == Some(standby) {
-            out.push((standby.clone(), Happening::ReturnedTo));
-        } else if to.serving.is_none() {
-            out.push((standby.clone(), Happening::Withdrawn));
-        }
-    }
-    out
-}
-
-/// What is kept of the versions: nothing of the one that serves, which its slot names; of the one that served, what it
-/// will be for the next runtime, which starts neither a standby nor a drain.
-fn kept_versions(commit: &Commit, now: u64) -> Vec<(Version, Option<VersionRecord>)> {
-    let mut kept = Vec::new();
-    if let Some(version) = commit.to.serving.as_ref().and_then(version_of) {
-        kept.push((version, None));
-    }
-    let left = [&commit.from.serving, &commit.from.standby].into_iter().flatten();
-    for key in left.filter(|key| commit.to.serving.as_ref() != Some(*key)) {
-        let record = VersionRecord { state: State::Inactive, reason: None, since: now, generation: key.generation };
-        kept.extend(version_of(key).map(|version| (version, Some(record))));
-    }
-    kept
 }

@@ -5,36 +5,44 @@ use std::time::Instant;
 use super::EngineError;
 use super::activate::millis;
 use super::activation::Activation;
-use super::coordinator::{Commit, Restore};
-use super::outcome::DeactivationReport;
-use super::plan::{self, Change};
+use super::board::version_of;
+use super::commit::Commit;
+use super::journal::Action;
+use super::outcome::{DeactivationReport, Outcome};
+use super::plan::{self, Turn};
 use super::retire::{self, Why};
 
 /// The command `deactivate`: returns when the version that served has stopped.
 pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<DeactivationReport, EngineError> {
-    let started = Instant::now();
-    let slot = work.shared.board.slot(id);
+    let (started, shared) = (Instant::now(), &work.shared);
+    let slot = shared.board.slot(id);
     let serving = slot.state.serving.clone();
     // what served before a restart and did not start again is not to be tried by the next runtime either
-    let kept = slot.record.and_then(|record| record.serving).map(|version| version.to_string());
-    let Some(version) = serving.as_ref().map(|key| key.version.to_string()).or(kept) else {
-        return Err(not_serving(work, id));
+    let kept = slot.record.and_then(|record| record.serving);
+    let Some(version) = serving.as_ref().and_then(version_of).or(kept) else { return Err(not_serving(work, id)) };
+    let mut entry = work.enter(Action::Deactivate, id, &version, Some(&version)).await?;
+    let refused = entry.clone();
+    entry.end(Outcome::Inactive, None, shared.now());
+    let commit =
+        Commit { id: id.to_owned(), turn: Turn::Clear, strategy: None, before: None, entry: Some(entry.clone()) };
+    let committed = match work.commit(commit).await {
+        Ok(committed) => committed,
+        Err(error) => {
+            let mut entry = refused;
+            entry.end(Outcome::Failed, Some(error.to_string()), shared.now());
+            shared.records.write_entry(id, &entry).await?;
+            return Err(error);
+        }
     };
     let mut cut_off = 0;
-    for change in plan::deactivate(id, &slot.state).changes() {
-        let Change::Route { from, to, .. } = change else { continue };
-        let (from, to) = (from.clone(), to.clone());
-        let retired = plan::retired(&from, &to);
-        work.commit(Commit { id: id.to_owned(), from, to, strategy: None, restore: Restore::No }).await?;
-        for key in retired {
-            if Some(&key) == serving.as_ref() {
-                cut_off = retire::retire(work, &key, Why::Deactivated).await;
-            } else {
-                retire::in_background(work, &key, Why::Withdrawn).await?;
-            }
+    for key in plan::retired(&committed.from, &committed.to) {
+        if Some(&key) == serving.as_ref() {
+            cut_off = retire::retire(work, &key, Why::Deactivated).await;
+        } else {
+            drop(retire::spawn(work, &key, Why::Replaced));
         }
     }
-    Ok(DeactivationReport { id: id.to_owned(), version, cut_off, ms: millis(started) })
+    Ok(DeactivationReport { id: id.to_owned(), version: version.to_string(), cut_off, ms: millis(started) })
 }
 
 /// Why nothing can be taken out of service: the module is unknown, or does not serve.

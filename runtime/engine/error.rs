@@ -83,6 +83,14 @@ pub enum EngineError {
         /// The module.
         id: String,
     },
+    /// The version that took over is not verified yet.
+    #[error("{id}@{version} is being activated and cannot be confirmed yet; wait for the end of its activation")]
+    NotYet {
+        /// The module.
+        id: String,
+        /// Its version.
+        version: Version,
+    },
     /// There is no version to return to.
     #[error("{id} has no version to return to; name one: replug rollback {id} --to VERSION")]
     NothingToReturnTo {

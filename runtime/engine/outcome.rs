@@ -1,11 +1,11 @@
 //! What a command came to.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::strategy::StepName;
 
-/// How an activation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// How a command on a module ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The version serves, confirmed.
@@ -18,6 +18,8 @@ pub enum Outcome {
     Failed,
     /// A step failed, and so did taking back what was done: an alarm.
     FailedToRestore,
+    /// Of a deactivation, in the history: no version serves.
+    Inactive,
 }
 
 impl Outcome {
@@ -30,6 +32,7 @@ impl Outcome {
             Self::RolledBack => "rolled-back",
             Self::Failed => "failed",
             Self::FailedToRestore => "failed-to-restore",
+            Self::Inactive => "inactive",
         }
     }
 
@@ -41,7 +44,7 @@ impl Outcome {
 }
 
 /// How a step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepOutcome {
     /// It succeeded.
@@ -62,12 +65,15 @@ pub struct StepReport {
 }
 
 /// One weight of a traffic shift.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShiftReport {
     /// The candidate's share, in percent.
     pub weight: u8,
-    /// What the analysis said.
+    /// `pass`, `fail` or `inconclusive`.
     pub verdict: String,
+    /// What the verdict rests on; empty when there is nothing to say.
+    #[serde(default)]
+    pub detail: String,
     /// How long the weight was held, in milliseconds.
     pub ms: f64,
 }
@@ -149,7 +155,7 @@ pub struct HistoryEntry {
 }
 
 /// A step of a [`HistoryEntry`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryStep {
     /// The step's name; those of a rollback too.
     pub name: String,

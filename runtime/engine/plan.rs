@@ -7,16 +7,85 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 
-use super::strategy::StepName;
+use super::strategy::{self, StepName};
 use crate::monitor::InstanceKey;
 
 /// What a slot serves and returns to.
+///
+/// There is a standby exactly as long as the version that serves is provisional: it is what a rollback returns to, and it
+/// goes when the one that serves is confirmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotState {
-    /// Takes the traffic.
+    /// Takes the traffic, but for a candidate's share.
     pub serving: Option<InstanceKey>,
     /// Warm, takes none.
     pub standby: Option<InstanceKey>,
+    /// A candidate that takes a share.
+    pub shift: Option<Share>,
+}
+
+/// A candidate's share of the traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The candidate.
+    pub key: InstanceKey,
+    /// In percent, below 100.
+    pub weight: u8,
+}
+
+/// How a slot is turned from one state to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// A candidate takes a share.
+    Shift(Share),
+    /// An instance takes everything. Where `keeps_standby` says so, the last confirmed version stays warm.
+    TakeOver {
+        /// The instance.
+        key: InstanceKey,
+        /// Whether something stays to return to.
+        keeps_standby: bool,
+    },
+    /// An instance gives back what it took.
+    Withdraw(InstanceKey),
+    /// What serves is confirmed.
+    Confirm,
+    /// The standby takes everything.
+    ReturnToStandby,
+    /// Nobody takes anything.
+    Clear,
+}
+
+impl SlotState {
+    /// Whether what serves is not confirmed yet.
+    #[must_use]
+    pub const fn is_provisional(&self) -> bool {
+        self.standby.is_some()
+    }
+
+    /// The slot after `turn`.
+    #[must_use]
+    pub fn turned(&self, turn: &Turn) -> Self {
+        let alone = |serving: Option<InstanceKey>| Self { serving, ..Self::default() };
+        match turn {
+            Turn::Shift(share) => Self { shift: Some(share.clone()), ..self.clone() },
+            Turn::TakeOver { key, keeps_standby: false } => alone(Some(key.clone())),
+            // an unconfirmed version is nothing to return to: the confirmed one behind it is
+            Turn::TakeOver { key, keeps_standby: true } => {
+                let standby = self.standby.clone().or_else(|| self.serving.clone());
+                Self { serving: Some(key.clone()), standby, shift: None }
+            }
+            Turn::Withdraw(key) if self.serving.as_ref() == Some(key) => alone(self.standby.clone()),
+            Turn::Withdraw(_) => Self { shift: None, ..self.clone() },
+            Turn::Confirm => Self { standby: None, ..self.clone() },
+            Turn::ReturnToStandby => alone(self.standby.clone()),
+            Turn::Clear => Self::default(),
+        }
+    }
+
+    /// Every instance that has a place.
+    pub fn keys(&self) -> impl Iterator<Item = &InstanceKey> {
+        self.serving.iter().chain(&self.standby).chain(self.shift.iter().map(|share| &share.key))
+    }
 }
 
 /// One change to the running system.
@@ -51,6 +120,8 @@ pub enum Change {
     },
     /// Check that what serves is well.
     Verify(InstanceKey),
+    /// Check that the version before serves again; with none, that none does.
+    Restore(String, Option<InstanceKey>),
 }
 
 impl Change {
@@ -67,7 +138,7 @@ impl Change {
             Self::Migrate(id, versions) => Self::Revert(id.clone(), versions.clone()),
             Self::Revert(id, versions) => Self::Migrate(id.clone(), versions.clone()),
             Self::Route { id, from, to } => Self::Route { id: id.clone(), from: to.clone(), to: from.clone() },
-            Self::Warm(_) | Self::Verify(_) => return None,
+            Self::Warm(_) | Self::Verify(_) | Self::Restore(..) => return None,
         })
     }
 }
@@ -111,51 +182,52 @@ pub fn activate(
     pending: &[Version],
     keeps_standby: bool,
 ) -> Plan {
-    let standby = if keeps_standby { slot.serving.clone() } else { None };
-    let after = SlotState { serving: Some(key.clone()), standby };
+    let after = slot.turned(&Turn::TakeOver { key: key.clone(), keeps_standby });
     let id = key.id.to_string();
-    let step = |name: StepName| Step {
-        name,
+    let changes = |name: StepName| match name {
+        StepName::Prepare => vec![Change::Prepare(key.clone())],
+        StepName::Load => vec![Change::Start(key.clone())],
+        StepName::Register => vec![Change::Bind(key.clone())],
+        StepName::Migrate if !pending.is_empty() => vec![Change::Migrate(id.clone(), pending.to_vec())],
+        StepName::Warmup => vec![Change::Warm(key.clone())],
+        StepName::Activate => vec![Change::Route { id: id.clone(), from: slot.clone(), to: after.clone() }],
+        StepName::Verify => vec![Change::Verify(key.clone())],
+        // validation changes nothing, and the rest is no step of an activation
+        _ => Vec::new(),
+    };
+    Plan { steps: steps.iter().map(|name| Step { name: *name, changes: changes(*name) }).collect() }
+}
+
+/// Takes back the changes that were `done`, in the six steps of a rollback. `returned` is what serves afterwards. Within a
+/// step the last change goes first; actors stop before the tables go that they work on.
+#[must_use]
+pub fn roll_back(id: &str, done: &[Change], returned: Option<InstanceKey>) -> Plan {
+    let belongs = |change: &Change, name: StepName| {
+        matches!(
+            (change, name),
+            (Change::Route { .. }, StepName::StopTraffic)
+                | (Change::Stop(_), StepName::Deactivate)
+                | (Change::Revert(..), StepName::Rollback)
+                | (Change::Unbind(_), StepName::Unregister)
+                | (Change::Release(_), StepName::Cleanup)
+        )
+    };
+    let inverses: Vec<Change> = done.iter().rev().filter_map(Change::inverse).collect();
+    let step = |name: &StepName| Step {
+        name: *name,
         changes: match name {
-            StepName::Validate => Vec::new(),
-            StepName::Prepare => vec![Change::Prepare(key.clone())],
-            StepName::Load => vec![Change::Start(key.clone())],
-            StepName::Register => vec![Change::Bind(key.clone())],
-            StepName::Migrate if pending.is_empty() => Vec::new(),
-            StepName::Migrate => vec![Change::Migrate(id.clone(), pending.to_vec())],
-            StepName::Warmup => vec![Change::Warm(key.clone())],
-            StepName::Activate => {
-                vec![Change::Route { id: id.clone(), from: slot.clone(), to: after.clone() }]
-            }
-            StepName::Verify => vec![Change::Verify(key.clone())],
+            StepName::Restore => vec![Change::Restore(id.to_owned(), returned.clone())],
+            name => inverses.iter().filter(|change| belongs(change, *name)).cloned().collect(),
         },
     };
-    Plan { steps: steps.iter().copied().map(step).collect() }
-}
-
-/// Returns to the warm standby: one step, one change.
-#[must_use]
-pub fn return_to_standby(id: &str, slot: &SlotState) -> Plan {
-    let to = SlotState { serving: slot.standby.clone(), standby: None };
-    route(id, slot, to)
-}
-
-/// Gives the slot's traffic to nobody.
-#[must_use]
-pub fn deactivate(id: &str, slot: &SlotState) -> Plan {
-    route(id, slot, SlotState::default())
-}
-
-fn route(id: &str, from: &SlotState, to: SlotState) -> Plan {
-    let change = Change::Route { id: id.to_owned(), from: from.clone(), to };
-    Plan { steps: vec![Step { name: StepName::Activate, changes: vec![change] }] }
+    Plan { steps: strategy::ROLLBACK.iter().map(step).collect() }
 }
 
 /// The instances that a slot change leaves without a place: they drain and stop.
 #[must_use]
 pub fn retired(from: &SlotState, to: &SlotState) -> Vec<InstanceKey> {
-    let kept: BTreeSet<_> = to.serving.iter().chain(&to.standby).collect();
-    from.serving.iter().chain(&from.standby).filter(|key| !kept.contains(key)).cloned().collect()
+    let kept: BTreeSet<_> = to.keys().collect();
+    from.keys().filter(|key| !kept.contains(key)).cloned().collect()
 }
 
 /// A model of the running system that plans can be tried on.
@@ -202,9 +274,12 @@ impl World {
                 fits
             }
             Change::Warm(key) | Change::Verify(key) => self.started.contains(key),
+            Change::Restore(id, returned) => {
+                self.slots.get(id).and_then(|slot| slot.serving.as_ref()) == returned.as_ref()
+            }
             Change::Route { id, from, to } => {
                 let present = self.slots.get(id).cloned().unwrap_or_default();
-                let ready = to.serving.iter().chain(&to.standby).all(|key| self.bound.contains(key));
+                let ready = to.keys().all(|key| self.bound.contains(key));
                 let fits = present == *from && ready;
                 if fits && *to == SlotState::default() {
                     self.slots.remove(id);

@@ -6,20 +6,21 @@ use std::ops::ControlFlow;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use super::journal::{Entry, KEPT, LONGEST_REASON};
 use super::state::State;
 use crate::manifest::ActivationStrategy;
 use crate::store::{Batch, Prefix, Record, Store, StoreError, Tree, from_json, to_json};
-
-/// The longest reason that is kept, in bytes.
-const LONGEST_REASON: usize = 2000;
 
 /// A slot. It exists once a version served, failed, or was deactivated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SlotRecord {
-    /// The version that serves.
+    /// The confirmed version: what a restart starts. While none is provisional it is the one that serves.
     pub(super) serving: Option<Version>,
-    /// The version that served before it: what a rollback returns to.
+    /// The version that serves and is not confirmed: what a restart returns from.
+    #[serde(default)]
+    pub(super) provisional: Option<Provisional>,
+    /// The version that was confirmed before: what a rollback returns to once the newer one is confirmed.
     pub(super) previous: Option<Version>,
     /// Whether the one that serves was activated instantly rather than gradually.
     pub(super) instant: bool,
@@ -29,7 +30,21 @@ pub(super) struct SlotRecord {
     pub(super) since: u64,
 }
 
+/// A version that serves and is not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Provisional {
+    pub(super) version: Version,
+    /// The number of its entry in the journal.
+    pub(super) entry: u64,
+}
+
 impl SlotRecord {
+    /// The version that a rollback returns to now.
+    pub(super) fn returns_to(&self) -> Option<&Version> {
+        if self.provisional.is_some() { self.serving.as_ref() } else { self.previous.as_ref() }
+    }
+
     pub(super) const fn strategy(&self) -> ActivationStrategy {
         if self.instant { ActivationStrategy::Instant } else { ActivationStrategy::Gradual }
     }
@@ -61,13 +76,15 @@ macro_rules! json_record {
     )*};
 }
 
-json_record!(SlotRecord, VersionRecord);
+json_record!(SlotRecord, VersionRecord, Entry);
 
 /// Everything the engine keeps, as read at its start.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) slots: BTreeMap<String, SlotRecord>,
     pub(super) versions: BTreeMap<(String, Version), VersionRecord>,
+    /// The journal's open entries by module, oldest first.
+    pub(super) open: BTreeMap<String, Vec<Entry>>,
 }
 
 impl Kept {
@@ -91,6 +108,22 @@ pub(super) struct Records {
     slots: Tree<String, SlotRecord>,
     versions: Tree<(String, Version), VersionRecord>,
     generations: Tree<String, u64>,
+    journal: Tree<(String, u64), Entry>,
+    /// The numbers of open entries, so that a start need not read the whole journal.
+    open: Tree<(String, u64), u64>,
+    /// The number of each module's last entry.
+    numbers: Tree<String, u64>,
+}
+
+/// A change of what is kept of a module, made in one go.
+#[derive(Default)]
+pub(super) struct Change {
+    /// The slot; `Some(None)`: it does not exist any more.
+    pub(super) slot: Option<Option<SlotRecord>>,
+    /// Versions; `None`: nothing is kept of it.
+    pub(super) versions: Vec<(Version, Option<VersionRecord>)>,
+    /// Entries of the journal.
+    pub(super) entries: Vec<Entry>,
 }
 
 impl Records {
@@ -99,6 +132,9 @@ impl Records {
             slots: store.tree("slots"),
             versions: store.tree("versions"),
             generations: store.tree("generations"),
+            journal: store.tree("journal"),
+            open: store.tree("journal-open"),
+            numbers: store.tree("journal-numbers"),
             store,
         }
     }
@@ -113,34 +149,84 @@ impl Records {
             kept.versions.insert(at, record?);
             Ok::<_, StoreError>(ControlFlow::Continue(()))
         })?;
+        self.open.walk(&Prefix::all(), None, |(id, number), _| {
+            if let Some(entry) = self.journal.get((&id, number))? {
+                kept.open.entry(id).or_default().push(entry);
+            }
+            Ok::<_, StoreError>(ControlFlow::Continue(()))
+        })?;
         Ok(kept)
     }
 
-    /// The next generation of a module, never given twice.
-    pub(super) async fn next_generation(&self, id: &str) -> Result<u64, StoreError> {
-        let (generations, id) = (self.generations.clone(), id.to_owned());
+    /// Begins an entry, and with `starts` an instance: numbers and generations are never given twice. The entry is on
+    /// the disk when this returns.
+    pub(super) async fn begin(&self, id: &str, mut entry: Entry, starts: bool) -> Result<Entry, StoreError> {
+        let (records, id) = (self.clone(), id.to_owned());
         self.store
             .update(move |batch| {
-                let next = generations.get(&id)?.unwrap_or(0) + 1;
-                batch.put(&generations, &id, &next)?;
-                Ok(next)
+                entry.number = records.numbers.get(&id)?.unwrap_or(0) + 1;
+                batch.put(&records.numbers, &id, &entry.number)?;
+                if starts {
+                    entry.generation = records.generations.get(&id)?.unwrap_or(0) + 1;
+                    batch.put(&records.generations, &id, &entry.generation)?;
+                }
+                if let Some(old) = entry.number.checked_sub(KEPT) {
+                    batch.remove(&records.journal, (&id, old))?;
+                    batch.remove(&records.open, (&id, old))?;
+                }
+                records.put_entry(batch, &id, &entry)?;
+                Ok(entry)
             })
             .await
     }
 
-    /// Writes a slot (`None`: it does not exist) and some of its versions (`None`: nothing is kept of it) in one go.
-    pub(super) async fn write(
-        &self,
-        id: &str,
-        slot: Option<&SlotRecord>,
-        versions: &[(Version, Option<VersionRecord>)],
-    ) -> Result<(), StoreError> {
+    /// Queues an entry as it is now; it is durable with the next write that is waited for.
+    pub(super) async fn note(&self, id: &str, entry: &Entry) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        match slot {
-            Some(slot) => batch.put(&self.slots, id, slot)?,
-            None => batch.remove(&self.slots, id)?,
+        self.put_entry(&mut batch, id, entry)?;
+        self.store.submit(batch).await
+    }
+
+    /// Writes an entry.
+    pub(super) async fn write_entry(&self, id: &str, entry: &Entry) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        self.put_entry(&mut batch, id, entry)?;
+        self.store.commit(batch).await
+    }
+
+    /// An entry, if it is kept still.
+    pub(super) fn entry(&self, id: &str, number: u64) -> Result<Option<Entry>, StoreError> {
+        self.journal.get((id, number))
+    }
+
+    /// The newest entries of a module, newest first.
+    pub(super) fn newest(&self, id: &str, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let last = self.numbers.get(id)?.unwrap_or(0);
+        let mut entries = Vec::new();
+        for number in (1..=last).rev().take(limit.min(KEPT as usize)) {
+            entries.extend(self.journal.get((id, number))?);
         }
-        for (version, record) in versions {
+        Ok(entries)
+    }
+
+    fn put_entry(&self, batch: &mut Batch, id: &str, entry: &Entry) -> Result<(), StoreError> {
+        batch.put(&self.journal, (id, entry.number), entry)?;
+        if entry.closed {
+            batch.remove(&self.open, (id, entry.number))
+        } else {
+            batch.put(&self.open, (id, entry.number), &entry.number)
+        }
+    }
+
+    /// Makes a change in one go; it is on the disk when this returns.
+    pub(super) async fn write(&self, id: &str, change: Change) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        match &change.slot {
+            Some(Some(slot)) => batch.put(&self.slots, id, slot)?,
+            Some(None) => batch.remove(&self.slots, id)?,
+            None => {}
+        }
+        for (version, record) in &change.versions {
             let Some(mut record) = record.clone() else {
                 batch.remove(&self.versions, (id, version))?;
                 continue;
@@ -149,6 +235,9 @@ impl Records {
                 reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
             }
             batch.put(&self.versions, (id, version), &record)?;
+        }
+        for entry in &change.entries {
+            self.put_entry(&mut batch, id, entry)?;
         }
         self.store.commit(batch).await
     }

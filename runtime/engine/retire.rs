@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::EngineError;
 use super::activation::Activation;
 use super::plan::Change;
 use super::state::Happening;
@@ -17,33 +16,22 @@ use crate::monitor::InstanceKey;
 /// How an instance lost its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// It was on standby, and a newer version took that place.
-    Superseded,
-    /// Its traffic went elsewhere, and its state says so already.
-    Withdrawn,
+    /// Another version serves.
+    Replaced,
     /// The module goes out of service: its clean-ups run.
     Deactivated,
 }
 
-/// Drains and stops an instance while the command goes on; what is returned ends when it has stopped.
-///
-/// # Errors
-/// Its state does not allow it.
-pub(super) async fn in_background(
-    work: &Activation,
-    key: &InstanceKey,
-    why: Why,
-) -> Result<Option<JoinHandle<()>>, EngineError> {
-    if why == Why::Superseded {
-        work.happened(key, Happening::Superseded, None).await?;
-    }
+/// Drains and stops an instance while others go on; what is returned ends when it has stopped. Its state says already
+/// that it drains.
+pub(super) fn spawn(work: &Activation, key: &InstanceKey, why: Why) -> Option<JoinHandle<()>> {
     // once the engine stops, it stops what is left itself
-    let Some(pass) = Pass::enter(Arc::clone(&work.shared.drains)) else { return Ok(None) };
+    let pass = Pass::enter(Arc::clone(&work.shared.drains))?;
     let (work, key) = (work.clone(), key.clone());
-    Ok(Some(tokio::spawn(async move {
+    Some(tokio::spawn(async move {
         retire(&work, &key, why).await;
         drop(pass);
-    })))
+    }))
 }
 
 /// Drains and stops an instance that is draining; says how many calls were cut off.

@@ -9,14 +9,14 @@ use super::EngineError;
 use super::activate::{self, Ran, Way, definition, millis, report, schema_key};
 use super::activation::Activation;
 use super::board::version_of;
-use super::coordinator::{Commit, Restore};
+use super::commit::Commit;
 use super::deactivate::not_serving;
+use super::journal::{Action, Owed};
 use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
-use super::plan::{self, Change};
+use super::plan::{self, Turn};
 use super::retire::{self, Why};
 use super::strategy::StepName;
 use super::validate;
-use crate::manifest::ActivationStrategy;
 use crate::monitor::Event;
 use crate::registry::Definition;
 
@@ -28,32 +28,46 @@ pub(super) async fn rollback(
 ) -> Result<ActivationReport, EngineError> {
     let slot = work.shared.board.slot(id);
     let Some(serving) = slot.state.serving.as_ref().and_then(version_of) else { return Err(not_serving(work, id)) };
-    let previous = slot.record.as_ref().and_then(|record| record.previous.clone());
+    let previous = slot.record.as_ref().and_then(|record| record.returns_to().cloned());
     let Some(target) = to.or(previous) else { return Err(EngineError::NothingToReturnTo { id: id.to_owned() }) };
     let (older, newer) = (definition(work, id, &target)?, definition(work, id, &serving)?);
     if target == serving {
-        return Ok(report(id, &target, Outcome::Active, None, Vec::new()));
+        let outcome = if slot.state.is_provisional() { Outcome::Provisional } else { Outcome::Active };
+        return Ok(report(id, &target, outcome));
     }
     validate::reversible(&newer, &older)?;
-    let Ran { report, drains } = if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(&target) {
-        switch(work, id, &older).await?
-    } else {
-        activate::run(work, &older, &Way { keeps_standby: false, ..Way::of(ActivationStrategy::Instant) }).await?
-    };
-    if report.outcome.serves() && !newer.manifest.lifecycle.rollback.preserve_data {
+    let owes = owed(&newer, &older);
+    let Ran { report, drains, mut entry } =
+        if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(&target) {
+            switch(work, id, &target, owes.clone()).await?
+        } else {
+            activate::run(work, &older, &Way::back(owes.clone())).await?
+        };
+    if let (true, Some(owed)) = (report.outcome.serves(), owes) {
         // requests that the newer version still holds need its tables
         futures::future::join_all(drains).await;
-        take_back(work, &newer, &older).await;
+        take_back(work, &newer, &owed.migrations).await;
+        entry.end(report.outcome, None, work.shared.now());
+        work.shared.records.write_entry(id, &entry).await?;
     }
     Ok(report)
 }
 
-/// Runs the way down of what only the newer version needed. The older one serves already: a failure is an alarm.
-async fn take_back(work: &Activation, newer: &Arc<Definition>, older: &Definition) {
+/// What only the newer version needs of the schema, where it does not preserve data.
+fn owed(newer: &Definition, older: &Definition) -> Option<Owed> {
+    if newer.manifest.lifecycle.rollback.preserve_data {
+        return None;
+    }
     let migrations = validate::newer_migrations(newer, &older.manifest);
-    let versions: Vec<Version> = migrations.map(|migration| migration.version.clone()).collect();
+    let migrations: Vec<Version> = migrations.map(|migration| migration.version.clone()).collect();
+    let version = newer.manifest.version.clone();
+    (!migrations.is_empty()).then_some(Owed { version, migrations })
+}
+
+/// Runs the way down of migrations of `newer`. Another version serves already: a failure is an alarm.
+pub(super) async fn take_back(work: &Activation, newer: &Arc<Definition>, migrations: &[Version]) {
     let taken = match validate::read(Arc::clone(newer)).await {
-        Ok(checked) => work.shared.hands.revert(&checked.subject(schema_key(&newer.manifest)), &versions).await,
+        Ok(checked) => work.shared.hands.revert(&checked.subject(schema_key(&newer.manifest)), migrations).await,
         Err(error) => Err(error.to_string()),
     };
     if let Err(fault) = taken {
@@ -63,20 +77,39 @@ async fn take_back(work: &Activation, newer: &Arc<Definition>, older: &Definitio
 }
 
 /// Gives the traffic to the version on standby; the one that served drains.
-pub(super) async fn switch(work: &Activation, id: &str, standby: &Arc<Definition>) -> Result<Ran, EngineError> {
-    let started = Instant::now();
-    let slot = work.shared.board.slot(id).state;
-    let mut drains = Vec::new();
-    for change in plan::return_to_standby(id, &slot).changes() {
-        let Change::Route { from, to, .. } = change else { continue };
-        let (from, to) = (from.clone(), to.clone());
-        let retired = plan::retired(&from, &to);
-        work.commit(Commit { id: id.to_owned(), from, to, strategy: None, restore: Restore::No }).await?;
-        for key in retired {
-            drains.extend(retire::in_background(work, &key, Why::Withdrawn).await?);
-        }
+pub(super) async fn switch(
+    work: &Activation,
+    id: &str,
+    standby: &Version,
+    owes: Option<Owed>,
+) -> Result<Ran, EngineError> {
+    let (started, shared) = (Instant::now(), &work.shared);
+    let slot = shared.board.slot(id).state;
+    let from = slot.serving.as_ref().and_then(version_of);
+    let mut entry = work.enter(Action::Rollback, id, standby, from.as_ref()).await?;
+    entry.intends(StepName::Activate);
+    entry.step_ended(0.0, StepOutcome::Done);
+    entry.end(Outcome::Active, None, shared.now());
+    if owes.is_some() {
+        (entry.owed, entry.closed) = (owes, false);
     }
-    work.shared.record(Outcome::Active, started.elapsed());
+    let turn = Turn::ReturnToStandby;
+    let commit = Commit { id: id.to_owned(), turn, strategy: None, before: None, entry: Some(entry.clone()) };
+    let committed = match work.commit(commit).await {
+        Ok(committed) => committed,
+        Err(error) => {
+            entry.end(Outcome::Failed, Some(error.to_string()), shared.now());
+            shared.records.write_entry(id, &entry).await?;
+            return Err(error);
+        }
+    };
+    entry.committed = true;
+    let gone = plan::retired(&committed.from, &committed.to);
+    let drains = gone.iter().filter_map(|key| retire::spawn(work, key, Why::Replaced)).collect();
+    if let Some(key) = &committed.to.serving {
+        shared.ended(key, Outcome::Active, None, started.elapsed());
+    }
     let steps = vec![StepReport { name: StepName::Activate, ms: millis(started), outcome: StepOutcome::Done }];
-    Ok(Ran { report: report(id, &standby.manifest.version, Outcome::Active, None, steps), drains })
+    let report = ActivationReport { steps, ..report(id, standby, Outcome::Active) };
+    Ok(Ran { report, drains, entry })
 }

@@ -1,10 +1,9 @@
 //! What the engine's actors share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{Counter, Histogram};
+use tokio::sync::SetOnce;
 
 use super::apply::Hands;
 use super::board::Board;
@@ -12,7 +11,7 @@ use super::outcome::Outcome;
 use super::record::Records;
 use crate::actors::Router;
 use crate::actors::gate::Gate;
-use crate::monitor::{Events, Metrics};
+use crate::monitor::{Event, Events, InstanceKey, Metrics};
 use crate::registry::Registry;
 
 pub(super) struct Shared {
@@ -26,24 +25,42 @@ pub(super) struct Shared {
     /// Counts the drains that run apart from their commands; closed when the engine stops.
     pub(super) drains: Arc<Gate>,
     /// Set when the runtime stops: from then on nothing new begins, and what was begun is not kept.
-    pub(super) stopping: AtomicBool,
+    pub(super) stopping: SetOnce<()>,
 }
 
 impl Shared {
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        self.stopping.initialized()
     }
 
     /// Milliseconds since 1970.
     pub(super) fn now(&self) -> u64 {
-        u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+        now()
     }
 
-    /// Counts an activation that ended.
-    pub(super) fn record(&self, outcome: Outcome, took: Duration) {
-        let ended: Counter = self.metrics.counter("replug_activations_total", &[("outcome", outcome.name())]);
-        ended.increment(1);
-        let seconds: Histogram = self.metrics.histogram("replug_activation_seconds", &[]);
-        seconds.record(took.as_secs_f64());
+    /// Counts and tells an activation that ended.
+    pub(super) fn ended(&self, key: &InstanceKey, outcome: Outcome, reason: Option<String>, took: Duration) {
+        let labels = [("module", &*key.id), ("version", &*key.version)];
+        let ended = [labels[0], labels[1], ("outcome", outcome.name())];
+        self.metrics.counter("replug_activations_total", &ended).increment(1);
+        self.metrics.histogram("replug_activation_seconds", &labels).record(took.as_secs_f64());
+        self.events.emit(Event::ActivationEnded { instance: key.clone(), outcome: outcome.name(), reason });
     }
+
+    /// Counts a traffic shift that ended.
+    pub(super) fn shifted(&self, key: &InstanceKey, took: Duration) {
+        let labels = [("module", &*key.id), ("version", &*key.version)];
+        self.metrics.histogram("replug_traffic_shift_seconds", &labels).record(took.as_secs_f64());
+    }
+
+    /// Counts a rollback.
+    pub(super) fn rolled_back(&self, key: &InstanceKey, took: Duration) {
+        let labels = [("module", &*key.id), ("version", &*key.version)];
+        self.metrics.histogram("replug_rollback_seconds", &labels).record(took.as_secs_f64());
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

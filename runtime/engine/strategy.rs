@@ -1,12 +1,12 @@
-//! The steps of the two activation strategies, by the specification's names.
+//! The steps of the two activation strategies and of a rollback, by the specification's names.
 
 use serde::Serialize;
 
 use crate::manifest::ActivationStrategy;
 
-/// A step of an activation.
+/// A step of an activation or of a rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "camelCase")]
 pub enum StepName {
     /// Check dependencies, conflicts, routes and migrations; nothing is changed.
     Validate,
@@ -24,6 +24,18 @@ pub enum StepName {
     Activate,
     /// Check that it serves well.
     Verify,
+    /// Of a rollback: give the traffic back and let those inside finish.
+    StopTraffic,
+    /// Of a rollback: stop the actors.
+    Deactivate,
+    /// Of a rollback: take migrations back, where data is not preserved.
+    Rollback,
+    /// Of a rollback: take the bindings back.
+    Unregister,
+    /// Of a rollback: release resources and connections.
+    Cleanup,
+    /// Of a rollback: see that the version before serves.
+    Restore,
 }
 
 impl StepName {
@@ -39,6 +51,12 @@ impl StepName {
             Self::Warmup => "warmup",
             Self::Activate => "activate",
             Self::Verify => "verify",
+            Self::StopTraffic => "stopTraffic",
+            Self::Deactivate => "deactivate",
+            Self::Rollback => "rollback",
+            Self::Unregister => "unregister",
+            Self::Cleanup => "cleanup",
+            Self::Restore => "restore",
         }
     }
 }
@@ -67,3 +85,13 @@ pub const fn steps(strategy: ActivationStrategy) -> &'static [StepName] {
         ActivationStrategy::Instant => &INSTANT,
     }
 }
+
+/// The steps of a rollback, in order.
+pub(super) const ROLLBACK: [StepName; 6] = [
+    StepName::StopTraffic,
+    StepName::Deactivate,
+    StepName::Rollback,
+    StepName::Unregister,
+    StepName::Cleanup,
+    StepName::Restore,
+];

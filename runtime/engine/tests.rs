@@ -23,7 +23,10 @@ use crate::sandbox::Supplies;
 use crate::sandbox::ports::Services;
 use crate::store::{KvStore, Store};
 
+mod confirming;
+mod crashes;
 mod faults;
+mod shifting;
 mod together;
 
 /// What the binding does when it is asked.
@@ -158,12 +161,20 @@ impl World {
         Self::over(dir).await
     }
 
+    /// A new engine over what is on the disk at this moment, as after a kill.
+    async fn killed(&self) -> Self {
+        let copy = tempfile::tempdir().unwrap();
+        copy_dir(self.path(), copy.path());
+        Self::over(copy).await
+    }
+
     async fn register(&self, id: &str, version: &str, more: &str) {
         self.register_script(id, version, more, "return {}").await;
     }
 
     async fn register_script(&self, id: &str, version: &str, more: &str, script: &str) {
-        let manifest = format!("id: {id}\nname: {id}\nversion: {version}\n{more}");
+        let quick = if more.contains("lifecycle:") { "" } else { QUICK };
+        let manifest = format!("id: {id}\nname: {id}\nversion: {version}\n{more}{quick}");
         let files = [("module.manifest.yaml", manifest.into_bytes()), ("main.lua", script.as_bytes().to_vec())];
         let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.into())).collect();
         self.registry.register(Bundle::new(files).unwrap()).await.unwrap();
@@ -174,9 +185,17 @@ impl World {
         self.engine.activate(id, &version.parse().unwrap(), None).await
     }
 
+    /// Activates and confirms.
     async fn serves(&self, label: &str) {
         let report = self.activate(label).await.unwrap();
-        assert_eq!(report.outcome, Outcome::Active, "{report:?}");
+        assert!(report.outcome.serves(), "{report:?}");
+        self.engine.confirm(label.split_once('@').unwrap().0).await.unwrap();
+    }
+
+    /// Activates and leaves it provisional.
+    async fn provisional(&self, label: &str) {
+        let report = self.activate(label).await.unwrap();
+        assert_eq!(report.outcome, Outcome::Provisional, "{report:?}");
     }
 
     fn fail(&self, faults: &[(Place, Fault)]) {
@@ -204,8 +223,24 @@ impl World {
     }
 }
 
+fn copy_dir(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (entry, to) = (entry.unwrap().path(), to.to_owned());
+        let to = to.join(entry.file_name().unwrap());
+        if entry.is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_dir(&entry, &to);
+        } else {
+            std::fs::copy(&entry, &to).unwrap();
+        }
+    }
+}
+
+/// A shift that takes no time.
+const QUICK: &str = "lifecycle:\n  activation:\n    trafficShifting: { interval: 10ms }\n";
+
 /// A short timeout of all steps, for what hangs.
-const HASTY: &str = "lifecycle:\n  activation:\n    timeout: 200ms\n";
+const HASTY: &str = "lifecycle:\n  activation:\n    timeout: 200ms\n    trafficShifting: { interval: 10ms }\n";
 
 #[tokio::test]
 async fn what_a_rollback_returned_from_stops_and_the_next_activation_is_a_new_generation() {
@@ -213,13 +248,14 @@ async fn what_a_rollback_returned_from_stops_and_the_next_activation_is_a_new_ge
     world.register("a", "1.0.0", "").await;
     world.register("a", "2.0.0", "").await;
     world.serves("a@1.0.0").await;
-    world.serves("a@2.0.0").await;
+    world.provisional("a@2.0.0").await;
+    assert_eq!((world.state("a@1.0.0"), world.state("a@2.0.0")), (State::Standby, State::Provisional));
     let first = world.engine.state("a", &Version::new(2, 0, 0)).generation;
     let report = world.engine.rollback("a", None).await.unwrap();
     assert_eq!((report.version.as_str(), report.outcome), ("1.0.0", Outcome::Active));
-    world.serves("a@2.0.0").await;
+    world.provisional("a@2.0.0").await;
     assert!(world.engine.state("a", &Version::new(2, 0, 0)).generation > first);
-    assert_eq!((world.state("a@1.0.0"), world.state("a@2.0.0")), (State::Standby, State::Active));
+    assert_eq!((world.state("a@1.0.0"), world.state("a@2.0.0")), (State::Standby, State::Provisional));
 }
 
 #[tokio::test]

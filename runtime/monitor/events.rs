@@ -80,7 +80,7 @@ pub enum Event {
         /// Its share while it was judged, in percent.
         weight: u8,
         /// `pass`, `fail` or `inconclusive`.
-        verdict: &'static str,
+        verdict: String,
         /// What the verdict rests on; empty when there is nothing to say.
         detail: String,
     },
@@ -92,6 +92,13 @@ pub enum Event {
         outcome: &'static str,
         /// Why, when the version does not serve.
         reason: Option<String>,
+    },
+    /// What the end of the runtime before had interrupted was decided.
+    Recovered {
+        /// The module's id.
+        id: String,
+        /// What was decided.
+        note: String,
     },
     /// A step of an activation or a rollback ended.
     StepEnded {
@@ -150,9 +157,10 @@ impl Event {
             Self::ActivationBegan { instance, strategy, from } => {
                 tracing::info!(%instance, strategy, from = from.as_deref(), "activation began");
             }
+            Self::Recovered { id, note } => tracing::info!(%id, %note, "recovered"),
             Self::TrafficShifted { instance, weight } => tracing::info!(%instance, weight, "traffic shifted"),
             Self::Judged { instance, weight, verdict, detail } => {
-                tracing::info!(%instance, weight, verdict, %detail, "interval judged");
+                tracing::info!(%instance, weight, %verdict, %detail, "interval judged");
             }
             Self::ActivationEnded { instance, outcome, reason } => {
                 tracing::info!(%instance, outcome, reason = reason.as_deref(), "activation ended");

@@ -72,6 +72,7 @@ impl From<EngineError> for CommandError {
             E::Scripts { faults, .. } => Self::of_faults("script", faults.into_iter().map(Finding::from).collect()),
             E::Busy { id, .. } => new("busy", format!("replug show {id}")),
             E::NothingServes { id } => new("nothing-serves", format!("replug activate {id}")),
+            E::NotYet { id, .. } => new("not-yet", format!("replug watch {id}")),
             E::NothingToReturnTo { id } => new("nothing-to-return-to", format!("replug versions {id}")),
             E::Irreversible { id, .. } => new(
                 "irreversible",

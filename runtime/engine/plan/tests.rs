@@ -20,6 +20,13 @@ enum Command {
     Activate { module: usize, gradual: bool, pending: usize },
     Return { module: usize },
     Deactivate { module: usize },
+    Confirm { module: usize },
+}
+
+/// A command that is one change.
+fn route(id: &str, from: &SlotState, to: SlotState) -> Plan {
+    let change = Change::Route { id: id.to_owned(), from: from.clone(), to };
+    Plan { steps: vec![Step { name: StepName::Activate, changes: vec![change] }] }
 }
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
@@ -28,6 +35,7 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
             .prop_map(|(module, gradual, pending)| Command::Activate { module, gradual, pending }),
         2 => (0usize..2).prop_map(|module| Command::Return { module }),
         1 => (0usize..2).prop_map(|module| Command::Deactivate { module }),
+        2 => (0usize..2).prop_map(|module| Command::Confirm { module }),
     ];
     prop::collection::vec(one, 1..24)
 }
@@ -51,9 +59,17 @@ fn plan(world: &World, command: &Command, generation: u64) -> Option<Plan> {
             ))
         }
         Command::Return { module } => {
-            slot(module).standby.is_some().then(|| return_to_standby(id(module), &slot(module)))
+            let to = slot(module).turned(&Turn::ReturnToStandby);
+            slot(module).standby.is_some().then(|| route(id(module), &slot(module), to))
         }
-        Command::Deactivate { module } => slot(module).serving.is_some().then(|| deactivate(id(module), &slot(module))),
+        Command::Deactivate { module } => slot(module).serving.is_some().then(|| {
+            let to = slot(module).turned(&Turn::Clear);
+            route(id(module), &slot(module), to)
+        }),
+        Command::Confirm { module } => slot(module).standby.is_some().then(|| {
+            let to = slot(module).turned(&Turn::Confirm);
+            route(id(module), &slot(module), to)
+        }),
     }
 }
 
@@ -107,13 +123,37 @@ proptest! {
 }
 
 #[test]
-fn an_activation_keeps_the_one_before_it_and_retires_the_one_before_that() {
-    let slot = SlotState { serving: Some(key("a", 2)), standby: Some(key("a", 1)) };
+fn an_activation_keeps_the_confirmed_version_and_retires_an_unconfirmed_one() {
+    let slot = SlotState { serving: Some(key("a", 2)), ..SlotState::default() };
     let plan = activate(&key("a", 3), &slot, strategy::steps(ActivationStrategy::Instant), &[], true);
     let names: Vec<_> = plan.steps.iter().map(|step| step.name.name()).collect();
     assert_eq!(names, ["validate", "prepare", "load", "register", "activate"]);
     let Some(Change::Route { from, to, .. }) = plan.changes().last() else { panic!("ends with the route") };
     assert_eq!(to.serving, Some(key("a", 3)));
     assert_eq!(to.standby, Some(key("a", 2)));
-    assert_eq!(retired(from, to), [key("a", 1)]);
+    assert_eq!(retired(from, to), []);
+    let newer = to.turned(&Turn::TakeOver { key: key("a", 4), keeps_standby: true });
+    assert_eq!((newer.serving.clone(), newer.standby.clone()), (Some(key("a", 4)), Some(key("a", 2))));
+    assert_eq!(retired(to, &newer), [key("a", 3)]);
+}
+
+#[test]
+fn a_rollback_takes_everything_back_in_its_six_steps() {
+    let (older, newer) = (key("a", 1), key("a", 2));
+    let mut world = World::default();
+    let first = activate(&older, &SlotState::default(), strategy::steps(ActivationStrategy::Gradual), &[], true);
+    run(&mut world, &first.changes().cloned().collect::<Vec<_>>());
+    let before = world.clone();
+    let steps = strategy::steps(ActivationStrategy::Gradual);
+    let plan = activate(&newer, &world.slots["a"], steps, &[Version::new(2, 0, 0)], true);
+    let changes: Vec<_> = plan.changes().cloned().collect();
+    for cut in 0..=changes.len() {
+        let mut world = before.clone();
+        run(&mut world, &changes[..cut]);
+        let back = roll_back("a", &changes[..cut], Some(older.clone()));
+        let names: Vec<_> = back.steps.iter().map(|step| step.name.name()).collect();
+        assert_eq!(names, ["stopTraffic", "deactivate", "rollback", "unregister", "cleanup", "restore"]);
+        run(&mut world, &back.changes().cloned().collect::<Vec<_>>());
+        assert_eq!(world, before, "cut after {cut} changes");
+    }
 }

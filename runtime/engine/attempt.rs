@@ -1,0 +1,292 @@
+//! One activation on its way: the plan's steps one by one, each noted before and after, and the way back when one fails.
+//!
+//! The one point of no return is the commit of the route. It is never cut off: before it the time that is left is looked
+//! at, and after it the version serves, unless its verification fails and the route is put back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::EngineError;
+use super::activate::{Ran, Way, millis, report};
+use super::activation::Activation;
+use super::commit::{Commit, Committed};
+use super::journal::{Action, Entry, Owed};
+use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
+use super::plan::{self, Change, Plan, Step, Turn};
+use super::record::SlotRecord;
+use super::retire::{self, Why};
+use super::state::Happening;
+use super::strategy::StepName;
+use super::undo::Undo;
+use super::window;
+use crate::actors::Instance;
+use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger};
+use crate::monitor::{Event, InstanceKey, Sample};
+
+/// One activation.
+pub(super) struct Attempt<'a> {
+    pub(super) work: &'a Activation,
+    pub(super) key: InstanceKey,
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) entry: Entry,
+    strategy: ActivationStrategy,
+    /// What takes the version back.
+    pub(super) triggers: Vec<RollbackTrigger>,
+    /// How many weights of the shift were told.
+    pub(super) judged: usize,
+    keeps_standby: bool,
+    owes: Option<Owed>,
+    /// What was kept of the slot before.
+    before: Option<SlotRecord>,
+    started: Instant,
+    /// Until when steps may run, and what is said when they did not end by then.
+    pub(super) deadline: Instant,
+    too_late: String,
+    reports: Vec<StepReport>,
+    /// The changes that were begun, the last one perhaps only half made.
+    pub(super) done: Vec<Change>,
+    committed: Option<Committed>,
+    /// What the version before did, to compare with.
+    reference: Sample,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(
+        work: &'a Activation,
+        (key, entry): (InstanceKey, Entry),
+        manifest: Arc<Manifest>,
+        before: Option<SlotRecord>,
+        way: &Way,
+        (started, time): (Instant, Duration),
+    ) -> Self {
+        let activation = &manifest.lifecycle.activation;
+        let mut triggers = activation.rollback_triggers.clone();
+        if way.strategy != activation.strategy {
+            // the manifest's list is about its own strategy; this one's are watched as well
+            let known: Vec<_> = triggers.iter().map(|trigger| trigger.kind).collect();
+            triggers.extend(way.strategy.default_triggers().into_iter().filter(|it| !known.contains(&it.kind)));
+        }
+        Self {
+            work,
+            key,
+            triggers,
+            judged: 0,
+            manifest,
+            entry,
+            strategy: way.strategy,
+            keeps_standby: way.keeps_standby,
+            owes: way.owes.clone(),
+            before,
+            started,
+            deadline: started + time,
+            too_late: format!("activation timeout: the steps took longer than {} ms", time.as_millis()),
+            reports: Vec::new(),
+            done: Vec::new(),
+            committed: None,
+            reference: Sample::default(),
+        }
+    }
+
+    /// Runs to the end, whichever that is.
+    pub(super) async fn run(mut self, plan: &Plan) -> Result<Ran, EngineError> {
+        let made = self.forward(plan).await;
+        let (outcome, reason) = match made {
+            Ok(()) => (self.succeed().await?, None),
+            Err(_) if self.work.shared.is_stopping() => return self.abandon().await,
+            Err(reason) => {
+                let (outcome, reason) = self.back(reason).await?;
+                (outcome, Some(reason))
+            }
+        };
+        self.close(outcome, reason).await
+    }
+
+    async fn forward(&mut self, plan: &Plan) -> Result<(), String> {
+        for step in &plan.steps {
+            let started = if step.name == StepName::Validate { self.started } else { Instant::now() };
+            self.intends(step).await?;
+            let made = self.make(step).await;
+            self.ended(step.name, started, made.as_ref().err()).await?;
+            made.map_err(|fault| format!("{}: {fault}", step.name.name()))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a step begins; where its effect outlives the process, the note is on the disk when this returns.
+    async fn intends(&mut self, step: &Step) -> Result<(), String> {
+        self.entry.intends(step.name);
+        for change in &step.changes {
+            let (Change::Migrate(_, versions), false) = (change, self.manifest.lifecycle.rollback.preserve_data) else {
+                continue;
+            };
+            let (version, migrations) = (self.manifest.version.clone(), versions.clone());
+            self.entry.owed = Some(Owed { version, migrations });
+        }
+        let (records, id) = (&self.work.shared.records, &*self.key.id);
+        let noted = if step.changes.iter().any(|change| matches!(change, Change::Migrate(..))) {
+            records.write_entry(id, &self.entry).await
+        } else {
+            records.note(id, &self.entry).await
+        };
+        noted.map_err(|error| error.to_string())
+    }
+
+    async fn ended(&mut self, name: StepName, started: Instant, fault: Option<&String>) -> Result<(), String> {
+        let outcome = if fault.is_none() { StepOutcome::Done } else { StepOutcome::Failed };
+        let ms = millis(started);
+        self.entry.step_ended(ms, outcome);
+        self.reports.push(StepReport { name, ms, outcome });
+        let (instance, fault) = (self.key.clone(), fault.cloned());
+        self.work.shared.events.emit(Event::StepEnded { instance, step: name.name(), ms, fault });
+        self.work.shared.records.note(&self.key.id, &self.entry).await.map_err(|error| error.to_string())
+    }
+
+    async fn make(&mut self, step: &Step) -> Result<(), String> {
+        for change in &step.changes {
+            if Instant::now() >= self.deadline {
+                return Err(self.too_late.clone());
+            }
+            if let Change::Route { .. } = change {
+                if let Some(baseline) = self.baseline() {
+                    self.shift(&baseline).await?;
+                }
+                self.take_over().await?;
+                continue;
+            }
+            self.done.push(change.clone());
+            let hands = &self.work.shared.hands;
+            let made = async {
+                match change {
+                    Change::Migrate(..) => hands.migrate(&self.key).await,
+                    change => hands.apply(change).await,
+                }
+            };
+            tokio::time::timeout_at(self.deadline.into(), made).await.map_err(|_| self.too_late.clone())??;
+        }
+        Ok(())
+    }
+
+    /// What the traffic is shifted from; nothing where it moves at once.
+    fn baseline(&self) -> Option<Arc<Instance>> {
+        let shared = &self.work.shared;
+        let serving = shared.board.slot(&self.key.id).state.serving?;
+        let shifts = self.strategy == ActivationStrategy::Gradual && self.keeps_standby;
+        shared.hands.instances.instance(&serving).filter(|_| shifts)
+    }
+
+    async fn take_over(&mut self) -> Result<(), String> {
+        let turn = Turn::TakeOver { key: self.key.clone(), keeps_standby: self.keeps_standby };
+        if self.owes.is_some() {
+            self.entry.owed.clone_from(&self.owes);
+        }
+        let serving = self.work.shared.board.slot(&self.key.id).state.serving;
+        if let Some(before) = serving.and_then(|key| self.work.shared.hands.instances.instance(&key)) {
+            self.reference = before.metrics.stats.sample();
+        }
+        // made whole or not at all, and not cut off: what is half known cannot be taken back
+        self.commit(turn).await
+    }
+
+    /// Commits a turn of the slot and remembers it as done.
+    pub(super) async fn commit(&mut self, turn: Turn) -> Result<(), String> {
+        let commit = Commit {
+            id: self.key.id.to_string(),
+            turn,
+            strategy: Some(self.strategy),
+            before: None,
+            entry: Some(self.entry.clone()),
+        };
+        let committed = self.work.commit(commit).await.map_err(|error| error.to_string())?;
+        self.entry.committed = committed.to.serving.as_ref() == Some(&self.key);
+        let (from, to) = (committed.from.clone(), committed.to.clone());
+        self.done.retain(|change| !matches!(change, Change::Route { .. }));
+        self.done.push(Change::Route { id: self.key.id.to_string(), from, to });
+        self.committed = Some(committed);
+        Ok(())
+    }
+
+    /// The last step succeeded: it serves, and is confirmed where there is nothing to return to.
+    async fn succeed(&mut self) -> Result<Outcome, EngineError> {
+        let provisional = self.committed.as_ref().is_some_and(|committed| committed.to.is_provisional());
+        self.work.happened(&self.key, Happening::Succeeded { provisional }, None).await?;
+        Ok(if provisional { Outcome::Provisional } else { Outcome::Active })
+    }
+
+    /// The end is written before it is told; then what has no place any more drains.
+    async fn close(mut self, outcome: Outcome, reason: Option<String>) -> Result<Ran, EngineError> {
+        let shared = &self.work.shared;
+        let owed = self.entry.owed.take();
+        self.entry.end(outcome, reason.clone(), shared.now());
+        // what a rollback or a provisional version owes is decided later
+        let still_owes = outcome == Outcome::Provisional || (outcome.serves() && self.entry.action == Action::Rollback);
+        if let Some(owed) = owed.filter(|_| still_owes) {
+            (self.entry.owed, self.entry.closed) = (Some(owed), false);
+        }
+        shared.records.write_entry(&self.key.id, &self.entry).await?;
+        let mut outcome = outcome;
+        let mut drains = Vec::new();
+        if outcome.serves() {
+            let committed = self.committed.take();
+            let gone = committed.map(|committed| plan::retired(&committed.from, &committed.to)).unwrap_or_default();
+            drains.extend(gone.iter().filter_map(|key| retire::spawn(self.work, key, Why::Replaced)));
+            window::open(self.work, &self.key, self.reference.clone(), self.triggers.clone());
+            if outcome == Outcome::Provisional && self.manifest.lifecycle.activation.confirm_window.is_zero() {
+                self.work.confirm(&self.key).await?;
+                outcome = Outcome::Active;
+            }
+        }
+        shared.ended(&self.key, outcome, reason.clone(), self.started.elapsed());
+        let report = ActivationReport {
+            outcome,
+            reason,
+            steps: self.reports,
+            traffic_shift: self.entry.traffic_shift.clone(),
+            ..report(&self.key.id, &self.manifest.version, outcome)
+        };
+        Ok(Ran { report, drains, entry: self.entry })
+    }
+
+    /// The runtime stops. Before the commit nothing of this is kept, so that the next runtime knows of no failure; after
+    /// it the version serves, and the next runtime decides.
+    async fn abandon(mut self) -> Result<Ran, EngineError> {
+        if self.entry.committed {
+            return Err(EngineError::Stopped);
+        }
+        let mut undo = self.undo();
+        // what cannot be taken back now ends with the process
+        let _ = undo.run().await;
+        self.entry = undo.entry;
+        self.work.shared.hands.instances.remove(&self.key);
+        self.work.happened(&self.key, Happening::Refused, None).await?;
+        let outcome = if self.entry.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };
+        self.entry.end(
+            outcome,
+            Some("the runtime was stopped; nothing of it is left".to_owned()),
+            self.work.shared.now(),
+        );
+        self.work.shared.records.write_entry(&self.key.id, &self.entry).await?;
+        Err(EngineError::Stopped)
+    }
+
+    /// A step failed: what was done is taken back. The reason is kept with the version.
+    async fn back(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
+        self.entry.reason = Some(reason.clone());
+        let mut undo = self.undo();
+        let ended = undo.to_the_end(reason).await;
+        self.entry = undo.entry;
+        self.reports.append(&mut undo.reports);
+        ended
+    }
+
+    fn undo(&mut self) -> Undo<'a> {
+        Undo {
+            work: self.work,
+            key: self.key.clone(),
+            manifest: Arc::clone(&self.manifest),
+            entry: self.entry.clone(),
+            before: self.before.clone(),
+            done: std::mem::take(&mut self.done),
+            reports: Vec::new(),
+        }
+    }
+}

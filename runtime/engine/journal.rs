@@ -1,0 +1,161 @@
+//! The journal: one entry for each command that changes a module, written before each step and after it.
+//!
+//! An entry is open until its command has ended and, of a version that serves provisionally, until that is decided. What
+//! is open when a runtime starts was interrupted by the end of the one before: see [`super::recovery`].
+//!
+//! A step whose effect outlives the process (a migration, the switch of a slot) begins only when its intent is on the
+//! disk. The others end with the process, so their intents are queued before they begin and are durable with the next
+//! write that is waited for; the store keeps the order.
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use super::outcome::{HistoryEntry, HistoryStep, Outcome, ShiftReport, StepOutcome};
+use super::strategy::StepName;
+use crate::manifest::ActivationStrategy;
+
+/// The longest reason that is kept, in bytes.
+pub(super) const LONGEST_REASON: usize = 2000;
+
+/// Entries that are kept of a module; the oldest goes for the next.
+pub(super) const KEPT: u64 = 100;
+
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Action {
+    Activate,
+    Resume,
+    Rollback,
+    Deactivate,
+}
+
+impl Action {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Activate => "activate",
+            Self::Resume => "resume",
+            Self::Rollback => "rollback",
+            Self::Deactivate => "deactivate",
+        }
+    }
+}
+
+/// Migrations that have to be taken back, unless the entry ends otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owed {
+    /// The version whose files have the way down.
+    pub(super) version: Version,
+    pub(super) migrations: Vec<Version>,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entry {
+    /// Counts the module's entries, from 1.
+    pub(super) number: u64,
+    pub(super) action: Action,
+    /// The version that is to serve; of a deactivation, the one that served.
+    pub(super) version: Version,
+    /// Which start of the module that is.
+    pub(super) generation: u64,
+    /// The version that serves when it begins.
+    pub(super) from: Option<Version>,
+    pub(super) instant: bool,
+    pub(super) began: u64,
+    pub(super) ended: Option<u64>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) confirmed: Option<u64>,
+    pub(super) reason: Option<String>,
+    pub(super) steps: Vec<HistoryStep>,
+    pub(super) traffic_shift: Vec<ShiftReport>,
+    /// Whether its slot was switched: its point of no return.
+    pub(super) committed: bool,
+    /// Whether nothing of it is left to decide.
+    pub(super) closed: bool,
+    pub(super) owed: Option<Owed>,
+}
+
+impl Entry {
+    /// An entry that begins. Its number is given by the store.
+    pub(super) fn begun(
+        action: Action,
+        version: Version,
+        from: Option<Version>,
+        strategy: ActivationStrategy,
+        now: u64,
+    ) -> Self {
+        Self {
+            number: 0,
+            action,
+            version,
+            generation: 0,
+            from,
+            instant: strategy == ActivationStrategy::Instant,
+            began: now,
+            ended: None,
+            outcome: None,
+            confirmed: None,
+            reason: None,
+            steps: Vec::new(),
+            traffic_shift: Vec::new(),
+            committed: false,
+            closed: false,
+            owed: None,
+        }
+    }
+
+    /// Notes that a step begins.
+    pub(super) fn intends(&mut self, step: StepName) {
+        self.steps.push(HistoryStep { name: step.name().to_owned(), ms: None, outcome: None });
+    }
+
+    /// Notes how the step that was begun last ended.
+    pub(super) fn step_ended(&mut self, ms: f64, outcome: StepOutcome) {
+        if let Some(step) = self.steps.last_mut() {
+            (step.ms, step.outcome) = (Some(ms), Some(outcome));
+        }
+    }
+
+    /// Notes how the command ended. A version that is provisional now is decided about later.
+    pub(super) fn end(&mut self, outcome: Outcome, reason: Option<String>, now: u64) {
+        let reason = reason.map(|mut reason| {
+            reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+            reason
+        });
+        (self.ended, self.outcome, self.reason) = (Some(now), Some(outcome), reason);
+        self.closed = outcome != Outcome::Provisional;
+        if self.closed {
+            self.owed = None;
+        }
+    }
+
+    /// Notes that the version was confirmed.
+    pub(super) fn confirm(&mut self, now: u64) {
+        (self.confirmed, self.outcome, self.closed, self.owed) = (Some(now), Some(Outcome::Active), true, None);
+    }
+
+    /// Notes that the version lost its place before it was confirmed.
+    pub(super) fn close(&mut self, reason: String) {
+        (self.reason, self.closed, self.owed) = (Some(reason), true, None);
+    }
+
+    /// The entry as it is told.
+    pub(super) fn told(&self) -> HistoryEntry {
+        HistoryEntry {
+            number: self.number,
+            command: self.action.name().to_owned(),
+            version: self.version.to_string(),
+            from: self.from.as_ref().map(ToString::to_string),
+            strategy: if self.instant { "instant" } else { "gradual" }.to_owned(),
+            began: self.began,
+            ended: self.ended,
+            outcome: self.outcome,
+            confirmed: self.confirmed,
+            reason: self.reason.clone(),
+            steps: self.steps.clone(),
+            traffic_shift: self.traffic_shift.clone(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The way back from a version that serves provisionally, when one of its triggers says so.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::EngineError;
+use super::activation::Activation;
+use super::journal::Entry;
+use super::plan::{Change, SlotState};
+use super::undo::Undo;
+use crate::monitor::InstanceKey;
+
+/// Returns from `key` to the version on standby, unless something else was decided about it meanwhile.
+pub(super) async fn return_from(work: &Activation, key: &InstanceKey, reason: &str) -> Result<(), EngineError> {
+    let (shared, started) = (&work.shared, Instant::now());
+    let slot = shared.board.slot(&key.id);
+    let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
+    let (true, Some(provisional)) = (slot.state.serving.as_ref() == Some(key), provisional) else { return Ok(()) };
+    let Some(mut entry) = shared.records.entry(&key.id, provisional.entry)? else {
+        return Err(EngineError::Internal(format!("the journal has no entry of {key}")));
+    };
+    let Some(instance) = shared.hands.instances.instance(key) else {
+        return Err(EngineError::Internal(format!("{key} is not running")));
+    };
+    (entry.outcome, entry.ended, entry.reason) = (None, None, Some(reason.to_owned()));
+    let mut undo = Undo {
+        work,
+        key: key.clone(),
+        manifest: Arc::clone(&instance.manifest),
+        done: done(key, &slot.state, &entry),
+        entry,
+        before: None,
+        reports: Vec::new(),
+    };
+    let (outcome, reason) = undo.to_the_end(reason.to_owned()).await?;
+    undo.entry.end(outcome, Some(reason.clone()), shared.now());
+    shared.records.write_entry(&key.id, &undo.entry).await?;
+    shared.ended(key, outcome, Some(reason), started.elapsed());
+    Ok(())
+}
+
+/// What the activation of `key` did, as far as it is to be taken back.
+fn done(key: &InstanceKey, slot: &SlotState, entry: &Entry) -> Vec<Change> {
+    let from = SlotState { serving: slot.standby.clone(), ..SlotState::default() };
+    let mut done = vec![Change::Prepare(key.clone()), Change::Start(key.clone()), Change::Bind(key.clone())];
+    done.extend(entry.owed.iter().map(|owed| Change::Migrate(key.id.to_string(), owed.migrations.clone())));
+    done.push(Change::Route { id: key.id.to_string(), from, to: slot.clone() });
+    done
+}

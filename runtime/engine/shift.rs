@@ -1,0 +1,134 @@
+//! The traffic shift of a gradual activation: gives a candidate more and more of the traffic as long as it does well.
+//!
+//! [`super::traffic`] decides; this looks at the clock, at the samples and at what the candidate reports, and commits the
+//! weights. A shift ends early when the candidate's tree gives up, when the version it builds on is returned from, and
+//! when the runtime stops.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::broadcast::error::RecvError;
+
+use super::analysis::Rules;
+use super::attempt::Attempt;
+use super::outcome::ShiftReport;
+use super::plan::{Change, Share, Turn};
+use super::traffic::{Decision, Health, Shift};
+use super::window::trigger_name;
+use crate::actors::Instance;
+use crate::manifest::TriggerKind;
+use crate::monitor::Event;
+
+impl Attempt<'_> {
+    /// Shifts the traffic to the candidate up to the point where it takes everything, which is the next commit.
+    ///
+    /// # Errors
+    /// Why the candidate is not to take over.
+    pub(super) async fn shift(&mut self, baseline: &Arc<Instance>) -> Result<(), String> {
+        let began = Instant::now();
+        let candidate = self.instance()?;
+        let shifted = self.shift_from(baseline, &candidate).await;
+        // waiting for samples is no slowness of the steps
+        self.deadline += began.elapsed();
+        self.work.shared.shifted(&self.key, began.elapsed());
+        shifted
+    }
+
+    async fn shift_from(&mut self, baseline: &Arc<Instance>, candidate: &Arc<Instance>) -> Result<(), String> {
+        let manifest = Arc::clone(&self.manifest);
+        let activation = &manifest.lifecycle.activation;
+        let rules = Rules::of(&self.triggers);
+        let mut events = self.work.shared.events.subscribe();
+        let mut shift = Shift::new(&activation.traffic_shifting, activation.on_inconclusive, Instant::now());
+        // nothing is routed to a candidate that is not well
+        let health = self.work.shared.hands.apply(&Change::Verify(self.key.clone())).await;
+        health.map_err(|fault| format!("{}: {fault}", trigger_name(TriggerKind::HealthCheckFailure)))?;
+        self.route(shift.weight()).await?;
+        let samples = || (candidate.metrics.stats.sample(), baseline.metrics.stats.sample());
+        let mut since = samples();
+        loop {
+            self.wait_until(shift.due(), &mut events).await?;
+            let (of_candidate, of_baseline) = samples();
+            let (seen, compared) = (of_candidate.since(&since.0), of_baseline.since(&since.1));
+            let report = candidate.health.report();
+            let health = match Health::of(&report) {
+                // it was asked before, and its prober has not asked again yet
+                Health::Unknown => Health::Passed,
+                known => known,
+            };
+            let decision = shift.observe(Instant::now(), &seen, &compared, health, &rules);
+            self.tell(shift.reports()).await?;
+            match decision {
+                Decision::Wait => {}
+                Decision::Route(weight) => {
+                    self.route(weight).await?;
+                    since = samples();
+                }
+                Decision::Promote => return Ok(()),
+                Decision::RollBack { trigger, reason } => {
+                    return Err(
+                        trigger.map_or(reason.clone(), |trigger| format!("{}: {reason}", trigger_name(trigger)))
+                    );
+                }
+            }
+        }
+    }
+
+    fn instance(&self) -> Result<Arc<Instance>, String> {
+        let instance = self.work.shared.hands.instances.instance(&self.key);
+        instance.ok_or_else(|| format!("internal error: {} was not started", self.key))
+    }
+
+    async fn route(&mut self, weight: u8) -> Result<(), String> {
+        let share = Share { key: self.key.clone(), weight };
+        self.commit(Turn::Shift(share)).await
+    }
+
+    /// Waits until `due`, or for something that has to be looked at at once.
+    async fn wait_until(
+        &self,
+        due: Instant,
+        events: &mut tokio::sync::broadcast::Receiver<Arc<Event>>,
+    ) -> Result<(), String> {
+        let mut aborted = self.work.aborted.clone();
+        let sleep = tokio::time::sleep_until(due.into());
+        tokio::pin!(sleep);
+        loop {
+            tokio::select! {
+                () = &mut sleep => return Ok(()),
+                () = async { self.work.shared.stopping.wait().await; } => return Err("the runtime stops".to_owned()),
+                why = aborted.wait_for(Option::is_some) => {
+                    let why = why.ok().and_then(|why| why.clone());
+                    return Err(why.unwrap_or_else(|| "the engine is gone".to_owned()));
+                }
+                event = events.recv() => match event.as_deref() {
+                    Ok(Event::CriticalError { instance, reason }) if *instance == self.key => {
+                        let kind = TriggerKind::CriticalError;
+                        if self.triggers.iter().any(|trigger| trigger.kind == kind) {
+                            return Err(format!("{}: {reason}", trigger_name(kind)));
+                        }
+                    }
+                    Ok(Event::HealthChanged { instance, .. }) if *instance == self.key => return Ok(()),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return Err("the engine is gone".to_owned()),
+                },
+            }
+        }
+    }
+
+    /// Tells the intervals that were judged since it was asked last.
+    async fn tell(&mut self, reports: &[ShiftReport]) -> Result<(), String> {
+        let known = self.judged;
+        self.judged = reports.len();
+        for report in &reports[known.min(reports.len())..] {
+            let ShiftReport { weight, verdict, detail, .. } = report.clone();
+            self.work.shared.events.emit(Event::Judged { instance: self.key.clone(), weight, verdict, detail });
+            self.entry.traffic_shift.push(report.clone());
+        }
+        if known == reports.len() {
+            return Ok(());
+        }
+        let noted = self.work.shared.records.note(&self.key.id, &self.entry).await;
+        noted.map_err(|error| error.to_string())
+    }
+}

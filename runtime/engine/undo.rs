@@ -1,0 +1,145 @@
+//! Takes an instance back: the six steps of a rollback, each noted before and after.
+//!
+//! What is taken back is the inverse of what was done. Taking back never stops half-way: a change that cannot be taken
+//! back is told, and the rest is. Only when the traffic could not be given back does the rest stay, since what is routed
+//! must not be stopped.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::EngineError;
+use super::activate::millis;
+use super::activation::Activation;
+use super::commit::Commit;
+use super::journal::Entry;
+use super::outcome::{Outcome, StepOutcome, StepReport};
+use super::plan::{self, Change, Step, Turn};
+use super::record::SlotRecord;
+use super::retire;
+use super::state::Happening;
+use super::strategy::StepName;
+use crate::manifest::Manifest;
+use crate::monitor::{Event, InstanceKey};
+
+/// An instance that is taken back.
+pub(super) struct Undo<'a> {
+    pub(super) work: &'a Activation,
+    pub(super) key: InstanceKey,
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) entry: Entry,
+    /// What was kept of the slot before.
+    pub(super) before: Option<SlotRecord>,
+    /// What was done.
+    pub(super) done: Vec<Change>,
+    /// The steps that ran.
+    pub(super) reports: Vec<StepReport>,
+}
+
+impl Undo<'_> {
+    /// Takes everything back and says how that ended; the version keeps the reason.
+    pub(super) async fn to_the_end(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
+        let (work, started) = (self.work, Instant::now());
+        work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
+        let taken = self.run().await;
+        work.shared.rolled_back(&self.key, started.elapsed());
+        if let Err(faults) = taken {
+            let reason = format!("{reason}; and what was done could not be taken back: {faults}");
+            work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;
+            let message = format!("{reason}; look at `replug show {}` and activate a version that works", self.key.id);
+            work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });
+            return Ok((Outcome::FailedToRestore, reason));
+        }
+        work.shared.hands.instances.remove(&self.key);
+        work.happened(&self.key, Happening::Undone, Some(reason.clone())).await?;
+        let outcome = if self.entry.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };
+        if outcome == Outcome::Failed {
+            let message = format!("no version of {} serves: {reason}", self.key.id);
+            work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });
+        }
+        Ok((outcome, reason))
+    }
+
+    /// The six steps, within the manifest's time for a rollback.
+    pub(super) async fn run(&mut self) -> Result<(), String> {
+        let time = self.manifest.lifecycle.rollback.timeout;
+        let deadline = Instant::now() + time;
+        let slot = self.work.shared.board.slot(&self.key.id).state;
+        let returned = slot.turned(&Turn::Withdraw(self.key.clone())).serving;
+        let mut faults = Vec::new();
+        for step in plan::roll_back(&self.key.id, &std::mem::take(&mut self.done), returned).steps {
+            let fault = self.step(&step, deadline, &time).await.err();
+            let failed = fault.is_some();
+            faults.extend(fault);
+            if failed && step.name == StepName::StopTraffic {
+                break;
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    }
+
+    async fn step(&mut self, step: &Step, deadline: Instant, time: &std::time::Duration) -> Result<(), String> {
+        let (started, id) = (Instant::now(), self.key.id.to_string());
+        let records = &self.work.shared.records;
+        self.entry.intends(step.name);
+        // a journal that cannot be written must not keep a slot from being put right: the commit will say so
+        let _ = records.note(&id, &self.entry).await;
+        let mut faults = Vec::new();
+        for change in &step.changes {
+            let late = || format!("it took longer than {} ms to take back {change:?}", time.as_millis());
+            let taken = match change {
+                Change::Route { .. } => self.give_back().await,
+                change => {
+                    let taken = tokio::time::timeout_at(deadline.into(), self.take_back(change)).await;
+                    taken.unwrap_or_else(|_| Err(late()))
+                }
+            };
+            faults.extend(taken.err());
+        }
+        let fault = (!faults.is_empty()).then(|| faults.join("; "));
+        let outcome = if fault.is_none() { StepOutcome::Done } else { StepOutcome::Failed };
+        let (name, ms) = (step.name, millis(started));
+        self.entry.step_ended(ms, outcome);
+        let _ = records.note(&id, &self.entry).await;
+        self.reports.push(StepReport { name, ms, outcome });
+        let event = Event::StepEnded { instance: self.key.clone(), step: name.name(), ms, fault: fault.clone() };
+        self.work.shared.events.emit(event);
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Gives the traffic back, whole and not cut off; then those inside finish, within the drain deadline.
+    async fn give_back(&self) -> Result<(), String> {
+        let commit = Commit {
+            id: self.key.id.to_string(),
+            turn: Turn::Withdraw(self.key.clone()),
+            strategy: None,
+            before: self.before.clone(),
+            entry: Some(self.entry.clone()),
+        };
+        self.work.commit(commit).await.map_err(|error| error.to_string())?;
+        // requests that entered meanwhile end on it
+        if let Some(instance) = self.work.shared.hands.instances.instance(&self.key) {
+            retire::drain(&instance, &self.manifest.lifecycle.deactivation).await;
+        }
+        Ok(())
+    }
+
+    async fn take_back(&self, change: &Change) -> Result<(), String> {
+        let hands = &self.work.shared.hands;
+        match change {
+            // additive schema is good for the version before as well
+            Change::Revert(..) if self.manifest.lifecycle.rollback.preserve_data => Ok(()),
+            Change::Revert(_, versions) => hands.revert(&hands.subject(&self.key)?, versions).await,
+            Change::Restore(id, returned) => {
+                let slot = self.work.shared.board.slot(id).state;
+                let routed = self.work.shared.router.load().instance(id, 0).map(|instance| instance.key.clone());
+                if slot.serving == *returned && routed == *returned {
+                    return Ok(());
+                }
+                let name =
+                    |key: &Option<InstanceKey>| key.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+                Err(format!("{} should serve and {} does", name(returned), name(&routed)))
+            }
+            change => hands.apply(change).await,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What to do about a version that serves, from what is seen of it. No clock and no I/O: time is an argument.
+
+use std::time::{Duration, Instant};
+
+use super::analysis::{Rules, Verdict, judge};
+use super::traffic::Health;
+use super::window::trigger_name;
+use crate::manifest::{Activation, AfterConfirm, RollbackTrigger, TriggerKind};
+use crate::monitor::Sample;
+
+/// How often a version is looked at within an interval, and the bounds of that.
+const LOOKS: u32 = 10;
+const MOST_OFTEN: Duration = Duration::from_millis(10);
+const LEAST_OFTEN: Duration = Duration::from_millis(500);
+
+/// What is seen of a version at one moment.
+pub(super) struct Seen<'a> {
+    pub(super) provisional: bool,
+    /// What it did since it was started.
+    pub(super) sample: Sample,
+    pub(super) health: Health<'a>,
+    /// Why its tree gave up, if it did since the last look.
+    pub(super) critical: Option<&'a str>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    Nothing,
+    /// The window has passed.
+    Confirm,
+    /// A trigger while it is provisional.
+    Return(String),
+    /// A trigger once it is confirmed, whose manifest wants the version before.
+    RollBack(String),
+    /// A trigger once it is confirmed.
+    Alarm(String),
+}
+
+/// A version that is watched.
+#[derive(Debug)]
+pub(super) struct Vigil {
+    triggers: Vec<RollbackTrigger>,
+    interval: Duration,
+    window_ends: Instant,
+    /// When the interval began that is judged now, and what had been done by then.
+    began: Instant,
+    before: Sample,
+    looked: Instant,
+    /// Whether an alarm was raised that an interval without a trigger would end.
+    alarmed: bool,
+}
+
+impl Vigil {
+    pub(super) fn new(activation: &Activation, triggers: Vec<RollbackTrigger>, done: Sample, now: Instant) -> Self {
+        Self {
+            triggers,
+            interval: activation.traffic_shifting.interval,
+            window_ends: now + activation.confirm_window,
+            began: now,
+            before: done,
+            looked: now,
+            alarmed: false,
+        }
+    }
+
+    /// When to look next.
+    pub(super) fn due(&self) -> Instant {
+        let next = self.looked + (self.interval / LOOKS).clamp(MOST_OFTEN, LEAST_OFTEN);
+        if self.looked < self.window_ends { next.min(self.window_ends) } else { next }
+    }
+
+    /// It takes no traffic now.
+    pub(super) fn rest(&mut self, done: Sample, now: Instant) {
+        (self.began, self.before, self.looked) = (now, done, now);
+    }
+
+    pub(super) fn observe(&mut self, now: Instant, seen: &Seen<'_>, reference: &Sample, rules: &Rules) -> Duty {
+        self.looked = now;
+        let interval = seen.sample.since(&self.before);
+        let failure = match seen.health {
+            Health::Failed(failure) => Some(failure),
+            Health::Passed | Health::Unknown => None,
+        };
+        let critical = seen.critical.filter(|_| self.listens_to(TriggerKind::CriticalError).is_some());
+        let trigger = match (critical, judge(&interval, reference, failure, rules)) {
+            (Some(reason), _) => Some((TriggerKind::CriticalError, reason.to_owned())),
+            (None, Verdict::Fail { trigger, reason }) => Some((trigger, reason)),
+            (None, Verdict::Pass | Verdict::Inconclusive { .. }) => None,
+        };
+        let interval_ended = now >= self.began + self.interval;
+        if interval_ended {
+            (self.began, self.before) = (now, seen.sample.clone());
+        }
+        let Some((kind, reason)) = trigger else {
+            self.alarmed = self.alarmed && !interval_ended;
+            return if seen.provisional && now >= self.window_ends { Duty::Confirm } else { Duty::Nothing };
+        };
+        let reason = format!("{}: {reason}", trigger_name(kind));
+        if seen.provisional {
+            return Duty::Return(reason);
+        }
+        match self.listens_to(kind).map(|trigger| trigger.after_confirm) {
+            Some(AfterConfirm::Rollback) => Duty::RollBack(reason),
+            _ if self.alarmed => Duty::Nothing,
+            _ => {
+                self.alarmed = true;
+                Duty::Alarm(reason)
+            }
+        }
+    }
+
+    fn listens_to(&self, kind: TriggerKind) -> Option<&RollbackTrigger> {
+        self.triggers.iter().find(|trigger| trigger.kind == kind)
+    }
+}

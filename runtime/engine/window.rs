@@ -1,0 +1,119 @@
+//! The confirm window and what comes after it: a version that serves is watched as long as it has a place.
+//!
+//! While it is provisional a trigger returns to the version before; when the window has passed without one, it confirms
+//! itself. Once it is confirmed a trigger is an alarm, unless the manifest says `afterConfirm: rollback`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{broadcast, oneshot};
+
+use super::activation::{Activation, Command, Reply};
+use super::analysis::Rules;
+use super::coordinator::Message;
+use super::traffic::Health;
+use super::vigil::{Duty, Seen, Vigil};
+use crate::manifest::{RollbackTrigger, TriggerKind};
+use crate::monitor::{Event, InstanceKey, Sample};
+
+/// Watches `key` from now on, by these triggers. `reference` is what the version before did, to compare with.
+pub(super) fn open(work: &Activation, key: &InstanceKey, reference: Sample, triggers: Vec<RollbackTrigger>) {
+    let Some(instance) = work.shared.hands.instances.instance(key) else { return };
+    let (work, key) = (work.clone(), key.clone());
+    let rules = Rules::of(&triggers);
+    let (activation, done) = (&instance.manifest.lifecycle.activation, instance.metrics.stats.sample());
+    let vigil = Vigil::new(activation, triggers, done, Instant::now());
+    // what has no place any more is not watched, so the task ends with the instance
+    tokio::spawn(async move {
+        let stopping = work.shared.stopping.wait();
+        tokio::select! {
+            _ = stopping => {}
+            () = watch(&work, &key, vigil, &reference, &rules) => {}
+        }
+    });
+}
+
+async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference: &Sample, rules: &Rules) {
+    let mut events = work.shared.events.subscribe();
+    loop {
+        let critical = wait_until(vigil.due(), key, &mut events).await;
+        let Some(instance) = work.shared.hands.instances.instance(key) else { return };
+        let slots = work.shared.board.slots();
+        let Some(slot) = slots.get(&*key.id).filter(|slot| slot.state.keys().any(|placed| placed == key)) else {
+            return;
+        };
+        if slot.state.serving.as_ref() != Some(key) {
+            vigil.rest(instance.metrics.stats.sample(), Instant::now());
+            continue;
+        }
+        let report = instance.health.report();
+        let seen = Seen {
+            provisional: slot.state.is_provisional(),
+            sample: instance.metrics.stats.sample(),
+            health: Health::of(&report),
+            critical: critical.as_deref(),
+        };
+        let duty = vigil.observe(Instant::now(), &seen, reference, rules);
+        drop(slots);
+        match duty {
+            Duty::Nothing => {}
+            Duty::Confirm => {
+                if let Err(error) = work.confirm(key).await {
+                    tracing::warn!(instance = %key, %error, "the version could not be confirmed");
+                }
+            }
+            Duty::Return(reason) => {
+                let _ = work.coordinator.send_message(Message::Return(key.clone(), reason));
+                return;
+            }
+            Duty::RollBack(reason) => {
+                roll_back(work, key, &reason).await;
+                return;
+            }
+            Duty::Alarm(reason) => alarm(work, key, reason),
+        }
+    }
+}
+
+/// Waits until `due` or until something happens to the instance; of its tree, why it gave up.
+async fn wait_until(due: Instant, key: &InstanceKey, events: &mut broadcast::Receiver<Arc<Event>>) -> Option<String> {
+    let sleep = tokio::time::sleep_until(due.into());
+    tokio::pin!(sleep);
+    loop {
+        tokio::select! {
+            () = &mut sleep => return None,
+            event = events.recv() => match event.as_deref() {
+                Ok(Event::CriticalError { instance, reason }) if instance == key => return Some(reason.clone()),
+                Ok(Event::HealthChanged { instance, .. }) if instance == key => return None,
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                _ => {}
+            },
+        }
+    }
+}
+
+/// Returns from a confirmed version whose manifest wants that.
+async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str) {
+    alarm(work, key, format!("{reason}; the version before is activated"));
+    let (reply, answer) = oneshot::channel();
+    let command = Command::Rollback { id: key.id.to_string(), to: None };
+    let _ = work.coordinator.send_message(Message::Run(command, Reply(reply)));
+    if let Ok(Err(error)) = answer.await {
+        alarm(work, key, format!("{reason}; and there is no way back: {error}"));
+    }
+}
+
+fn alarm(work: &Activation, key: &InstanceKey, message: String) {
+    work.shared.events.emit(Event::Alarm { subject: key.to_string(), message });
+}
+
+/// A trigger's name in manifests.
+pub(super) const fn trigger_name(trigger: TriggerKind) -> &'static str {
+    match trigger {
+        TriggerKind::HealthCheckFailure => "healthCheckFailure",
+        TriggerKind::ErrorRateExceeded => "errorRateExceeded",
+        TriggerKind::ResponseTimeExceeded => "responseTimeExceeded",
+        TriggerKind::ActivationTimeout => "activationTimeout",
+        TriggerKind::CriticalError => "criticalError",
+    }
+}
