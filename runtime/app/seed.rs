@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::engine::Outcome;
 use crate::error::Error;
 use crate::manifest;
 use crate::monitor::Event;
@@ -36,7 +35,7 @@ impl Runtime {
         for id in order {
             let Some(version) = fresh.get(&id) else { continue };
             match self.engine.activate(&id, version, None).await {
-                Ok(report) if report.outcome == Outcome::Active => {}
+                Ok(report) if report.outcome.serves() => {}
                 Ok(report) => {
                     let reason = report.reason.unwrap_or_default();
                     self.alarm(&format!("{id}@{version}"), &format!("it does not start: {reason}"));

@@ -164,5 +164,6 @@ pub(super) fn report(id: &str, version: &Version, outcome: Outcome) -> Activatio
         reason: None,
         steps: Vec::new(),
         traffic_shift: Vec::new(),
+        rollback: Vec::new(),
     }
 }

@@ -157,7 +157,7 @@ impl Activation {
 
     /// Begins an instance with its entry in the journal.
     pub(super) async fn begin(&self, id: &str, entry: Entry) -> Result<(InstanceKey, Entry), EngineError> {
-        let id = id.to_owned();
+        let (id, entry) = (id.to_owned(), Box::new(entry));
         self.ask(|reply| Message::Begin(id, entry, reply)).await
     }
 

@@ -70,7 +70,7 @@ impl Hands {
             }
             Change::Warm(key) => self.warm(key).await,
             Change::Verify(key) => self.verify(key).await,
-            Change::Route { .. } | Change::Restore(..) => Err("internal error: routing is the coordinator's".into()),
+            Change::Route(_) | Change::Restore(..) => Err("internal error: routing is the coordinator's".into()),
         }
     }
 

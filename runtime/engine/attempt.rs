@@ -43,6 +43,8 @@ pub(super) struct Attempt<'a> {
     pub(super) deadline: Instant,
     too_late: String,
     reports: Vec<StepReport>,
+    /// The steps of the rollback.
+    taken_back: Vec<StepReport>,
     /// The changes that were begun, the last one perhaps only half made.
     pub(super) done: Vec<Change>,
     committed: Option<Committed>,
@@ -81,6 +83,7 @@ impl<'a> Attempt<'a> {
             deadline: started + time,
             too_late: format!("activation timeout: the steps took longer than {} ms", time.as_millis()),
             reports: Vec::new(),
+            taken_back: Vec::new(),
             done: Vec::new(),
             committed: None,
             reference: Sample::default(),
@@ -146,7 +149,7 @@ impl<'a> Attempt<'a> {
             if Instant::now() >= self.deadline {
                 return Err(self.too_late.clone());
             }
-            if let Change::Route { .. } = change {
+            if let Change::Route(_) = change {
                 if let Some(baseline) = self.baseline() {
                     self.shift(&baseline).await?;
                 }
@@ -198,9 +201,8 @@ impl<'a> Attempt<'a> {
         };
         let committed = self.work.commit(commit).await.map_err(|error| error.to_string())?;
         self.entry.committed = committed.to.serving.as_ref() == Some(&self.key);
-        let (from, to) = (committed.from.clone(), committed.to.clone());
-        self.done.retain(|change| !matches!(change, Change::Route { .. }));
-        self.done.push(Change::Route { id: self.key.id.to_string(), from, to });
+        self.done.retain(|change| !matches!(change, Change::Route(_)));
+        self.done.push(Change::route(&self.key.id, &committed.from, &committed.to));
         self.committed = Some(committed);
         Ok(())
     }
@@ -240,6 +242,7 @@ impl<'a> Attempt<'a> {
             outcome,
             reason,
             steps: self.reports,
+            rollback: self.taken_back,
             traffic_shift: self.entry.traffic_shift.clone(),
             ..report(&self.key.id, &self.manifest.version, outcome)
         };
@@ -272,9 +275,9 @@ impl<'a> Attempt<'a> {
     async fn back(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
         self.entry.reason = Some(reason.clone());
         let mut undo = self.undo();
-        let ended = undo.to_the_end(reason).await;
+        let ended = undo.end(reason).await;
         self.entry = undo.entry;
-        self.reports.append(&mut undo.reports);
+        self.taken_back = undo.reports;
         ended
     }
 

@@ -32,7 +32,7 @@ pub(super) enum Message {
     /// Run a command, after those for the same module that came before it.
     Run(Command, Reply),
     /// Make the next generation of a version: it is now being activated.
-    Begin(String, Entry, RpcReplyPort<Result<(InstanceKey, Entry), EngineError>>),
+    Begin(String, Box<Entry>, RpcReplyPort<Result<(InstanceKey, Entry), EngineError>>),
     /// Something happened to an instance.
     Happened(InstanceKey, Happening, Option<String>, RpcReplyPort<Result<(), EngineError>>),
     /// Point a slot elsewhere.
@@ -83,7 +83,7 @@ impl Actor for Coordinator {
         // a caller that stopped waiting is no fault
         match message {
             Message::Run(command, reply) => self.run(&myself, command, reply, lanes).await,
-            Message::Begin(id, entry, reply) => drop(reply.send(self.begin(id, entry).await)),
+            Message::Begin(id, entry, reply) => drop(reply.send(self.begin(id, *entry).await)),
             Message::Happened(key, happening, reason, reply) => {
                 let _ = reply.send(self.happened(&key, happening, reason).await);
             }

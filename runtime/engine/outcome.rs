@@ -94,6 +94,8 @@ pub struct ActivationReport {
     pub steps: Vec<StepReport>,
     /// The weights of the shift; empty when traffic moved at once.
     pub traffic_shift: Vec<ShiftReport>,
+    /// The steps of the rollback; empty when nothing was taken back.
+    pub rollback: Vec<StepReport>,
 }
 
 /// What a deactivation came to.

@@ -110,21 +110,31 @@ pub enum Change {
     /// Let the instance fill its caches. Undone by stopping the instance.
     Warm(InstanceKey),
     /// Point the slot from one state to another: the one store that requests see.
-    Route {
-        /// The module.
-        id: String,
-        /// Before.
-        from: SlotState,
-        /// After.
-        to: SlotState,
-    },
+    Route(Box<Route>),
     /// Check that what serves is well.
     Verify(InstanceKey),
     /// Check that the version before serves again; with none, that none does.
     Restore(String, Option<InstanceKey>),
 }
 
+/// A slot's way from one state to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The module.
+    pub id: String,
+    /// Before.
+    pub from: SlotState,
+    /// After.
+    pub to: SlotState,
+}
+
 impl Change {
+    /// Points the slot of `id` from one state to another.
+    #[must_use]
+    pub fn route(id: &str, from: &SlotState, to: &SlotState) -> Self {
+        Self::Route(Box::new(Route { id: id.to_owned(), from: from.clone(), to: to.clone() }))
+    }
+
     /// What takes this change back; nothing where there is nothing to take back.
     #[must_use]
     pub fn inverse(&self) -> Option<Self> {
@@ -137,7 +147,7 @@ impl Change {
             Self::Unbind(key) => Self::Bind(key.clone()),
             Self::Migrate(id, versions) => Self::Revert(id.clone(), versions.clone()),
             Self::Revert(id, versions) => Self::Migrate(id.clone(), versions.clone()),
-            Self::Route { id, from, to } => Self::Route { id: id.clone(), from: to.clone(), to: from.clone() },
+            Self::Route(route) => Self::route(&route.id, &route.to, &route.from),
             Self::Warm(_) | Self::Verify(_) | Self::Restore(..) => return None,
         })
     }
@@ -190,7 +200,7 @@ pub fn activate(
         StepName::Register => vec![Change::Bind(key.clone())],
         StepName::Migrate if !pending.is_empty() => vec![Change::Migrate(id.clone(), pending.to_vec())],
         StepName::Warmup => vec![Change::Warm(key.clone())],
-        StepName::Activate => vec![Change::Route { id: id.clone(), from: slot.clone(), to: after.clone() }],
+        StepName::Activate => vec![Change::route(&id, slot, &after)],
         StepName::Verify => vec![Change::Verify(key.clone())],
         // validation changes nothing, and the rest is no step of an activation
         _ => Vec::new(),
@@ -205,7 +215,7 @@ pub fn roll_back(id: &str, done: &[Change], returned: Option<InstanceKey>) -> Pl
     let belongs = |change: &Change, name: StepName| {
         matches!(
             (change, name),
-            (Change::Route { .. }, StepName::StopTraffic)
+            (Change::Route(_), StepName::StopTraffic)
                 | (Change::Stop(_), StepName::Deactivate)
                 | (Change::Revert(..), StepName::Rollback)
                 | (Change::Unbind(_), StepName::Unregister)
@@ -277,7 +287,8 @@ impl World {
             Change::Restore(id, returned) => {
                 self.slots.get(id).and_then(|slot| slot.serving.as_ref()) == returned.as_ref()
             }
-            Change::Route { id, from, to } => {
+            Change::Route(route) => {
+                let Route { id, from, to } = &**route;
                 let present = self.slots.get(id).cloned().unwrap_or_default();
                 let ready = to.keys().all(|key| self.bound.contains(key));
                 let fits = present == *from && ready;

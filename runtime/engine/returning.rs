@@ -32,7 +32,7 @@ pub(super) async fn return_from(work: &Activation, key: &InstanceKey, reason: &s
         before: None,
         reports: Vec::new(),
     };
-    let (outcome, reason) = undo.to_the_end(reason.to_owned()).await?;
+    let (outcome, reason) = undo.end(reason.to_owned()).await?;
     undo.entry.end(outcome, Some(reason.clone()), shared.now());
     shared.records.write_entry(&key.id, &undo.entry).await?;
     shared.ended(key, outcome, Some(reason), started.elapsed());
@@ -44,6 +44,6 @@ fn done(key: &InstanceKey, slot: &SlotState, entry: &Entry) -> Vec<Change> {
     let from = SlotState { serving: slot.standby.clone(), ..SlotState::default() };
     let mut done = vec![Change::Prepare(key.clone()), Change::Start(key.clone()), Change::Bind(key.clone())];
     done.extend(entry.owed.iter().map(|owed| Change::Migrate(key.id.to_string(), owed.migrations.clone())));
-    done.push(Change::Route { id: key.id.to_string(), from, to: slot.clone() });
+    done.push(Change::route(&key.id, &from, slot));
     done
 }

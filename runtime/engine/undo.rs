@@ -37,7 +37,7 @@ pub(super) struct Undo<'a> {
 
 impl Undo<'_> {
     /// Takes everything back and says how that ended; the version keeps the reason.
-    pub(super) async fn to_the_end(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
+    pub(super) async fn end(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
         let (work, started) = (self.work, Instant::now());
         work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
         let taken = self.run().await;
@@ -87,7 +87,7 @@ impl Undo<'_> {
         for change in &step.changes {
             let late = || format!("it took longer than {} ms to take back {change:?}", time.as_millis());
             let taken = match change {
-                Change::Route { .. } => self.give_back().await,
+                Change::Route(_) => self.give_back().await,
                 change => {
                     let taken = tokio::time::timeout_at(deadline.into(), self.take_back(change)).await;
                     taken.unwrap_or_else(|_| Err(late()))

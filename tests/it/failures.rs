@@ -27,6 +27,8 @@ fn broken(version: &str, script: &str) -> Module {
 async fn a_step_that_fails_leaves_the_version_before_serving() {
     let server = Server::with(&[Module::echo("probe", "1.0.0", "lua")]).await;
     for (n, (step, script)) in BROKEN.iter().enumerate() {
+        // beside a version that serves, health is asked before anything is routed
+        let step = if *step == "verify" { &"activate" } else { step };
         let version = format!("2.{n}.0");
         server.ok(&["register", &server.write(&broken(&version, script))]).await;
         let ran = server.run(&["activate", &format!("probe@{version}")]).await;
@@ -94,7 +96,7 @@ async fn a_migration_that_fails_leaves_schema_and_version_as_they_were() {
     assert_eq!(server.get("/api/notes").await.json(), json!({ "n": 0 }));
     // the same tables by a version that does not drop anything
     let good = module("2.1.0", &tables(&both)).file("two.sql", "create table more (id)");
-    assert_eq!(server.install(&good).await["outcome"], "active");
+    assert_eq!(server.install(&good).await["outcome"], "provisional");
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn the_version_before_stands_by_and_a_rollback_returns_to_it() {
     server.install(&Module::echo("probe", "2.0.0", "rhai")).await;
     let slot = server.slot("probe").await.unwrap();
     assert_eq!((&slot["version"], &slot["previous"], &slot["weight"]), (&json!("2.0.0"), &json!("1.0.0"), &json!(100)));
-    assert_eq!(states(&server.states("probe").await), [("1.0.0", "standby"), ("2.0.0", "active")]);
+    assert_eq!(states(&server.states("probe").await), [("1.0.0", "standby"), ("2.0.0", "provisional")]);
 
     let report = server.ok(&["rollback", "probe"]).await;
     assert_eq!((&report["version"], &report["outcome"]), (&json!("1.0.0"), &json!("active")));
@@ -59,9 +59,9 @@ async fn the_version_before_stands_by_and_a_rollback_returns_to_it() {
 }
 
 #[tokio::test]
-async fn a_third_version_leaves_the_first_inactive() {
+async fn a_confirmed_version_leaves_the_one_before_inactive() {
     let server = Server::with(&[Module::echo("probe", "1.0.0", "lua")]).await;
-    server.install(&Module::echo("probe", "2.0.0", "lua")).await;
+    server.settle(&Module::echo("probe", "2.0.0", "lua")).await;
     server.install(&Module::echo("probe", "3.0.0", "lua")).await;
     // the drain of the first goes on after the answer
     for _ in 0..1000 {
@@ -70,7 +70,7 @@ async fn a_third_version_leaves_the_first_inactive() {
         }
     }
     let found = server.states("probe").await;
-    assert_eq!(states(&found), [("1.0.0", "inactive"), ("2.0.0", "standby"), ("3.0.0", "active")]);
+    assert_eq!(states(&found), [("1.0.0", "inactive"), ("2.0.0", "standby"), ("3.0.0", "provisional")]);
 }
 
 #[tokio::test]

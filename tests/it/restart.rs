@@ -8,7 +8,7 @@ use crate::support::{Module, Server};
 async fn what_served_serves_again_after_a_stop_and_after_a_kill() {
     let mut server =
         Server::with(&[Module::echo("probe", "1.0.0", "lua"), Module::echo("other", "1.0.0", "rhai")]).await;
-    server.install(&Module::echo("probe", "2.0.0", "rhai")).await;
+    server.settle(&Module::echo("probe", "2.0.0", "rhai")).await;
     server.ok(&["deactivate", "other"]).await;
     for kill in [false, true] {
         if kill {

@@ -25,8 +25,7 @@ enum Command {
 
 /// A command that is one change.
 fn route(id: &str, from: &SlotState, to: SlotState) -> Plan {
-    let change = Change::Route { id: id.to_owned(), from: from.clone(), to };
-    Plan { steps: vec![Step { name: StepName::Activate, changes: vec![change] }] }
+    Plan { steps: vec![Step { name: StepName::Activate, changes: vec![Change::route(id, from, &to)] }] }
 }
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
@@ -111,7 +110,8 @@ proptest! {
         for (n, command) in history.iter().enumerate() {
             let Some(plan) = plan(&world, command, n as u64) else { continue };
             for change in plan.changes() {
-                if let Change::Route { from, to, .. } = change {
+                if let Change::Route(route) = change {
+                    let Route { from, to, .. } = &**route;
                     for gone in retired(from, to) {
                         prop_assert!(to.serving.as_ref() != Some(&gone) && to.standby.as_ref() != Some(&gone));
                     }
@@ -128,7 +128,8 @@ fn an_activation_keeps_the_confirmed_version_and_retires_an_unconfirmed_one() {
     let plan = activate(&key("a", 3), &slot, strategy::steps(ActivationStrategy::Instant), &[], true);
     let names: Vec<_> = plan.steps.iter().map(|step| step.name.name()).collect();
     assert_eq!(names, ["validate", "prepare", "load", "register", "activate"]);
-    let Some(Change::Route { from, to, .. }) = plan.changes().last() else { panic!("ends with the route") };
+    let Some(Change::Route(route)) = plan.changes().last() else { panic!("ends with the route") };
+    let Route { from, to, .. } = &**route;
     assert_eq!(to.serving, Some(key("a", 3)));
     assert_eq!(to.standby, Some(key("a", 2)));
     assert_eq!(retired(from, to), []);

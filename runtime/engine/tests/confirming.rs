@@ -10,7 +10,7 @@ fn window(time: &str) -> String {
 impl World {
     /// Waits for an event that `wanted` accepts.
     async fn until(events: &mut tokio::sync::broadcast::Receiver<Arc<Event>>, wanted: impl Fn(&Event) -> bool) {
-        let found = async { while !wanted(&*events.recv().await.unwrap()) {} };
+        let found = async { while !wanted(&events.recv().await.unwrap()) {} };
         tokio::time::timeout(Duration::from_secs(20), found).await.expect("the event comes");
     }
 

@@ -70,7 +70,7 @@ return {{ apis = {{ ["GET {path}"] = reply, ["POST {path}"] = reply }}, health =
         self.file("main.rhai", script)
     }
 
-    /// Writes the folder `root/ID-VERSION`.
+    /// Writes the folder `root/ID-VERSION`. A shift takes no time unless the manifest says more of its lifecycle.
     pub(crate) fn write(&self, root: &Path) -> PathBuf {
         let dir = root.join(format!("{}-{}", self.id, self.version));
         let mut text = format!("id: {}\nname: {}\nversion: {}\n", self.id, self.id, self.version);
@@ -81,6 +81,9 @@ return {{ apis = {{ ["GET {path}"] = reply, ["POST {path}"] = reply }}, health =
             }
         }
         text.push_str(&self.more);
+        if !self.more.contains("lifecycle:") {
+            text.push_str("lifecycle:\n  activation:\n    trafficShifting: { interval: 20ms }\n");
+        }
         let files = self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()));
         for (path, text) in files.chain([("module.manifest.yaml", text.as_str())]) {
             let path = dir.join(path);

@@ -191,6 +191,12 @@ impl Server {
         self.ok(&["activate", &format!("{}@{}", label("id"), label("version"))]).await
     }
 
+    /// Registers, activates and confirms a module.
+    pub(crate) async fn settle(&self, module: &Module) {
+        let report = self.install(module).await;
+        self.ok(&["confirm", report["id"].as_str().expect("a text")]).await;
+    }
+
     /// The row of a module's slot.
     pub(crate) async fn slot(&self, id: &str) -> Option<Value> {
         let rows = self.ok(&["list"]).await;
