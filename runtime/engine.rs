@@ -5,12 +5,14 @@
 //! | [`state`] | the states of an instance and the one transition function |
 //! | [`plan`] | commands as values: steps, changes, and their inverses |
 //! | [`strategy`] | the steps of both strategies |
+//! | [`traffic`], [`analysis`] | how traffic moves to a candidate, and whether it is well |
 //! | `validate` | what can be known before anything is changed |
 //! | `apply` | carries changes out through the [`ports`] |
 //! | `activate`, `rollback`, `deactivate`, `unregister`, `retire` | the commands |
 //! | `coordinator` | the one actor that changes slots and states |
 //! | `board`, `record` | what is now, for readers; what outlives the process |
 
+pub mod analysis;
 pub mod error;
 pub mod outcome;
 pub mod plan;
@@ -18,6 +20,7 @@ pub mod ports;
 pub mod slots;
 pub mod state;
 pub mod strategy;
+pub mod traffic;
 pub mod validate;
 
 mod activate;

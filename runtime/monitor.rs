@@ -3,7 +3,9 @@
 pub mod events;
 pub mod health;
 pub mod metrics;
+pub mod stats;
 
 pub use events::{Event, Events, InstanceKey};
 pub use health::{Health, HealthStatus};
-pub use metrics::{InstanceMetrics, Metrics};
+pub use metrics::{Held, InstanceMetrics, Metrics};
+pub use stats::{Sample, Stats};

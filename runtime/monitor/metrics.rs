@@ -1,12 +1,12 @@
 //! Metrics in Prometheus form. Each runtime has a recorder of its own: two runtimes in one process do not mix.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::InstanceKey;
+use super::{InstanceKey, Stats};
 
 /// Upper bounds of the latency buckets, in seconds.
 const LATENCY_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -87,7 +87,8 @@ impl Metrics {
         self.recorder.register_histogram(&key(name, labels), &METADATA)
     }
 
-    /// The handles that the request path of one instance needs.
+    /// The handles that the request path of one instance needs. Counters are shared by the instances of a version;
+    /// `stats` begin anew with each call.
     #[must_use]
     pub fn instance(&self, instance: &InstanceKey) -> InstanceMetrics {
         let labels = [("module", &*instance.id), ("version", &*instance.version)];
@@ -100,11 +101,12 @@ impl Metrics {
             restarts: self.counter("replug_worker_restarts_total", &labels),
             seconds: self.histogram("replug_request_seconds", &labels),
             in_flight: self.gauge("replug_in_flight", &labels),
+            stats: Arc::default(),
         }
     }
 }
 
-/// Counters of one version, looked up once when its instance starts.
+/// Counters of one instance, looked up once when it starts.
 #[derive(Clone)]
 pub struct InstanceMetrics {
     /// Answers below 500.
@@ -121,6 +123,8 @@ pub struct InstanceMetrics {
     pub seconds: Histogram,
     /// Requests held now.
     pub in_flight: Gauge,
+    /// What this one instance answered, for the analysis of an activation.
+    pub stats: Arc<Stats>,
 }
 
 impl InstanceMetrics {
@@ -132,6 +136,38 @@ impl InstanceMetrics {
             self.answered.increment(1)
         }
         self.seconds.record(took.as_secs_f64());
+        self.stats.record(failed, took);
+    }
+
+    /// Counts a request in; it is counted out when the answer is dropped.
+    #[must_use]
+    pub fn hold(&self) -> Held<'_> {
+        self.in_flight.increment(1);
+        Held { metrics: self, since: Instant::now() }
+    }
+}
+
+/// A request inside an instance. It is counted out even if whoever waits for it goes away.
+pub struct Held<'a> {
+    metrics: &'a InstanceMetrics,
+    since: Instant,
+}
+
+impl Held<'_> {
+    /// Counts its answer, and the time since it was counted in.
+    pub fn answered(self, failed: bool) {
+        self.metrics.record(failed, self.since.elapsed());
+    }
+
+    /// Counts that admission turned it away.
+    pub fn refused(self) {
+        self.metrics.refused.increment(1);
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.metrics.in_flight.decrement(1);
     }
 }
 

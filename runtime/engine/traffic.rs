@@ -1,0 +1,259 @@
+//! How traffic moves from a baseline to a candidate: the weights, and what each observation leads to. Pure: the time is
+//! passed in, and whoever drives it routes, counts and waits.
+//!
+//! | at | what is seen | what follows |
+//! |---|---|---|
+//! | any weight, any moment | a failure | back to the baseline, at once |
+//! | weight 0 or 100 | health passes, or nobody wants it judged | the next weight, without waiting |
+//! | end of an interval | pass | the next weight |
+//! | end of the first interval | inconclusive | the weight is held one interval more; its samples add up |
+//! | end of a later interval | inconclusive, `promote` | the next weight if health passes, else held |
+//! | end of a later interval | inconclusive, `hold` | held, and judged anew each interval |
+//! | end of a later interval | inconclusive, `rollback` | back to the baseline |
+//!
+//! The weight after the last one is 100: the candidate is promoted. A shift that ended says the same for ever.
+
+use std::time::{Duration, Instant};
+
+use super::analysis::{Rules, Verdict, judge};
+use super::outcome::ShiftReport;
+use crate::manifest::{OnInconclusive, TrafficShifting, TriggerKind};
+use crate::monitor::health::Report;
+use crate::monitor::{HealthStatus, Sample};
+
+#[cfg(test)]
+mod tests;
+
+/// A candidate is looked at ten times an interval, but neither more often than each 10 ms nor less than each 250 ms: a bad
+/// one must not keep its share until the interval ends.
+const LOOKS: u32 = 10;
+const MOST_OFTEN: Duration = Duration::from_millis(10);
+const LEAST_OFTEN: Duration = Duration::from_millis(250);
+
+/// The candidate's share in percent, one after the other: from `initial` by `increment`, which doubles up to
+/// `maxIncrement`. They grow and end with 100.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    next: Option<u8>,
+    step: u8,
+    largest: u8,
+}
+
+impl Weights {
+    /// All weights of a shift: 0, 10, 30, 70, 100 by default.
+    #[must_use]
+    pub fn of(shifting: &TrafficShifting) -> Self {
+        let step = shifting.increment.clamp(1, 100);
+        Self { next: Some(shifting.initial.min(100)), step, largest: shifting.max_increment.clamp(step, 100) }
+    }
+}
+
+impl Iterator for Weights {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let weight = self.next?;
+        // all of them are at most 100, so no sum overflows
+        self.next = if weight == 100 { None } else { Some((weight + self.step).min(100)) };
+        self.step = (self.step * 2).min(self.largest);
+        Some(weight)
+    }
+}
+
+/// What the candidate's health checks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health<'a> {
+    /// They have not all answered yet.
+    Unknown,
+    /// No critical check failed; so too where there is none.
+    Passed,
+    /// A critical check failed its retries, and said this.
+    Failed(&'a str),
+}
+
+impl<'a> Health<'a> {
+    /// What a prober's report says. An instance that is degraded passes: none of its critical checks failed.
+    #[must_use]
+    pub fn of(report: &'a Report) -> Self {
+        match report.status {
+            HealthStatus::Unknown => Self::Unknown,
+            HealthStatus::Healthy | HealthStatus::Degraded => Self::Passed,
+            HealthStatus::Unhealthy => Self::Failed(&report.detail),
+        }
+    }
+
+    const fn failure(self) -> Option<&'a str> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            Self::Unknown | Self::Passed => None,
+        }
+    }
+}
+
+/// What is to be done after an observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing; observe again at [`Shift::due`].
+    Wait,
+    /// Give the candidate this share, in percent, and begin its samples anew.
+    Route(u8),
+    /// Give the candidate everything.
+    Promote,
+    /// Give the baseline everything.
+    RollBack {
+        /// What failed; nothing if there was too little to judge by.
+        trigger: Option<TriggerKind>,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// A shift on its way.
+#[derive(Clone, Debug)]
+pub struct Shift {
+    weights: Weights,
+    weight: u8,
+    interval: Duration,
+    on_inconclusive: OnInconclusive,
+    /// When this weight began.
+    began: Instant,
+    /// When its present interval ends.
+    ends: Instant,
+    looked: Option<Instant>,
+    /// How many intervals of this weight ended without a verdict.
+    held: u32,
+    reports: Vec<ShiftReport>,
+    ended: Option<Decision>,
+}
+
+impl Shift {
+    /// A shift that begins at `now` with its first weight.
+    #[must_use]
+    pub fn new(shifting: &TrafficShifting, on_inconclusive: OnInconclusive, now: Instant) -> Self {
+        let mut weights = Weights::of(shifting);
+        let weight = weights.next().unwrap_or(100);
+        Self {
+            weights,
+            weight,
+            interval: shifting.interval,
+            on_inconclusive,
+            began: now,
+            ends: now + shifting.interval,
+            looked: None,
+            held: 0,
+            reports: Vec::new(),
+            ended: None,
+        }
+    }
+
+    /// The candidate's share of this moment, in percent: 100 once promoted, 0 once rolled back.
+    #[must_use]
+    pub const fn weight(&self) -> u8 {
+        self.weight
+    }
+
+    /// When to observe next. Observing earlier, later or more often does no harm: a late observation ends the interval,
+    /// and the next one is counted from then.
+    #[must_use]
+    pub fn due(&self) -> Instant {
+        let tick = (self.interval / LOOKS).clamp(MOST_OFTEN, LEAST_OFTEN);
+        match self.looked {
+            None if self.needs_health_only() => self.began,
+            None => self.ends.min(self.began + tick),
+            Some(looked) if self.needs_health_only() => looked + tick,
+            Some(looked) => self.ends.min(looked + tick),
+        }
+    }
+
+    /// One entry for each weight that ended, in order; the last one says why the shift ended, once it has.
+    #[must_use]
+    pub fn reports(&self) -> &[ShiftReport] {
+        &self.reports
+    }
+
+    /// Decides what to do at `now`. `candidate` and `baseline` are what each answered since this weight began.
+    pub fn observe(
+        &mut self,
+        now: Instant,
+        candidate: &Sample,
+        baseline: &Sample,
+        health: Health<'_>,
+        rules: &Rules,
+    ) -> Decision {
+        if let Some(ended) = &self.ended {
+            return ended.clone();
+        }
+        self.looked = Some(now);
+        let verdict = if self.needs_health_only() {
+            judge(&Sample::default(), &Sample::default(), health.failure(), &rules.of_health())
+        } else {
+            judge(candidate, baseline, health.failure(), rules)
+        };
+        if let Verdict::Fail { trigger, reason } = verdict {
+            return self.roll_back(now, Some(trigger), format!("fail: {reason}"), reason);
+        }
+        if self.needs_health_only() {
+            return match health {
+                Health::Unknown if rules.health => Decision::Wait,
+                _ => self.advance(now, verdict.name().to_owned()),
+            };
+        }
+        if now < self.ends {
+            return Decision::Wait;
+        }
+        match verdict {
+            Verdict::Inconclusive { reason } => self.without_verdict(now, &reason, health),
+            verdict => self.advance(now, verdict.name().to_owned()),
+        }
+    }
+
+    /// Without traffic there is nothing to sample; with all of it, nothing to compare with.
+    const fn needs_health_only(&self) -> bool {
+        matches!(self.weight, 0 | 100)
+    }
+
+    fn without_verdict(&mut self, now: Instant, reason: &str, health: Health<'_>) -> Decision {
+        self.held += 1;
+        let reason = format!("{reason} in {} intervals", self.held);
+        match self.on_inconclusive {
+            _ if self.held == 1 => self.hold(now),
+            OnInconclusive::Promote if health == Health::Passed => {
+                self.advance(now, format!("inconclusive: {reason}; promoted, since health passes"))
+            }
+            OnInconclusive::Promote | OnInconclusive::Hold => self.hold(now),
+            OnInconclusive::Rollback => {
+                let verdict = format!("inconclusive: {reason}; rolled back");
+                self.roll_back(now, None, verdict, format!("{reason}, and `onInconclusive` is rollback"))
+            }
+        }
+    }
+
+    fn hold(&mut self, now: Instant) -> Decision {
+        self.ends = now + self.interval;
+        Decision::Wait
+    }
+
+    fn advance(&mut self, now: Instant, verdict: String) -> Decision {
+        self.report(now, verdict);
+        self.weight = self.weights.next().unwrap_or(100);
+        if self.weight == 100 {
+            self.ended = Some(Decision::Promote);
+            return Decision::Promote;
+        }
+        (self.began, self.ends, self.looked, self.held) = (now, now + self.interval, None, 0);
+        Decision::Route(self.weight)
+    }
+
+    fn roll_back(&mut self, now: Instant, trigger: Option<TriggerKind>, verdict: String, reason: String) -> Decision {
+        self.report(now, verdict);
+        self.weight = 0;
+        let decision = Decision::RollBack { trigger, reason };
+        self.ended = Some(decision.clone());
+        decision
+    }
+
+    fn report(&mut self, now: Instant, verdict: String) {
+        let held = now.saturating_duration_since(self.began);
+        self.reports.push(ShiftReport { weight: self.weight, verdict, ms: held.as_secs_f64() * 1000.0 });
+    }
+}
