@@ -11,10 +11,11 @@ use replug_scripts::{CallContext, Handler, Value};
 use tokio::sync::{broadcast, watch};
 
 use crate::actors::modules::ModulesMsg;
+use crate::actors::router::BUCKETS;
 use crate::actors::{CallError, Instance, ModulesSupervisor, Router};
 use crate::engine::{ActivationReport, Engine, Parts, ports::Binding, ports::Migrator};
 use crate::error::Error;
-use crate::integration::{ApiBinding, Authenticator, ServiceCalls};
+use crate::integration::{ApiBinding, Authenticator, ServiceCalls, chance};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events, Metrics};
 use crate::registry::versions::ModuleRef;
@@ -202,10 +203,10 @@ impl Runtime {
         &self.metrics
     }
 
-    /// The instance of a module that serves now.
+    /// The instance of a module that serves now; while its traffic shifts, the one that is to be replaced.
     #[must_use]
     pub fn instance(&self, id: &str) -> Option<Arc<Instance>> {
-        self.router.load().instance(id, 0).cloned()
+        self.router.load().instance(id, BUCKETS - 1).cloned()
     }
 
     /// Everything that happens from now on.
@@ -267,14 +268,14 @@ impl Runtime {
         let context = CallContext {
             module: Arc::clone(&module),
             version: "".into(),
-            request_id: "runtime".into(),
+            request_id: format!("runtime-{:x}", chance::seed()).into(),
             caller: None,
             deadline: std::time::Instant::now() + CALL,
             chain: Vec::new(),
             principal: None,
         };
         let handler = Handler::Service(service.as_str().into());
-        let called = self.router.call(&module, 0, &handler, vec![args], context).await;
+        let called = self.router.call(&module, chance::bucket(), &handler, vec![args], context).await;
         called.map_err(|error: CallError| failed(error.to_string()))
     }
 

@@ -7,7 +7,7 @@
 pub mod api;
 pub mod auth;
 pub mod bindings;
-mod chance;
+pub(crate) mod chance;
 #[cfg(feature = "sqlite")]
 pub mod database;
 #[cfg(feature = "sqlite")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use replug_scripts::ScriptError;
+use replug_scripts::{HostErrorKind, ScriptError};
 
 /// Why a call to a module's script ended without its answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,6 +30,47 @@ pub enum CallError {
     /// The script failed.
     #[error(transparent)]
     Script(#[from] ScriptError),
+}
+
+/// Whom a call that gave no result counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The instance: it failed, met a limit, or took too long.
+    Instance,
+    /// Whoever called: the script said so on purpose.
+    Caller,
+    /// Admission turned the call away; the instance never saw it.
+    Admission,
+    /// Nobody: the call goes elsewhere, and is counted where it ends up.
+    Nobody,
+}
+
+impl CallError {
+    /// Whom it counts against when the call is a request of a client.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Script(ScriptError::Problem { status, .. }) if *status < 500 => Blame::Caller,
+            Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) => Blame::Instance,
+            Self::Overloaded { .. } => Blame::Admission,
+            Self::Closed(_) | Self::NoModule(_) => Blame::Nobody,
+        }
+    }
+
+    /// Whom it counts against when another module calls. A service refuses with an error that names what is wrong with
+    /// the call, which a request has a status for.
+    #[must_use]
+    pub const fn blame_of_service(&self) -> Blame {
+        use HostErrorKind::{Conflict, InvalidArgument, NotFound};
+        match self {
+            Self::Script(ScriptError::Host { error, .. })
+                if matches!(error.kind, InvalidArgument | NotFound | Conflict) =>
+            {
+                Blame::Caller
+            }
+            _ => self.blame(),
+        }
+    }
 }
 
 /// Why an instance did not start.

@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use http::Method;
 use replug_scripts::{CallContext, Handler, Value};
 
-pub use super::error::CallError;
+pub use super::error::{Blame, CallError};
 pub use super::instance::Instance;
 pub use super::routes::{Endpoint, Found, RouteTaken, Routes};
+use crate::manifest::StickyBy;
+use crate::monitor::Held;
 
 /// How many buckets a sticky hash or a random number chooses from.
 pub const BUCKETS: u16 = 10_000;
@@ -20,7 +23,7 @@ pub const BUCKETS: u16 = 10_000;
 /// that the module is going away.
 const LOOKS: usize = 3;
 
-/// A version that takes traffic.
+/// A version that takes traffic, or is to.
 #[derive(Clone)]
 pub struct Target {
     /// The instance.
@@ -34,7 +37,7 @@ pub struct Target {
 /// The stable address of a module id.
 #[derive(Clone)]
 pub struct Slot {
-    /// The versions that take traffic.
+    /// The versions that take traffic: one, or a baseline and then its candidate.
     pub targets: Vec<Target>,
 }
 
@@ -45,14 +48,16 @@ impl Slot {
         Self { targets: vec![Target { instance, weight: BUCKETS, endpoints }] }
     }
 
-    /// A slot that a baseline and a candidate share.
+    /// A slot whose traffic moves from a baseline to a candidate, which has `weight` percent of it by now; more than 100
+    /// is 100. Buckets below the weight are the candidate's, so that who came to it stays with it as the weight grows. A
+    /// version of weight 0 answers nothing, but what it claims is kept free for it.
     #[must_use]
     pub fn shifting(
         baseline: (Arc<Instance>, Arc<[Endpoint]>),
         candidate: (Arc<Instance>, Arc<[Endpoint]>),
         weight: u8,
     ) -> Self {
-        let share = u16::from(weight) * 100;
+        let share = u16::from(weight.min(100)) * (BUCKETS / 100);
         let target = |(instance, endpoints), weight| Target { instance, weight, endpoints };
         Self { targets: vec![target(baseline, BUCKETS - share), target(candidate, share)] }
     }
@@ -60,16 +65,38 @@ impl Slot {
     /// The instance for a bucket below [`BUCKETS`].
     #[must_use]
     pub fn pick(&self, bucket: u16) -> Option<&Arc<Instance>> {
-        let mut upper = 0;
-        self.targets
-            .iter()
-            .find(|target| {
-                upper += target.weight;
-                bucket < upper
-            })
-            .or_else(|| self.targets.last())
-            .map(|target| &target.instance)
+        self.by_preference(bucket).next().map(|index| &self.targets[index].instance)
     }
+
+    /// What decides the bucket of whoever asks; nothing where one version answers everything.
+    #[must_use]
+    pub fn sticky_by(&self) -> Option<&StickyBy> {
+        match &*self.targets {
+            [baseline, candidate] if baseline.weight > 0 && candidate.weight > 0 => {
+                Some(&candidate.instance.manifest.lifecycle.activation.sticky_by)
+            }
+            _ => None,
+        }
+    }
+
+    /// The targets with a share: the one of this bucket, then the other, for what the first does not have.
+    fn by_preference(&self, bucket: u16) -> impl Iterator<Item = usize> {
+        let to_candidate = self.targets.get(1).is_some_and(|candidate| bucket < candidate.weight);
+        let order = if to_candidate { [1, 0] } else { [0, 1] };
+        order.into_iter().filter(|index| self.targets.get(*index).is_some_and(|target| target.weight > 0))
+    }
+}
+
+/// Where a request goes.
+pub enum Way<'a> {
+    /// To this endpoint of this instance, with the path's parameters, not yet decoded.
+    To(&'a Arc<Instance>, &'a Endpoint, Vec<(&'a str, String)>),
+    /// To one of two versions of this module: choose a bucket by this and ask [`Snapshot::find_shared`].
+    Shared(&'a Arc<str>, &'a StickyBy),
+    /// Nowhere: the path exists, with these methods only.
+    OtherMethods(Vec<Method>),
+    /// Nowhere.
+    Nothing,
 }
 
 /// One moment's view of everything that serves.
@@ -81,25 +108,69 @@ pub struct Snapshot {
     pub slots: BTreeMap<Arc<str>, Slot>,
     /// The paths.
     pub routes: Routes,
+    /// The paths of each target of the slots that shift.
+    shared: HashMap<Arc<str>, Vec<Routes>>,
+    by_address: bool,
     providers: HashMap<String, Vec<Arc<str>>>,
 }
 
 impl Snapshot {
     fn build(revision: u64, slots: BTreeMap<Arc<str>, Slot>) -> Result<Self, RouteTaken> {
-        let routes = Routes::build(slots.iter().flat_map(|(id, slot)| {
-            // until a shift names its own, the last target's endpoints are a subset or the same
-            slot.targets.first().map(|target| (id, &*target.endpoints))
-        }))?;
+        let routes = Routes::build(claims(&slots, |target| target.weight > 0))?;
+        if slots.values().flat_map(|slot| &slot.targets).any(|target| target.weight == 0) {
+            // what such a version claims is refused now rather than in the midst of its shift
+            Routes::build(claims(&slots, |_| true))?;
+        }
+        let mut shared = HashMap::new();
+        for (id, slot) in slots.iter().filter(|(_, slot)| slot.sticky_by().is_some()) {
+            let alone = |target: &Target| Routes::build([(id, vec![&*target.endpoints])]);
+            shared.insert(Arc::clone(id), slot.targets.iter().map(alone).collect::<Result<_, _>>()?);
+        }
+        let by_address = slots.values().any(|slot| slot.sticky_by() == Some(&StickyBy::Address));
         let mut providers: HashMap<String, Vec<Arc<str>>> = HashMap::new();
         for (id, slot) in &slots {
-            for capability in slot.targets.iter().flat_map(|target| &target.instance.manifest.capabilities) {
+            let reached = slot.targets.iter().filter(|target| target.weight > 0);
+            for capability in reached.flat_map(|target| &target.instance.manifest.capabilities) {
                 let ids = providers.entry(capability.id.clone()).or_default();
                 if !ids.contains(id) {
                     ids.push(Arc::clone(id));
                 }
             }
         }
-        Ok(Self { revision, slots, routes, providers })
+        Ok(Self { revision, slots, routes, shared, by_address, providers })
+    }
+
+    /// Where a request goes.
+    #[must_use]
+    pub fn find<'a>(&'a self, method: &Method, path: &'a str) -> Way<'a> {
+        match self.routes.find(method, path) {
+            // one target has all the weight, so any bucket is its own
+            Found::Endpoint(module, endpoint, params) => match self.instance(module, 0) {
+                Some(instance) => Way::To(instance, endpoint, params),
+                None => Way::Nothing,
+            },
+            Found::Shared(module) => match self.slots.get(module).and_then(Slot::sticky_by) {
+                Some(sticky_by) => Way::Shared(module, sticky_by),
+                None => Way::Nothing,
+            },
+            Found::OtherMethods(methods) => Way::OtherMethods(methods),
+            Found::Nothing => Way::Nothing,
+        }
+    }
+
+    /// Where a request goes in a slot that shifts: to the version of its bucket, as that version's own endpoints have it,
+    /// or to the other one where the first does not have it.
+    #[must_use]
+    pub fn find_shared<'a>(&'a self, module: &str, bucket: u16, method: &Method, path: &'a str) -> Way<'a> {
+        let (Some(slot), Some(tables)) = (self.slots.get(module), self.shared.get(module)) else { return Way::Nothing };
+        for index in slot.by_preference(bucket) {
+            if let Found::Endpoint(_, endpoint, params) = tables[index].find(method, path) {
+                return Way::To(&slot.targets[index].instance, endpoint, params);
+            }
+        }
+        let tables = tables.iter().chain([&self.routes]);
+        let methods: Vec<Method> = tables.flat_map(|table| table.methods(path)).collect();
+        if methods.is_empty() { Way::Nothing } else { Way::OtherMethods(methods) }
     }
 
     /// The modules that provide a capability and serve, by id.
@@ -113,6 +184,34 @@ impl Snapshot {
     pub fn instance(&self, module: &str, bucket: u16) -> Option<&Arc<Instance>> {
         self.slots.get(module)?.pick(bucket)
     }
+
+    /// The instance that runs this handler for a module and a bucket: the bucket's own, or the other version where only
+    /// that one exports it.
+    #[must_use]
+    pub fn instance_with(&self, module: &str, bucket: u16, handler: &Handler) -> Option<&Arc<Instance>> {
+        let slot = self.slots.get(module)?;
+        let mut instances = slot.by_preference(bucket).map(|index| &slot.targets[index].instance);
+        if slot.targets.len() == 1 {
+            return instances.next();
+        }
+        instances.find(|instance| instance.exports().has(handler)).or_else(|| slot.pick(bucket))
+    }
+
+    /// Whether some slot tells its clients apart by their addresses at this moment.
+    #[must_use]
+    pub const fn needs_addresses(&self) -> bool {
+        self.by_address
+    }
+}
+
+/// The endpoints of each slot's `targets`.
+fn claims<'a>(
+    slots: &'a BTreeMap<Arc<str>, Slot>,
+    targets: impl Fn(&Target) -> bool,
+) -> impl Iterator<Item = (&'a Arc<str>, Vec<&'a [Endpoint]>)> {
+    slots.iter().map(move |(id, slot)| {
+        (id, slot.targets.iter().filter(|target| targets(target)).map(|target| &*target.endpoints).collect())
+    })
 }
 
 /// The router.
@@ -168,16 +267,29 @@ impl Router {
     ) -> Result<Value, CallError> {
         let mut closed = CallError::NoModule(module.to_owned());
         for _ in 0..LOOKS {
-            let Some(instance) = self.load().instance(module, bucket).cloned() else { break };
+            let Some(instance) = self.load().instance_with(module, bucket, handler).cloned() else { break };
             let mut call = call.clone();
             call.module = Arc::clone(&instance.key.id);
             call.version = Arc::clone(&instance.key.version);
-            match instance.call(handler.clone(), args.clone(), call).await {
+            let held = instance.metrics.hold();
+            let result = instance.call(handler.clone(), args.clone(), call).await;
+            count(held, &result);
+            match result {
                 Err(error @ CallError::Closed(_)) => closed = error,
                 result => return result,
             }
         }
         Err(closed)
+    }
+}
+
+/// Counts how a call of a service ended.
+fn count(held: Held<'_>, result: &Result<Value, CallError>) {
+    match result.as_ref().map_err(CallError::blame_of_service) {
+        Ok(_) | Err(Blame::Caller) => held.answered(false),
+        Err(Blame::Instance) => held.answered(true),
+        Err(Blame::Admission) => held.refused(),
+        Err(Blame::Nobody) => {}
     }
 }
 

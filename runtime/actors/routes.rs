@@ -40,22 +40,33 @@ pub struct RouteTaken {
     pub claimant: Arc<str>,
 }
 
-struct Entry {
+/// What one module holds of a place.
+struct Holder {
     module: Arc<str>,
+    /// Whether two versions share the module's traffic; their endpoints are all here.
+    shared: bool,
     endpoints: Vec<Endpoint>,
+}
+
+/// What stands behind one pattern.
+struct Place {
+    pattern: Arc<str>,
+    holders: Vec<Holder>,
 }
 
 /// The table. Built once for each change, never changed.
 #[derive(Default)]
 pub struct Routes {
     paths: matchit::Router<usize>,
-    entries: Vec<Vec<Entry>>,
+    places: Vec<Place>,
 }
 
 /// The answer of a look-up.
 pub enum Found<'a> {
     /// This endpoint of this module, with the path's parameters, not yet decoded.
     Endpoint(&'a Arc<str>, &'a Endpoint, Vec<(&'a str, String)>),
+    /// Some version of this module, whose versions differ in what they serve.
+    Shared(&'a Arc<str>),
     /// The path exists, with these methods only.
     OtherMethods(Vec<Method>),
     /// No such path.
@@ -63,68 +74,72 @@ pub enum Found<'a> {
 }
 
 impl Routes {
-    /// Builds the table of what each module serves. Earlier modules own what later ones claim.
+    /// Builds the table of what each module serves, one list of endpoints for each of its versions that take traffic.
+    /// Earlier modules own what later ones claim. Versions of one module may overlap: whatever one of them answers leads
+    /// to the module.
     ///
     /// # Errors
     /// The first path that two modules claim.
-    pub fn build<'a>(modules: impl IntoIterator<Item = (&'a Arc<str>, &'a [Endpoint])>) -> Result<Self, RouteTaken> {
+    pub fn build<'a>(
+        modules: impl IntoIterator<Item = (&'a Arc<str>, Vec<&'a [Endpoint]>)>,
+    ) -> Result<Self, RouteTaken> {
         let mut table = Self::default();
-        for (module, endpoints) in modules {
+        for (module, versions) in modules {
+            let shared = versions.len() > 1;
+            let mut endpoints: Vec<&Endpoint> = versions.into_iter().flatten().collect();
+            if shared {
+                // a catch-all of one version cannot stand beside a parameter of the other, but it covers it
+                endpoints.sort_by_key(|endpoint| !endpoint.pattern.contains("{*"));
+            }
             for endpoint in endpoints {
-                table.insert(module, endpoint)?;
+                table.insert(module, shared, endpoint)?;
             }
         }
         Ok(table)
     }
 
-    fn insert(&mut self, module: &Arc<str>, endpoint: &Endpoint) -> Result<(), RouteTaken> {
+    fn insert(&mut self, module: &Arc<str>, shared: bool, endpoint: &Endpoint) -> Result<(), RouteTaken> {
+        let pattern = &endpoint.pattern;
         let taken = |owner: &Arc<str>| RouteTaken {
-            path: endpoint.pattern.to_string(),
+            path: pattern.to_string(),
             method: endpoint.method.clone(),
             owner: Arc::clone(owner),
             claimant: Arc::clone(module),
         };
-        let index = match self.paths.insert(&*endpoint.pattern, self.entries.len()) {
+        let index = match self.paths.insert(&**pattern, self.places.len()) {
             Ok(()) => {
-                self.entries.push(Vec::new());
-                self.entries.len() - 1
+                self.places.push(Place { pattern: Arc::clone(pattern), holders: Vec::new() });
+                self.places.len() - 1
             }
-            // the same pattern again leads to its entry; a pattern that overlaps another one has none
-            Err(_) => match self.position(&endpoint.pattern) {
+            // the same pattern again leads to its place; a pattern that overlaps another one has none
+            Err(_) => match self.places.iter().position(|place| place.pattern == *pattern) {
                 Some(index) => index,
-                None => {
-                    let owner = self.overlapping(&endpoint.pattern).unwrap_or_else(|| Arc::clone(module));
-                    return Err(taken(&owner));
-                }
+                None => match self.overlapping(pattern) {
+                    Some(index) if shared => index,
+                    Some(index) => return Err(taken(self.places[index].holders.first().map_or(module, |h| &h.module))),
+                    None => return Err(taken(module)),
+                },
             },
         };
-        let holders = &mut self.entries[index];
-        for holder in holders.iter() {
-            if holder.module != *module && holder.endpoints.iter().any(|e| e.method == endpoint.method) {
+        let holders = &mut self.places[index].holders;
+        for holder in holders.iter().filter(|holder| holder.module != *module) {
+            // at one place modules may divide the methods, but the parameters have the names of one pattern
+            if holder.endpoints.iter().any(|e| e.method == endpoint.method || e.pattern != *pattern) {
                 return Err(taken(&holder.module));
             }
         }
         match holders.iter_mut().find(|holder| holder.module == *module) {
             Some(holder) => holder.endpoints.push(endpoint.clone()),
-            None => holders.push(Entry { module: Arc::clone(module), endpoints: vec![endpoint.clone()] }),
+            None => holders.push(Holder { module: Arc::clone(module), shared, endpoints: vec![endpoint.clone()] }),
         }
         Ok(())
     }
 
-    fn position(&self, pattern: &str) -> Option<usize> {
-        self.entries
-            .iter()
-            .position(|holders| holders.iter().any(|holder| holder.endpoints.iter().any(|e| &*e.pattern == pattern)))
-    }
-
-    /// The owner of a pattern that `pattern` cannot stand beside.
-    fn overlapping(&self, pattern: &str) -> Option<Arc<str>> {
-        self.entries.iter().flatten().find_map(|holder| {
-            let clash = holder.endpoints.iter().any(|e| {
-                let mut pair = matchit::Router::new();
-                pair.insert(&*e.pattern, ()).is_ok() && pair.insert(pattern, ()).is_err()
-            });
-            clash.then(|| Arc::clone(&holder.module))
+    /// The first place that `pattern` cannot stand beside.
+    fn overlapping(&self, pattern: &str) -> Option<usize> {
+        self.places.iter().position(|place| {
+            let mut pair = matchit::Router::new();
+            pair.insert(&*place.pattern, ()).is_ok() && pair.insert(pattern, ()).is_err()
         })
     }
 
@@ -132,28 +147,37 @@ impl Routes {
     #[must_use]
     pub fn find<'a>(&'a self, method: &Method, path: &'a str) -> Found<'a> {
         let Ok(found) = self.paths.at(path) else { return Found::Nothing };
-        let holders = &self.entries[*found.value];
+        let holders = &self.places[*found.value].holders;
         let by = |wanted: &Method| {
-            holders
-                .iter()
-                .find_map(|holder| holder.endpoints.iter().find(|e| e.method == *wanted).map(|e| (&holder.module, e)))
+            holders.iter().find_map(|holder| holder.endpoints.iter().find(|e| e.method == *wanted).map(|e| (holder, e)))
         };
-        let endpoint = by(method).or_else(|| if *method == Method::HEAD { by(&Method::GET) } else { None });
-        match endpoint {
-            Some((module, endpoint)) => {
+        match by(method).or_else(|| if *method == Method::HEAD { by(&Method::GET) } else { None }) {
+            Some((holder, _)) if holder.shared => Found::Shared(&holder.module),
+            Some((holder, endpoint)) => {
                 let params = found.params.iter().map(|(name, value)| (name, value.to_owned())).collect();
                 // the names borrow from the table, which lives as long as the answer
-                Found::Endpoint(module, endpoint, params)
+                Found::Endpoint(&holder.module, endpoint, params)
             }
-            None => Found::OtherMethods(
-                holders.iter().flat_map(|holder| holder.endpoints.iter().map(|e| e.method.clone())).collect(),
-            ),
+            // a version may answer this method under another pattern
+            None => match holders.iter().find(|holder| holder.shared) {
+                Some(holder) => Found::Shared(&holder.module),
+                None => Found::OtherMethods(self.methods(path)),
+            },
         }
+    }
+
+    /// The methods of whatever holds the path, in no particular order.
+    #[must_use]
+    pub fn methods(&self, path: &str) -> Vec<Method> {
+        let Ok(found) = self.paths.at(path) else { return Vec::new() };
+        let endpoints = self.places[*found.value].holders.iter().flat_map(|holder| &holder.endpoints);
+        endpoints.map(|endpoint| endpoint.method.clone()).collect()
     }
 
     /// Every endpoint with its module, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Endpoint)> {
-        self.entries.iter().flatten().flat_map(|holder| holder.endpoints.iter().map(move |e| (&holder.module, e)))
+        let holders = self.places.iter().flat_map(|place| &place.holders);
+        holders.flat_map(|holder| holder.endpoints.iter().map(move |endpoint| (&holder.module, endpoint)))
     }
 }
 
@@ -173,7 +197,8 @@ mod tests {
     fn build(claims: &[(&str, Method, &str)]) -> Result<Routes, String> {
         let claims: Vec<(Arc<str>, [Endpoint; 1])> =
             claims.iter().map(|(module, method, path)| ((*module).into(), [endpoint(method.clone(), path)])).collect();
-        Routes::build(claims.iter().map(|(module, endpoints)| (module, &endpoints[..]))).map_err(|e| e.to_string())
+        Routes::build(claims.iter().map(|(module, endpoints)| (module, vec![&endpoints[..]])))
+            .map_err(|e| e.to_string())
     }
 
     fn owner(routes: &Routes, method: Method, path: &str) -> String {
@@ -182,6 +207,7 @@ mod tests {
                 let params: Vec<_> = params.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 format!("{module} {}", params.join(" ")).trim().to_owned()
             }
+            Found::Shared(module) => format!("some {module}"),
             Found::OtherMethods(methods) => format!("{methods:?}"),
             Found::Nothing => "nothing".into(),
         }

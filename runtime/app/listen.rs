@@ -1,9 +1,14 @@
 //! A listener and its connections: bounded in number and in the time that a request's head may take, and closed so that
 //! requests in flight are answered.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::ConnectInfo;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -22,15 +27,21 @@ const HEAD: Duration = Duration::from_secs(30);
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// Serves `router` until `stopped` says so; then idle connections are closed at once, and it returns when the others have
-/// been answered.
-pub(super) async fn listen(listener: TcpListener, router: axum::Router, mut stopped: watch::Receiver<bool>) {
+/// been answered. A request carries its peer's address while `addresses` says that somebody asks for it: it is a map entry
+/// and an allocation, which most requests need not pay for.
+pub(super) async fn listen(
+    listener: TcpListener,
+    router: axum::Router,
+    addresses: impl Fn() -> bool + Clone + Send + 'static,
+    mut stopped: watch::Receiver<bool>,
+) {
     let stop = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
     tokio::pin!(stop);
     let (places, connections) = (Arc::new(Semaphore::new(CONNECTIONS)), GracefulShutdown::new());
     loop {
-        let (socket, place) = tokio::select! {
+        let (socket, peer, place) = tokio::select! {
             () = &mut stop => break,
             accepted = accept(&listener, &places) => match accepted {
                 Ok(accepted) => accepted,
@@ -43,7 +54,13 @@ pub(super) async fn listen(listener: TcpListener, router: axum::Router, mut stop
         };
         // an answer is written whole: waiting for more to send only costs time
         let _ = socket.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let (app, addresses) = (TowerToHyperService::new(router.clone()), addresses.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if addresses() {
+                request.extensions_mut().insert(ConnectInfo(peer));
+            }
+            app.call(request)
+        });
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD);
@@ -61,8 +78,11 @@ pub(super) async fn listen(listener: TcpListener, router: axum::Router, mut stop
     connections.shutdown().await;
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (socket, _) = listener.accept().await?;
-    Ok((socket, place))
+    let (socket, peer) = listener.accept().await?;
+    Ok((socket, peer, place))
 }

@@ -63,8 +63,10 @@ pub async fn serve(options: Options) -> Result<(), Error> {
     let ready = Arc::clone(&runtime.ready);
     let is_ready = move || ready.load(std::sync::atomic::Ordering::Acquire);
     let api = Admin::new(commands, token, is_ready, runtime.metrics.clone()).listening_on(admin_at).into_router();
-    let gateway = tokio::spawn(listen(gateway, runtime.router(), stopped.clone()));
-    let admin = tokio::spawn(listen(admin, api, stopped));
+    let routed = Arc::clone(&runtime.router);
+    let addresses = move || routed.load().needs_addresses();
+    let gateway = tokio::spawn(listen(gateway, runtime.router(), addresses, stopped.clone()));
+    let admin = tokio::spawn(listen(admin, api, || false, stopped));
     file.write(&options.data).map_err(private)?;
 
     let ended = tokio::select! {

@@ -74,6 +74,12 @@ impl Rules {
         rules
     }
 
+    /// What they say of health alone.
+    #[must_use]
+    pub const fn of_health(&self) -> Self {
+        Self { health: self.health, error_rate: None, response_time: None }
+    }
+
     /// Whether requests are needed to judge by them.
     #[must_use]
     pub const fn need_samples(&self) -> bool {

@@ -21,6 +21,9 @@ use crate::manifest::{OnInconclusive, TrafficShifting, TriggerKind};
 use crate::monitor::health::Report;
 use crate::monitor::{HealthStatus, Sample};
 
+#[cfg(test)]
+mod tests;
+
 /// A candidate is looked at ten times an interval, but neither more often than each 10 ms nor less than each 250 ms: a bad
 /// one must not keep its share until the interval ends.
 const LOOKS: u32 = 10;
@@ -181,14 +184,18 @@ impl Shift {
             return ended.clone();
         }
         self.looked = Some(now);
-        let verdict = judge(candidate, baseline, health.failure(), rules);
+        let verdict = if self.needs_health_only() {
+            judge(&Sample::default(), &Sample::default(), health.failure(), &rules.of_health())
+        } else {
+            judge(candidate, baseline, health.failure(), rules)
+        };
         if let Verdict::Fail { trigger, reason } = verdict {
-            return self.roll_back(now, Some(trigger), "fail", reason);
+            return self.roll_back(now, Some(trigger), ("fail", reason.clone()), reason);
         }
         if self.needs_health_only() {
             return match health {
                 Health::Unknown if rules.health => Decision::Wait,
-                _ => self.advance(now, "pass", String::new()),
+                _ => self.advance(now, verdict.name(), String::new()),
             };
         }
         if now < self.ends {
@@ -215,7 +222,8 @@ impl Shift {
             }
             OnInconclusive::Promote | OnInconclusive::Hold => self.hold(now),
             OnInconclusive::Rollback => {
-                self.roll_back(now, None, "inconclusive", format!("{reason}, and `onInconclusive` is rollback"))
+                let verdict = ("inconclusive", format!("{reason}; rolled back"));
+                self.roll_back(now, None, verdict, format!("{reason}, and `onInconclusive` is rollback"))
             }
         }
     }
@@ -236,8 +244,14 @@ impl Shift {
         Decision::Route(self.weight)
     }
 
-    fn roll_back(&mut self, now: Instant, trigger: Option<TriggerKind>, verdict: &str, reason: String) -> Decision {
-        self.report(now, verdict, reason.clone());
+    fn roll_back(
+        &mut self,
+        now: Instant,
+        trigger: Option<TriggerKind>,
+        (verdict, detail): (&str, String),
+        reason: String,
+    ) -> Decision {
+        self.report(now, verdict, detail);
         self.weight = 0;
         let decision = Decision::RollBack { trigger, reason };
         self.ended = Some(decision.clone());

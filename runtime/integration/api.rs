@@ -6,7 +6,8 @@
 //!
 //! Nothing on this way takes a lock or waits for anybody but the client's body, an unknown token's verifier, and the
 //! module that answers. A request is answered by one version from start to end; one that meets an instance which closes
-//! is sent to the version that took its place.
+//! is sent to the version that took its place. While the traffic of a slot shifts from one version to another, it is known
+//! who asks before a version is chosen, and path, permissions and parameters are that version's own.
 //!
 //! What goes wrong is answered as `application/problem+json` ([RFC 9457]) with the `type`s of the book's HTTP
 //! reference. `x-request-id` is on every answer, `x-replug-module: ID@V` on those for which a version was chosen.
@@ -23,12 +24,11 @@ use http::HeaderName;
 use http::request::Parts;
 use replug_scripts::{CallContext, Handler, Principal, Request, Response};
 
-use self::answer::InFlight;
 use self::id::{RequestId, RequestIds};
 use self::refusal::Refusal;
-use super::auth::{Authenticator, token};
-use super::chance;
-use crate::actors::router::{CallError, Found, Instance, Router};
+use self::sticky::Asker;
+use super::auth::{Authenticator, VerifyError, token};
+use crate::actors::router::{CallError, Instance, Router, Way};
 
 mod answer;
 mod body;
@@ -36,6 +36,7 @@ mod decode;
 mod id;
 mod problem;
 mod refusal;
+mod sticky;
 
 #[cfg(all(test, feature = "lua"))]
 mod tests;
@@ -71,6 +72,22 @@ struct Target {
 }
 
 impl Target {
+    /// The target of a way; nothing yet where two versions share the way.
+    fn of(way: Way<'_>) -> Result<Option<Self>, Refusal> {
+        match way {
+            Way::To(instance, endpoint, params) => Ok(Some(Self {
+                instance: Arc::clone(instance),
+                handler: endpoint.handler.clone(),
+                pattern: Arc::clone(&endpoint.pattern),
+                permissions: Arc::clone(&endpoint.permissions),
+                params: decode::params(params)?,
+            })),
+            Way::Shared(..) => Ok(None),
+            Way::OtherMethods(methods) => Err(Refusal::OtherMethods(methods)),
+            Way::Nothing => Err(Refusal::NoModule),
+        }
+    }
+
     const fn is_page(&self) -> bool {
         matches!(self.handler, Handler::Page(_))
     }
@@ -118,12 +135,16 @@ impl Gateway {
         body: Body,
         served: &mut Option<Arc<Instance>>,
     ) -> Result<HttpResponse, Refusal> {
-        let bucket = chance::bucket();
-        let mut target = self.look_up(parts, bucket)?;
-        let principal = self.identify(id, parts, &target).await?;
-        self.permit(parts, &target, principal.as_deref())?;
+        let found = Target::of(self.router.load().find(&parts.method, parts.uri.path()))?;
+        let identity = self.identify(id, parts).await?;
+        let asker = Asker::new(parts, identity.principal.as_deref());
+        let mut target = match found {
+            Some(target) => target,
+            None => self.look_up(&asker)?,
+        };
+        self.permit(parts, &target, &identity)?;
         let body = body::read(body, MAX_BODY, deadline(arrived, &target.instance), &self.bodies).await?;
-        let asked = Asked { arrived, id, parts, principal, body };
+        let asked = Asked { arrived, id, parts, principal: identity.principal.clone(), body };
         let mut looks = 1;
         loop {
             *served = Some(Arc::clone(&target.instance));
@@ -133,56 +154,46 @@ impl Gateway {
             }
             // replaced in the meantime, and whatever is there now may want other permissions
             *served = None;
-            target = self.look_up(parts, bucket)?;
-            self.permit(parts, &target, asked.principal.as_deref())?;
+            target = self.look_up(&asker)?;
+            self.permit(parts, &target, &identity)?;
         }
     }
 
-    /// What the path leads to at this moment.
-    fn look_up(&self, parts: &Parts, bucket: u16) -> Result<Target, Refusal> {
+    /// What the path leads to at this moment for whoever asks.
+    fn look_up(&self, asker: &Asker<'_>) -> Result<Target, Refusal> {
         let snapshot = self.router.load();
-        match snapshot.routes.find(&parts.method, parts.uri.path()) {
-            Found::Endpoint(module, endpoint, params) => {
-                let instance = snapshot.instance(module, bucket).ok_or(Refusal::NoModule)?;
-                Ok(Target {
-                    instance: Arc::clone(instance),
-                    handler: endpoint.handler.clone(),
-                    pattern: Arc::clone(&endpoint.pattern),
-                    permissions: Arc::clone(&endpoint.permissions),
-                    params: decode::params(params)?,
-                })
-            }
-            Found::OtherMethods(methods) => Err(Refusal::OtherMethods(methods)),
-            Found::Nothing => Err(Refusal::NoModule),
-        }
+        let (method, path) = (&asker.parts.method, asker.parts.uri.path());
+        let way = match snapshot.find(method, path) {
+            Way::Shared(module, by) => snapshot.find_shared(module, asker.bucket(module, by), method, path),
+            way => way,
+        };
+        Target::of(way)?.ok_or(Refusal::NoModule)
     }
 
-    /// Who asks. A verifier that fails is no reason to refuse a public path: there, nobody asks.
-    async fn identify(
-        &self,
-        id: &RequestId,
-        parts: &Parts,
-        target: &Target,
-    ) -> Result<Option<Arc<Principal>>, Refusal> {
-        let Some((token, carrier)) = token::of(&parts.headers) else { return Ok(None) };
+    /// Who asks. A verifier that fails is no reason to refuse a public path, so its failure is kept for [`Self::permit`].
+    async fn identify(&self, id: &RequestId, parts: &Parts) -> Result<Identity, Refusal> {
+        let Some((token, carrier)) = token::of(&parts.headers) else { return Ok(Identity::default()) };
         if carrier == token::Carrier::Cookie && token::is_foreign(&parts.method, &parts.uri, &parts.headers) {
             return Err(Refusal::Foreign);
         }
         match self.auth.principal(token, &id.text).await {
-            Ok(principal) => Ok(principal),
+            Ok(principal) => Ok(Identity { principal, unverified: None }),
             Err(error) => {
                 tracing::warn!(request_id = &*id.text, %error, "a token was not verified");
-                if target.permissions.is_empty() { Ok(None) } else { Err(Refusal::Unverified(error)) }
+                Ok(Identity { principal: None, unverified: Some(error) })
             }
         }
     }
 
     /// Whether whoever asks holds what the path needs.
-    fn permit(&self, parts: &Parts, target: &Target, principal: Option<&Principal>) -> Result<(), Refusal> {
+    fn permit(&self, parts: &Parts, target: &Target, identity: &Identity) -> Result<(), Refusal> {
         if target.permissions.is_empty() {
             return Ok(());
         }
-        let Some(principal) = principal else {
+        if let Some(error) = &identity.unverified {
+            return Err(Refusal::Unverified(error.clone()));
+        }
+        let Some(principal) = &identity.principal else {
             let login = if target.is_page() { self.login(parts) } else { None };
             return Err(Refusal::Unauthenticated { login });
         };
@@ -191,6 +202,14 @@ impl Gateway {
             Some(missing) => Err(Refusal::Forbidden { missing: missing.clone(), page: target.is_page() }),
         }
     }
+}
+
+/// What is known of whoever asks.
+#[derive(Default)]
+struct Identity {
+    principal: Option<Arc<Principal>>,
+    /// Why it is not known whether somebody stands behind the token.
+    unverified: Option<VerifyError>,
 }
 
 /// A request that may be answered, to whichever instance.
@@ -225,9 +244,9 @@ impl Asked<'_> {
             chain: Vec::new(),
             principal: self.principal.clone(),
         };
-        let held = InFlight::enter(&instance.metrics);
+        let held = instance.metrics.hold();
         let result = instance.respond(target.handler.clone(), request, call).await;
-        held.record(&result);
+        answer::count(held, &result);
         result
     }
 }

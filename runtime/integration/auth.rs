@@ -19,7 +19,7 @@ use replug_scripts::{CallContext, Handler, Principal, Value};
 
 use self::cache::{Cache, Entry, Key};
 use super::chance;
-use crate::actors::router::{CallError, Router, Snapshot};
+use crate::actors::router::{BUCKETS, CallError, Router, Snapshot};
 
 mod cache;
 pub mod token;
@@ -149,7 +149,8 @@ pub(super) fn provider(snapshot: &Snapshot) -> Option<&Arc<str>> {
 
 /// The path of the verifier's page that `component` draws, such as `Login`.
 pub(super) fn page<'a>(snapshot: &'a Snapshot, component: &str) -> Option<&'a str> {
-    let instance = snapshot.instance(provider(snapshot)?, 0)?;
+    // while it shifts, of the version that is to be replaced: it has the most sessions
+    let instance = snapshot.instance(provider(snapshot)?, BUCKETS - 1)?;
     let route = instance.manifest.routes.iter().find(|route| route.component == component)?;
     Some(&route.path)
 }

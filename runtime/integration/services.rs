@@ -13,7 +13,8 @@ use tokio::runtime::Handle;
 
 use super::auth::{self, Authenticator};
 use super::chance;
-use crate::actors::router::{CallError, Router};
+use crate::actors::router::{CallError, Router, Slot};
+use crate::manifest::StickyBy;
 use crate::sandbox::ports::Services;
 
 #[cfg(all(test, feature = "lua"))]
@@ -34,21 +35,20 @@ impl ServiceCalls {
         Self { router, auth, runtime }
     }
 
-    /// The module to call; it has the service.
+    /// The module to call, and the bucket to call it with; it has the service.
     fn provider(
         &self,
         allowed: &[String],
         capability: &str,
         handler: &Handler,
-        bucket: u16,
-        caller: &str,
-    ) -> Result<Arc<str>, HostError> {
-        let snapshot = self.router.load();
+        call: &CallContext,
+    ) -> Result<(Arc<str>, u16), HostError> {
+        let (snapshot, caller) = (self.router.load(), &call.module);
         let providers = snapshot.providers(capability);
         let Some(module) = providers.iter().find(|id| allowed.iter().any(|one| **one == ***id)) else {
             return Err(match providers {
                 [] => missing(allowed, capability),
-                [own, ..] if **own == *caller => failed(
+                [own, ..] if own == caller => failed(
                     HostErrorKind::PermissionDenied,
                     format_args!("{caller} provides {capability} itself; call the function, not the service"),
                 ),
@@ -61,14 +61,26 @@ impl ServiceCalls {
                 ),
             });
         };
-        let instance = snapshot.instance(module, bucket).ok_or_else(|| missing(allowed, capability))?;
+        let slot = snapshot.slots.get(module).ok_or_else(|| missing(allowed, capability))?;
+        let bucket = bucket(module, slot, call);
+        let instance = snapshot.instance_with(module, bucket, handler).ok_or_else(|| missing(allowed, capability))?;
         if !instance.exports().has(handler) {
             let key = &instance.key;
             let what =
                 format_args!("{}@{} provides {capability}, but its script has no {handler}", key.id, key.version);
             return Err(failed(HostErrorKind::NotFound, what));
         }
-        Ok(Arc::clone(module))
+        Ok((Arc::clone(module), bucket))
+    }
+}
+
+/// The bucket of a call. Whoever stands behind it has the one that their requests have; all other calls of one request
+/// have one, so that what a request begins with a version it ends there.
+fn bucket(module: &str, slot: &Slot, call: &CallContext) -> u16 {
+    match (slot.sticky_by(), &call.principal) {
+        (None, _) => chance::bucket(),
+        (Some(StickyBy::Principal), Some(principal)) => chance::sticky(module, principal.subject.as_bytes()),
+        (Some(_), _) => chance::sticky(module, call.request_id.as_bytes()),
     }
 }
 
@@ -80,9 +92,10 @@ impl ServiceCalls {
         service: &str,
         module: &Arc<str>,
         bucket: u16,
+        handler: &Handler,
         call: &CallContext,
     ) -> Result<(), HostError> {
-        let instance = self.router.load().instance(module, bucket).cloned();
+        let instance = self.router.load().instance_with(module, bucket, handler).cloned();
         if instance.is_none_or(|instance| instance.pool.has_spare()) {
             return Ok(());
         }
@@ -106,12 +119,11 @@ impl Services for ServiceCalls {
     ) -> Result<Value, HostError> {
         let service = format!("{capability}.{method}");
         let handler = Handler::Service(service.as_str().into());
-        let bucket = chance::bucket();
-        let module = self.provider(allowed, capability, &handler, bucket, &call.module)?;
+        let (module, bucket) = self.provider(allowed, capability, &handler, call)?;
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
         inner.chain.push(Arc::clone(&call.module));
         if inner.chain.contains(&module) {
-            self.refuse_standstill(&service, &module, bucket, &inner)?;
+            self.refuse_standstill(&service, &module, bucket, &handler, &inner)?;
         }
         // tokio panics when a timer is used after its runtime ended; that must not unwind through the script's VM
         let answer = catch_unwind(AssertUnwindSafe(|| {

@@ -1,7 +1,5 @@
 //! What a script answered, or failed to, as an HTTP answer; and how it is counted.
 
-use std::time::Instant;
-
 use axum::body::Body;
 use axum::response::Response as HttpResponse;
 use http::StatusCode;
@@ -11,39 +9,18 @@ use super::id::RequestId;
 use super::problem::Problem;
 use super::refusal::Refusal;
 use super::{Asked, Gateway, Target};
-use crate::actors::router::CallError;
+use crate::actors::router::{Blame, CallError};
 use crate::integration::ui::{self, Page};
-use crate::monitor::InstanceMetrics;
+use crate::monitor::Held;
 
-/// A request inside an instance. It is counted out again even if its client goes away.
-pub(super) struct InFlight<'a> {
-    metrics: &'a InstanceMetrics,
-    since: Instant,
-}
-
-impl<'a> InFlight<'a> {
-    /// Counts one in.
-    pub(super) fn enter(metrics: &'a InstanceMetrics) -> Self {
-        metrics.in_flight.increment(1);
-        Self { metrics, since: Instant::now() }
-    }
-
-    /// Counts how it ended. One that met a closing instance is counted where it ends up.
-    pub(super) fn record(self, result: &Result<Response, CallError>) {
-        let failed = match result {
-            Ok(response) => response.status.is_server_error(),
-            Err(CallError::Script(ScriptError::Problem { status, .. })) => *status >= 500,
-            Err(CallError::Overloaded { .. }) => return self.metrics.refused.increment(1),
-            Err(CallError::Closed(_) | CallError::NoModule(_)) => return,
-            Err(CallError::Script(_) | CallError::Timeout(_) | CallError::Crashed(_)) => true,
-        };
-        self.metrics.record(failed, self.since.elapsed());
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.metrics.in_flight.decrement(1);
+/// Counts how a request ended. One that met a closing instance is counted where it ends up.
+pub(super) fn count(held: Held<'_>, result: &Result<Response, CallError>) {
+    match result.as_ref().map_err(CallError::blame) {
+        Ok(response) => held.answered(response.status.is_server_error()),
+        Err(Blame::Caller) => held.answered(false),
+        Err(Blame::Instance) => held.answered(true),
+        Err(Blame::Admission) => held.refused(),
+        Err(Blame::Nobody) => {}
     }
 }
 

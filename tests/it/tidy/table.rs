@@ -110,6 +110,7 @@ pub(crate) const STATUS: &[&str] = &[
 pub(crate) const PURE: &[&str] = &[
     "runtime/engine/plan",
     "runtime/engine/analysis",
+    "runtime/engine/traffic",
     "runtime/registry/resolver",
     "runtime/registry/versions",
     "runtime/actors/intensity",

@@ -121,7 +121,15 @@ fn slot(id: &str, version: &Version, previous: Option<String>) -> SlotView {
 
 fn report(id: &str, version: &Version, outcome: Outcome, reason: Option<String>) -> ActivationReport {
     let (id, version) = (id.to_owned(), version.to_string());
-    ActivationReport { id, version, outcome, reason, steps: Vec::new(), traffic_shift: Vec::new(), rollback: Vec::new() }
+    ActivationReport {
+        id,
+        version,
+        outcome,
+        reason,
+        steps: Vec::new(),
+        traffic_shift: Vec::new(),
+        rollback: Vec::new(),
+    }
 }
 
 /// A runtime in a directory of its own.
