@@ -24,6 +24,7 @@ use crate::sandbox::ports::Services;
 use crate::store::{KvStore, Store};
 
 mod faults;
+mod health;
 mod together;
 
 /// What the binding does when it is asked.
@@ -100,8 +101,13 @@ impl Binding for Brittle {
 
 struct NoServices;
 
+#[async_trait::async_trait]
 impl Services for NoServices {
     fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    async fn ask(&self, _: &str, _: &str, _: &CallContext) -> Result<Value, HostError> {
         Ok(Value::Null)
     }
 
