@@ -12,6 +12,7 @@
 
 pub mod error;
 pub mod gate;
+pub mod health;
 pub mod instance;
 pub mod intensity;
 pub mod job;

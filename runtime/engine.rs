@@ -59,7 +59,7 @@ pub use outcome::{
     ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, HistoryStep, Outcome, ShiftReport, StepOutcome,
     StepReport,
 };
-pub use slots::{CandidateView, SlotView, VersionState};
+pub use slots::{CandidateView, HealthView, InstanceHealth, SlotView, VersionState};
 pub use state::State;
 
 use crate::actors::Router;
@@ -220,6 +220,19 @@ impl Engine {
     #[must_use]
     pub fn slots(&self) -> Vec<SlotView> {
         self.shared.board.views(&self.shared.router)
+    }
+
+    /// The health of each module that serves, as its checks found it last, by module id.
+    #[must_use]
+    pub fn health(&self) -> Vec<HealthView> {
+        let of = |key: &InstanceKey| Some(InstanceHealth::of(&*self.shared.hands.instances.instance(key)?));
+        let slots = self.shared.board.slots();
+        let views = slots.iter().filter_map(|(id, slot)| {
+            let serving = slot.state.serving.as_ref()?;
+            let candidate = slot.candidate.as_ref().filter(|key| *key != serving).and_then(of);
+            Some(HealthView { id: id.clone(), serving: of(serving)?, candidate })
+        });
+        views.collect()
     }
 
     /// The state of a version; `registered` for one that was never activated.

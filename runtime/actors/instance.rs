@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
 use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Request, Response, ScriptError, Value, Vm};
-use tokio::sync::{SetOnce, oneshot};
+use tokio::sync::{Semaphore, SetOnce, oneshot};
 
 use super::error::{CallError, StartError};
 use super::gate::{Gate, Gated, Pass};
@@ -13,6 +13,7 @@ use super::job::{Job, Work};
 use super::pool::Pool;
 use crate::manifest::Manifest;
 use crate::monitor::{Health, InstanceKey, InstanceMetrics};
+use crate::sandbox::Supplies;
 
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
 /// is merely slow must not look like a failing `init`.
@@ -33,7 +34,7 @@ pub struct Instance {
     pub pool: Pool,
     /// Its counters.
     pub metrics: InstanceMetrics,
-    /// What its prober found last.
+    /// What its prober found last; see [`super::health::examine`] for what it is now.
     pub health: Health,
     /// When it was started.
     pub since: SystemTime,
@@ -44,6 +45,10 @@ pub struct Instance {
     exports: OnceLock<Exports>,
     /// Set once it takes traffic.
     serving: SetOnce<()>,
+    /// What its health checks reach beside its script; none where there is only the script.
+    pub(super) supplies: Option<Supplies>,
+    /// Whether nobody looks at its database: a look that hangs must not be joined by another.
+    pub(super) look: Arc<Semaphore>,
 }
 
 impl Gated for Instance {
@@ -83,7 +88,16 @@ impl Instance {
             limits,
             exports: OnceLock::new(),
             serving: SetOnce::new(),
+            supplies: None,
+            look: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// The same with what its health checks ask beside its script, and where they count.
+    #[must_use]
+    pub fn supplied(mut self, supplies: Supplies) -> Self {
+        self.supplies = Some(supplies);
+        self
     }
 
     /// The limits of its calls and VMs.

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod fake;
+mod health;
 mod idle;
 mod pool;
 mod prober;

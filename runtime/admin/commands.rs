@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use semver::Version;
 
-use crate::engine::{ActivationReport, DeactivationReport, SlotView, State};
+use crate::engine::{ActivationReport, DeactivationReport, EngineError, HealthView, SlotView, State};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events};
 use crate::registry::versions::ModuleRef;
@@ -135,6 +135,22 @@ impl Commands {
     #[must_use]
     pub fn list(&self) -> Vec<SlotView> {
         self.engine.slots()
+    }
+
+    /// The health of what serves, by module id.
+    #[must_use]
+    pub fn health(&self) -> Vec<HealthView> {
+        self.engine.health()
+    }
+
+    /// The health of one module.
+    ///
+    /// # Errors
+    /// Nothing is registered under this id, or nothing of it serves.
+    pub fn health_of(&self, id: &str) -> Result<HealthView, CommandError> {
+        self.known(id)?;
+        let found = self.engine.health().into_iter().find(|view| view.id == id);
+        found.ok_or_else(|| EngineError::NothingServes { id: id.to_owned() }.into())
     }
 
     /// A version's manifest and state; without a version the one that serves, or else the newest.

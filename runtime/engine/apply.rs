@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use ractor::ActorRef;
@@ -13,15 +12,9 @@ use super::instances::{Instances, Running};
 use super::plan::Change;
 use super::ports::{Binding, Migrator, PortError, Subject};
 use crate::actors::modules::ModulesMsg;
-use crate::actors::{CallError, Instance};
+use crate::actors::{Instance, health};
 use crate::monitor::{HealthStatus, InstanceKey, Metrics};
 use crate::sandbox::{Guard, Supplies};
-
-/// How long a module may think about its health before it serves.
-const HEALTH: Duration = Duration::from_secs(5);
-
-/// How long to wait until a module whose queue was full is asked again.
-const AGAIN: Duration = Duration::from_millis(10);
 
 /// What changes are made with.
 pub(super) struct Hands {
@@ -107,8 +100,8 @@ impl Hands {
         let manifest = &running.subject.manifest;
         let guard = Guard::new(key, manifest, self.supplies.clone());
         let metrics = self.metrics.instance(key);
-        let instance =
-            Arc::new(Instance::new(key.clone(), Arc::clone(manifest), running.program, Arc::new(guard), metrics));
+        let instance = Instance::new(key.clone(), Arc::clone(manifest), running.program, Arc::new(guard), metrics);
+        let instance = Arc::new(instance.supplied(self.supplies.clone()));
         instance.first_vm().await.map_err(|error| error.to_string())?;
         // in the table before its actors start, so that a start that is given up can be stopped
         self.instances.change(key, |running| {
@@ -165,25 +158,9 @@ impl Hands {
     }
 
     async fn verify(&self, key: &InstanceKey) -> Result<(), String> {
-        let instance = self.instance(key)?;
-        if !instance.exports().has(&Handler::Health) {
-            return Ok(());
-        }
-        let checks = &instance.manifest.lifecycle.activation.health_checks;
-        let time = checks.iter().map(|check| check.timeout).min().unwrap_or(HEALTH);
-        let until = Instant::now() + time;
-        let answer = loop {
-            match instance.call(Handler::Health, Vec::new(), instance.context("verify", time)).await {
-                Ok(answer) => break answer,
-                // much traffic says nothing about health: an overloaded module must be able to get its fix
-                Err(CallError::Overloaded { .. }) if Instant::now() < until => tokio::time::sleep(AGAIN).await,
-                Err(CallError::Overloaded { .. }) => return Ok(()),
-                Err(error) => return Err(format!("health: {error}")),
-            }
-        };
-        match crate::actors::prober::read(&answer) {
-            (HealthStatus::Unhealthy, detail) if detail.is_empty() => Err("health: unhealthy".into()),
-            (HealthStatus::Unhealthy, detail) => Err(format!("health: unhealthy: {detail}")),
+        let report = health::examine(&self.instance(key)?).await;
+        match report.status {
+            HealthStatus::Unhealthy => Err(format!("health: {}", report.detail())),
             _ => Ok(()),
         }
     }

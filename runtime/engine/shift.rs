@@ -51,7 +51,8 @@ impl Attempt<'_> {
             let (of_candidate, of_baseline) = samples();
             let (seen, compared) = (of_candidate.since(&since.0), of_baseline.since(&since.1));
             let report = candidate.health.report();
-            let health = match Health::of(&report) {
+            let detail = report.detail();
+            let health = match Health::of(report.status, &detail) {
                 // it was asked before, and its prober has not asked again yet
                 Health::Unknown => Health::Passed,
                 known => known,

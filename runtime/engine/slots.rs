@@ -1,11 +1,15 @@
 //! What the slots are now, for readers: an immutable snapshot that the coordinator replaces.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::state::State;
+use crate::actors::Instance;
 use crate::manifest::ActivationStrategy;
+use crate::monitor::health::Report;
 
 /// One row of `list`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,6 +45,41 @@ pub struct CandidateView {
     pub state: State,
     /// Its share of the traffic in percent.
     pub weight: u8,
+}
+
+/// The health of what a module runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HealthView {
+    /// The module.
+    pub id: String,
+    /// The version that serves.
+    #[serde(flatten)]
+    pub serving: InstanceHealth,
+    /// The version on its way, once it runs.
+    pub candidate: Option<InstanceHealth>,
+}
+
+/// The health of one instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceHealth {
+    /// Its version.
+    pub version: String,
+    /// For how long it runs, in milliseconds.
+    pub uptime: u64,
+    /// What its checks said last.
+    #[serde(flatten)]
+    pub report: Arc<Report>,
+}
+
+impl InstanceHealth {
+    pub(super) fn of(instance: &Instance) -> Self {
+        let uptime = SystemTime::now().duration_since(instance.since).unwrap_or_default().as_millis();
+        Self {
+            version: instance.key.version.to_string(),
+            uptime: u64::try_from(uptime).unwrap_or(u64::MAX),
+            report: instance.health.report(),
+        }
+    }
 }
 
 /// The state of one version, that of its newest instance.

@@ -26,6 +26,7 @@ use crate::store::{KvStore, Store};
 mod confirming;
 mod crashes;
 mod faults;
+mod health;
 mod shifting;
 mod together;
 
@@ -103,8 +104,13 @@ impl Binding for Brittle {
 
 struct NoServices;
 
+#[async_trait::async_trait]
 impl Services for NoServices {
     fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    async fn ask(&self, _: &str, _: &str, _: &CallContext) -> Result<Value, HostError> {
         Ok(Value::Null)
     }
 

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use super::analysis::{Rules, Verdict, judge};
 use super::outcome::ShiftReport;
 use crate::manifest::{OnInconclusive, TrafficShifting, TriggerKind};
-use crate::monitor::health::Report;
 use crate::monitor::{HealthStatus, Sample};
 
 #[cfg(test)]
@@ -72,13 +71,14 @@ pub enum Health<'a> {
 }
 
 impl<'a> Health<'a> {
-    /// What a prober's report says. An instance that is degraded passes: none of its critical checks failed.
+    /// What a prober's report says, with its detail. An instance that is degraded passes: none of its critical checks
+    /// failed.
     #[must_use]
-    pub fn of(report: &'a Report) -> Self {
-        match report.status {
+    pub const fn of(status: HealthStatus, detail: &'a str) -> Self {
+        match status {
             HealthStatus::Unknown => Self::Unknown,
             HealthStatus::Healthy | HealthStatus::Degraded => Self::Passed,
-            HealthStatus::Unhealthy => Self::Failed(&report.detail),
+            HealthStatus::Unhealthy => Self::Failed(detail),
         }
     }
 

@@ -47,10 +47,11 @@ async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference
             continue;
         }
         let report = instance.health.report();
+        let detail = report.detail();
         let seen = Seen {
             provisional: slot.state.is_provisional(),
             sample: instance.metrics.stats.sample(),
-            health: Health::of(&report),
+            health: Health::of(report.status, &detail),
             critical: critical.as_deref(),
         };
         let duty = vigil.observe(Instant::now(), &seen, reference, rules);

@@ -155,8 +155,12 @@ impl Databases {
     /// # Errors
     /// It does not answer within five seconds, cannot be read, or tables are missing.
     pub fn verify(&self, module: &str) -> Result<(), DatabaseError> {
+        self.verify_until(module, Instant::now() + PATIENCE)
+    }
+
+    fn verify_until(&self, module: &str, deadline: Instant) -> Result<(), DatabaseError> {
         let pool = self.pool(module)?;
-        let lease = pool.take(Instant::now() + PATIENCE)?;
+        let lease = pool.take(deadline)?;
         let shape = ledger::shape(lease.session()).map_err(|error| pool.sql_fault(&error))?;
         let made = ledger::applied(&pool, lease.session())?.into_iter().flat_map(|applied| applied.tables);
         let mut tables: Vec<String> = made.filter(|table| !shape.contains_key(table)).collect();
@@ -244,6 +248,10 @@ impl ports::Database for Databases {
         deadline: Instant,
     ) -> Result<Vec<Value>, HostError> {
         run::run(&self.pool(module)?, access, statements, deadline)
+    }
+
+    fn check(&self, module: &str, deadline: Instant) -> Result<(), HostError> {
+        Ok(self.verify_until(module, deadline)?)
     }
 }
 

@@ -108,6 +108,7 @@ impl ServiceCalls {
     }
 }
 
+#[async_trait::async_trait]
 impl Services for ServiceCalls {
     fn call(
         &self,
@@ -134,6 +135,18 @@ impl Services for ServiceCalls {
             Ok(Err(error)) => Err(translate(&service, &module, error, call)),
             Err(_) => Err(failed(HostErrorKind::Failed, format_args!("{service}: the runtime is shutting down"))),
         }
+    }
+
+    async fn ask(&self, capability: &str, method: &str, call: &CallContext) -> Result<Value, HostError> {
+        let service = format!("{capability}.{method}");
+        let handler = Handler::Service(service.as_str().into());
+        let anyone: Vec<String> = self.router.load().providers(capability).iter().map(|id| id.to_string()).collect();
+        let (module, bucket) = self.provider(&anyone, capability, &handler, call)?;
+        let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
+        inner.chain.push(Arc::clone(&call.module));
+        let nothing = Value::Map(std::collections::BTreeMap::new());
+        let answer = self.router.call(&module, bucket, &handler, vec![nothing], inner).await;
+        answer.map_err(|error| translate(&service, &module, error, call))
     }
 
     fn invalidate(&self, capability: &str) {

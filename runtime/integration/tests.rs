@@ -13,8 +13,12 @@ use crate::actors::router::tests::Rig;
 use crate::actors::router::{CallError, Instance, Router, Slot};
 use crate::engine::ports::{Binding, Subject};
 use crate::manifest::{self, Manifest};
-use crate::sandbox::{Guard, Supplies};
+use crate::sandbox::Supplies;
+use crate::sandbox::ports::Database;
 use crate::store::{KvStore, Store};
+
+#[cfg(feature = "sqlite")]
+mod health;
 
 /// Verifies the tokens `ada` (everything), `bob` (`notes.view` only) and `brief` (as bob, until it is asked again);
 /// `broken` makes it fail. `authentication.count` says how often it was asked.
@@ -78,6 +82,11 @@ impl World {
         Self { rig, router, auth, supplies, _dir: dir }
     }
 
+    /// Gives the databases to the instances to come.
+    pub(crate) fn keep_in(&mut self, databases: Arc<dyn Database>) {
+        self.supplies.database = Some(databases);
+    }
+
     /// Starts a version without routing to it.
     pub(crate) async fn start(&self, text: &str, script: &str) -> Arc<Instance> {
         self.start_files(text, BTreeMap::from([("main.lua".to_owned(), Arc::from(script))])).await
@@ -85,8 +94,7 @@ impl World {
 
     /// Starts a version of several files without routing to it.
     pub(crate) async fn start_files(&self, text: &str, files: BTreeMap<String, Arc<str>>) -> Arc<Instance> {
-        let supplies = self.supplies.clone();
-        self.rig.start(read(text), files, |key, manifest| Arc::new(Guard::new(key, manifest, supplies))).await
+        self.rig.start(read(text), files, self.supplies.clone()).await
     }
 
     /// Gives an instance all the traffic of its module.

@@ -53,11 +53,16 @@ impl Metrics {
             Some(Unit::Seconds),
             SharedString::from("Time an activation took."),
         );
-        self.recorder.describe_gauge(
-            KeyName::from("replug_in_flight"),
-            None,
-            SharedString::from("Requests an instance holds now."),
+        self.recorder.describe_histogram(
+            KeyName::from("replug_health_check_seconds"),
+            Some(Unit::Seconds),
+            SharedString::from("Time a health check took, by module, version and check."),
         );
+        let gauge = |name: &'static str, text: &'static str| {
+            self.recorder.describe_gauge(KeyName::from(name), None, SharedString::from(text));
+        };
+        gauge("replug_in_flight", "Requests an instance holds now.");
+        gauge("replug_health", "1 healthy, 0.5 degraded, 0 unhealthy, NaN while nobody asks.");
     }
 
     /// Everything in Prometheus' text format.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use async_trait::async_trait;
 use replug_scripts::{CallContext, HostError, Value};
 
 use crate::manifest::Access;
@@ -30,9 +31,18 @@ pub trait Database: Send + Sync {
         statements: &[Statement],
         deadline: Instant,
     ) -> Result<Vec<Value>, HostError>;
+
+    /// Checks that the database of `module` answers and has every table that its applied migrations made. Blocks, at most
+    /// until `deadline`.
+    ///
+    /// # Errors
+    /// `not-found` without a database, `timeout`, `failed` when it cannot be read or tables are missing; the message
+    /// names them.
+    fn check(&self, module: &str, deadline: Instant) -> Result<(), HostError>;
 }
 
 /// The services of modules.
+#[async_trait]
 pub trait Services: Send + Sync {
     /// Calls `method` of the provider of `capability` among `allowed`, on behalf of `call.module`. Blocks, at most until
     /// `call.deadline`.
@@ -48,6 +58,13 @@ pub trait Services: Send + Sync {
         args: Value,
         call: &CallContext,
     ) -> Result<Value, HostError>;
+
+    /// Asks `capability.method` with an empty map, of whichever module provides it, for the runtime's own purposes on
+    /// behalf of `call.module`. Waits at most until `call.deadline`; dropping the future takes the question back.
+    ///
+    /// # Errors
+    /// `not-found` when nothing that serves provides it, `timeout`, `overloaded`, or what the provider said.
+    async fn ask(&self, capability: &str, method: &str, call: &CallContext) -> Result<Value, HostError>;
 
     /// Forgets cached answers of `capability`.
     fn invalidate(&self, capability: &str);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ractor::{Actor, ActorRef};
-use replug_scripts::{Host, Sources};
+use replug_scripts::Sources;
 
 use super::Instance;
 use crate::actors::gate::Gated;
 use crate::actors::modules::{ModulesMsg, ModulesSupervisor};
 use crate::manifest::Manifest;
 use crate::monitor::{Events, InstanceKey, Metrics};
+use crate::sandbox::{Guard, Supplies};
 
 /// A supervisor of instances, and what starts them from text.
 pub(crate) struct Rig {
@@ -33,7 +34,7 @@ impl Rig {
         &self,
         manifest: Manifest,
         files: BTreeMap<String, Arc<str>>,
-        host: impl FnOnce(&InstanceKey, &Manifest) -> Arc<dyn Host>,
+        supplies: Supplies,
     ) -> Arc<Instance> {
         let program = replug_scripts::compile(&Sources { entry: "main.lua".into(), files }).expect("it compiles");
         let key = InstanceKey {
@@ -41,9 +42,10 @@ impl Rig {
             version: manifest.version.to_string().into(),
             generation: self.generation.fetch_add(1, Ordering::Relaxed),
         };
-        let host = host(&key, &manifest);
+        let host = Arc::new(Guard::new(&key, &manifest, supplies.clone()));
         let metrics = self.metrics.instance(&key);
-        let instance = Arc::new(Instance::new(key, Arc::new(manifest), program, host, metrics));
+        let instance = Instance::new(key, Arc::new(manifest), program, host, metrics);
+        let instance = Arc::new(instance.supplied(supplies));
         instance.first_vm().await.expect("the first VM comes up");
         let starting = Arc::clone(&instance);
         let started = self.supervisor.call(|reply| ModulesMsg::Start(starting, reply), None).await;

@@ -118,6 +118,13 @@ pub enum Request {
     /// The slots.
     #[command(about = about("list"), after_help = example("list"))]
     List,
+    /// What the checks said.
+    #[command(about = about("health"), after_help = example("health"))]
+    Health {
+        /// The module; without it every one that serves
+        #[arg(value_parser = id)]
+        id: Option<String>,
+    },
     /// A manifest and its state.
     #[command(about = about("show"), after_help = example("show"))]
     Show {

@@ -8,6 +8,7 @@ use time::macros::format_description;
 use super::yaml::Node;
 use crate::admin::CommandError;
 use crate::admin::commands::{FoundModule, Registered, Unregistered, VersionRow};
+use crate::engine::HealthView;
 
 /// What an activation came to, as it is sent.
 #[derive(Deserialize)]
@@ -124,6 +125,31 @@ pub(super) fn slots(rows: &[Slot]) -> String {
         let weight = format!("{} %", slot.weight);
         let since = moment(slot.since);
         table.add_row([&slot.id, &slot.version, &slot.state, &weight, &slot.health, &previous, &since, &candidate]);
+    }
+    text(table)
+}
+
+pub(super) fn health(views: &[HealthView]) -> String {
+    if views.is_empty() {
+        return "nothing serves yet; replug register PATH, then replug activate ID".to_owned();
+    }
+    let mut table =
+        table(&["ID", "VERSION", "HEALTH", "CHECK", "TYPE", "STATUS", "CRITICAL", "FAILURES", "MS", "LAST", "DETAIL"]);
+    for view in views {
+        for one in std::iter::once(&view.serving).chain(&view.candidate) {
+            let first = [&view.id, &one.version, one.report.status.name()].map(str::to_owned);
+            if one.report.checks.is_empty() {
+                table.add_row(first.clone());
+            }
+            for check in &one.report.checks {
+                let critical = if check.critical { "yes" } else { "no" };
+                let (id, kind, status) = (check.id.clone(), check.kind.to_string(), check.status.name().to_owned());
+                let (failures, ms) = (check.failures.to_string(), format!("{:.1}", check.latency_ms));
+                let last = if check.last_check == 0 { String::new() } else { moment(check.last_check) };
+                let rest = [id, kind, status, critical.to_owned(), failures, ms, last, check.detail.clone()];
+                table.add_row(first.iter().cloned().chain(rest));
+            }
+        }
     }
     text(table)
 }

@@ -136,6 +136,12 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let rows: Vec<human::Slot> = read(&answer)?;
             show(output, &answer, || human::slots(&rows))
         }
+        Request::Health { id } => {
+            let path = id.as_ref().map_or("/v1/health".to_owned(), |id| format!("/v1/modules/{id}/health"));
+            let answer = client.send(Method::GET, &path, Body::Empty).await?;
+            let rows = if id.is_some() { vec![read(&answer)?] } else { read(&answer)? };
+            show(output, &answer, || human::health(&rows))
+        }
         Request::Show { module: ModuleRef { id, version } } => {
             let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
             let answer = client.send(Method::GET, &format!("/v1/modules/{id}{version}"), Body::Empty).await?;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use semver::Version;
 
-use crate::engine::{ActivationReport, DeactivationReport, Engine, EngineError, SlotView, VersionState};
+use crate::engine::{ActivationReport, DeactivationReport, Engine, EngineError, HealthView, SlotView, VersionState};
 use crate::manifest::ActivationStrategy;
 
 /// The engine as the commands see it; each method is that of [`Engine`].
@@ -41,6 +41,9 @@ pub trait Control: Send + Sync + 'static {
     /// See [`Engine::slots`].
     fn slots(&self) -> Vec<SlotView>;
 
+    /// See [`Engine::health`].
+    fn health(&self) -> Vec<HealthView>;
+
     /// See [`Engine::state`].
     fn state(&self, id: &str, version: &Version) -> VersionState;
 }
@@ -70,6 +73,10 @@ impl Control for Engine {
 
     fn slots(&self) -> Vec<SlotView> {
         Self::slots(self)
+    }
+
+    fn health(&self) -> Vec<HealthView> {
+        Self::health(self)
     }
 
     fn state(&self, id: &str, version: &Version) -> VersionState {

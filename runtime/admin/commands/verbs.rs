@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 12] = [
+pub const VERBS: [Verb; 13] = [
     verb(
         "serve",
         "[DIR…]",
@@ -47,6 +47,7 @@ pub const VERBS: [Verb; 12] = [
     verb("deactivate", "ID", "Take a module out of service and stop it", "replug deactivate greeter"),
     verb("rollback", "ID", "Return to the version on standby, or to another one", "replug rollback greeter --to 1.0.0"),
     verb("list", "", "Show what serves: one row for each slot", "replug list --json"),
+    verb("health", "[ID]", "Show what the health checks said last, of one module or of all", "replug health greeter"),
     verb("show", "ID[@V]", "Show a manifest with all defaults, and the version's state", "replug show greeter"),
     verb("versions", "ID", "Show the registered versions of a module", "replug versions greeter"),
     verb(

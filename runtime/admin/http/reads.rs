@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::read::{self, Parameters, Placeholders};
 use super::{App, OperationView, Problem, Shared};
 use crate::admin::commands::FoundModule;
-use crate::engine::SlotView;
+use crate::engine::{HealthView, SlotView};
 use crate::registry::versions::ModuleRef;
 
 /// The longest `?wait=`: what is between client and server may cut longer silences.
@@ -19,6 +19,14 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn list(State(shared): App) -> Json<Vec<SlotView>> {
     Json(shared.admin.commands.list())
+}
+
+pub(super) async fn health(State(shared): App) -> Json<Vec<HealthView>> {
+    Json(shared.admin.commands.health())
+}
+
+pub(super) async fn health_of(State(shared): App, path: Placeholders) -> Result<Json<HealthView>, Problem> {
+    Ok(Json(shared.admin.commands.health_of(&path.id()?)?))
 }
 
 pub(super) async fn show(State(shared): App, path: Placeholders) -> Result<Response, Problem> {

@@ -28,7 +28,8 @@ async fn an_interrupted_first_activation_leaves_no_slot() {
     assert!(!world.engine.has_slot("a"));
     let history = world.engine.history("a", 1).await.unwrap();
     assert_eq!(history[0].outcome, Some(Outcome::Failed));
-    assert!(history[0].reason.as_deref().unwrap().contains("during register"), "{history:?}");
+    // which step it was is queued, not waited for: nothing of these steps outlives the process
+    assert!(history[0].reason.as_deref().unwrap().starts_with("the runtime ended during"), "{history:?}");
     world.serves("a@2.0.0").await;
 }
 

@@ -114,6 +114,7 @@ pub(crate) const PURE: &[&str] = &[
     "runtime/registry/resolver",
     "runtime/registry/versions",
     "runtime/actors/intensity",
+    "runtime/actors/health/schedule",
 ];
 
 /// Paths that a pure file may not name, as beginnings.

@@ -52,8 +52,7 @@ async fn a_module_lives_through_all_verbs() {
     let done = server.run(&format!("register {one} --json")).await;
     assert_eq!((done.exit, done.err.as_str(), &done.json()["fresh"]), (Exit::Done, "", &true.into()));
     let done = server.run("activate a@1.0.0 --strategy instant --json").await;
-    let report =
-        json!({"id": "a", "version": "1.0.0", "outcome": "active", "reason": null, "steps": [], "trafficShift": []});
+    let report = json!({"id": "a", "version": "1.0.0", "outcome": "active", "reason": null, "steps": [], "trafficShift": [], "rollback": []});
     assert_eq!((done.exit, done.json()), (Exit::Done, report));
     let done = server.run(&format!("update {two} --json")).await;
     assert_eq!((&done.json()["version"], &done.json()["activation"]["outcome"]), (&"1.1.0".into(), &"active".into()));
@@ -62,6 +61,12 @@ async fn a_module_lives_through_all_verbs() {
         (list.as_array().unwrap().len(), &list[0]["version"], &list[0]["previous"]),
         (1, &"1.1.0".into(), &"1.0.0".into())
     );
+    let health = server.run("health a --json").await;
+    let expected = json!({"id": "a", "version": "1.1.0", "status": "degraded", "uptime": 7, "lastCheck": 1000,
+        "checks": [{"id": "/health", "type": "endpoint", "status": "unhealthy", "detail": "slow", "critical": false,
+            "failures": 3, "latencyMs": 1.5, "lastCheck": 1000}], "candidate": null});
+    assert_eq!((health.exit, health.json()), (Exit::Done, expected.clone()));
+    assert_eq!(server.run("health --json").await.json(), json!([expected]));
     let rollback = server.run("rollback a --json").await;
     assert_eq!((rollback.exit, &rollback.json()["version"]), (Exit::Done, &"1.0.0".into()));
     let versions = server.run("versions a --json").await.json();
@@ -69,6 +74,8 @@ async fn a_module_lives_through_all_verbs() {
     assert_eq!(server.run("show a --json").await.json()["manifest"]["id"], "a");
     assert_eq!(server.run("find --category x --json").await.json(), json!([]));
     assert_eq!(server.run("deactivate a --json").await.json()["cutOff"], 0);
+    let gone = server.run("health a --json").await;
+    assert_eq!((gone.exit, &gone.error()["kind"]), (Exit::Failed, &"nothing-serves".into()));
     assert_eq!(server.run("unregister a --json").await.json(), json!({"id": "a", "versions": ["1.0.0", "1.1.0"]}));
 }
 
@@ -84,6 +91,10 @@ async fn people_read_sentences_and_tables() {
     let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0][..3], ["ID", "VERSION", "STATE"]);
     assert_eq!(rows[1][..6], ["a", "1.0.0", "active", "100", "%", "healthy"]);
+    let health = server.run("health").await.out;
+    let row: Vec<&str> = health.lines().nth(1).expect("a row").split_whitespace().collect();
+    let expected = ["a", "1.0.0", "degraded", "/health", "endpoint", "unhealthy", "no", "3", "1.5"];
+    assert_eq!((&row[..9], row.last()), (&expected[..], Some(&"slow")));
     let shown = server.run("show a").await.out;
     assert!(
         shown.starts_with("# a@1.0.0: active, 100 % of the traffic\n# registered 1970-01-01 00:00:01Z, digest "),

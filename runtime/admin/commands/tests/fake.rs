@@ -11,9 +11,13 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use crate::admin::commands::{Commands, Control};
-use crate::engine::{ActivationReport, DeactivationReport, EngineError, Outcome, SlotView, State, VersionState};
+use crate::engine::{
+    ActivationReport, DeactivationReport, EngineError, HealthView, InstanceHealth, Outcome, SlotView, State,
+    VersionState,
+};
 use crate::manifest::{self, ActivationStrategy};
-use crate::monitor::Events;
+use crate::monitor::health::{CheckReport, Report};
+use crate::monitor::{Events, HealthStatus};
 use crate::registry::{Bundle, Registry};
 use crate::store::Store;
 
@@ -96,6 +100,26 @@ impl Control for Fake {
 
     fn slots(&self) -> Vec<SlotView> {
         self.played.lock().unwrap().slots.values().cloned().collect()
+    }
+
+    /// Whoever serves has one check, `/health`, which said `slow`.
+    fn health(&self) -> Vec<HealthView> {
+        let report = Report::of(vec![CheckReport {
+            id: "/health".into(),
+            kind: "endpoint".into(),
+            status: HealthStatus::Unhealthy,
+            detail: "slow".into(),
+            critical: false,
+            failures: 3,
+            latency_ms: 1.5,
+            last_check: 1_000,
+        }]);
+        let of = |slot: SlotView| HealthView {
+            id: slot.id,
+            serving: InstanceHealth { version: slot.version, uptime: 7, report: Arc::new(report.clone()) },
+            candidate: None,
+        };
+        self.slots().into_iter().map(of).collect()
     }
 
     fn state(&self, id: &str, version: &Version) -> VersionState {
