@@ -66,13 +66,16 @@ pub(in crate::actors) async fn ask(instance: &Arc<Instance>, check: &HealthCheck
     let late = || Answer::failed(format!("no answer within {} ms", check.timeout.as_millis()));
     let answer = loop {
         let call = CallContext { deadline, ..instance.context(PURPOSE, check.timeout) };
-        match once(instance, &check.kind, call).await {
-            Ok(_) if Instant::now() > deadline => break late(),
-            Ok(answer) => break answer,
+        let said = once(instance, &check.kind, call).await;
+        let is_late = Instant::now() >= deadline;
+        match said {
+            Err(Fault::Closed) => break Answer { status: HealthStatus::Unknown, detail: String::new() },
             Err(Fault::Full(_)) if Instant::now() + AGAIN < deadline => tokio::time::sleep(AGAIN).await,
             Err(Fault::Full(detail)) => break Answer { status: HealthStatus::Unknown, detail },
-            Err(Fault::Closed) => break Answer { status: HealthStatus::Unknown, detail: String::new() },
             Err(Fault::Late) => break late(),
+            // also the verdict of a limit that the deadline set
+            _ if is_late => break late(),
+            Ok(answer) => break answer,
             Err(Fault::Failed(detail)) => break Answer::failed(detail),
         }
     };

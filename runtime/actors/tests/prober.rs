@@ -1,20 +1,18 @@
 //! The prober asks, waits for the answer, and only then for the next time to ask.
 
 use super::*;
-use crate::manifest::HealthCheckKind;
+use crate::manifest::{HealthCheck, HealthCheckKind};
 use crate::monitor::HealthStatus;
+
+fn check(id: &str, kind: HealthCheckKind, timeout: Duration) -> HealthCheck {
+    HealthCheck { id: id.into(), kind, timeout, interval: Duration::from_millis(1), retries: 0, critical: true }
+}
 
 async fn probed(rig: &Rig, script: &Arc<Script>, timeout: Duration) -> Arc<Instance> {
     let instance = rig
         .start(script, |manifest| {
-            manifest.lifecycle.activation.health_checks = vec![crate::manifest::HealthCheck {
-                id: "health".into(),
-                kind: HealthCheckKind::Endpoint { path: "/health".into() },
-                timeout,
-                interval: Duration::from_millis(1),
-                retries: 0,
-                critical: true,
-            }];
+            let kind = HealthCheckKind::Endpoint { path: "/health".into() };
+            manifest.lifecycle.activation.health_checks = vec![check("health", kind, timeout)];
         })
         .await;
     // before that its tables may not be there yet
@@ -69,4 +67,32 @@ async fn a_question_that_is_out_does_not_hold_up_a_stop() {
     };
     tokio::join!(stop, finish);
     assert_eq!((script.alive(), instance.in_flight()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_check_that_is_slow_holds_up_no_other() {
+    let (mut rig, script) = (Rig::new().await, Script::with(&[Handler::Health, Handler::Service("own.ok".into())]));
+    let instance = rig
+        .start(&script, |manifest| {
+            manifest.runtime.workers = 2;
+            let text = b"id: own\nversion: 1.0.0\ncapabilities: [{ id: own }]\n";
+            manifest.capabilities = crate::manifest::load("m", text).expect("a manifest").manifest.capabilities;
+            manifest.lifecycle.activation.health_checks = vec![
+                check("slow", HealthCheckKind::Custom, SOON),
+                check("quick", HealthCheckKind::Service { service: "own.ok".into() }, SOON),
+            ];
+        })
+        .await;
+    instance.serves();
+    script.begun().await;
+    // the slow one is asked once meanwhile
+    until(|| script.ran() > 20).await;
+    let report = instance.health.report();
+    let found: Vec<_> = report.checks.iter().map(|check| (check.id.as_str(), check.status)).collect();
+    assert_eq!(found, [("slow", HealthStatus::Unknown), ("quick", HealthStatus::Healthy)]);
+    assert_eq!(report.status, HealthStatus::Unknown, "the verdict is open until each has answered");
+    script.release();
+    rig.hear(|event| matches!(event, Event::HealthChanged { status: HealthStatus::Healthy, .. })).await;
+    release_all(&script);
+    rig.stop(&instance).await;
 }

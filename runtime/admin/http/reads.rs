@@ -25,8 +25,9 @@ pub(super) async fn health(State(shared): App) -> Json<Vec<HealthView>> {
     Json(shared.admin.commands.health())
 }
 
-pub(super) async fn health_of(State(shared): App, path: Placeholders) -> Result<Json<HealthView>, Problem> {
-    Ok(Json(shared.admin.commands.health_of(&path.id()?)?))
+pub(super) async fn health_of(State(shared): App, path: Placeholders) -> Result<Response, Problem> {
+    let id = path.id()?;
+    tagged(&shared, &id, || Ok(shared.admin.commands.health_of(&id)?))
 }
 
 pub(super) async fn show(State(shared): App, path: Placeholders) -> Result<Response, Problem> {
