@@ -195,10 +195,24 @@ mod tests {
     }
 
     fn build(claims: &[(&str, Method, &str)]) -> Result<Routes, String> {
-        let claims: Vec<(Arc<str>, [Endpoint; 1])> =
-            claims.iter().map(|(module, method, path)| ((*module).into(), [endpoint(method.clone(), path)])).collect();
-        Routes::build(claims.iter().map(|(module, endpoints)| (module, vec![&endpoints[..]])))
-            .map_err(|e| e.to_string())
+        let versions: Vec<_> =
+            claims.iter().map(|(module, method, path)| (*module, vec![vec![(method.clone(), *path)]])).collect();
+        build_shared(&versions)
+    }
+
+    /// Modules with what each of their versions serves.
+    fn build_shared(modules: &[(&str, Vec<Vec<(Method, &str)>>)]) -> Result<Routes, String> {
+        let modules: Vec<(Arc<str>, Vec<Vec<Endpoint>>)> = modules
+            .iter()
+            .map(|(module, versions)| {
+                let of = |version: &Vec<(Method, &str)>| {
+                    version.iter().map(|(method, path)| endpoint(method.clone(), path)).collect()
+                };
+                ((*module).into(), versions.iter().map(of).collect())
+            })
+            .collect();
+        let claims = modules.iter().map(|(module, versions)| (module, versions.iter().map(Vec::as_slice).collect()));
+        Routes::build(claims).map_err(|e| e.to_string())
     }
 
     fn owner(routes: &Routes, method: Method, path: &str) -> String {
@@ -230,5 +244,58 @@ mod tests {
         assert_eq!(taken.as_deref(), Some("GET /x is taken: a serves it and b claims it"));
         let overlap = build(&[("a", Method::GET, "/x/{id}"), ("b", Method::GET, "/x/{name}")]).err();
         assert_eq!(overlap.as_deref(), Some("GET /x/{name} is taken: a serves it and b claims it"));
+    }
+
+    #[test]
+    fn versions_of_one_module_may_overlap_and_every_path_of_either_leads_to_it() {
+        let get = |path| (Method::GET, path);
+        let baseline = vec![get("/x/{id}"), get("/x/{id}/parts"), get("/y/{*rest}"), get("/old")];
+        let candidate = vec![get("/x/{*all}"), get("/y/{name}"), (Method::POST, "/y/{name}/z"), get("/new")];
+        for versions in [vec![baseline.clone(), candidate.clone()], vec![candidate, baseline]] {
+            let other = ("other", vec![vec![get("/x/own/{n}"), (Method::PUT, "/free")]]);
+            let routes = build_shared(&[("m", versions), other]).expect("only one module overlaps with itself");
+            for path in ["/x/1", "/x/1/parts", "/x/1/2/3", "/y/1", "/y/1/2", "/old", "/new"] {
+                assert_eq!(owner(&routes, Method::GET, path), "some m", "{path}");
+                assert_eq!(owner(&routes, Method::DELETE, path), "some m", "{path}");
+            }
+            assert_eq!(owner(&routes, Method::GET, "/x/own/5"), "other n=5");
+            assert_eq!(owner(&routes, Method::GET, "/free"), "[PUT]");
+            assert_eq!(owner(&routes, Method::GET, "/none"), "nothing");
+        }
+    }
+
+    #[test]
+    fn versions_share_a_pattern_with_other_modules_by_method_only() {
+        let shared = |module, path| (module, vec![vec![(Method::GET, "/x/{id}")], vec![(Method::POST, path)]]);
+        let alone = |module, method, path| (module, vec![vec![(method, path)]]);
+        let routes =
+            build_shared(&[shared("m", "/x/{id}"), alone("z", Method::PUT, "/x/{id}")]).expect("three methods");
+        assert_eq!(owner(&routes, Method::PUT, "/x/1"), "z id=1");
+        assert_eq!(owner(&routes, Method::POST, "/x/1"), "some m");
+        let refused = [
+            (alone("z", Method::POST, "/x/{id}"), "POST /x/{id} is taken: m serves it and z claims it"),
+            (alone("z", Method::PUT, "/x/{name}"), "PUT /x/{name} is taken: m serves it and z claims it"),
+            (alone("a", Method::PUT, "/x/{name}"), "GET /x/{id} is taken: a serves it and m claims it"),
+            (alone("a", Method::POST, "/x/{id}"), "POST /x/{id} is taken: a serves it and m claims it"),
+        ];
+        for (other, expected) in refused {
+            let mut modules = [shared("m", "/x/{id}"), other];
+            modules.sort_by_key(|(module, _)| *module);
+            assert_eq!(build_shared(&modules).err().as_deref(), Some(expected));
+        }
+        // the names of the parameters of one version are not those of the place: nobody else may stand there
+        let covered = [
+            (shared("m", "/x/{name}"), alone("z", Method::PUT, "/x/{name}")),
+            (shared("m", "/x/{name}"), alone("z", Method::PUT, "/x/{id}")),
+            (shared("m", "/x/{*all}"), alone("z", Method::PUT, "/x/{id}")),
+            (shared("m", "/x/{*all}"), alone("z", Method::PUT, "/x/{*all}")),
+        ];
+        for (shared, other) in covered {
+            let told = build_shared(&[shared, other]).err();
+            assert!(
+                told.as_deref().is_some_and(|told| told.ends_with("is taken: m serves it and z claims it")),
+                "{told:?}"
+            );
+        }
     }
 }

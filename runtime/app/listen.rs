@@ -86,3 +86,38 @@ async fn accept(
     let (socket, peer) = listener.accept().await?;
     Ok((socket, peer, place))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// What the application of a listener learns of a peer, and the peer's own address.
+    async fn learned(addresses: bool) -> (String, SocketAddr) {
+        let told = |request: axum::extract::Request| async move {
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+            peer.map_or("nothing".to_owned(), |ConnectInfo(peer)| peer.to_string())
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = watch::channel(false);
+        let app = axum::Router::new().fallback(told);
+        let listening = tokio::spawn(listen(listener, app, move || addresses, stopped));
+        let mut socket = TcpStream::connect(address).await.expect("it listens");
+        let own = socket.local_addr().expect("an address");
+        socket.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.expect("it reads");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("it answers and closes");
+        stop.send(true).expect("it listens");
+        listening.await.expect("it stops");
+        (answer.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned(), own)
+    }
+
+    #[tokio::test]
+    async fn a_request_carries_its_peers_address_only_while_somebody_asks_for_it() {
+        let (told, own) = learned(true).await;
+        assert_eq!(told, own.to_string());
+        assert_eq!(learned(false).await.0, "nothing");
+    }
+}

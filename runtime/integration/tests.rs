@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use super::{ApiBinding, Authenticator, ServiceCalls};
 use crate::actors::router::tests::Rig;
-use crate::actors::router::{CallError, Instance, Router, Slot};
+use crate::actors::router::{CallError, Endpoint, Instance, RouteTaken, Router, Slot};
 use crate::engine::ports::{Binding, Subject};
 use crate::manifest::{self, Manifest};
 use crate::sandbox::Supplies;
@@ -97,17 +97,36 @@ impl World {
         self.rig.start(read(text), files, self.supplies.clone()).await
     }
 
-    /// Gives an instance all the traffic of its module.
-    pub(crate) async fn publish(&self, instance: &Arc<Instance>) {
+    /// What a version serves.
+    async fn endpoints(&self, instance: &Instance) -> Arc<[Endpoint]> {
         let subject = Subject {
             key: instance.key.clone(),
             manifest: Arc::clone(&instance.manifest),
             files: Arc::new(BTreeMap::new()),
             exports: instance.exports().clone(),
         };
-        let endpoints = ApiBinding.commit(&subject).await.expect("manifest and script agree");
-        let slot = Slot::of(Arc::clone(instance), endpoints.into());
+        ApiBinding.commit(&subject).await.expect("manifest and script agree").into()
+    }
+
+    /// Gives an instance all the traffic of its module.
+    pub(crate) async fn publish(&self, instance: &Arc<Instance>) {
+        let slot = Slot::of(Arc::clone(instance), self.endpoints(instance).await);
         self.router.store(self.router.with(&instance.key.id, Some(slot)).expect("no route is taken"));
+    }
+
+    /// Gives a candidate `weight` percent of its module's traffic.
+    pub(crate) async fn shift(
+        &self,
+        baseline: &Arc<Instance>,
+        candidate: &Arc<Instance>,
+        weight: u8,
+    ) -> Result<(), RouteTaken> {
+        let baseline = (Arc::clone(baseline), self.endpoints(baseline).await);
+        let candidate = (Arc::clone(candidate), self.endpoints(candidate).await);
+        let id = Arc::clone(&baseline.0.key.id);
+        let slot = Slot::shifting(baseline, candidate, weight);
+        self.router.store(self.router.with(&id, Some(slot))?);
+        Ok(())
     }
 
     /// Starts a version that serves.

@@ -11,6 +11,7 @@ mod pages;
 mod people;
 mod problems;
 mod routing;
+mod shift;
 mod swap;
 
 /// Notes: an api for each thing that a test looks at.

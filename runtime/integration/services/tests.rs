@@ -10,6 +10,8 @@ use crate::integration::ServiceCalls;
 use crate::integration::tests::World;
 use crate::sandbox::ports::Services;
 
+mod shift;
+
 const PROVIDER: (&str, &str) = (
     r#"
 id: sums
