@@ -205,10 +205,10 @@ impl Snapshot {
 }
 
 /// The endpoints of each slot's `targets`.
-fn claims<'a>(
-    slots: &'a BTreeMap<Arc<str>, Slot>,
+fn claims(
+    slots: &BTreeMap<Arc<str>, Slot>,
     targets: impl Fn(&Target) -> bool,
-) -> impl Iterator<Item = (&'a Arc<str>, Vec<&'a [Endpoint]>)> {
+) -> impl Iterator<Item = (&Arc<str>, Vec<&[Endpoint]>)> {
     slots.iter().map(move |(id, slot)| {
         (id, slot.targets.iter().filter(|target| targets(target)).map(|target| &*target.endpoints).collect())
     })

@@ -200,8 +200,10 @@ mod tests {
         build_shared(&versions)
     }
 
-    /// Modules with what each of their versions serves.
-    fn build_shared(modules: &[(&str, Vec<Vec<(Method, &str)>>)]) -> Result<Routes, String> {
+    /// A module with what each of its versions serves.
+    type Module<'a> = (&'a str, Vec<Vec<(Method, &'a str)>>);
+
+    fn build_shared(modules: &[Module<'_>]) -> Result<Routes, String> {
         let modules: Vec<(Arc<str>, Vec<Vec<Endpoint>>)> = modules
             .iter()
             .map(|(module, versions)| {
