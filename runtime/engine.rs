@@ -58,6 +58,7 @@ use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::registry::Registry;
 use crate::sandbox::Supplies;
 use crate::store::Store;
+use crate::store::audit::AuditLog;
 use activation::{Command, Done, Reply};
 use coordinator::{Coordinator, Message};
 use ports::{Binding, Migrator};
@@ -69,6 +70,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Where slots are kept.
     pub store: Store,
+    /// Where it is written what was done.
+    pub audit: AuditLog,
     /// What requests read.
     pub router: Arc<Router>,
     /// Where events go.
@@ -112,6 +115,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             registry: parts.registry,
             records,
+            audit: parts.audit,
             board: board::Board::new(kept),
             router: parts.router,
             events: parts.events,
@@ -205,6 +209,12 @@ impl Engine {
     #[must_use]
     pub fn state(&self, id: &str, version: &Version) -> VersionState {
         self.shared.board.state(id, version)
+    }
+
+    /// Where it is written what was done.
+    #[must_use]
+    pub fn audit(&self) -> &AuditLog {
+        &self.shared.audit
     }
 
     /// Whether the module has a slot: a version of it served, failed, or was deactivated.
