@@ -22,9 +22,13 @@ use crate::registry::versions::ModuleRef;
 use crate::registry::{Bundle, Registration, Registry};
 use crate::sandbox::Supplies;
 use crate::sandbox::ports::Database;
+use crate::store::audit::{AuditLog, Who};
 use crate::store::{KvStore, Store};
+use audit::Chronicle;
 use supervisor::RuntimeSupervisor;
 
+mod audit;
+mod data;
 #[cfg(feature = "cli")]
 mod greeting;
 #[cfg(feature = "cli")]
@@ -60,6 +64,7 @@ pub struct Runtime {
     /// What of the folders was not registered or does not start.
     troubles: Mutex<Vec<String>>,
     sweeper: tokio::task::JoinHandle<()>,
+    chronicle: Chronicle,
 }
 
 /// How a [`Runtime`] is made.
@@ -107,13 +112,14 @@ impl Builder {
             );
         }
         let (events, metrics) = (Events::default(), Metrics::default());
-        let store = open_store(&data).await?;
+        let (store, chronicle) = data::open(&data, &events).await?;
         let (sender, broken) = watch::channel(None);
         let (supervisor, _) =
             RuntimeSupervisor::spawn(None, RuntimeSupervisor { events: events.clone(), broken: sender }, ())
                 .await
                 .map_err(|error| Error::Broken(error.to_string()))?;
-        let registry = Registry::start(store.clone(), &data, Arc::new(now), Some(supervisor.get_cell())).await?;
+        let registry =
+            Registry::start(store.clone(), chronicle.log(), &data, Arc::new(now), Some(supervisor.get_cell())).await?;
         let (modules, _) = ModulesSupervisor::spawn_linked(
             None,
             ModulesSupervisor { events: events.clone() },
@@ -130,6 +136,7 @@ impl Builder {
         let parts = Parts {
             registry: registry.clone(),
             store: store.clone(),
+            audit: chronicle.log(),
             router: Arc::clone(&router),
             events: events.clone(),
             metrics: metrics.clone(),
@@ -158,6 +165,7 @@ impl Builder {
             ready,
             troubles: Mutex::default(),
             sweeper,
+            chronicle,
         })
     }
 }
@@ -203,6 +211,12 @@ impl Runtime {
         &self.metrics
     }
 
+    /// The audit log: what was done, by whom and when.
+    #[must_use]
+    pub fn audit(&self) -> &AuditLog {
+        self.engine.audit()
+    }
+
     /// The instance of a module that serves now; while its traffic shifts, the one that is to be replaced.
     #[must_use]
     pub fn instance(&self, id: &str) -> Option<Arc<Instance>> {
@@ -226,9 +240,13 @@ impl Runtime {
     /// # Errors
     /// The folder cannot be read, or the registry refuses it.
     pub async fn register(&self, path: impl Into<PathBuf>) -> Result<Registration, Error> {
-        let path = path.into();
+        self.register_by(Who::Host, path.into()).await
+    }
+
+    async fn register_by(&self, who: Who, path: PathBuf) -> Result<Registration, Error> {
         let read = tokio::task::spawn_blocking(move || Bundle::read_dir(&path)).await;
-        let done = self.registry.register(read.map_err(|error| Error::Broken(error.to_string()))??).await?;
+        let bundle = read.map_err(|error| Error::Broken(error.to_string()))??;
+        let done = self.registry.register_by(who, bundle).await?;
         if done.fresh {
             let manifest = &done.definition.manifest;
             self.events.emit(Event::Registered {
@@ -310,7 +328,9 @@ impl Runtime {
         self.engine.stop(patience).await;
         self.registry.stop().await;
         self.modules.stop(None);
-        self.store.close().await?;
+        let closed = self.store.close().await;
+        self.chronicle.end(closed.is_ok()).await?;
+        closed?;
         let _ = self.supervisor.stop_and_wait(None, Some(Duration::from_secs(1))).await;
         Ok(())
     }
@@ -345,28 +365,6 @@ fn integrations(data: &Path) -> Result<Integrations, Error> {
 #[cfg(not(feature = "sqlite"))]
 fn integrations(_: &Path) -> Result<Integrations, Error> {
     Ok(Integrations { bindings: vec![Arc::new(ApiBinding)], migrator: None, database: None })
-}
-
-async fn open_store(data: &Path) -> Result<Store, Error> {
-    let dir = data.to_owned();
-    let opened = tokio::task::spawn_blocking(move || {
-        make_private(&dir).map_err(|error| Error::Directory {
-            path: dir.clone(),
-            action: "creating",
-            cause: error.to_string(),
-        })?;
-        Ok(Store::open(&dir.join("store"))?)
-    });
-    opened.await.map_err(|error| Error::Broken(error.to_string()))?
-}
-
-/// The directory holds tokens, keys and people's data: it is made for its owner alone.
-fn make_private(dir: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
 }
 
 /// Removes what expired, and folds what was measured into the histograms: until then every sample is kept.

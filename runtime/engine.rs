@@ -70,6 +70,7 @@ use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::registry::Registry;
 use crate::sandbox::Supplies;
 use crate::store::Store;
+use crate::store::audit::AuditLog;
 use activation::{Command, Done, Reply};
 use coordinator::{Coordinator, Message};
 use ports::{Binding, Migrator};
@@ -81,6 +82,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Where slots are kept.
     pub store: Store,
+    /// Where it is written what was done.
+    pub audit: AuditLog,
     /// What requests read.
     pub router: Arc<Router>,
     /// Where events go.
@@ -133,6 +136,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             registry: parts.registry,
             records,
+            audit: parts.audit,
             board: board::Board::new(kept),
             router: parts.router,
             events: parts.events,
@@ -239,6 +243,12 @@ impl Engine {
     #[must_use]
     pub fn state(&self, id: &str, version: &Version) -> VersionState {
         self.shared.board.state(id, version)
+    }
+
+    /// Where it is written what was done.
+    #[must_use]
+    pub fn audit(&self) -> &AuditLog {
+        &self.shared.audit
     }
 
     /// Whether the module has a slot: a version of it served, failed, or was deactivated.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::engine::EngineError;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
+use crate::store::audit::AuditError;
 
 /// A failure of the runtime.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum Error {
     /// The store could not be opened or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit log could not be opened or failed.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The registry failed or refused.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -8,6 +8,7 @@
 //! All trees are views over one ordered tree, told apart by a key prefix. That makes any [`Batch`] atomic, whichever trees
 //! it touches. The engine underneath (sled) shows nowhere in this interface.
 
+pub mod audit;
 mod batch;
 mod codec;
 mod disk;

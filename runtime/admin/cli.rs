@@ -13,13 +13,16 @@ mod client;
 mod exit;
 mod human;
 mod output;
+mod records;
 mod requests;
+mod sse;
+mod watch;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-pub use args::{Cli, Command, Globals, Request, ServeArgs, Strategy};
+pub use args::{AuditAction, AuditArgs, Cli, Command, Globals, Request, ServeArgs, Strategy};
 pub use exit::Exit;
 
 use super::CommandError;

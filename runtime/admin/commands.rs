@@ -12,7 +12,9 @@ use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events};
 use crate::registry::versions::ModuleRef;
 use crate::registry::{Bundle, Definition, Registry, RegistryError, Snapshot};
+use crate::store::audit::{AuditLog, Who};
 
+mod audit;
 mod check;
 mod control;
 mod error;
@@ -24,6 +26,7 @@ mod views;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub use audit::{AUDIT_PAGE, audit_error, verify_audit};
 pub use check::{CheckReport, check};
 pub use control::Control;
 pub use error::{CommandError, Finding, Location};
@@ -35,13 +38,14 @@ pub struct Commands {
     registry: Registry,
     engine: Arc<dyn Control>,
     events: Events,
+    audit: AuditLog,
 }
 
 impl Commands {
-    /// The commands over this registry and engine; what is registered is told to `events`.
+    /// The commands over this registry and engine; what is registered is told to `events`, what was done is read in `audit`.
     #[must_use]
-    pub fn new(registry: Registry, engine: impl Control, events: Events) -> Self {
-        Self { registry, engine: Arc::new(engine), events }
+    pub fn new(registry: Registry, engine: impl Control, events: Events, audit: AuditLog) -> Self {
+        Self { registry, engine: Arc::new(engine), events, audit }
     }
 
     /// Registers a bundle under its manifest's `id@version`. The same content again changes nothing.
@@ -49,7 +53,7 @@ impl Commands {
     /// # Errors
     /// `manifest` with every fault, `content-differs`, or what kept it from the disk.
     pub async fn register(&self, bundle: Bundle) -> Result<Registered, CommandError> {
-        let done = self.registry.register(bundle).await?;
+        let done = self.registry.register_by(Who::Admin, bundle).await?;
         let registered = Registered::of(&done);
         if done.fresh {
             let Registered { id, version, digest, .. } = registered.clone();

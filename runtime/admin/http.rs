@@ -8,8 +8,12 @@
 //! | `GET /v1/health`, `GET /v1/modules/{id}/health` | what the health checks said last |
 //! | `DELETE /v1/modules/{id}`, `…/versions/{version}` | what was unregistered |
 //! | `POST /v1/modules/{id}/activate`, `…/deactivate`, `…/rollback`, `POST /v1/update` | 202 and an operation |
+//! | `POST /v1/modules/{id}/confirm`, `GET …/history?limit=20` | the version is permanent; what was done to the module |
+//! | `GET /v1/operations?module=ID` | the operations, the newest first |
 //! | `GET /v1/operations/{id}?wait=30s` | the operation, once it has ended or the wait is over |
 //! | `GET /v1/find?capability=…`, `?category=…` | the versions that offer it |
+//! | `GET /v1/events?module=ID` | what happens, as server-sent events |
+//! | `GET /v1/audit?from=1&limit=100&wait=30s`, `GET /v1/audit/verify` | the audit log; whether it is whole |
 //! | `GET /healthz`, `/readyz`, `/metrics` | no token needed |
 //!
 //! An operation runs to its end whether or not somebody waits for it. Reads of a module carry an `ETag`, its revision;
@@ -26,7 +30,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::{CommandError, Commands};
 use crate::monitor::Metrics;
@@ -37,7 +41,9 @@ mod operations;
 mod problem;
 mod read;
 mod reads;
+mod records;
 mod revisions;
+mod streams;
 
 #[cfg(test)]
 mod tests;
@@ -58,6 +64,7 @@ pub struct Admin {
     ready: Box<dyn Fn() -> bool + Send + Sync>,
     metrics: Metrics,
     any_host: bool,
+    stopped: watch::Receiver<bool>,
 }
 
 /// What the handlers share.
@@ -70,6 +77,17 @@ struct Shared {
 
 type App = State<Arc<Shared>>;
 
+impl Shared {
+    /// Waits until the runtime stops.
+    async fn stopping(&self) {
+        let mut stopped = self.admin.stopped.clone();
+        if stopped.wait_for(|stopped| *stopped).await.is_err() {
+            // nobody says when
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 impl Admin {
     /// The API over these commands for whoever has `token`. `ready` answers `/readyz` and must not block.
     #[must_use]
@@ -79,7 +97,8 @@ impl Admin {
         ready: impl Fn() -> bool + Send + Sync + 'static,
         metrics: Metrics,
     ) -> Self {
-        Self { commands, token: token.into(), ready: Box::new(ready), metrics, any_host: false }
+        let stopped = watch::channel(false).1;
+        Self { commands, token: token.into(), ready: Box::new(ready), metrics, any_host: false, stopped }
     }
 
     /// Says where the API will listen. On a loopback address, and without this call, a request must name an IP address or
@@ -87,6 +106,13 @@ impl Admin {
     #[must_use]
     pub fn listening_on(mut self, address: SocketAddr) -> Self {
         self.any_host = !address.ip().is_loopback();
+        self
+    }
+
+    /// Says how to know that the runtime stops: streams and waits end then, so that they do not hold it up.
+    #[must_use]
+    pub fn until(mut self, stopped: watch::Receiver<bool>) -> Self {
+        self.stopped = stopped;
         self
     }
 
@@ -111,9 +137,15 @@ impl Admin {
             .route("/v1/modules/{id}/activate", post(changes::activate))
             .route("/v1/modules/{id}/deactivate", post(changes::deactivate))
             .route("/v1/modules/{id}/rollback", post(changes::rollback))
+            .route("/v1/modules/{id}/confirm", post(changes::confirm))
+            .route("/v1/modules/{id}/history", get(records::history))
             .route("/v1/update", post(changes::update))
+            .route("/v1/operations", get(records::operations))
             .route("/v1/operations/{id}", get(reads::operation))
             .route("/v1/find", get(reads::find))
+            .route("/v1/events", get(streams::events))
+            .route("/v1/audit", get(records::audit))
+            .route("/v1/audit/verify", get(records::verify).post(records::verify))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
             .layer(middleware::from_fn_with_state(Arc::clone(&shared), access::guard))

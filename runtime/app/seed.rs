@@ -7,6 +7,7 @@ use crate::manifest;
 use crate::monitor::Event;
 use crate::registry::RegistryError;
 use crate::registry::resolver::{Running, start_order};
+use crate::store::audit::Who;
 
 use super::Runtime;
 
@@ -46,7 +47,7 @@ impl Runtime {
     }
 
     async fn seed_one(&self, dir: &Path, fresh: &mut Running) {
-        match self.register(dir).await {
+        match self.register_by(Who::Runtime, dir.to_owned()).await {
             Ok(done) => {
                 let manifest = &done.definition.manifest;
                 if self.engine.has_slot(&manifest.id) {

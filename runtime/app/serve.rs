@@ -59,10 +59,12 @@ pub async fn serve(options: Options) -> Result<(), Error> {
     let file = RuntimeFile { pid: std::process::id(), admin: admin_at, gateway: gateway_at };
 
     let (stop, stopped) = watch::channel(false);
-    let commands = Commands::new(runtime.registry.clone(), runtime.engine.clone(), runtime.events.clone());
+    let (registry, engine) = (runtime.registry.clone(), runtime.engine.clone());
+    let commands = Commands::new(registry, engine, runtime.events.clone(), runtime.audit().clone());
     let ready = Arc::clone(&runtime.ready);
     let is_ready = move || ready.load(std::sync::atomic::Ordering::Acquire);
-    let api = Admin::new(commands, token, is_ready, runtime.metrics.clone()).listening_on(admin_at).into_router();
+    let api = Admin::new(commands, token, is_ready, runtime.metrics.clone());
+    let api = api.listening_on(admin_at).until(stopped.clone()).into_router();
     let routed = Arc::clone(&runtime.router);
     let addresses = move || routed.load().needs_addresses();
     let gateway = tokio::spawn(listen(gateway, runtime.router(), addresses, stopped.clone()));

@@ -13,10 +13,12 @@ use crate::actors::Router;
 use crate::actors::gate::Gate;
 use crate::monitor::{Event, Events, InstanceKey, Metrics};
 use crate::registry::Registry;
+use crate::store::audit::AuditLog;
 
 pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) records: Records,
+    pub(super) audit: AuditLog,
     pub(super) board: Board,
     pub(super) router: Arc<Router>,
     pub(super) events: Events,

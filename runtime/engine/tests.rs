@@ -21,6 +21,7 @@ use crate::monitor::{Event, Events, InstanceKey, Metrics};
 use crate::registry::{Bundle, Registry};
 use crate::sandbox::Supplies;
 use crate::sandbox::ports::Services;
+use crate::store::audit::AuditLog;
 use crate::store::{KvStore, Store};
 
 mod confirming;
@@ -135,7 +136,8 @@ impl World {
 
     async fn over(dir: TempDir) -> Self {
         let store = Store::open(&dir.path().join("store")).unwrap();
-        let registry = Registry::start(store.clone(), dir.path(), Arc::new(|| 7), None).await.unwrap();
+        let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
+        let registry = Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), None).await.unwrap();
         let (events, router, binding) = (Events::default(), Arc::new(Router::default()), Arc::new(Brittle::default()));
         let supervisor = ModulesSupervisor { events: events.clone() };
         let (modules, _) = ModulesSupervisor::spawn(None, supervisor, ()).await.unwrap();
@@ -144,6 +146,7 @@ impl World {
         let parts = Parts {
             registry: registry.clone(),
             store: store.clone(),
+            audit,
             router: Arc::clone(&router),
             events: events.clone(),
             metrics: metrics.clone(),

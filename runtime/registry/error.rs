@@ -7,6 +7,7 @@ use semver::Version;
 use super::versions::list;
 use crate::manifest::Faults;
 use crate::store::StoreError;
+use crate::store::audit::AuditError;
 
 /// A failure of the registry. Unless a variant says otherwise nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -95,6 +96,9 @@ pub enum RegistryError {
     /// The store failed; for a write, what [`StoreError`] says of it holds.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit log failed; what it cannot record is not done.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The registry was stopped.
     #[error("registry: stopped")]
     Stopped,

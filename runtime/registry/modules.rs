@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::{Bundle, Definition, RegistryError, Snapshot};
 use crate::manifest::{self, Fault, Faults, Loaded};
 use crate::store::Store;
+use crate::store::audit::{AuditLog, Who};
 
 mod actor;
 mod records;
@@ -46,17 +47,19 @@ pub struct Registry {
 impl Registry {
     /// Starts the registry on what `store` and `data_dir/bundles` hold, supervised by `supervisor` if there is one. A
     /// definition whose files are missing, changed, or no longer accepted is left out and named in [`Snapshot::problems`].
+    /// What is registered and unregistered is written to `audit` before it is done.
     ///
     /// # Errors
     /// [`RegistryError::Store`] when the records cannot be read.
     pub async fn start(
         store: Store,
+        audit: AuditLog,
         data_dir: &Path,
         clock: Clock,
         supervisor: Option<ActorCell>,
     ) -> Result<Self, RegistryError> {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-        let start = Start { store, bundles: data_dir.join("bundles"), clock, snapshot: Arc::clone(&snapshot) };
+        let start = Start { store, audit, bundles: data_dir.join("bundles"), clock, snapshot: Arc::clone(&snapshot) };
         // Actor names are global to the process and two runtimes may live in one, so this one has none.
         let spawned = match supervisor {
             Some(supervisor) => Actor::spawn_linked(None, actor::RegistryActor, start, supervisor).await,
@@ -85,21 +88,29 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::Manifest`] with all faults; [`RegistryError::ContentDiffers`] for other content under a known
-    /// `id@version`; [`RegistryError::Files`] or [`RegistryError::Store`] when it could not be written.
+    /// `id@version`; [`RegistryError::Files`], [`RegistryError::Audit`] or [`RegistryError::Store`] when it could not be written.
     pub async fn register(&self, bundle: Bundle) -> Result<Registration, RegistryError> {
+        self.register_by(Who::Runtime, bundle).await
+    }
+
+    /// [`Registry::register`], with `who` in the audit log; that one has the runtime itself there.
+    ///
+    /// # Errors
+    /// As [`Registry::register`].
+    pub async fn register_by(&self, who: Who, bundle: Bundle) -> Result<Registration, RegistryError> {
         let permit = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|_| RegistryError::Stopped)?;
         let checked = tokio::task::spawn_blocking(move || check(&bundle).map(|loaded| (bundle, loaded))).await;
         let (bundle, loaded) = checked.map_err(|error| RegistryError::Internal { cause: error.to_string() })??;
-        let offer = Box::new(Offer { bundle, loaded });
+        let offer = Box::new(Offer { bundle, loaded, who });
         let answer = self.actor.call(|reply| Command::Register { offer, reply, _permit: permit }, None).await;
         settle(answer.ok())
     }
 
     /// Forgets these versions of `id`, all or none, and removes their files. Whether something uses them is for the caller
-    /// to know.
+    /// to know. The audit log names an administrator: nobody else has versions forgotten.
     ///
     /// # Errors
-    /// [`RegistryError::NotRegistered`], or [`RegistryError::Store`] when it could not be written.
+    /// [`RegistryError::NotRegistered`], or [`RegistryError::Audit`] or [`RegistryError::Store`] when it could not be written.
     pub async fn unregister(&self, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
         let permit = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|_| RegistryError::Stopped)?;
         let (id, versions) = (id.to_owned(), versions.to_vec());

@@ -54,7 +54,7 @@ impl Disk {
 }
 
 /// Creates `dir` and what leads to it; each new entry is synced in its parent.
-fn create_synced(dir: &Path) -> io::Result<()> {
+pub(super) fn create_synced(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> =
         dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     fs::create_dir_all(dir)?;
@@ -67,17 +67,17 @@ fn create_synced(dir: &Path) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 #[cfg(not(unix))]
-fn sync_dir(_dir: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(_dir: &Path) -> io::Result<()> {
     Ok(()) // A directory cannot be opened as a file there; the file system journals its entries.
 }
 
 /// Takes the directory for this process. The lock goes with the process, however it ends.
-fn lock(dir: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     let failed = |error: io::Error| StoreError::Open { dir: dir.to_owned(), cause: format!("lock: {error}") };
     let path = dir.join("lock");
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;

@@ -104,6 +104,9 @@ pub enum Request {
         /// The module
         #[arg(value_parser = id)]
         id: String,
+        /// Return at once; the deactivation goes on
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Return to an earlier version.
     #[command(about = about("rollback"), after_help = example("rollback"))]
@@ -114,6 +117,16 @@ pub enum Request {
         /// The version to return to, if not the one on standby
         #[arg(long, value_name = "V")]
         to: Option<Version>,
+        /// Return at once; the rollback goes on
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Make a version permanent.
+    #[command(about = about("confirm"), after_help = example("confirm"))]
+    Confirm {
+        /// The module
+        #[arg(value_parser = id)]
+        id: String,
     },
     /// The slots.
     #[command(about = about("list"), after_help = example("list"))]
@@ -142,12 +155,62 @@ pub enum Request {
     /// Who offers something.
     #[command(about = about("find"), after_help = example("find"))]
     Find(FindArgs),
+    /// What was done to a module.
+    #[command(about = about("history"), after_help = example("history"))]
+    History {
+        /// The module
+        #[arg(value_parser = id)]
+        id: String,
+        /// How many entries, at most 1000
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+    /// What happens.
+    #[command(about = about("watch"), after_help = example("watch"), long_about = WATCH)]
+    Watch {
+        /// The module; without it everything is shown, until Ctrl-C
+        #[arg(value_parser = id)]
+        id: Option<String>,
+    },
+    /// Who did what.
+    #[command(about = about("audit"), after_help = example("audit"))]
+    Audit(AuditArgs),
     /// Check a folder.
     #[command(about = about("check"), after_help = example("check"))]
     Check {
         /// The module's folder
         dir: PathBuf,
     },
+}
+
+const WATCH: &str = "\
+Show what happens as it happens; of a module, until the activation in flight ends
+
+Of a module it ends with the activation: 0 the version serves, 3 it was rolled back, 1 it failed. If nothing is in flight it
+waits for the next activation. With --json each event is a document on a line of its own.";
+
+/// What to show of the audit log.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// `verify`: check every entry and that none is missing, without a runtime too; 0 if the log is whole, 1 if not
+    #[arg(value_enum, conflicts_with_all = ["follow", "from", "limit"])]
+    pub action: Option<AuditAction>,
+    /// Go on with what is written from now on, until Ctrl-C; with --json each entry is a document on a line of its own
+    #[arg(long)]
+    pub follow: bool,
+    /// Begin with the entry of this number, instead of the newest ones
+    #[arg(long, value_name = "SEQ")]
+    pub from: Option<u64>,
+    /// How many entries, at most 1000; 100 unless it is said, 10 before those that follow
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: Option<u16>,
+}
+
+/// What to do with the audit log, other than to show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuditAction {
+    /// Check that it is whole
+    Verify,
 }
 
 /// What to find: one of the two.

@@ -8,6 +8,7 @@ use reqwest::{Method, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::sse::Messages;
 use crate::admin::{CommandError, PrivateFileError, RuntimeFile, token};
 
 /// How long a connection may take to come about.
@@ -75,19 +76,45 @@ impl Client {
     /// # Errors
     /// What the server said, or `unreachable`.
     pub(super) async fn send(&self, method: Method, path: &str, body: Body) -> Result<Box<RawValue>, CommandError> {
-        let request =
-            self.http.request(method, format!("http://{}{path}", reachable(self.file.admin))).bearer_auth(&self.token);
-        let request = match body {
-            Body::Empty => request,
-            Body::Json(json) => request.json(&json),
-            Body::Archive(bytes) => request.header(header::CONTENT_TYPE, "application/x-tar").body(bytes),
+        let request = match (self.request(method, path), body) {
+            (request, Body::Empty) => request,
+            (request, Body::Json(json)) => request.json(&json),
+            (request, Body::Archive(bytes)) => request.header(header::CONTENT_TYPE, "application/x-tar").body(bytes),
         };
-        let response = request.send().await.map_err(|error| self.silent(&error))?;
-        let done = response.status().is_success();
+        let response = self.accepted(request.send().await).await?;
         let bytes = response.bytes().await.map_err(|error| self.silent(&error))?;
-        if done {
-            return serde_json::from_slice(&bytes).map_err(|_| self.stranger());
+        serde_json::from_slice(&bytes).map_err(|_| self.stranger())
+    }
+
+    /// What happens at the runtime, from now on.
+    ///
+    /// # Errors
+    /// What the server said, or `unreachable`.
+    pub(super) async fn events(&self, module: Option<&str>) -> Result<Messages, CommandError> {
+        let module = module.map_or(String::new(), |module| format!("?module={module}"));
+        // the stream ends by itself; what must not be long is its silence
+        let request = self.request(Method::GET, &format!("/v1/events{module}")).timeout(Duration::MAX);
+        Ok(Messages::new(self.accepted(request.send().await).await?))
+    }
+
+    /// The error of a stream that ended before what was waited for.
+    pub(super) fn ended(&self, cause: &str) -> CommandError {
+        let RuntimeFile { pid, admin, .. } = self.file;
+        let message = format!("the runtime of {} (process {pid}, {admin}) {cause}", self.data.display());
+        unreachable(message, &self.data)
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("http://{}{path}", reachable(self.file.admin))).bearer_auth(&self.token)
+    }
+
+    /// The response, if it is no error.
+    async fn accepted(&self, sent: reqwest::Result<reqwest::Response>) -> Result<reqwest::Response, CommandError> {
+        let response = sent.map_err(|error| self.silent(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
         }
+        let bytes = response.bytes().await.map_err(|error| self.silent(&error))?;
         let error: CommandError = serde_json::from_slice(&bytes).map_err(|_| self.stranger())?;
         // Whoever answers there does not know the token of this directory, so it is not its runtime.
         Err(if error.kind == "unauthenticated" { self.stranger() } else { error })

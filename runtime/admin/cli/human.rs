@@ -10,6 +10,10 @@ use crate::admin::CommandError;
 use crate::admin::commands::{FoundModule, Registered, Unregistered, VersionRow};
 use crate::engine::HealthView;
 
+mod records;
+
+pub(super) use records::{Confirmation, Entry, HistoryRow, confirmed, entries, event, history};
+
 /// What an activation came to, as it is sent.
 #[derive(Deserialize)]
 pub(super) struct Activation {
@@ -28,6 +32,12 @@ struct Step {
 impl Activation {
     pub(super) fn serves(&self) -> bool {
         matches!(&*self.outcome, "active" | "provisional")
+    }
+
+    /// What an event tells of the end of an activation.
+    pub(super) fn ended(id: &str, version: &str, outcome: &str, reason: Option<&str>) -> Self {
+        let reason = reason.map(str::to_owned);
+        Self { id: id.to_owned(), version: version.to_owned(), outcome: outcome.to_owned(), reason, steps: Vec::new() }
     }
 
     /// The error to end with, if the version does not serve.
@@ -104,6 +114,13 @@ pub(super) struct Slot {
     health: String,
     since: u64,
     candidate: Option<Candidate>,
+}
+
+impl Slot {
+    /// Whether an activation of this module runs.
+    pub(super) fn is_in_flight(&self, id: &str) -> bool {
+        self.id == id && (self.candidate.is_some() || matches!(&*self.state, "activating" | "rolling-back"))
+    }
 }
 
 #[derive(Deserialize)]

@@ -17,18 +17,20 @@ pub(super) struct Output {
     watched: bool,
     /// The first failure to write the result, apart from a reader that had seen enough.
     failed: Option<io::Error>,
+    /// Whether the reader of the result is gone.
+    closed: bool,
 }
 
 impl Output {
     /// Those of the process.
     pub(super) fn standard(json: bool) -> Self {
         let watched = io::stderr().is_terminal() && !json;
-        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), json, watched, failed: None }
+        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), json, watched, failed: None, closed: false }
     }
 
     #[cfg(test)]
     pub(super) fn to(out: impl Write + 'static, err: impl Write + 'static, json: bool) -> Self {
-        Self { out: Box::new(out), err: Box::new(err), json, watched: false, failed: None }
+        Self { out: Box::new(out), err: Box::new(err), json, watched: false, failed: None, closed: false }
     }
 
     /// Whether the result is to be JSON.
@@ -61,9 +63,15 @@ impl Output {
         let written = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
         match written {
             // `replug list | head -1`: what was not read was not wanted.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => self.failed = self.failed.take().or(Some(error)),
-            _ => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.closed = true,
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
+            Ok(()) => {}
         }
+    }
+
+    /// Whether nothing more can be shown: for what would go on for ever.
+    pub(super) const fn is_over(&self) -> bool {
+        self.closed || self.failed.is_some()
     }
 
     /// Writes a line for people to standard error; nobody is told when that fails, there is no other place.

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::args::FindArgs;
 use super::client::{Body, Client};
 use super::output::Output;
-use super::{Exit, Globals, Request, human};
+use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, records, watch};
 use crate::admin::CommandError;
 use crate::admin::commands::{self, CheckReport, Finding, Registered};
 use crate::manifest::FILE_NAME;
@@ -24,6 +24,7 @@ use crate::registry::versions::ModuleRef;
 pub(super) fn run(request: Request, globals: &Globals, output: &mut Output) -> Exit {
     let done = match request {
         Request::Check { dir } => check(&dir, output),
+        Request::Audit(AuditArgs { action: Some(AuditAction::Verify), .. }) => records::verify(globals, output),
         request => remote(request, globals, output),
     };
     let exit = done.unwrap_or_else(|error| {
@@ -61,11 +62,13 @@ fn kind(faults: &[Finding]) -> &'static str {
 }
 
 fn remote(request: Request, globals: &Globals, output: &mut Output) -> Result<Exit, CommandError> {
-    // One thread is enough for one request, and starts faster.
+    runtime()?.block_on(ask(request, &Client::new(&globals.data)?, output))
+}
+
+/// One thread is enough for one request, and starts faster.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| CommandError::new("internal", format!("the client cannot be started: {error}")))?;
-    runtime.block_on(ask(request, &Client::new(&globals.data)?, output))
+    runtime.map_err(|error| CommandError::new("internal", format!("the client cannot be started: {error}")))
 }
 
 async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<Exit, CommandError> {
@@ -102,30 +105,29 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let progress = Progress::of(output, "activating");
             let started = client.send(Method::POST, &format!("/v1/modules/{id}/activate"), Body::Json(body)).await?;
             if no_wait {
-                drop(progress);
-                let view = serde_json::from_str::<serde_json::Value>(started.get()).unwrap_or_default();
-                let operation = view["id"].as_str().unwrap_or_default().to_owned();
-                return show(output, &started, || {
-                    format!(
-                        "the activation of {id} has begun (operation {operation}); replug show {id} says how it goes"
-                    )
-                });
+                return begun(output, progress, &started, "activation", &id);
             }
             let answer = client.wait(&started).await?;
             drop(progress);
             activated(output, &answer)
         }
-        Request::Rollback { id, to } => {
+        Request::Rollback { id, to, no_wait } => {
             let body = serde_json::json!({ "to": to.map(|to| to.to_string()) });
             let progress = Progress::of(output, "rolling back");
             let started = client.send(Method::POST, &format!("/v1/modules/{id}/rollback"), Body::Json(body)).await?;
+            if no_wait {
+                return begun(output, progress, &started, "rollback", &id);
+            }
             let answer = client.wait(&started).await?;
             drop(progress);
             activated(output, &answer)
         }
-        Request::Deactivate { id } => {
+        Request::Deactivate { id, no_wait } => {
             let progress = Progress::of(output, "deactivating");
             let started = client.send(Method::POST, &format!("/v1/modules/{id}/deactivate"), Body::Empty).await?;
+            if no_wait {
+                return begun(output, progress, &started, "deactivation", &id);
+            }
             let answer = client.wait(&started).await?;
             drop(progress);
             let done = read(&answer)?;
@@ -162,8 +164,31 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let rows: Vec<commands::FoundModule> = read(&answer)?;
             show(output, &answer, || human::found(&rows))
         }
+        Request::Confirm { id } => records::confirm(&id, client, output).await,
+        Request::History { id, limit } => records::history(&id, limit, client, output).await,
+        Request::Audit(args) => records::audit(args, client, output).await,
+        Request::Watch { id } => watch::watch(id.as_deref(), client, output).await,
         Request::Check { dir } => check(&dir, output),
     }
+}
+
+/// The end of a command that does not wait: the operation is the result.
+fn begun(
+    output: &mut Output,
+    progress: Progress,
+    started: &RawValue,
+    what: &str,
+    id: &str,
+) -> Result<Exit, CommandError> {
+    #[derive(Deserialize)]
+    struct Started {
+        id: String,
+    }
+    drop(progress);
+    let Started { id: operation } = read(started)?;
+    show(output, started, || {
+        format!("the {what} of {id} has begun (operation {operation}); replug watch {id} shows how it goes")
+    })
 }
 
 /// Sends the files of `path`: the server never opens a client's path.
@@ -183,7 +208,11 @@ fn rename(warnings: &mut [Finding], folder: &Path) {
     }
 }
 
-fn show(output: &mut Output, document: &RawValue, text: impl FnOnce() -> String) -> Result<Exit, CommandError> {
+pub(super) fn show(
+    output: &mut Output,
+    document: &RawValue,
+    text: impl FnOnce() -> String,
+) -> Result<Exit, CommandError> {
     let text = if output.is_json() { document.get().to_owned() } else { text() };
     output.result(&text);
     Ok(Exit::Done)
@@ -214,7 +243,7 @@ fn updated(output: &mut Output, answer: &RawValue, done: &Registered) -> Result<
     activation.and_then(human::Activation::into_failure).map_or(Ok(Exit::Done), Err)
 }
 
-fn read<T: DeserializeOwned>(document: &RawValue) -> Result<T, CommandError> {
+pub(super) fn read<T: DeserializeOwned>(document: &RawValue) -> Result<T, CommandError> {
     serde_json::from_str(document.get()).map_err(|error| {
         CommandError::new("internal", format!("the runtime's answer cannot be read: {error}"))
             .with_help("see that `replug` and the running server have the same version")

@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use super::*;
 use crate::admin::commands::{Finding, Location, verbs};
 
+mod records;
 mod remote;
 
 /// What stands for an output of the process.
@@ -66,7 +67,10 @@ fn words(line: &str) -> Vec<OsString> {
 }
 
 fn typed(line: Vec<OsString>) -> Ended {
-    let (out, err) = (Paper::default(), Paper::default());
+    typed_on(line, Paper::default(), Paper::default())
+}
+
+fn typed_on(line: Vec<OsString>, out: Paper, err: Paper) -> Ended {
     let exit = match parse_from(line, &mut Output::to(out.clone(), err.clone(), false)) {
         Err(exit) => exit,
         Ok(Cli { command: Command::Request(request), globals }) => {
@@ -134,6 +138,9 @@ fn wrong_usage_ends_with_2_and_says_what_is_meant_in_both_forms() {
         ("find", "--capability"),
         ("find --capability a --category b", "cannot be used with"),
         ("rollback a --to new", "invalid value 'new'"),
+        ("history a --limit 0", "0 is not in 1..=1000"),
+        ("audit look", "invalid value 'look'"),
+        ("audit verify --follow", "cannot be used with"),
     ] {
         let ended = typed(words(line));
         assert!(

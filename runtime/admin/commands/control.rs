@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 use semver::Version;
 
-use crate::engine::{ActivationReport, DeactivationReport, Engine, EngineError, HealthView, SlotView, VersionState};
+use crate::engine::{
+    ActivationReport, ConfirmReport, DeactivationReport, Engine, EngineError, HealthView, HistoryEntry, SlotView,
+    VersionState,
+};
 use crate::manifest::ActivationStrategy;
 
 /// The engine as the commands see it; each method is that of [`Engine`].
@@ -31,6 +34,18 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// As there.
     async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, EngineError>;
+
+    /// See [`Engine::confirm`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn confirm(&self, id: &str) -> Result<ConfirmReport, EngineError>;
+
+    /// See [`Engine::history`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryEntry>, EngineError>;
 
     /// See [`Engine::unregister`].
     ///
@@ -65,6 +80,14 @@ impl Control for Engine {
 
     async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, EngineError> {
         Self::rollback(self, id, to).await
+    }
+
+    async fn confirm(&self, id: &str) -> Result<ConfirmReport, EngineError> {
+        Self::confirm(self, id).await
+    }
+
+    async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryEntry>, EngineError> {
+        Self::history(self, id, limit).await
     }
 
     async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Vec<Version>, EngineError> {

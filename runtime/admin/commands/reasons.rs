@@ -38,6 +38,7 @@ impl From<RegistryError> for CommandError {
             E::NotRegistered { id, .. } => new("not-registered", format!("replug versions {id}")),
             E::Reference { .. } => new("reference", "a module is named ID or ID@VERSION".to_owned()),
             E::Store(_) => new("store", "see the log of the runtime; the command may be repeated".to_owned()),
+            E::Audit(error) => error.into(),
             E::Stopped => new("stopped", "the runtime is ending; start it again: replug serve".to_owned()),
             E::Internal { .. } => new("internal", "this is a fault of Replug; see the log of the runtime".to_owned()),
         }

@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 13] = [
+pub const VERBS: [Verb; 17] = [
     verb(
         "serve",
         "[DIR…]",
@@ -46,6 +46,7 @@ pub const VERBS: [Verb; 13] = [
     ),
     verb("deactivate", "ID", "Take a module out of service and stop it", "replug deactivate greeter"),
     verb("rollback", "ID", "Return to the version on standby, or to another one", "replug rollback greeter --to 1.0.0"),
+    verb("confirm", "ID", "Make the version that serves provisionally permanent at once", "replug confirm greeter"),
     verb("list", "", "Show what serves: one row for each slot", "replug list --json"),
     verb("health", "[ID]", "Show what the health checks said last, of one module or of all", "replug health greeter"),
     verb("show", "ID[@V]", "Show a manifest with all defaults, and the version's state", "replug show greeter"),
@@ -55,6 +56,19 @@ pub const VERBS: [Verb; 13] = [
         "--capability C | --category C",
         "Find the registered modules that offer a capability, or one of a category",
         "replug find --capability authentication",
+    ),
+    verb("history", "ID", "Show what was done to a module, the newest first", "replug history greeter --limit 5"),
+    verb(
+        "watch",
+        "[ID]",
+        "Show what happens as it happens; of a module, until the activation in flight ends",
+        "replug watch greeter",
+    ),
+    verb(
+        "audit",
+        "[--follow | verify]",
+        "Show who did what and when, or check that nobody changed that log",
+        "replug audit --follow",
     ),
     verb(
         "check",

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::read::{self, Parameters, Placeholders};
 use super::{App, CommandError, Problem, Shared};
 use crate::admin::commands::{Unregistered, strategy};
+use crate::engine::ConfirmReport;
 use crate::manifest;
 use crate::registry::Bundle;
 use crate::registry::versions::ModuleRef;
@@ -31,7 +32,7 @@ pub(super) struct Rollback {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Deactivate {}
+pub(super) struct Empty {}
 
 pub(super) async fn register(State(shared): App, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let bundle = read::bundle(&shared, &headers, body).await?;
@@ -79,8 +80,28 @@ pub(super) async fn unregister(
     let commands = shared.admin.commands.clone();
     commands.versions(&id)?;
     shared.revisions.accept(&commands, &id, &headers)?;
-    // A task of its own: a client that goes away must not leave it half done.
-    let done = tokio::spawn(async move { commands.unregister(&id, version.as_ref()).await }).await;
+    whole(async move { commands.unregister(&id, version.as_ref()).await }).await
+}
+
+pub(super) async fn confirm(
+    State(shared): App,
+    path: Placeholders,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ConfirmReport>, Problem> {
+    let id = path.id()?;
+    let Empty {} = read::json(&headers, body).await?;
+    let commands = shared.admin.commands.clone();
+    commands.versions(&id)?;
+    shared.revisions.accept(&commands, &id, &headers)?;
+    whole(async move { commands.confirm(&id).await }).await
+}
+
+/// Runs a command on a task of its own: a client that goes away must not leave it half done.
+async fn whole<T: Send + 'static>(
+    job: impl Future<Output = Result<T, CommandError>> + Send + 'static,
+) -> Result<Json<T>, Problem> {
+    let done = tokio::spawn(job).await;
     let done =
         done.map_err(|error| Problem::of("internal", format!("the command broke off: {error}"), "see the log"))?;
     Ok(Json(done?))
@@ -109,7 +130,7 @@ pub(super) async fn deactivate(
     body: Body,
 ) -> Result<Response, Problem> {
     let id = path.id()?;
-    let Deactivate {} = read::json(&headers, body).await?;
+    let Empty {} = read::json(&headers, body).await?;
     let commands = shared.admin.commands.clone();
     commands.versions(&id)?;
     operation(&shared, &headers, "deactivate", id.clone(), async move { commands.deactivate(&id).await })

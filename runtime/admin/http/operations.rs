@@ -126,6 +126,22 @@ impl Operations {
         Some(view)
     }
 
+    /// The operations, the newest first, at most `limit`; those of `module` if one is named.
+    pub(super) fn list(&self, module: Option<&str>, limit: usize) -> Vec<OperationView> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let views = table.all.values().map(|operation| operation.borrow().clone());
+        let mut views: Vec<_> = views.filter(|view| module.is_none_or(|module| view.module == module)).collect();
+        views.sort_by_key(|view| std::cmp::Reverse(number(&view.id)));
+        views.truncate(limit);
+        views
+    }
+
+    /// Whether the id is one of a process before this one.
+    pub(super) fn is_of_another(&self, id: &str) -> bool {
+        let epoch = id.split_once('-').map(|(epoch, _)| u64::from_str_radix(epoch, 16));
+        number(id).is_some() && matches!(epoch, Some(Ok(epoch)) if epoch != self.epoch)
+    }
+
     fn ended(&self, id: String) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.ended.push_back(id);
@@ -145,6 +161,11 @@ impl OperationView {
             Err(error) => (self.state, self.error) = (OperationState::Failed, Some(error)),
         }
     }
+}
+
+/// How many operations its process had begun with this one.
+fn number(id: &str) -> Option<u64> {
+    id.split_once('-')?.1.parse().ok()
 }
 
 fn now() -> u64 {

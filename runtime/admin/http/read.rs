@@ -110,6 +110,20 @@ pub(super) fn duration(text: &str, max: Duration) -> Result<Duration, Problem> {
     Ok(Duration::from_millis(millis.saturating_mul(unit)).min(max))
 }
 
+/// The number of that name behind the `?`.
+pub(super) fn number(query: &BTreeMap<String, String>, name: &str) -> Result<Option<u64>, Problem> {
+    let number = query.get(name).map(|text| text.parse());
+    number
+        .transpose()
+        .map_err(|_| Problem::of("bad-request", format!("`{name}` is no number"), "write one such as 100"))
+}
+
+/// The parameter `limit`: at least 1, at most `max`.
+pub(super) fn limit(query: &BTreeMap<String, String>, default: usize, max: usize) -> Result<usize, Problem> {
+    let limit = number(query, "limit")?.map_or(default, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(limit.clamp(1, max))
+}
+
 /// A JSON body; an empty one is the default.
 pub(super) async fn json<T: DeserializeOwned + Default>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let bytes = bytes(headers, body, MAX_JSON).await?;

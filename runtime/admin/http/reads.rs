@@ -15,7 +15,7 @@ use crate::engine::{HealthView, SlotView};
 use crate::registry::versions::ModuleRef;
 
 /// The longest `?wait=`: what is between client and server may cut longer silences.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn list(State(shared): App) -> Json<Vec<SlotView>> {
     Json(shared.admin.commands.list())
@@ -62,11 +62,14 @@ pub(super) async fn operation(
     let wait = query.get("wait").map_or(Ok(Duration::ZERO), |wait| read::duration(wait, MAX_WAIT))?;
     let found = shared.operations.get(path.text("id"), wait).await;
     found.map(Json).ok_or_else(|| {
-        Problem::of(
-            "not-found",
-            "there is no operation of that id",
-            "operations end with the process, and only the last 1,000 that ended are kept; see GET /v1/modules",
-        )
+        let message = if shared.operations.is_of_another(path.text("id")) {
+            "the operation was one of a runtime that has ended"
+        } else {
+            "there is no operation of that id"
+        };
+        let help = "replug history ID (GET /v1/modules/{id}/history) says what came of it; operations end with the \
+                    process, and only the last 1,000 that ended are kept";
+        Problem::of("not-found", message, help)
     })
 }
 

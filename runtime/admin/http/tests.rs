@@ -11,6 +11,7 @@ use crate::admin::commands::tests::fake::{World, bundle, files};
 use crate::engine::Outcome;
 
 mod bundles;
+mod records;
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -20,6 +21,7 @@ struct Server {
     address: SocketAddr,
     ready: Arc<AtomicBool>,
     metrics: Metrics,
+    stop: watch::Sender<bool>,
 }
 
 struct Answer {
@@ -55,9 +57,10 @@ impl Server {
         let admin = Admin::new(world.commands.clone(), TOKEN, move || asked.load(Ordering::Relaxed), metrics.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = admin.listening_on(address).into_router();
+        let (stop, stopped) = watch::channel(false);
+        let router = admin.listening_on(address).until(stopped).into_router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { world, address, ready, metrics }
+        Self { world, address, ready, metrics, stop }
     }
 
     async fn with(modules: &[(&str, &str)]) -> Self {
@@ -291,6 +294,12 @@ async fn requests_that_make_no_sense_are_refused_with_a_problem() {
         ("POST", "/v1/modules/b/deactivate", "", 404, "not-registered"),
         ("GET", "/v1/operations/1-1", "", 404, "not-found"),
         ("GET", "/v1/operations/1-1?wait=long", "", 400, "bad-request"),
+        ("POST", "/v1/modules/b/confirm", "", 404, "not-registered"),
+        ("POST", "/v1/modules/a/confirm", r#"{"to": "x"}"#, 400, "bad-request"),
+        ("GET", "/v1/modules/b/history", "", 404, "not-registered"),
+        ("GET", "/v1/modules/a/history?limit=few", "", 400, "bad-request"),
+        ("GET", "/v1/events?module=b", "", 404, "not-registered"),
+        ("GET", "/v1/audit?from=new", "", 400, "bad-request"),
         ("GET", "/v1/find", "", 400, "bad-request"),
         ("GET", "/v1/find?capability=a&category=b", "", 400, "bad-request"),
     ];

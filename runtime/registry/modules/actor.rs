@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use semver::Version;
+use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
@@ -17,6 +18,7 @@ use super::{Clock, Registration, check};
 use crate::manifest::Loaded;
 use crate::registry::bundle::{is_digest, remove, remove_unfinished};
 use crate::registry::{Bundle, Definition, Problem, RegistryError, Snapshot};
+use crate::store::audit::{AuditLog, Entry, Kind, Who};
 use crate::store::{Store, StoreError};
 
 type Reply<T> = RpcReplyPort<Result<T, RegistryError>>;
@@ -25,6 +27,7 @@ type Reply<T> = RpcReplyPort<Result<T, RegistryError>>;
 pub(super) struct Offer {
     pub(super) bundle: Bundle,
     pub(super) loaded: Loaded,
+    pub(super) who: Who,
 }
 
 pub(super) enum Command {
@@ -34,6 +37,7 @@ pub(super) enum Command {
 
 pub(super) struct Start {
     pub(super) store: Store,
+    pub(super) audit: AuditLog,
     pub(super) bundles: PathBuf,
     pub(super) clock: Clock,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
@@ -41,6 +45,7 @@ pub(super) struct Start {
 
 pub(super) struct State {
     records: Records,
+    audit: AuditLog,
     bundles: PathBuf,
     clock: Clock,
     published: Arc<ArcSwap<Snapshot>>,
@@ -84,7 +89,7 @@ impl Actor for RegistryActor {
 
 impl State {
     fn load(start: Start) -> Result<Self, RegistryError> {
-        let Start { store, bundles, clock, snapshot: published } = start;
+        let Start { store, audit, bundles, clock, snapshot: published } = start;
         remove_unfinished(&bundles);
         let records = Records::new(store);
         let (found, revision) = records.all()?;
@@ -108,11 +113,11 @@ impl State {
             }
         }
         published.store(Arc::new(Snapshot::new(revision, modules, problems)));
-        Ok(Self { records, bundles, clock, published, broken })
+        Ok(Self { records, audit, bundles, clock, published, broken })
     }
 
     async fn register(&mut self, offer: Offer) -> Result<Registration, RegistryError> {
-        let Offer { bundle, loaded } = offer;
+        let Offer { bundle, loaded, who } = offer;
         let at = (loaded.manifest.id.clone(), loaded.manifest.version.clone());
         let before = self.published.load_full();
         let known = before.get(&at.0, &at.1);
@@ -138,7 +143,16 @@ impl State {
             Some(record) => (record.clone(), self.records.touch().await?, false),
             None => {
                 let registered_at = (self.clock)();
-                let seq = self.records.add(&at.0, &at.1, &digest, registered_at).await?;
+                let entry = Entry::new(Kind::Registered, who, format!("{}@{}", at.0, at.1));
+                self.audit.append(entry.with(json!({ "digest": digest }))).await?;
+                let added = self.records.add(&at.0, &at.1, &digest, registered_at).await;
+                let seq = match added {
+                    Ok(seq) => seq,
+                    Err(error) => {
+                        self.recant(Kind::Unregistered, &at.0, &at.1, &error).await;
+                        return Err(error.into());
+                    }
+                };
                 (DefinitionRecord { digest, registered_at, seq }, seq, true)
             }
         };
@@ -161,7 +175,19 @@ impl State {
                 None => return Err(before.not_registered(id, format!("{id}@{version}"))),
             }
         }
-        let revision = self.records.remove(id, versions).await?;
+        for (version, digest) in versions.iter().zip(&digests) {
+            let entry = Entry::new(Kind::Unregistered, Who::Admin, format!("{id}@{version}"));
+            self.audit.append(entry.with(json!({ "digest": digest }))).await?;
+        }
+        let revision = match self.records.remove(id, versions).await {
+            Ok(revision) => revision,
+            Err(error) => {
+                for version in versions {
+                    self.recant(Kind::Registered, id, version, &error).await;
+                }
+                return Err(error.into());
+            }
+        };
         let mut modules = before.modules.clone();
         for version in versions {
             self.broken.remove(&(id.to_owned(), version.clone()));
@@ -187,6 +213,16 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Takes back in the audit log what did not come about, by an entry of the opposite `kind`. The store's error is the
+    /// answer, whatever comes of this.
+    async fn recant(&self, kind: Kind, id: &str, version: &Version, error: &StoreError) {
+        let entry = Entry::new(kind, Who::Runtime, format!("{id}@{version}"));
+        let entry = entry.with(json!({ "reason": format!("the entry before did not come about: {error}") }));
+        if let Err(error) = self.audit.append(entry).await {
+            tracing::error!(module = %id, %version, %error, "the audit log has an entry that did not come about");
+        }
     }
 
     /// Publishes the new state, in which these versions are no problem (any more).

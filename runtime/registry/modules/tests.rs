@@ -34,10 +34,14 @@ impl Data {
         Store::open(&self.0.path().join("store")).unwrap()
     }
 
+    fn audit(&self) -> AuditLog {
+        AuditLog::open(&self.0.path().join("audit")).unwrap()
+    }
+
     async fn open(&self) -> Registry {
         let now = AtomicU64::new(1000);
         let clock: Clock = Arc::new(move || now.fetch_add(1, Ordering::Relaxed));
-        Registry::start(self.store(), self.0.path(), clock, None).await.unwrap()
+        Registry::start(self.store(), self.audit(), self.0.path(), clock, None).await.unwrap()
     }
 
     /// Stops `registry` and opens another on the same files.
@@ -238,7 +242,7 @@ async fn a_store_that_fails_leaves_the_snapshot_as_it_was() {
     let data = Data::new();
     let store = data.store();
     let clock: Clock = Arc::new(|| 1);
-    let registry = Registry::start(store.clone(), data.0.path(), clock, None).await.unwrap();
+    let registry = Registry::start(store.clone(), data.audit(), data.0.path(), clock, None).await.unwrap();
     registry.register(module("a", "1.0.0")).await.unwrap();
     store.close().await.unwrap();
     for _ in 0..2 {
@@ -248,6 +252,56 @@ async fn a_store_that_fails_leaves_the_snapshot_as_it_was() {
     assert!(registry.unregister("a", &[version("1.0.0")]).await.is_err());
     assert_eq!(registry.snapshot().versions("a").count(), 1);
     assert_eq!(registry.snapshot().revision, 1);
+}
+
+async fn audited(log: &AuditLog) -> Vec<String> {
+    let records = log.read(1, 100).await.unwrap();
+    records.iter().map(|it| format!("{} {} {}", it.kind.name(), it.who.name(), it.subject)).collect()
+}
+
+#[tokio::test]
+async fn what_is_registered_and_unregistered_is_audited_once_and_by_whom() {
+    let data = Data::new();
+    let (store, log) = (data.store(), data.audit());
+    let registry = Registry::start(store.clone(), log.clone(), data.0.path(), Arc::new(|| 1), None).await.unwrap();
+    let done = registry.register_by(Who::Host, module("a", "1.0.0")).await.unwrap();
+    registry.register_by(Who::Admin, module("a", "1.0.0")).await.unwrap();
+    registry.register(module("a", "1.1.0")).await.unwrap();
+    registry.register(bundle("id: a", "")).await.unwrap_err();
+    registry.unregister("a", &[version("1.0.0")]).await.unwrap();
+    let expected = ["registered host a@1.0.0", "registered runtime a@1.1.0", "unregistered admin a@1.0.0"];
+    assert_eq!(audited(&log).await, expected);
+    let first = &log.read(1, 1).await.unwrap()[0];
+    assert_eq!(first.data.get(), format!(r#"{{"digest":"{}"}}"#, done.definition.digest));
+    // what the store refuses is taken back in the log, which is written first
+    store.close().await.unwrap();
+    registry.register(module("b", "1.0.0")).await.unwrap_err();
+    registry.unregister("a", &[version("1.1.0")]).await.unwrap_err();
+    let expected = [
+        "registered runtime b@1.0.0",
+        "unregistered runtime b@1.0.0",
+        "unregistered admin a@1.1.0",
+        "registered runtime a@1.1.0",
+    ];
+    assert_eq!(audited(&log).await[3..], expected);
+}
+
+#[tokio::test]
+async fn what_cannot_be_audited_is_not_done() {
+    let data = Data::new();
+    let log = data.audit();
+    let clock: Clock = Arc::new(|| 1);
+    let registry = Registry::start(data.store(), log.clone(), data.0.path(), clock, None).await.unwrap();
+    registry.register(module("a", "1.0.0")).await.unwrap();
+    log.close().await.unwrap();
+    for refused in
+        [registry.register(module("a", "1.1.0")).await.map(drop), registry.unregister("a", &[version("1.0.0")]).await]
+    {
+        assert!(matches!(refused, Err(RegistryError::Audit(_))), "{refused:?}");
+    }
+    drop(log);
+    let registry = data.reopen(registry).await;
+    assert_eq!(registry.snapshot().versions("a").count(), 1);
 }
 
 #[tokio::test]

@@ -57,6 +57,8 @@ pub(crate) const FOLDERS: &[Folder] = &[
             "integration::config",
             "actors::snapshot",
             "monitor",
+            // A log that is read and checked where no runtime runs, too.
+            "store::audit",
             "error",
         ],
     },

@@ -9,33 +9,50 @@ use crate::engine::Outcome;
 use crate::monitor::Metrics;
 
 /// A server with its data directory, and a folder to write modules to.
-struct Server {
-    world: World,
+pub(super) struct Server {
+    pub(super) world: World,
     work: tempfile::TempDir,
+    pub(super) stop: tokio::sync::watch::Sender<bool>,
+}
+
+/// A command line that has not ended yet, and what it has written so far.
+pub(super) struct Running {
+    pub(super) task: tokio::task::JoinHandle<Ended>,
+    pub(super) out: Paper,
+    pub(super) err: Paper,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let world = World::new().await;
         let data = world.dir.path();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = listener.local_addr().unwrap();
         RuntimeFile { pid: std::process::id(), admin, gateway: admin }.write(data).unwrap();
         let token = token::load_or_create(data).unwrap();
-        let router = Admin::new(world.commands.clone(), token, || true, Metrics::default()).into_router();
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let admin = Admin::new(world.commands.clone(), token, || true, Metrics::default());
+        let router = admin.until(stopped).into_router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { world, work: tempfile::TempDir::new().unwrap() }
+        Self { world, work: tempfile::TempDir::new().unwrap(), stop }
     }
 
     /// Runs a command line on a thread of its own, as a process would.
-    async fn run(&self, line: &str) -> Ended {
+    pub(super) async fn run(&self, line: &str) -> Ended {
+        self.begin(line).task.await.unwrap()
+    }
+
+    /// The same without waiting for its end.
+    pub(super) fn begin(&self, line: &str) -> Running {
         let mut line = words(line);
         line.extend([OsString::from("--data"), self.world.dir.path().into()]);
-        tokio::task::spawn_blocking(move || typed(line)).await.unwrap()
+        let (out, err) = (Paper::default(), Paper::default());
+        let papers = (out.clone(), err.clone());
+        Running { task: tokio::task::spawn_blocking(move || typed_on(line, papers.0, papers.1)), out, err }
     }
 
     /// A module's folder of that version; `more` are lines of its manifest.
-    fn module(&self, id: &str, version: &str, more: &str) -> String {
+    pub(super) fn module(&self, id: &str, version: &str, more: &str) -> String {
         let dir = self.work.path().join(format!("{id}-{version}"));
         std::fs::create_dir_all(&dir).unwrap();
         for (path, content) in files(id, version, more) {

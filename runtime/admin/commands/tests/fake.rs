@@ -12,14 +12,15 @@ use tokio::sync::Semaphore;
 
 use crate::admin::commands::{Commands, Control};
 use crate::engine::{
-    ActivationReport, DeactivationReport, EngineError, HealthView, InstanceHealth, Outcome, SlotView, State,
-    VersionState,
+    ActivationReport, ConfirmReport, DeactivationReport, EngineError, HealthView, HistoryEntry, InstanceHealth,
+    Outcome, SlotView, State, VersionState,
 };
 use crate::manifest::{self, ActivationStrategy};
 use crate::monitor::health::{CheckReport, Report};
 use crate::monitor::{Events, HealthStatus};
 use crate::registry::{Bundle, Registry};
 use crate::store::Store;
+use crate::store::audit::AuditLog;
 
 /// What the test decides and sees.
 #[derive(Default)]
@@ -28,6 +29,8 @@ pub(crate) struct Played {
     pub(crate) slots: BTreeMap<String, SlotView>,
     /// How activations end; active by default.
     pub(crate) outcome: Option<Outcome>,
+    /// What the journal tells of every module, newest first.
+    pub(crate) history: Vec<HistoryEntry>,
     /// What the engine was told, in order.
     pub(crate) calls: Vec<String>,
 }
@@ -86,6 +89,20 @@ impl Control for Fake {
         let to = to.ok_or_else(|| EngineError::NothingToReturnTo { id: id.into() })?;
         played.slots.insert(id.into(), slot(id, &to, None));
         Ok(report(id, &to, Outcome::Active, None))
+    }
+
+    async fn confirm(&self, id: &str) -> Result<ConfirmReport, EngineError> {
+        self.call(format!("confirm {id}"));
+        let mut played = self.played.lock().unwrap();
+        let slot = played.slots.get_mut(id).ok_or_else(|| EngineError::NothingServes { id: id.into() })?;
+        let already = slot.state == State::Active;
+        slot.state = State::Active;
+        let previous = slot.previous.clone();
+        Ok(ConfirmReport { id: id.into(), version: slot.version.clone(), previous, already })
+    }
+
+    async fn history(&self, _: &str, limit: usize) -> Result<Vec<HistoryEntry>, EngineError> {
+        Ok(self.played.lock().unwrap().history.iter().take(limit).cloned().collect())
     }
 
     async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Vec<Version>, EngineError> {
@@ -180,11 +197,12 @@ impl World {
         let store = Store::open(&dir.path().join("store")).unwrap();
         let now = AtomicU64::new(1000);
         let clock = Arc::new(move || now.fetch_add(1, Ordering::Relaxed));
-        let registry = Registry::start(store, dir.path(), clock, None).await.unwrap();
+        let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
+        let registry = Registry::start(store, audit.clone(), dir.path(), clock, None).await.unwrap();
         let (played, gate) = (Arc::default(), Arc::new(Semaphore::new(1000)));
         let fake = Fake { played, gate, registry: registry.clone() };
         let events = Events::default();
-        let commands = Commands::new(registry, fake.clone(), events.clone());
+        let commands = Commands::new(registry, fake.clone(), events.clone(), audit);
         Self { dir, fake, commands, events }
     }
 

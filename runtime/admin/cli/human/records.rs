@@ -1,0 +1,134 @@
+//! What was done and what happens, as text for people.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{moment, table, text};
+
+/// What a confirmation came to, as it is sent.
+#[derive(Deserialize)]
+pub(in crate::admin::cli) struct Confirmation {
+    id: String,
+    version: String,
+    previous: Option<String>,
+    already: bool,
+}
+
+pub(in crate::admin::cli) fn confirmed(done: &Confirmation) -> String {
+    let what = if done.already { "was confirmed before" } else { "is confirmed" };
+    let back = done.previous.as_ref().map_or(String::new(), |previous| format!("; a rollback returns to {previous}"));
+    format!("{}@{} {what}{back}", done.id, done.version)
+}
+
+/// An entry of a history, as it is sent.
+#[derive(Deserialize)]
+pub(in crate::admin::cli) struct HistoryRow {
+    number: u64,
+    command: String,
+    version: String,
+    from: Option<String>,
+    strategy: String,
+    began: u64,
+    ended: Option<u64>,
+    outcome: Option<String>,
+    reason: Option<String>,
+}
+
+pub(in crate::admin::cli) fn history(id: &str, rows: &[HistoryRow]) -> String {
+    if rows.is_empty() {
+        return format!("nothing was done to {id} yet; replug activate {id}");
+    }
+    let mut table = table(&["#", "WHEN", "COMMAND", "VERSION", "STRATEGY", "OUTCOME", "TOOK", "REASON"]);
+    for row in rows {
+        let version = match (&row.from, &*row.command) {
+            (_, "deactivate") => format!("{} -> none", row.version),
+            (Some(from), _) => format!("{from} -> {}", row.version),
+            (None, _) => row.version.clone(),
+        };
+        table.add_row([
+            &row.number.to_string(),
+            &moment(row.began),
+            &row.command,
+            &version,
+            &row.strategy,
+            row.outcome.as_deref().unwrap_or(if row.ended.is_some() { "" } else { "runs" }),
+            &row.ended.map_or(String::new(), |ended| took(ended.saturating_sub(row.began))),
+            row.reason.as_deref().unwrap_or_default(),
+        ]);
+    }
+    text(table)
+}
+
+fn took(ms: u64) -> String {
+    if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
+}
+
+/// An entry of the audit log, as it is sent.
+#[derive(Deserialize)]
+pub(in crate::admin::cli) struct Entry {
+    pub(in crate::admin::cli) seq: u64,
+    at: u64,
+    kind: String,
+    actor: String,
+    subject: String,
+    data: Map<String, Value>,
+}
+
+/// The entries as lines of one layout, so that more of them can follow; with a header if they are the first.
+pub(in crate::admin::cli) fn entries(rows: &[Entry], first: bool) -> String {
+    let line = |seq: &str, at: &str, actor: &str, kind: &str, subject: &str, data: &str| {
+        format!("{seq:>6}  {at:20}  {actor:7}  {kind:16}  {subject:24}  {data}").trim_end().to_owned()
+    };
+    let header = first.then(|| line("SEQ", "WHEN", "WHO", "WHAT", "SUBJECT", "MORE"));
+    let rows = rows.iter().map(|row| {
+        let told = row.data.iter().filter(|(_, value)| !value.is_null());
+        let data: Vec<_> = told.map(|(name, value)| format!("{name}={}", short(value))).collect();
+        let (seq, subject) = (row.seq.to_string(), row.subject.replace('\n', " "));
+        line(&seq, &moment(row.at), &row.actor, &row.kind, &subject, &data.join(" "))
+    });
+    header.into_iter().chain(rows).collect::<Vec<_>>().join("\n")
+}
+
+/// A value on a line: a digest by its beginning.
+fn short(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => text[..12].to_owned(),
+        Some(text) if text.contains(char::is_whitespace) => value.to_string(),
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
+    }
+}
+
+/// An event on a line.
+pub(in crate::admin::cli) fn event(event: &Value) -> String {
+    let field = |name: &str| event[name].as_str().unwrap_or_default();
+    let because =
+        |name: &str| Some(field(name)).filter(|it| !it.is_empty()).map_or(String::new(), |it| format!(": {it}"));
+    let holder = if event["instance"].is_object() { &event["instance"] } else { event };
+    let of = |name: &str| holder[name].as_str().unwrap_or_default();
+    let label = format!("{}@{}", of("id"), of("version"));
+    let ms = event["ms"].as_f64().unwrap_or_default();
+    let weight = &event["weight"];
+    match field("event") {
+        "registered" => format!("{label} registered"),
+        "unregistered" => format!("{label} unregistered"),
+        "stateChanged" => format!("{label} {} -> {}{}", field("from"), field("to"), because("reason")),
+        "activationBegan" => {
+            let from = Some(field("from")).filter(|from| !from.is_empty());
+            let until = from.map_or(String::new(), |from| format!(", {from} serves until then"));
+            format!("{label} begins ({}){until}", field("strategy"))
+        }
+        "stepEnded" if event["fault"].is_null() => format!("{label}   {} done ({ms:.1} ms)", field("step")),
+        "stepEnded" => format!("{label}   {} failed ({ms:.1} ms){}", field("step"), because("fault")),
+        "trafficShifted" => format!("{label}   takes {weight} % of the traffic"),
+        "judged" => format!("{label}   at {weight} %: {}{}", field("verdict"), because("detail")),
+        "activationEnded" => format!("{label} ended: {}{}", field("outcome"), because("reason")),
+        "healthChanged" => format!("{label} is {}{}", field("status"), because("detail")),
+        "workerFailed" => format!("{label} worker {} failed{}", field("child"), because("reason")),
+        "criticalError" => format!("{label} critical error{}", because("reason")),
+        "alarm" => format!("ALARM {}{}", field("subject"), because("message")),
+        "lagged" => format!("{} events passed unseen", event["count"]),
+        // a newer runtime may tell of what this program does not know
+        _ => event.to_string(),
+    }
+}

@@ -1,0 +1,142 @@
+//! Entries: as they are given, and as they are read.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::AuditError;
+
+/// The largest `data` of an entry, in bytes of JSON.
+pub const MAX_DATA: usize = 64 * 1024;
+
+/// The longest `subject` of an entry, in bytes.
+pub const MAX_SUBJECT: usize = 1024;
+
+/// Kinds of entries. An entry of what changes a module is written before the change: what has none did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// A version is registered; `data` has the `digest` of its files.
+    Registered,
+    /// A version is forgotten.
+    Unregistered,
+    /// An activation or a rollback begins.
+    ActivationBegan,
+    /// An activation or a rollback ended.
+    ActivationEnded,
+    /// The version that served provisionally is confirmed.
+    Confirmed,
+    /// A version was taken back, and what served before serves.
+    RolledBack,
+    /// A module is taken out of service.
+    Deactivated,
+    /// A start put an interrupted activation right.
+    Recovered,
+    /// Something that needs a person; `data` has the `message`.
+    Alarm,
+    /// A runtime started on the data directory.
+    RuntimeStarted,
+    /// It stopped, as it should.
+    RuntimeStopped,
+}
+
+impl Kind {
+    /// The name as it stands in the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Unregistered => "unregistered",
+            Self::ActivationBegan => "activation-began",
+            Self::ActivationEnded => "activation-ended",
+            Self::Confirmed => "confirmed",
+            Self::RolledBack => "rolled-back",
+            Self::Deactivated => "deactivated",
+            Self::Recovered => "recovered",
+            Self::Alarm => "alarm",
+            Self::RuntimeStarted => "runtime-started",
+            Self::RuntimeStopped => "runtime-stopped",
+        }
+    }
+}
+
+/// Who had it done; `actor` in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Who {
+    /// An administrator, by command line, HTTP or console.
+    Admin,
+    /// The application that embeds the runtime.
+    Host,
+    /// The runtime itself: what it starts with, its triggers and its clocks.
+    Runtime,
+}
+
+impl Who {
+    /// The name as it stands in the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Host => "host",
+            Self::Runtime => "runtime",
+        }
+    }
+}
+
+/// An entry to append.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub(super) kind: Kind,
+    pub(super) who: Who,
+    pub(super) subject: String,
+    pub(super) data: Value,
+}
+
+impl Entry {
+    /// An entry about `subject`: `id@version`, a module's id, or `runtime`.
+    #[must_use]
+    pub fn new(kind: Kind, who: Who, subject: impl Into<String>) -> Self {
+        Self { kind, who, subject: subject.into(), data: Value::Object(serde_json::Map::new()) }
+    }
+
+    /// The same with `data`, a JSON object.
+    #[must_use]
+    pub fn with(mut self, data: Value) -> Self {
+        self.data = data;
+        self
+    }
+
+    pub(super) fn check_size(&self) -> Result<(), AuditError> {
+        let data = self.data.to_string().len();
+        for (what, size, limit) in [("data", data, MAX_DATA), ("subject", self.subject.len(), MAX_SUBJECT)] {
+            if size > limit {
+                return Err(AuditError::TooLarge { what, size, limit });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An entry as it stands in the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub at: u64,
+    /// The hash of the entry before.
+    pub prev: String,
+    /// What happened.
+    pub kind: Kind,
+    /// Who had it done.
+    #[serde(rename = "actor")]
+    pub who: Who,
+    /// What it is about.
+    pub subject: String,
+    /// More, by kind: a JSON object.
+    pub data: Box<RawValue>,
+    /// Its hash.
+    pub hash: String,
+}
