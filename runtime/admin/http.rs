@@ -9,6 +9,7 @@
 //! | `POST /v1/modules/{id}/activate`, `…/deactivate`, `…/rollback`, `POST /v1/update` | 202 and an operation |
 //! | `GET /v1/operations/{id}?wait=30s` | the operation, once it has ended or the wait is over |
 //! | `GET /v1/find?capability=…`, `?category=…` | the versions that offer it |
+//! | `GET /v1/versions` | every registered version with what it offers |
 //! | `GET /healthz`, `/readyz`, `/metrics` | no token needed |
 //!
 //! An operation runs to its end whether or not somebody waits for it. Reads of a module carry an `ETag`, its revision;
@@ -111,6 +112,7 @@ impl Admin {
             .route("/v1/update", post(changes::update))
             .route("/v1/operations/{id}", get(reads::operation))
             .route("/v1/find", get(reads::find))
+            .route("/v1/versions", get(reads::all))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
             .layer(middleware::from_fn_with_state(Arc::clone(&shared), access::guard))

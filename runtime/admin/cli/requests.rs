@@ -22,9 +22,19 @@ use crate::registry::versions::ModuleRef;
 
 /// Runs a request to its end.
 pub(super) fn run(request: Request, globals: &Globals, output: &mut Output) -> Exit {
+    run_until(request, globals, output, std::future::pending())
+}
+
+/// Runs a request to its end, or until `broken_off`: what the runtime has begun by then goes on there.
+pub(in crate::admin) fn run_until(
+    request: Request,
+    globals: &Globals,
+    output: &mut Output,
+    broken_off: impl Future<Output = ()>,
+) -> Exit {
     let done = match request {
         Request::Check { dir } => check(&dir, output),
-        request => remote(request, globals, output),
+        request => remote(request, globals, output, broken_off),
     };
     let exit = done.unwrap_or_else(|error| {
         output.error(&error);
@@ -60,12 +70,23 @@ fn kind(faults: &[Finding]) -> &'static str {
     }
 }
 
-fn remote(request: Request, globals: &Globals, output: &mut Output) -> Result<Exit, CommandError> {
+fn remote(
+    request: Request,
+    globals: &Globals,
+    output: &mut Output,
+    broken_off: impl Future<Output = ()>,
+) -> Result<Exit, CommandError> {
     // One thread is enough for one request, and starts faster.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| CommandError::new("internal", format!("the client cannot be started: {error}")))?;
-    runtime.block_on(ask(request, &Client::new(&globals.data)?, output))
+    let client = Client::new(&globals.data)?;
+    runtime.block_on(async {
+        tokio::select! {
+            done = ask(request, &client, output) => done,
+            () = broken_off => Err(CommandError::new("interrupted", "interrupted; what the runtime has begun goes on")),
+        }
+    })
 }
 
 async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<Exit, CommandError> {

@@ -67,7 +67,7 @@ fn words(line: &str) -> Vec<OsString> {
 
 fn typed(line: Vec<OsString>) -> Ended {
     let (out, err) = (Paper::default(), Paper::default());
-    let exit = match parse_from(line, &mut Output::to(out.clone(), err.clone(), false)) {
+    let exit = match parse_from::<Cli>(line, &mut Output::to(out.clone(), err.clone(), false)) {
         Err(exit) => exit,
         Ok(Cli { command: Command::Request(request), globals }) => {
             requests::run(request, &globals, &mut Output::to(out.clone(), err.clone(), globals.json))
