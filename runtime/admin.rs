@@ -1,12 +1,12 @@
 //! Administration: one table of commands behind every front end.
 //!
 //! ```text
-//! cli ── HTTP ──▸ http ──▸ commands ──▸ registry, engine
+//! cli, repl ── HTTP ──▸ http ──▸ commands ──▸ registry, engine
 //! ```
 //!
 //! [`commands`] holds the verbs as typed methods and the one error that all of them give. The admin API (`http`) shows them
-//! as resources, the command line (`cli`) is a client of that API: it shares no process with the runtime and finds it by
-//! the two files that [`runtime_file`] and [`token`] keep in the data directory.
+//! as resources, the command line (`cli`) and the REPL (`repl`) are clients of that API: they share no
+//! process with the runtime and find it by the two files that [`runtime_file`] and [`token`] keep in the data directory.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -14,6 +14,8 @@ pub mod commands;
 #[cfg(feature = "http")]
 pub mod http;
 mod private;
+#[cfg(feature = "cli")]
+pub mod repl;
 pub mod runtime_file;
 pub mod token;
 

@@ -4,8 +4,8 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use replug::admin::CommandError;
 use replug::admin::cli::{self, Command};
+use replug::admin::{CommandError, repl};
 use replug::app::serve::{Options, serve};
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     };
     let args = match cli.command {
         Command::Request(request) => return cli::run(request, &cli.globals),
+        Command::Repl(args) => return repl::run(&args, &cli.globals),
         Command::Serve(args) => args,
     };
     let levels = std::env::var(LOG).unwrap_or_else(|_| LEVELS.to_owned());

@@ -22,11 +22,13 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use args::{AuditAction, AuditArgs, Cli, Command, Globals, Request, ServeArgs, Strategy};
+pub use args::{AuditAction, AuditArgs, Cli, Command, Globals, ReplArgs, Request, ServeArgs, Strategy};
 pub use exit::Exit;
 
 use super::CommandError;
-use output::Output;
+pub(super) use client::{Body, Client};
+pub(super) use output::Output;
+pub(super) use requests::run_until;
 
 /// Reads the process's arguments. `Err` is how to exit when they asked for help or could not be read; what there was to say
 /// is written then.
@@ -34,7 +36,7 @@ use output::Output;
 /// # Errors
 /// As said.
 pub fn parse() -> Result<Cli, ExitCode> {
-    parse_from(std::env::args_os().collect(), &mut Output::standard(false)).map_err(ExitCode::from)
+    parse_from::<Cli>(std::env::args_os().collect(), &mut Output::standard(false)).map_err(ExitCode::from)
 }
 
 /// Runs a request to its end.
@@ -49,9 +51,10 @@ pub fn fail(error: &CommandError, globals: &Globals) -> ExitCode {
     output.end(Exit::Failed).into()
 }
 
-fn parse_from(args: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
+/// Reads arguments as what `P` defines. `Err` is how to exit; what there was to say is written then.
+pub(super) fn parse_from<P: Parser>(args: Vec<OsString>, output: &mut Output) -> Result<P, Exit> {
     let json = args.iter().any(|arg| arg == "--json");
-    Cli::try_parse_from(args).map_err(|error| {
+    P::try_parse_from(args).map_err(|error| {
         if !error.use_stderr() {
             output.help(&error.render().to_string());
             return output.end(Exit::Done);
@@ -61,7 +64,7 @@ fn parse_from(args: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
             output.json();
             output.error(&usage(&text));
         } else {
-            output.note(text.trim_end());
+            output.usage(text.trim_end());
         }
         Exit::Usage
     })

@@ -196,6 +196,16 @@ impl Commands {
         self.found(&found, |offered| offered.category == category)
     }
 
+    /// Every registered version with all that it offers, by id and version; those that cannot be used come last.
+    #[must_use]
+    pub fn all(&self) -> Vec<FoundModule> {
+        let snapshot = self.registry.snapshot();
+        let definitions: Vec<_> = snapshot.modules.values().flat_map(|versions| versions.values().cloned()).collect();
+        let mut rows = self.found(&definitions, |_| true);
+        rows.extend(snapshot.problems.iter().map(FoundModule::unusable));
+        rows
+    }
+
     fn found(
         &self,
         definitions: &[Arc<Definition>],

@@ -14,6 +14,7 @@
 //! | `GET /v1/find?capability=…`, `?category=…` | the versions that offer it |
 //! | `GET /v1/events?module=ID` | what happens, as server-sent events |
 //! | `GET /v1/audit?from=1&limit=100&wait=30s`, `GET /v1/audit/verify` | the audit log; whether it is whole |
+//! | `GET /v1/versions` | every registered version with what it offers |
 //! | `GET /healthz`, `/readyz`, `/metrics` | no token needed |
 //!
 //! An operation runs to its end whether or not somebody waits for it. Reads of a module carry an `ETag`, its revision;
@@ -146,6 +147,7 @@ impl Admin {
             .route("/v1/events", get(streams::events))
             .route("/v1/audit", get(records::audit))
             .route("/v1/audit/verify", get(records::verify).post(records::verify))
+            .route("/v1/versions", get(reads::all))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
             .layer(middleware::from_fn_with_state(Arc::clone(&shared), access::guard))

@@ -63,6 +63,15 @@ pub(super) fn write(path: &Path, content: &str) -> Result<(), PrivateFileError> 
     Ok(())
 }
 
+/// Makes `path` if it is missing, mode 0600, and takes everybody else's access to it away if it is there.
+#[cfg(feature = "cli")]
+pub(super) fn touch(path: &Path) -> Result<(), PrivateFileError> {
+    match create(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => restrict(path),
+        made => made.map(drop).map_err(|cause| PrivateFileError::new(path, "creating", cause)),
+    }
+}
+
 /// Takes everybody else's access to `path` away.
 pub(super) fn restrict(path: &Path) -> Result<(), PrivateFileError> {
     #[cfg(unix)]

@@ -4,6 +4,7 @@ mod failures;
 mod lifecycle;
 mod limits;
 mod refusals;
+mod repl;
 mod restart;
 mod schema;
 mod shipped;

@@ -2,6 +2,8 @@
 
 mod module;
 mod server;
+mod terminal;
 
 pub(crate) use module::Module;
-pub(crate) use server::{Answer, Server, replug};
+pub(crate) use server::{Answer, Ran, Server, replug};
+pub(crate) use terminal::Terminal;

@@ -41,6 +41,9 @@ pub enum Command {
     /// Start the runtime.
     #[command(about = about("serve"), after_help = example("serve"))]
     Serve(ServeArgs),
+    /// Ask for commands line by line.
+    #[command(about = about("repl"), after_help = example("repl"))]
+    Repl(ReplArgs),
     /// Everything else.
     #[command(flatten)]
     Request(Request),
@@ -58,6 +61,14 @@ pub struct ServeArgs {
     /// Where the admin API listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     pub admin: SocketAddr,
+}
+
+/// Arguments of `repl`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplArgs {
+    /// End at the first line that fails, where lines come from a pipe or a file; otherwise all lines run
+    #[arg(long)]
+    pub stop: bool,
 }
 
 /// What is asked of a running server, or of no server at all.

@@ -18,7 +18,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(150);
 
 /// A body of a request.
-pub(super) enum Body {
+pub(in crate::admin) enum Body {
     /// None.
     Empty,
     /// A JSON document.
@@ -28,7 +28,7 @@ pub(super) enum Body {
 }
 
 /// A client of the runtime that serves a data directory.
-pub(super) struct Client {
+pub(in crate::admin) struct Client {
     http: reqwest::Client,
     data: PathBuf,
     file: RuntimeFile,
@@ -49,7 +49,7 @@ impl Client {
     ///
     /// # Errors
     /// `unreachable`, when the files that lead to it are not there or make no sense.
-    pub(super) fn new(data: &Path) -> Result<Self, CommandError> {
+    pub(in crate::admin) fn new(data: &Path) -> Result<Self, CommandError> {
         let read = |error: PrivateFileError| {
             if error.is_missing() {
                 let missing = error.path.display();
@@ -71,11 +71,21 @@ impl Client {
         Ok(Self { http, data: data.to_owned(), file, token })
     }
 
+    /// Where the runtime said that it is.
+    pub(in crate::admin) const fn file(&self) -> RuntimeFile {
+        self.file
+    }
+
     /// Sends a request and gives the document that it is answered with.
     ///
     /// # Errors
     /// What the server said, or `unreachable`.
-    pub(super) async fn send(&self, method: Method, path: &str, body: Body) -> Result<Box<RawValue>, CommandError> {
+    pub(in crate::admin) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<Box<RawValue>, CommandError> {
         let request = match (self.request(method, path), body) {
             (request, Body::Empty) => request,
             (request, Body::Json(json)) => request.json(&json),

@@ -22,7 +22,7 @@ pub enum Exit {
 
 impl Exit {
     /// The end of a command that gave this error.
-    pub(super) fn of(error: &CommandError) -> Self {
+    pub(in crate::admin) fn of(error: &CommandError) -> Self {
         match &*error.kind {
             "unreachable" => Self::Unreachable,
             "rolled-back" => Self::RolledBack,

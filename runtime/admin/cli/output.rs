@@ -9,12 +9,14 @@ use crate::admin::CommandError;
 use crate::admin::commands::Finding;
 
 /// Standard output and standard error, or what stands for them in a test.
-pub(super) struct Output {
+pub(in crate::admin) struct Output {
     out: Box<dyn Write>,
     err: Box<dyn Write>,
     json: bool,
     /// Whether a person watches standard error.
     watched: bool,
+    /// Where the command stands among the lines of a script.
+    line: Option<usize>,
     /// The first failure to write the result, apart from a reader that had seen enough.
     failed: Option<io::Error>,
     /// Whether the reader of the result is gone.
@@ -23,14 +25,22 @@ pub(super) struct Output {
 
 impl Output {
     /// Those of the process.
-    pub(super) fn standard(json: bool) -> Self {
+    pub(in crate::admin) fn standard(json: bool) -> Self {
         let watched = io::stderr().is_terminal() && !json;
-        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), json, watched, failed: None, closed: false }
+        Self {
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
+            json,
+            watched,
+            line: None,
+            failed: None,
+            closed: false,
+        }
     }
 
     #[cfg(test)]
-    pub(super) fn to(out: impl Write + 'static, err: impl Write + 'static, json: bool) -> Self {
-        Self { out: Box::new(out), err: Box::new(err), json, watched: false, failed: None, closed: false }
+    pub(in crate::admin) fn to(out: impl Write + 'static, err: impl Write + 'static, json: bool) -> Self {
+        Self { out: Box::new(out), err: Box::new(err), json, watched: false, line: None, failed: None, closed: false }
     }
 
     /// Whether the result is to be JSON.
@@ -39,8 +49,14 @@ impl Output {
     }
 
     /// Makes everything from here JSON.
-    pub(super) const fn json(&mut self) {
+    pub(in crate::admin) const fn json(&mut self) {
         self.json = true;
+    }
+
+    /// The same for the command in this line of a script, from 1; its errors say so.
+    pub(in crate::admin) const fn at_line(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
     }
 
     /// Whether progress is worth showing.
@@ -75,12 +91,21 @@ impl Output {
     }
 
     /// Writes a line for people to standard error; nobody is told when that fails, there is no other place.
-    pub(super) fn note(&mut self, text: &str) {
+    pub(in crate::admin) fn note(&mut self, text: &str) {
         let _ = writeln!(self.err, "{}", visible(text));
     }
 
+    /// Writes what is wrong with arguments.
+    pub(super) fn usage(&mut self, text: &str) {
+        self.note(&format!("{}{text}", self.place()));
+    }
+
+    fn place(&self) -> String {
+        self.line.map_or(String::new(), |line| format!("line {line}: "))
+    }
+
     /// Writes an error.
-    pub(super) fn error(&mut self, error: &CommandError) {
+    pub(in crate::admin) fn error(&mut self, error: &CommandError) {
         #[derive(Serialize)]
         struct Document<'a> {
             error: &'a CommandError,
@@ -93,7 +118,7 @@ impl Output {
                 .location
                 .as_ref()
                 .map_or("error".to_owned(), |at| format!("{}:{}:{}", at.file, at.line, at.column));
-            self.note(&with_help(&format!("{place}: {}", error.message), error.help.as_deref()));
+            self.note(&with_help(&format!("{}{place}: {}", self.place(), error.message), error.help.as_deref()));
         } else {
             error.faults.iter().for_each(|fault| self.finding("", fault));
         }
@@ -113,7 +138,7 @@ impl Output {
     }
 
     /// How to exit after `exit`: a result that could not be written is a failure.
-    pub(super) fn end(&mut self, exit: Exit) -> Exit {
+    pub(in crate::admin) fn end(&mut self, exit: Exit) -> Exit {
         match self.failed.take() {
             None => exit,
             Some(cause) => {

@@ -22,10 +22,20 @@ use crate::registry::versions::ModuleRef;
 
 /// Runs a request to its end.
 pub(super) fn run(request: Request, globals: &Globals, output: &mut Output) -> Exit {
+    run_until(request, globals, output, std::future::pending())
+}
+
+/// Runs a request to its end, or until `broken_off`: what the runtime has begun by then goes on there.
+pub(in crate::admin) fn run_until(
+    request: Request,
+    globals: &Globals,
+    output: &mut Output,
+    broken_off: impl Future<Output = ()>,
+) -> Exit {
     let done = match request {
         Request::Check { dir } => check(&dir, output),
         Request::Audit(AuditArgs { action: Some(AuditAction::Verify), .. }) => records::verify(globals, output),
-        request => remote(request, globals, output),
+        request => remote(request, globals, output, broken_off),
     };
     let exit = done.unwrap_or_else(|error| {
         output.error(&error);
@@ -61,8 +71,19 @@ fn kind(faults: &[Finding]) -> &'static str {
     }
 }
 
-fn remote(request: Request, globals: &Globals, output: &mut Output) -> Result<Exit, CommandError> {
-    runtime()?.block_on(ask(request, &Client::new(&globals.data)?, output))
+fn remote(
+    request: Request,
+    globals: &Globals,
+    output: &mut Output,
+    broken_off: impl Future<Output = ()>,
+) -> Result<Exit, CommandError> {
+    let client = Client::new(&globals.data)?;
+    runtime()?.block_on(async {
+        tokio::select! {
+            done = ask(request, &client, output) => done,
+            () = broken_off => Err(CommandError::new("interrupted", "interrupted; what the runtime has begun goes on")),
+        }
+    })
 }
 
 /// One thread is enough for one request, and starts faster.

@@ -71,7 +71,7 @@ fn typed(line: Vec<OsString>) -> Ended {
 }
 
 fn typed_on(line: Vec<OsString>, out: Paper, err: Paper) -> Ended {
-    let exit = match parse_from(line, &mut Output::to(out.clone(), err.clone(), false)) {
+    let exit = match parse_from::<Cli>(line, &mut Output::to(out.clone(), err.clone(), false)) {
         Err(exit) => exit,
         Ok(Cli { command: Command::Request(request), globals }) => {
             requests::run(request, &globals, &mut Output::to(out.clone(), err.clone(), globals.json))

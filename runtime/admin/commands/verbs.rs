@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 17] = [
+pub const VERBS: [Verb; 18] = [
     verb(
         "serve",
         "[DIR…]",
@@ -75,6 +75,12 @@ pub const VERBS: [Verb; 17] = [
         "DIR",
         "Check a folder's manifest, files and scripts without a server; show every fault at once",
         "replug check ./greeter",
+    ),
+    verb(
+        "repl",
+        "",
+        "Run commands line by line, with completion, hints and a history; over a pipe, run its lines in order",
+        "replug repl",
     ),
 ];
 

@@ -179,4 +179,13 @@ impl FoundModule {
             capabilities: capabilities.collect(),
         }
     }
+
+    pub(super) fn unusable(problem: &Problem) -> Self {
+        Self {
+            id: problem.id.clone(),
+            version: problem.version.to_string(),
+            state: Cow::Borrowed("unusable"),
+            capabilities: Vec::new(),
+        }
+    }
 }

@@ -54,6 +54,10 @@ pub(super) async fn find(State(shared): App, Parameters(query): Parameters) -> R
     }
 }
 
+pub(super) async fn all(State(shared): App) -> Json<Vec<FoundModule>> {
+    Json(shared.admin.commands.all())
+}
+
 pub(super) async fn operation(
     State(shared): App,
     path: Placeholders,

@@ -134,6 +134,9 @@ async fn a_module_is_registered_shown_found_and_unregistered() {
         let found = server.get(&format!("/v1/find?{query}")).await.json();
         assert_eq!(found[0]["capabilities"], json!([{"id": "greeting", "version": "1.0.0", "category": "talk"}]));
     }
+    let all = server.get("/v1/versions").await.json();
+    assert_eq!((all.as_array().unwrap().len(), &all[0]["state"]), (1, &"registered".into()));
+    assert_eq!(all[0]["capabilities"], json!([{"id": "greeting", "version": "1.0.0", "category": "talk"}]));
     assert_eq!(server.get("/v1/modules").await.json(), json!([]), "nothing has a slot");
     let gone = server.ask("DELETE", "/v1/modules/greeter/versions/1.0.0", b"").await;
     assert_eq!((gone.status, gone.json()), (200, json!({"id": "greeter", "versions": ["1.0.0"]})));

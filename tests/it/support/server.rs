@@ -164,6 +164,11 @@ impl Server {
         self.runtime().and_then(|runtime| Some(runtime[which].as_str()?.to_owned())).expect("the runtime says")
     }
 
+    /// The process of the runtime.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Writes a module beside the runtime's folder of modules.
     pub(crate) fn write(&self, module: &Module) -> String {
         module.write(&self.root.path().join("later")).display().to_string()
