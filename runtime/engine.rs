@@ -70,7 +70,7 @@ use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::registry::Registry;
 use crate::sandbox::Supplies;
 use crate::store::Store;
-use crate::store::audit::AuditLog;
+use crate::store::audit::{AuditLog, Who};
 use activation::{Command, Done, Reply};
 use coordinator::{Coordinator, Message};
 use ports::{Binding, Migrator};
@@ -107,6 +107,8 @@ pub struct Engine {
     coordinator: ActorRef<Message>,
     /// Counts the commands that run; closed when the engine stops.
     commands: Arc<Gate>,
+    /// Who gives commands by this handle.
+    who: Who,
 }
 
 impl Engine {
@@ -132,7 +134,8 @@ impl Engine {
             metrics: parts.metrics.clone(),
             instances: instances::Instances::default(),
         };
-        let kept = resume::recover(kept, &records, &snapshot, &hands, &parts.events, shared::now()).await?;
+        let kept =
+            resume::recover(kept, &records, &snapshot, &hands, (&parts.events, &parts.audit), shared::now()).await?;
         let shared = Arc::new(Shared {
             registry: parts.registry,
             records,
@@ -149,7 +152,13 @@ impl Engine {
         let (coordinator, _) = Coordinator::spawn_linked(None, actor, (), supervisor)
             .await
             .map_err(|error| EngineError::Internal(error.to_string()))?;
-        Ok(Self { shared, coordinator, commands: Arc::default() })
+        Ok(Self { shared, coordinator, commands: Arc::default(), who: Who::Runtime })
+    }
+
+    /// A handle by which `who` gives commands: the audit log names them.
+    #[must_use]
+    pub fn by(&self, who: Who) -> Self {
+        Self { who, ..self.clone() }
     }
 
     /// Brings `id@version` into service by its manifest's strategy, or by `strategy`. Returns once it serves, or once
@@ -192,7 +201,7 @@ impl Engine {
     pub async fn confirm(&self, id: &str) -> Result<ConfirmReport, EngineError> {
         let Some(_running) = Pass::enter(Arc::clone(&self.commands)) else { return Err(EngineError::Stopped) };
         let id = id.to_owned();
-        match self.coordinator.call(|reply| Message::Confirm(id, None, reply), None).await {
+        match self.coordinator.call(|reply| Message::Confirm(id, None, self.who, reply), None).await {
             Ok(CallResult::Success(answer)) => answer,
             _ => Err(EngineError::Stopped),
         }
@@ -309,7 +318,9 @@ impl Engine {
     async fn run(&self, command: Command) -> Result<Done, EngineError> {
         let Some(_running) = Pass::enter(Arc::clone(&self.commands)) else { return Err(EngineError::Stopped) };
         let (reply, answer) = oneshot::channel();
-        self.coordinator.send_message(Message::Run(command, Reply(reply))).map_err(|_| EngineError::Stopped)?;
+        self.coordinator
+            .send_message(Message::Run(command, Reply { to: reply, who: self.who }))
+            .map_err(|_| EngineError::Stopped)?;
         answer.await.unwrap_or_else(|_| {
             Err(EngineError::Internal("the command ended without an answer; look at the log".to_owned()))
         })

@@ -13,6 +13,7 @@ use super::greeting::Greeting;
 use super::listen::listen;
 use crate::admin::{Admin, Commands, PrivateFileError, RuntimeFile, token};
 use crate::error::Error;
+use crate::store::audit::Who;
 
 /// How long requests in flight may take once the process is told to stop; with what follows it ends within 20 s.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -59,7 +60,7 @@ pub async fn serve(options: Options) -> Result<(), Error> {
     let file = RuntimeFile { pid: std::process::id(), admin: admin_at, gateway: gateway_at };
 
     let (stop, stopped) = watch::channel(false);
-    let (registry, engine) = (runtime.registry.clone(), runtime.engine.clone());
+    let (registry, engine) = (runtime.registry.clone(), runtime.engine.by(Who::Admin));
     let commands = Commands::new(registry, engine, runtime.events.clone(), runtime.audit().clone());
     let ready = Arc::clone(&runtime.ready);
     let is_ready = move || ready.load(std::sync::atomic::Ordering::Acquire);

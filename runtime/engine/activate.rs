@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use semver::Version;
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::EngineError;
@@ -20,6 +21,7 @@ use super::validate::{self, Checked};
 use crate::manifest::{ActivationStrategy, Manifest};
 use crate::monitor::{Event, InstanceKey};
 use crate::registry::Definition;
+use crate::store::audit::Kind;
 
 /// How one activation is done.
 pub(super) struct Way {
@@ -107,6 +109,9 @@ pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &W
     let from = slot.state.serving.as_ref().and_then(version_of);
     let entry = Entry::begun(way.action, manifest.version.clone(), from.clone(), way.strategy, work.shared.now());
     let (key, entry) = work.begin(&manifest.id, entry).await?;
+    let told = json!({ "strategy": if entry.instant { "instant" } else { "gradual" }, "number": entry.number,
+        "command": entry.action.name(), "from": from.as_ref().map(ToString::to_string) });
+    work.audit(Kind::ActivationBegan, manifest.label(), told).await?;
     work.shared.events.emit(Event::ActivationBegan {
         instance: key.clone(),
         strategy: if entry.instant { "instant" } else { "gradual" },

@@ -16,6 +16,7 @@ use super::state::Happening;
 use super::{EngineError, activate, deactivate, returning, rollback, unregister};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::InstanceKey;
+use crate::store::audit::{Kind, Who};
 
 /// A command for one module.
 #[derive(Clone, Debug)]
@@ -73,12 +74,16 @@ pub(super) enum Done {
 }
 
 /// Where the result goes. Dropping it unanswered tells the caller that the command died.
-pub(super) struct Reply(pub(super) oneshot::Sender<Result<Done, EngineError>>);
+pub(super) struct Reply {
+    pub(super) to: oneshot::Sender<Result<Done, EngineError>>,
+    /// Who gave the command.
+    pub(super) who: Who,
+}
 
 impl Reply {
     pub(super) fn refuse(self, error: EngineError) {
         // a caller that stopped waiting is no fault
-        let _ = self.0.send(Err(error));
+        let _ = self.to.send(Err(error));
     }
 }
 
@@ -87,6 +92,8 @@ impl Reply {
 pub(super) struct Activation {
     pub(super) shared: Arc<Shared>,
     pub(super) coordinator: ActorRef<Message>,
+    /// Who gave the command.
+    pub(super) who: Who,
     /// Says why the command is to give up, once it is.
     pub(super) aborted: watch::Receiver<Option<String>>,
 }
@@ -117,7 +124,7 @@ impl Actor for Activation {
     ) -> Result<(), ActorProcessingErr> {
         if let Some((command, reply)) = work.take() {
             let result = self.run(command).await;
-            let _ = reply.0.send(result);
+            let _ = reply.to.send(result);
         }
         myself.stop(None);
         Ok(())
@@ -142,6 +149,11 @@ impl Activation {
                 unregister::unregister(self, &id, version).await.map(Done::Unregistered)
             }
         }
+    }
+
+    /// Writes to the audit log; it is on the disk when this returns.
+    pub(super) async fn audit(&self, kind: Kind, subject: String, data: serde_json::Value) -> Result<(), EngineError> {
+        self.shared.audit(kind, self.who, subject, data).await
     }
 
     /// Asks the coordinator.
@@ -191,7 +203,7 @@ impl Activation {
     /// Confirms `key`, if it serves still.
     pub(super) async fn confirm(&self, key: &InstanceKey) -> Result<ConfirmReport, EngineError> {
         let (id, only) = (key.id.to_string(), Some(key.clone()));
-        self.ask(|reply| Message::Confirm(id, only, reply)).await
+        self.ask(|reply| Message::Confirm(id, only, Who::Runtime, reply)).await
     }
 
     pub(super) async fn forget(&self, id: &str, versions: &[Version]) -> Result<(), EngineError> {

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::EngineError;
 use super::activate::{Ran, Way, millis, report};
 use super::activation::Activation;
@@ -22,6 +24,7 @@ use super::window;
 use crate::actors::Instance;
 use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger};
 use crate::monitor::{Event, InstanceKey, Sample};
+use crate::store::audit::Kind;
 
 /// One activation.
 pub(super) struct Attempt<'a> {
@@ -225,6 +228,10 @@ impl<'a> Attempt<'a> {
             (self.entry.owed, self.entry.closed) = (Some(owed), false);
         }
         shared.records.write_entry(&self.key.id, &self.entry).await?;
+        let subject = self.manifest.label();
+        let kind = if outcome == Outcome::RolledBack { Kind::RolledBack } else { Kind::ActivationEnded };
+        let told = json!({ "outcome": outcome.name(), "reason": reason, "number": self.entry.number });
+        self.work.audit(kind, subject, told).await?;
         let mut outcome = outcome;
         let mut drains = Vec::new();
         if outcome.serves() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use semver::Version;
+use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::EngineError;
@@ -23,6 +24,7 @@ use super::retire::{self, Why};
 use super::shared::Shared;
 use super::state::{Happening, State};
 use crate::monitor::{Event, InstanceKey};
+use crate::store::audit::{Kind, Who};
 
 /// Commands that may wait for one module.
 const MOST_WAITING: usize = 64;
@@ -38,7 +40,7 @@ pub(super) enum Message {
     /// Point a slot elsewhere.
     Commit(Box<Commit>, RpcReplyPort<Result<Committed, EngineError>>),
     /// Confirm what serves; `Some`: only if it is that instance.
-    Confirm(String, Option<InstanceKey>, RpcReplyPort<Result<ConfirmReport, EngineError>>),
+    Confirm(String, Option<InstanceKey>, Who, RpcReplyPort<Result<ConfirmReport, EngineError>>),
     /// Return from a version that is provisional, before anything else is done to its module.
     Return(InstanceKey, String),
     /// Versions were unregistered.
@@ -88,8 +90,8 @@ impl Actor for Coordinator {
                 let _ = reply.send(self.happened(&key, happening, reason).await);
             }
             Message::Commit(commit, reply) => drop(reply.send(self.commit(*commit).await)),
-            Message::Confirm(id, only, reply) => {
-                let _ = reply.send(self.confirm(&myself, &id, only).await);
+            Message::Confirm(id, only, who, reply) => {
+                let _ = reply.send(self.confirm(&myself, &id, only, who).await);
             }
             Message::Return(key, reason) => self.return_from(&myself, key, reason, lanes).await,
             Message::Forget(id, versions, reply) => drop(reply.send(self.forget(&id, &versions).await)),
@@ -142,7 +144,7 @@ impl Coordinator {
     async fn start(&self, myself: &ActorRef<Message>, command: Command, reply: Reply, lanes: &mut Lanes) {
         let id = command.id().to_owned();
         let (abort, aborted) = watch::channel(None);
-        let actor = self.hand(myself, aborted);
+        let actor = self.hand(myself, aborted, reply.who);
         match Activation::spawn_linked(None, actor, (command, reply), myself.get_cell()).await {
             Ok((activation, _)) => drop(lanes.running.insert(activation.get_id(), Running { id, abort })),
             // the reply went with the arguments, which tells the caller
@@ -153,8 +155,8 @@ impl Coordinator {
         }
     }
 
-    fn hand(&self, myself: &ActorRef<Message>, aborted: watch::Receiver<Option<String>>) -> Activation {
-        Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone(), aborted }
+    fn hand(&self, myself: &ActorRef<Message>, aborted: watch::Receiver<Option<String>>, who: Who) -> Activation {
+        Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone(), who, aborted }
     }
 
     async fn begin(&self, id: String, entry: Entry) -> Result<(InstanceKey, Entry), EngineError> {
@@ -175,6 +177,7 @@ impl Coordinator {
         myself: &ActorRef<Message>,
         id: &str,
         only: Option<InstanceKey>,
+        who: Who,
     ) -> Result<ConfirmReport, EngineError> {
         let slot = self.shared.board.slot(id);
         let serving = slot.state.serving.clone().filter(|key| only.as_ref().is_none_or(|only| only == key));
@@ -187,10 +190,12 @@ impl Coordinator {
         }
         let already = state != Some(State::Provisional);
         if !already {
+            let subject = format!("{id}@{version}");
+            self.shared.audit(Kind::Confirmed, who, subject, json!({})).await?;
             let turn = Turn::Confirm;
             let commit = Commit { id: id.to_owned(), turn, strategy: None, before: None, entry: None };
             let done = self.commit(commit).await?;
-            let work = self.hand(myself, watch::channel(None).1);
+            let work = self.hand(myself, watch::channel(None).1, who);
             if let Some(gone) = done.from.standby {
                 retire::spawn(&work, &gone, Why::Replaced);
             }
@@ -207,8 +212,10 @@ impl Coordinator {
             return;
         }
         let id = key.id.to_string();
-        let (reply, command) =
-            (Reply(oneshot::channel().0), Command::Return { key: key.clone(), reason: reason.clone() });
+        let (reply, command) = (
+            Reply { to: oneshot::channel().0, who: Who::Runtime },
+            Command::Return { key: key.clone(), reason: reason.clone() },
+        );
         match lanes.waiting.get_mut(&id) {
             None => {
                 lanes.waiting.insert(id, VecDeque::new());

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde_json::json;
+
 use super::EngineError;
 use super::activate::millis;
 use super::activation::Activation;
@@ -11,6 +13,7 @@ use super::journal::Action;
 use super::outcome::{DeactivationReport, Outcome};
 use super::plan::{self, Turn};
 use super::retire::{self, Why};
+use crate::store::audit::Kind;
 
 /// The command `deactivate`: returns when the version that served has stopped.
 pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<DeactivationReport, EngineError> {
@@ -21,6 +24,7 @@ pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<Deactivati
     let kept = slot.record.and_then(|record| record.serving);
     let Some(version) = serving.as_ref().and_then(version_of).or(kept) else { return Err(not_serving(work, id)) };
     let mut entry = work.enter(Action::Deactivate, id, &version, Some(&version)).await?;
+    work.audit(Kind::Deactivated, format!("{id}@{version}"), json!({ "number": entry.number })).await?;
     let refused = entry.clone();
     entry.end(Outcome::Inactive, None, shared.now());
     let commit =

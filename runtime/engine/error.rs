@@ -5,6 +5,7 @@ use semver::Version;
 use crate::registry::RegistryError;
 use crate::registry::resolver::{Dependent, Obstacle};
 use crate::store::StoreError;
+use crate::store::audit::AuditError;
 
 /// A command that was refused.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -132,6 +133,9 @@ pub enum EngineError {
     /// The store failed; the command was not carried out.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit log takes no entries; the command was not carried out.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The engine is stopping.
     #[error("engine: stopped")]
     Stopped,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use semver::Version;
+use serde_json::json;
 
 use super::activate::schema_key;
 use super::activation::Command;
@@ -14,6 +15,7 @@ use super::{Engine, EngineError, Outcome, validate};
 use crate::monitor::{Event, Events};
 use crate::registry::Snapshot;
 use crate::registry::resolver::{Running, start_order};
+use crate::store::audit::{AuditLog, Entry, Kind, Who};
 
 /// Decides about everything that the end of the last runtime interrupted, before anything starts. It may be cut off
 /// anywhere and is then decided in the same way by the next start.
@@ -25,7 +27,7 @@ pub(super) async fn recover(
     records: &Records,
     snapshot: &Snapshot,
     hands: &Hands,
-    events: &Events,
+    (events, audit): (&Events, &AuditLog),
     now: u64,
 ) -> Result<Kept, EngineError> {
     let provisional = kept.slots.iter().filter(|(_, slot)| slot.provisional.is_some()).map(|(id, _)| id.clone());
@@ -42,6 +44,7 @@ pub(super) async fn recover(
         let kept_versions = versions.iter().map(|(version, record)| (version.clone(), Some(record.clone()))).collect();
         records.write(&id, Change { slot: Some(slot.clone()), versions: kept_versions, entries }).await?;
         for note in notes {
+            audit.append(Entry::new(Kind::Recovered, Who::Runtime, id.clone()).with(json!({ "note": note }))).await?;
             events.emit(Event::Recovered { id: id.clone(), note });
         }
         kept.versions.extend(versions.into_iter().map(|(version, record)| ((id.clone(), version), record)));

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::json;
+
 use super::EngineError;
 use super::activation::Activation;
 use super::journal::Entry;
 use super::plan::{Change, SlotState};
 use super::undo::Undo;
 use crate::monitor::InstanceKey;
+use crate::store::audit::Kind;
 
 /// Returns from `key` to the version on standby, unless something else was decided about it meanwhile.
 pub(super) async fn return_from(work: &Activation, key: &InstanceKey, reason: &str) -> Result<(), EngineError> {
@@ -35,6 +38,8 @@ pub(super) async fn return_from(work: &Activation, key: &InstanceKey, reason: &s
     let (outcome, reason) = undo.end(reason.to_owned()).await?;
     undo.entry.end(outcome, Some(reason.clone()), shared.now());
     shared.records.write_entry(&key.id, &undo.entry).await?;
+    let told = json!({ "outcome": outcome.name(), "reason": reason, "number": undo.entry.number });
+    work.audit(Kind::RolledBack, format!("{}@{}", key.id, key.version), told).await?;
     shared.ended(key, outcome, Some(reason), started.elapsed());
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use semver::Version;
+use serde_json::json;
 
 use super::EngineError;
 use super::activate::{self, Ran, Way, definition, millis, report, schema_key};
@@ -19,6 +20,7 @@ use super::strategy::StepName;
 use super::validate;
 use crate::monitor::Event;
 use crate::registry::Definition;
+use crate::store::audit::Kind;
 
 /// The command `rollback`. The version returned from drains and stops.
 pub(super) async fn rollback(
@@ -87,6 +89,8 @@ pub(super) async fn switch(
     let slot = shared.board.slot(id).state;
     let from = slot.serving.as_ref().and_then(version_of);
     let mut entry = work.enter(Action::Rollback, id, standby, from.as_ref()).await?;
+    let told = json!({ "command": "rollback", "from": from.as_ref().map(ToString::to_string), "number": entry.number });
+    work.audit(Kind::ActivationBegan, format!("{id}@{standby}"), told).await?;
     entry.intends(StepName::Activate);
     entry.step_ended(0.0, StepOutcome::Done);
     entry.end(Outcome::Active, None, shared.now());
@@ -104,6 +108,8 @@ pub(super) async fn switch(
         }
     };
     entry.committed = true;
+    let told = json!({ "outcome": Outcome::Active.name(), "number": entry.number });
+    work.audit(Kind::ActivationEnded, format!("{id}@{standby}"), told).await?;
     let gone = plan::retired(&committed.from, &committed.to);
     let drains = gone.iter().filter_map(|key| retire::spawn(work, key, Why::Replaced)).collect();
     if let Some(key) = &committed.to.serving {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::SetOnce;
 
+use super::EngineError;
 use super::apply::Hands;
 use super::board::Board;
 use super::outcome::Outcome;
@@ -13,7 +14,7 @@ use crate::actors::Router;
 use crate::actors::gate::Gate;
 use crate::monitor::{Event, Events, InstanceKey, Metrics};
 use crate::registry::Registry;
-use crate::store::audit::AuditLog;
+use crate::store::audit::{AuditLog, Entry, Kind, Who};
 
 pub(super) struct Shared {
     pub(super) registry: Registry,
@@ -65,4 +66,17 @@ impl Shared {
 /// Milliseconds since 1970.
 pub(super) fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Shared {
+    /// Writes what was, or is to be, done to the audit log; it is on the disk when this returns.
+    pub(super) async fn audit(
+        &self,
+        kind: Kind,
+        who: Who,
+        subject: String,
+        data: serde_json::Value,
+    ) -> Result<(), EngineError> {
+        self.audit.append(Entry::new(kind, who, subject).with(data)).await.map(drop).map_err(EngineError::from)
+    }
 }

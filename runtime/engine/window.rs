@@ -15,6 +15,7 @@ use super::traffic::Health;
 use super::vigil::{Duty, Seen, Vigil};
 use crate::manifest::{RollbackTrigger, TriggerKind};
 use crate::monitor::{Event, InstanceKey, Sample};
+use crate::store::audit::Who;
 
 /// Watches `key` from now on, by these triggers. `reference` is what the version before did, to compare with.
 pub(super) fn open(work: &Activation, key: &InstanceKey, reference: Sample, triggers: Vec<RollbackTrigger>) {
@@ -98,7 +99,7 @@ async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str) {
     alarm(work, key, format!("{reason}; the version before is activated"));
     let (reply, answer) = oneshot::channel();
     let command = Command::Rollback { id: key.id.to_string(), to: None };
-    let _ = work.coordinator.send_message(Message::Run(command, Reply(reply)));
+    let _ = work.coordinator.send_message(Message::Run(command, Reply { to: reply, who: Who::Runtime }));
     if let Ok(Err(error)) = answer.await {
         alarm(work, key, format!("{reason}; and there is no way back: {error}"));
     }

@@ -81,6 +81,7 @@ impl From<EngineError> for CommandError {
             ),
             E::Runs { help, .. } => new("runs", help),
             E::Port { .. } => new("port", "see the log of the runtime".to_owned()),
+            E::Audit(error) => error.into(),
             E::Store(_) => new("store", "see the log of the runtime; the command may be repeated".to_owned()),
             E::Stopped => new("stopped", "the runtime is ending; start it again: replug serve".to_owned()),
             E::Internal(_) => new("internal", "this is a fault of Replug; see the log of the runtime".to_owned()),

@@ -101,7 +101,7 @@ pub(super) fn next(definition: &Command, line: &str) -> String {
     }
     let verb = place.verbs().next().map(|_| "COMMAND".to_owned());
     let positionals = place.positionals().map(|arg| shown(arg, place::value_name(arg)));
-    let options = place.options().filter(|arg| !arg.is_global_set()).filter_map(|arg| {
+    let options = place.options().filter(|arg| !arg.is_global_set() && arg.get_id() != "help").filter_map(|arg| {
         let name = format!("--{}", arg.get_long()?);
         let takes = arg.get_action().takes_values();
         Some(shown(arg, if takes { format!("{name} {}", place::value_name(arg)) } else { name }))

@@ -49,8 +49,10 @@ fn last_word(line: &str) -> usize {
 /// What the word means so far: its quote may still be open.
 fn unquoted(raw: &str) -> String {
     let closings = ["", "\"", "'"];
-    let read = |text: &str| closings.iter().find_map(|closing| shlex::split(&format!("{text}{closing}")));
-    let words = read(raw).or_else(|| read(raw.trim_end_matches('\\')));
+    // what a last backslash stands before is not typed yet
+    let slashes = raw.len() - raw.trim_end_matches('\\').len();
+    let typed = if slashes % 2 == 1 && !raw.starts_with('\'') { &raw[..raw.len() - 1] } else { raw };
+    let words = closings.iter().find_map(|closing| shlex::split(&format!("{typed}{closing}")));
     words.and_then(|words| words.into_iter().next()).unwrap_or_default()
 }
 

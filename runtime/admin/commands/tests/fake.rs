@@ -189,7 +189,9 @@ impl World {
     /// The same directory after a restart.
     pub(crate) async fn reopen(self) -> Self {
         self.fake.registry.stop().await;
-        let Self { dir, .. } = self;
+        let Self { dir, fake, commands, .. } = self;
+        // the audit log stays locked until its last handle goes
+        drop((fake, commands));
         Self::on(dir).await
     }
 

@@ -46,8 +46,9 @@ proptest! {
         // the log goes on, keeps the evidence, and stays broken
         let log = AuditLog::with(dir.path(), settings(1000)).unwrap();
         prop_assert!(log.found().fault.is_some() && log.found().cut.is_none());
-        let next = futures::executor::block_on(log.append(entry("next"))).unwrap();
-        let read = futures::executor::block_on(log.read(next, 1)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let next = runtime.block_on(log.append(entry("next"))).unwrap();
+        let read = runtime.block_on(log.read(next, 1)).unwrap();
         prop_assert_eq!(read[0].subject.as_str(), "next");
         prop_assert!(path.ends_with("head") || fs::read(&path).unwrap().starts_with(&bytes));
         prop_assert!(path.ends_with("head") || verify(dir.path()).is_err());
