@@ -51,7 +51,8 @@ fn may_be_kept(line: &str) -> bool {
     let words = words::words(line).unwrap_or_default();
     let free = words.first().is_some_and(|word| FREE.contains(&&**word));
     let secret = |word: &String| SECRETS.iter().any(|secret| word.to_lowercase().contains(secret));
-    !line.starts_with(' ') && !(free && words.iter().any(secret))
+    let hides = free && words.iter().any(secret);
+    !line.starts_with(' ') && !hides
 }
 
 impl History for Lines {

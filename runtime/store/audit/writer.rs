@@ -22,6 +22,9 @@ const QUEUE: usize = 256;
 /// One sync serves at most this many entries, so that nobody waits for an endless group.
 const GROUP: usize = 256;
 
+/// Makes what was written to a file durable.
+pub(super) type Sync = Box<dyn FnMut(&File) -> io::Result<()> + Send>;
+
 /// What a log is opened with; a test has its own.
 pub(super) struct Settings {
     /// Bytes after which a segment is followed by the next.
@@ -29,7 +32,7 @@ pub(super) struct Settings {
     /// Milliseconds since 1970.
     pub(super) clock: Box<dyn Fn() -> u64 + Send>,
     /// Puts what was written onto the disk.
-    pub(super) sync: Box<dyn FnMut(&File) -> io::Result<()> + Send>,
+    pub(super) sync: Sync,
 }
 
 /// Something to do for the writer.
