@@ -91,6 +91,11 @@ impl Terminal {
         self.wait(|text| text.lines().last().is_some_and(|line| line.trim_end().ends_with(end)), end);
     }
 
+    /// Waits until the line with the cursor, and what is hinted behind it, has this.
+    pub(crate) fn line_has(&self, part: &str) {
+        self.wait(|text| text.lines().last().is_some_and(|line| line.contains(part)), part);
+    }
+
     /// Types a line at an empty prompt; gives what was shown until the next one.
     pub(crate) fn run(&self, line: &str) -> String {
         self.press(line);
