@@ -135,7 +135,7 @@ impl World {
     }
 
     async fn over(dir: TempDir) -> Self {
-        let store = Store::open(&dir.path().join("store")).unwrap();
+        let store = Self::open(&dir.path().join("store")).await;
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
         let registry = Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), None).await.unwrap();
         let (events, router, binding) = (Events::default(), Arc::new(Router::default()), Arc::new(Brittle::default()));
@@ -157,6 +157,17 @@ impl World {
         };
         let engine = Engine::start(parts, modules.get_cell()).await.unwrap();
         Self { dir, store, registry, engine, router, binding, events, modules }
+    }
+
+    /// The store, once the engine before has let go of it: its last command may end a moment after its caller heard.
+    async fn open(dir: &Path) -> Store {
+        for _ in 0..100_000 {
+            match Store::open(dir) {
+                Err(crate::store::StoreError::Locked { .. }) => tokio::task::yield_now().await,
+                opened => return opened.unwrap(),
+            }
+        }
+        panic!("the store stays locked");
     }
 
     /// The same data directory under a new engine, as after a restart.

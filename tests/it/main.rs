@@ -1,6 +1,9 @@
 //! The integration tests: one binary, a module for each subject.
 
+mod audit;
 mod failures;
+mod fixtures;
+mod gradual;
 mod lifecycle;
 mod limits;
 mod refusals;

@@ -231,6 +231,14 @@ impl Server {
         Answer { status, headers, body: answer.text().await.expect("a body") }
     }
 
+    /// An operation, once it has ended.
+    pub(crate) async fn operation(&self, id: &str) -> Value {
+        let token = std::fs::read_to_string(self.data().join("admin.token")).expect("the runtime wrote it");
+        let url = format!("http://{}/v1/operations/{id}?wait=60s", self.address("admin"));
+        let asked = self.http.get(url).bearer_auth(token.trim()).send().await;
+        asked.expect("the admin API answers").json().await.expect("a document")
+    }
+
     /// What `/metrics` says.
     pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.address("admin"));

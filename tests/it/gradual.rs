@@ -1,0 +1,120 @@
+//! A gradual activation under load: nothing is lost, and a version that fails is taken back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use crate::support::{Module, Server};
+
+/// How long each weight is judged.
+const INTERVAL_MS: u64 = 500;
+
+fn shifting() -> String {
+    format!("lifecycle:\n  activation:\n    trafficShifting: {{ interval: {INTERVAL_MS}ms }}\n")
+}
+
+/// What clients saw: answers by module version and status.
+type Seen = BTreeMap<(String, u16), usize>;
+
+/// Clients that get and post until they are told to stop; an answer whose body is not whole is a panic.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<tokio::task::JoinHandle<Seen>>,
+}
+
+impl Load {
+    fn start(server: &Arc<Server>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = |n: usize| {
+            let (server, stop) = (Arc::clone(server), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut seen = Seen::new();
+                for serial in 0_u64.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let body = if serial % 2 == 0 { String::new() } else { format!("{n}-{serial}") };
+                    let method = if body.is_empty() { "GET" } else { "POST" };
+                    let answer = server.send(server.request(method, "/api/probe").body(body.clone())).await;
+                    let version = answer.header("x-replug-module").trim_start_matches("probe@").to_owned();
+                    if answer.status == 200 {
+                        assert_eq!(answer.body, format!("{version} {body}"));
+                    }
+                    *seen.entry((version, answer.status)).or_default() += 1;
+                }
+                seen
+            })
+        };
+        Self { stop: Arc::clone(&stop), clients: (0..4).map(client).collect() }
+    }
+
+    async fn end(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Seen::new();
+        for client in self.clients {
+            for (key, count) in client.await.expect("every answer is whole") {
+                *all.entry(key).or_default() += count;
+            }
+        }
+        all
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gradual_activation_under_load_loses_no_request() {
+    let server = Arc::new(Server::with(&[Module::echo("probe", "1.0.0", "lua")]).await);
+    let load = Load::start(&server);
+    let report = server.install(&Module::echo("probe", "2.0.0", "rhai").manifest(&shifting())).await;
+    let seen = load.end().await;
+    assert_eq!(report["outcome"], "provisional", "{report}");
+    let shift = report["trafficShift"].as_array().unwrap();
+    let judged: Vec<_> = shift.iter().map(|weight| (&weight["weight"], &weight["verdict"])).collect();
+    let pass = json!("pass");
+    assert_eq!(judged, [(&json!(0), &pass), (&json!(10), &pass), (&json!(30), &pass), (&json!(70), &pass)], "{report}");
+    let versions: Vec<_> = seen.keys().map(|(version, status)| (version.as_str(), *status)).collect();
+    assert_eq!(versions, [("1.0.0", 200), ("2.0.0", 200)], "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_begins_to_fail_at_weight_30_is_taken_back_and_met_by_its_share_alone() {
+    let server = Arc::new(Server::with(&[Module::echo("probe", "1.0.0", "lua")]).await);
+    // it fails as soon as the module's store, which its versions share, says so
+    let script = r#"
+local function reply(req)
+  if kv.get("broken") then error("broken") end
+  return { body = "2.0.0 " .. req.body }
+end
+return { apis = { ["GET /api/probe"] = reply, ["POST /api/probe"] = reply,
+  ["POST /api/probe/break"] = function() kv.put("broken", true) return "broken" end } }"#;
+    let module = Module::new("probe", "2.0.0").api("/api/probe", "GET, POST").api("/api/probe/break", "POST");
+    let dir = server.write(&module.manifest(&shifting()).lua(script));
+    server.ok(&["register", &dir]).await;
+    let load = Load::start(&server);
+    let began = server.ok(&["activate", "probe@2.0.0", "--no-wait"]).await;
+    loop {
+        let slot = server.slot("probe").await.unwrap();
+        if slot["candidate"]["weight"] == 30 {
+            assert_eq!(slot["weight"], 70, "{slot}");
+            break;
+        }
+        assert_ne!(slot["candidate"], json!(null), "it got past 30: {slot}");
+    }
+    // the path is the candidate's alone, so it reaches it whatever its share
+    let answer = server.send(server.request("POST", "/api/probe/break")).await;
+    assert_eq!((answer.status, answer.header("x-replug-module")), (200, "probe@2.0.0"));
+    let ended = server.operation(began["id"].as_str().unwrap()).await;
+    let report = &ended["result"];
+    assert_eq!(report["outcome"], "rolled-back", "{report}");
+    assert!(report["reason"].as_str().unwrap().contains("errorRateExceeded"), "{report}");
+    let last = report["trafficShift"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["weight"], &last["verdict"]), (&json!(30), &json!("fail")), "{report}");
+    let seen = load.end().await;
+    let failed: usize = seen.iter().filter(|((_, status), _)| *status != 200).map(|(_, count)| count).sum();
+    let from_old = seen.iter().filter(|((version, status), _)| version == "1.0.0" && *status != 200).count();
+    assert!(failed > 0 && from_old == 0, "{seen:?}");
+    let all: usize = seen.values().sum();
+    assert!(failed * 100 <= all * 30, "more than its share of all requests met the fault: {seen:?}");
+    assert_eq!(server.get("/api/probe").await.header("x-replug-module"), "probe@1.0.0");
+}
