@@ -270,7 +270,7 @@ impl Runtime {
         let wanted = ModuleRef::from_str(module)?;
         let definition = Arc::clone(self.registry.snapshot().resolve(&wanted)?);
         let manifest = &definition.manifest;
-        Ok(self.engine.activate(&manifest.id, &manifest.version, strategy).await?)
+        Ok(self.engine.by(Who::Host).activate(&manifest.id, &manifest.version, strategy).await?)
     }
 
     /// Calls `method` of the module that provides `capability` and serves.

@@ -108,10 +108,10 @@ pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &W
     let slot = work.shared.board.slot(&manifest.id);
     let from = slot.state.serving.as_ref().and_then(version_of);
     let entry = Entry::begun(way.action, manifest.version.clone(), from.clone(), way.strategy, work.shared.now());
-    let (key, entry) = work.begin(&manifest.id, entry).await?;
-    let told = json!({ "strategy": if entry.instant { "instant" } else { "gradual" }, "number": entry.number,
-        "command": entry.action.name(), "from": from.as_ref().map(ToString::to_string) });
+    let told = json!({ "strategy": if entry.instant { "instant" } else { "gradual" }, "command": entry.action.name(),
+        "from": from.as_ref().map(ToString::to_string) });
     work.audit(Kind::ActivationBegan, manifest.label(), told).await?;
+    let (key, entry) = work.begin(&manifest.id, entry).await?;
     work.shared.events.emit(Event::ActivationBegan {
         instance: key.clone(),
         strategy: if entry.instant { "instant" } else { "gradual" },

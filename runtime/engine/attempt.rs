@@ -201,6 +201,7 @@ impl<'a> Attempt<'a> {
             strategy: Some(self.strategy),
             before: None,
             entry: Some(self.entry.clone()),
+            told: None,
         };
         let committed = self.work.commit(commit).await.map_err(|error| error.to_string())?;
         self.entry.committed = committed.to.serving.as_ref() == Some(&self.key);
@@ -227,22 +228,25 @@ impl<'a> Attempt<'a> {
         if let Some(owed) = owed.filter(|_| still_owes) {
             (self.entry.owed, self.entry.closed) = (Some(owed), false);
         }
-        shared.records.write_entry(&self.key.id, &self.entry).await?;
-        let subject = self.manifest.label();
         let kind = if outcome == Outcome::RolledBack { Kind::RolledBack } else { Kind::ActivationEnded };
         let told = json!({ "outcome": outcome.name(), "reason": reason, "number": self.entry.number });
-        self.work.audit(kind, subject, told).await?;
+        let written = shared.records.write_entry(&self.key.id, &self.entry).await.map_err(EngineError::from);
+        let written = written.and(self.work.audit(kind, self.manifest.label(), told).await);
         let mut outcome = outcome;
         let mut drains = Vec::new();
+        // what serves is watched and what does not stops, also where that could not be written
         if outcome.serves() {
             let committed = self.committed.take();
             let gone = committed.map(|committed| plan::retired(&committed.from, &committed.to)).unwrap_or_default();
             drains.extend(gone.iter().filter_map(|key| retire::spawn(self.work, key, Why::Replaced)));
             window::open(self.work, &self.key, self.reference.clone(), self.triggers.clone());
+            written?;
             if outcome == Outcome::Provisional && self.manifest.lifecycle.activation.confirm_window.is_zero() {
                 self.work.confirm(&self.key).await?;
                 outcome = Outcome::Active;
             }
+        } else {
+            written?;
         }
         shared.ended(&self.key, outcome, reason.clone(), self.started.elapsed());
         let report = ActivationReport {

@@ -19,6 +19,7 @@ use crate::actors::router::{Slot as RoutedSlot, Snapshot as Routed};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, InstanceKey};
 use crate::registry::resolver;
+use crate::store::audit::{Kind, Who};
 
 /// A change of what a slot serves.
 pub(super) struct Commit {
@@ -30,6 +31,16 @@ pub(super) struct Commit {
     pub(super) before: Option<SlotRecord>,
     /// The command's entry in the journal.
     pub(super) entry: Option<Entry>,
+    /// What the audit log says of it, written once nothing refuses it any more and before it is made.
+    pub(super) told: Option<Told>,
+}
+
+/// An entry of the audit log.
+pub(super) struct Told {
+    pub(super) kind: Kind,
+    pub(super) who: Who,
+    pub(super) subject: String,
+    pub(super) data: serde_json::Value,
 }
 
 /// What a commit changed.
@@ -48,9 +59,18 @@ impl Coordinator {
         self.may(&commit, &from, &to)?;
         // whatever can be refused is refused before anything is written
         let routes = self.routes(&commit.id, &to)?;
+        if let Some(Told { kind, who, subject, data }) = &commit.told {
+            shared.audit(*kind, *who, subject.clone(), data.clone()).await?;
+        }
         let switches = to.serving != from.serving || to.standby != from.standby;
-        let happened =
-            if switches { self.switch(&commit, slot, &to, routes).await? } else { self.shift(&commit.id, &to, routes) };
+        let happened = if switches {
+            self.switch(&commit, slot, &to, routes).await?
+        } else {
+            // a share outlives no restart, so nothing is kept of it but the command's entry
+            shared.router.store(routes);
+            shared.board.change(&commit.id, |slot| slot.state = to.clone());
+            Vec::new()
+        };
         for key in to.serving.iter().chain(to.shift.iter().filter(|share| share.weight > 0).map(|share| &share.key)) {
             if let Some(instance) = shared.hands.instances.instance(key) {
                 instance.serves();
@@ -59,17 +79,15 @@ impl Coordinator {
         for (instance, from, to) in happened {
             shared.events.emit(Event::StateChanged { instance, from: from.name(), to: to.name(), reason: None });
         }
-        if let Some(share) = &to.shift {
-            shared.events.emit(Event::TrafficShifted { instance: share.key.clone(), weight: share.weight });
+        let shifted = match (&commit.turn, &from.shift) {
+            (Turn::Shift(share), _) => Some((&share.key, share.weight)),
+            (Turn::Withdraw(_), Some(share)) => Some((&share.key, 0)),
+            _ => None,
+        };
+        if let Some((instance, weight)) = shifted {
+            shared.events.emit(Event::TrafficShifted { instance: instance.clone(), weight });
         }
         Ok(Committed { from, to })
-    }
-
-    /// A share outlives no restart, so nothing is kept of it but the command's entry.
-    fn shift(&self, id: &str, to: &SlotState, routes: Arc<Routed>) -> Vec<(InstanceKey, State, State)> {
-        self.shared.router.store(routes);
-        self.shared.board.change(id, |slot| slot.state = to.clone());
-        Vec::new()
     }
 
     async fn switch(

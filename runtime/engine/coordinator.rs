@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::EngineError;
 use super::activation::{Activation, Command, Reply};
 use super::board::version_of;
-use super::commit::{Commit, Committed};
+use super::commit::{Commit, Committed, Told};
 use super::journal::Entry;
 use super::outcome::ConfirmReport;
 use super::plan::Turn;
@@ -190,10 +190,9 @@ impl Coordinator {
         }
         let already = state != Some(State::Provisional);
         if !already {
-            let subject = format!("{id}@{version}");
-            self.shared.audit(Kind::Confirmed, who, subject, json!({})).await?;
-            let turn = Turn::Confirm;
-            let commit = Commit { id: id.to_owned(), turn, strategy: None, before: None, entry: None };
+            let told = Told { kind: Kind::Confirmed, who, subject: format!("{id}@{version}"), data: json!({}) };
+            let (id, turn, told) = (id.to_owned(), Turn::Confirm, Some(told));
+            let commit = Commit { id, turn, strategy: None, before: None, entry: None, told };
             let done = self.commit(commit).await?;
             let work = self.hand(myself, watch::channel(None).1, who);
             if let Some(gone) = done.from.standby {

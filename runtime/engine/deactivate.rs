@@ -8,7 +8,7 @@ use super::EngineError;
 use super::activate::millis;
 use super::activation::Activation;
 use super::board::version_of;
-use super::commit::Commit;
+use super::commit::{Commit, Told};
 use super::journal::Action;
 use super::outcome::{DeactivationReport, Outcome};
 use super::plan::{self, Turn};
@@ -24,11 +24,17 @@ pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<Deactivati
     let kept = slot.record.and_then(|record| record.serving);
     let Some(version) = serving.as_ref().and_then(version_of).or(kept) else { return Err(not_serving(work, id)) };
     let mut entry = work.enter(Action::Deactivate, id, &version, Some(&version)).await?;
-    work.audit(Kind::Deactivated, format!("{id}@{version}"), json!({ "number": entry.number })).await?;
     let refused = entry.clone();
     entry.end(Outcome::Inactive, None, shared.now());
-    let commit =
-        Commit { id: id.to_owned(), turn: Turn::Clear, strategy: None, before: None, entry: Some(entry.clone()) };
+    let (kind, subject, data) = (Kind::Deactivated, format!("{id}@{version}"), json!({ "number": entry.number }));
+    let commit = Commit {
+        id: id.to_owned(),
+        turn: Turn::Clear,
+        strategy: None,
+        before: None,
+        entry: Some(entry),
+        told: Some(Told { kind, who: work.who, subject, data }),
+    };
     let committed = match work.commit(commit).await {
         Ok(committed) => committed,
         Err(error) => {

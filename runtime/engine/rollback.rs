@@ -10,7 +10,7 @@ use super::EngineError;
 use super::activate::{self, Ran, Way, definition, millis, report, schema_key};
 use super::activation::Activation;
 use super::board::version_of;
-use super::commit::Commit;
+use super::commit::{Commit, Told};
 use super::deactivate::not_serving;
 use super::journal::{Action, Owed};
 use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
@@ -89,16 +89,23 @@ pub(super) async fn switch(
     let slot = shared.board.slot(id).state;
     let from = slot.serving.as_ref().and_then(version_of);
     let mut entry = work.enter(Action::Rollback, id, standby, from.as_ref()).await?;
-    let told = json!({ "command": "rollback", "from": from.as_ref().map(ToString::to_string), "number": entry.number });
-    work.audit(Kind::ActivationBegan, format!("{id}@{standby}"), told).await?;
     entry.intends(StepName::Activate);
     entry.step_ended(0.0, StepOutcome::Done);
     entry.end(Outcome::Active, None, shared.now());
     if owes.is_some() {
         (entry.owed, entry.closed) = (owes, false);
     }
-    let turn = Turn::ReturnToStandby;
-    let commit = Commit { id: id.to_owned(), turn, strategy: None, before: None, entry: Some(entry.clone()) };
+    let (kind, who, subject) = (Kind::ActivationBegan, work.who, format!("{id}@{standby}"));
+    let data =
+        json!({ "command": "rollback", "from": from.map(|version| version.to_string()), "number": entry.number });
+    let commit = Commit {
+        id: id.to_owned(),
+        turn: Turn::ReturnToStandby,
+        strategy: None,
+        before: None,
+        entry: Some(entry.clone()),
+        told: Some(Told { kind, who, subject: subject.clone(), data }),
+    };
     let committed = match work.commit(commit).await {
         Ok(committed) => committed,
         Err(error) => {
@@ -108,10 +115,10 @@ pub(super) async fn switch(
         }
     };
     entry.committed = true;
-    let told = json!({ "outcome": Outcome::Active.name(), "number": entry.number });
-    work.audit(Kind::ActivationEnded, format!("{id}@{standby}"), told).await?;
     let gone = plan::retired(&committed.from, &committed.to);
     let drains = gone.iter().filter_map(|key| retire::spawn(work, key, Why::Replaced)).collect();
+    let told = json!({ "outcome": Outcome::Active.name(), "number": entry.number });
+    work.audit(Kind::ActivationEnded, subject, told).await?;
     if let Some(key) = &committed.to.serving {
         shared.ended(key, Outcome::Active, None, started.elapsed());
     }

@@ -114,6 +114,7 @@ impl Undo<'_> {
             strategy: None,
             before: self.before.clone(),
             entry: Some(self.entry.clone()),
+            told: None,
         };
         self.work.commit(commit).await.map_err(|error| error.to_string())?;
         // requests that entered meanwhile end on it

@@ -182,3 +182,53 @@ async fn a_confirmed_version_returns_by_itself_where_its_manifest_says_so() {
     World::until(&mut events, |event| state_is(event, "1.0.0", State::Active)).await;
     assert_eq!(world.routed("a").as_deref(), Some("1.0.0"));
 }
+
+#[tokio::test]
+async fn a_deactivation_that_is_refused_is_not_told_as_one_that_was_done() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.register("b", "1.0.0", "dependencies:\n  - id: a\n").await;
+    world.serves("a@1.0.0").await;
+    world.serves("b@1.0.0").await;
+    assert!(world.engine.deactivate("a").await.is_err());
+    world.engine.deactivate("b").await.unwrap();
+    let records = world.engine.audit().read(1, 100).await.unwrap();
+    let told: Vec<_> = records.iter().filter(|it| it.kind == crate::store::audit::Kind::Deactivated).collect();
+    assert_eq!(told.iter().map(|it| it.subject.as_str()).collect::<Vec<_>>(), ["b@1.0.0"]);
+}
+
+#[tokio::test]
+async fn what_the_audit_log_does_not_take_is_not_begun() {
+    let world = World::upgraded("").await;
+    world.register("a", "3.0.0", "").await;
+    world.provisional("a@2.0.0").await;
+    let before = world.engine.slots();
+    world.engine.audit().close().await.unwrap();
+    assert!(matches!(world.activate("a@3.0.0").await, Err(EngineError::Audit(_))));
+    assert!(matches!(world.engine.confirm("a").await, Err(EngineError::Audit(_))));
+    assert!(matches!(world.engine.deactivate("a").await, Err(EngineError::Audit(_))));
+    assert!(matches!(world.engine.rollback("a", None).await, Err(EngineError::Audit(_))));
+    assert_eq!((world.engine.slots(), world.state("a@3.0.0")), (before, State::Registered));
+}
+
+#[tokio::test]
+async fn a_confirmation_during_a_shift_is_no_shift() {
+    let world = Arc::new(World::upgraded("").await);
+    let slow = "lifecycle:\n  activation:\n    trafficShifting: { initial: 10, interval: 1h }\n";
+    world.register("a", "3.0.0", slow).await;
+    world.provisional("a@2.0.0").await;
+    let mut events = world.events.subscribe();
+    let engine = world.engine.clone();
+    let coming = tokio::spawn(async move { engine.activate("a", &Version::new(3, 0, 0), None).await });
+    World::until(&mut events, |event| matches!(event, Event::TrafficShifted { weight: 10, .. })).await;
+    world.engine.confirm("a").await.unwrap();
+    world.engine.stop(Duration::from_secs(5)).await;
+    assert!(coming.await.unwrap().is_err());
+    let mut shifted = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let Event::TrafficShifted { weight, .. } = *event {
+            shifted.push(weight);
+        }
+    }
+    assert_eq!(shifted, [0], "the candidate gives its share back, and nothing else moves");
+}
