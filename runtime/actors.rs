@@ -23,6 +23,7 @@ pub mod router;
 pub mod routes;
 pub mod spec;
 pub mod supervisor;
+mod usage;
 pub mod worker;
 
 pub use error::CallError;

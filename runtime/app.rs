@@ -146,7 +146,7 @@ impl Builder {
             modules: modules.clone(),
         };
         let engine = Engine::start(parts, supervisor.get_cell()).await?;
-        let sweeper = tokio::spawn(sweep(kv, metrics.clone()));
+        let sweeper = tokio::spawn(sweep(kv));
         let ready = Arc::new(AtomicBool::new(false));
         Ok(Runtime {
             data,
@@ -367,13 +367,12 @@ fn integrations(_: &Path) -> Result<Integrations, Error> {
     Ok(Integrations { bindings: vec![Arc::new(ApiBinding)], migrator: None, database: None })
 }
 
-/// Removes what expired, and folds what was measured into the histograms: until then every sample is kept.
-async fn sweep(kv: KvStore, metrics: Metrics) {
+/// Removes what expired.
+async fn sweep(kv: KvStore) {
     let mut ticks = tokio::time::interval(SWEEP.0);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        metrics.upkeep();
         let kv = kv.clone();
         match tokio::task::spawn_blocking(move || kv.sweep(SWEEP.1, now())).await {
             Ok(Ok(_)) => {}

@@ -7,5 +7,5 @@ pub mod stats;
 
 pub use events::{Event, Events, InstanceKey};
 pub use health::{Health, HealthStatus};
-pub use metrics::{Held, InstanceMetrics, Metrics};
+pub use metrics::{ActivationMetrics, Held, InstanceMetrics, Metrics};
 pub use stats::{Sample, Stats};

@@ -35,4 +35,5 @@ pub use api::{HostFn, Principal, Request, Response};
 pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
 pub use host::{CallContext, Exports, Handler, Host, Language, Program, Sources, Vm, compile};
 pub use limits::{Limits, Verdict};
+pub use meter::thread_cpu_time;
 pub use value::Value;

@@ -79,7 +79,7 @@ pub(crate) fn start(limits: &Limits, deadline: Instant) -> MeterGuard {
         verdict: None,
     };
     let outer = BUDGET.replace(Some(budget)).map(|outer| {
-        let spent = outer.cpu_base.map(|base| thread_cpu().saturating_sub(base));
+        let spent = outer.cpu_base.map(|base| thread_cpu_time().saturating_sub(base));
         (outer, COUNTDOWN.get(), spent)
     });
     COUNTDOWN.set(signed(budget.granted));
@@ -90,7 +90,7 @@ impl Drop for MeterGuard {
     fn drop(&mut self) {
         let (budget, countdown) = match self.outer.take() {
             Some((mut outer, countdown, spent)) => {
-                outer.cpu_base = spent.map(|spent| thread_cpu().saturating_sub(spent));
+                outer.cpu_base = spent.map(|spent| thread_cpu_time().saturating_sub(spent));
                 (Some(outer), countdown)
             }
             None => (None, i64::MAX),
@@ -166,12 +166,12 @@ pub(crate) fn exempt<R>(work: impl FnOnce() -> R) -> R {
         fn drop(&mut self) {
             change(|budget| {
                 budget.exempt = self.nested;
-                budget.cpu_base = self.spent.map(|spent| thread_cpu().saturating_sub(spent));
+                budget.cpu_base = self.spent.map(|spent| thread_cpu_time().saturating_sub(spent));
             });
         }
     }
     let Some(budget) = BUDGET.get() else { return work() };
-    let spent = budget.cpu_base.map(|base| thread_cpu().saturating_sub(base));
+    let spent = budget.cpu_base.map(|base| thread_cpu_time().saturating_sub(base));
     change(|budget| budget.exempt = true);
     let _exemption = Exemption { spent, nested: budget.exempt };
     work()
@@ -218,7 +218,7 @@ impl Budget {
             self.verdict = Some(Verdict::Ticks(self.ticks));
             return;
         }
-        let base = *self.cpu_base.get_or_insert_with(thread_cpu);
+        let base = *self.cpu_base.get_or_insert_with(thread_cpu_time);
         let now = Instant::now();
         if now >= self.wall_end {
             self.verdict = Some(Verdict::WallTime(self.wall_time));
@@ -226,7 +226,7 @@ impl Budget {
         }
         if !self.exempt && now.duration_since(self.cpu_look) >= CPU_LOOK {
             self.cpu_look = now;
-            if thread_cpu().saturating_sub(base) >= self.cpu_time {
+            if thread_cpu_time().saturating_sub(base) >= self.cpu_time {
                 self.verdict = Some(Verdict::CpuTime(self.cpu_time));
                 return;
             }
@@ -246,7 +246,9 @@ fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn thread_cpu() -> Duration {
+/// The processor time that the calling thread has used.
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

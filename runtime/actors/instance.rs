@@ -11,6 +11,7 @@ use super::error::{CallError, StartError};
 use super::gate::{Gate, Gated, Pass};
 use super::job::{Job, Work};
 use super::pool::Pool;
+use super::usage::Usage;
 use crate::manifest::Manifest;
 use crate::monitor::{Health, InstanceKey, InstanceMetrics};
 use crate::sandbox::Supplies;
@@ -141,6 +142,8 @@ impl Instance {
             .name(format!("vm:{}", self.key.id))
             .stack_size(self.limits.stack_size())
             .spawn(move || {
+                // its processor time counts, also that of a start that fails
+                let _usage = Usage::new(&instance.metrics);
                 let _ = done.send(instance.make_vm().map(|vm| vm.exports().clone()));
             });
         let fault = |source| StartError::FirstVm { module: self.key.to_string(), source };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use metrics::Counter;
+use prometheus::IntCounter;
 use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Value};
 use tokio::sync::oneshot;
 
@@ -82,7 +82,7 @@ impl Job {
     /// Runs it in `vm` and answers; says whether the VM is spent. A verdict is in `verdicts` before its caller hears of it.
     ///
     /// A call ends `wall_time` after it began, also inside a host function, which knows only the deadline.
-    pub fn run(self, vm: &mut dyn replug_scripts::Vm, wall_time: Duration, verdicts: &Counter) -> bool {
+    pub fn run(self, vm: &mut dyn replug_scripts::Vm, wall_time: Duration, verdicts: &IntCounter) -> bool {
         let Self { work, mut call, pass } = self;
         call.deadline = call.deadline.min(Instant::now() + wall_time);
         let spent = match work {
@@ -94,10 +94,10 @@ impl Job {
     }
 }
 
-fn answer<T>(result: Result<T, ScriptError>, reply: Reply<T>, verdicts: &Counter) -> bool {
+fn answer<T>(result: Result<T, ScriptError>, reply: Reply<T>, verdicts: &IntCounter) -> bool {
     let spent = result.as_ref().is_err_and(ScriptError::retires_vm);
     if matches!(result, Err(ScriptError::Limit(_))) {
-        verdicts.increment(1);
+        verdicts.inc();
     }
     // a caller that went away is no fault
     let _ = reply.send(result.map_err(CallError::from));

@@ -213,7 +213,7 @@ impl ModulesSupervisor {
             },
             intensity: Intensity { intensity: supervision.intensity, period: supervision.period },
             on_failure: Box::new(move |child, reason| {
-                restarts.increment(1);
+                restarts.inc();
                 events.emit(Event::WorkerFailed {
                     instance: key.clone(),
                     child: child.to_owned(),

@@ -124,7 +124,8 @@ impl Actor for Prober {
     async fn post_stop(&self, _: ActorRef<ProberMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         // at once: ractor hands the state to the supervisor, which drops it when it comes to that
         state.give_up();
-        gauge(&state.instance, f64::NAN);
+        // an instance that nobody asks any more shows no health, rather than the last it had
+        state.instance.metrics.health().set(f64::NAN);
         Ok(())
     }
 }
@@ -133,17 +134,9 @@ impl Prober {
     fn publish(&self, state: &State) {
         let (instance, report) = (&state.instance, state.schedule.report());
         let (status, detail) = (report.status, report.detail());
-        gauge(instance, status.gauge());
+        instance.metrics.health().set(status.gauge());
         if instance.health.set(report) {
             self.events.emit(Event::HealthChanged { instance: instance.key.clone(), status, detail });
         }
-    }
-}
-
-/// An instance that nobody asks any more shows no health, rather than the last it had.
-fn gauge(instance: &Instance, value: f64) {
-    if let Some(supplies) = &instance.supplies {
-        let labels = [("module", &*instance.key.id), ("version", &*instance.key.version)];
-        supplies.metrics.gauge("replug_health", &labels).set(value);
     }
 }

@@ -23,6 +23,7 @@ use replug_scripts::{ScriptError, Vm};
 use super::error::CallError;
 use super::instance::Instance;
 use super::job::Job;
+use super::usage::Usage;
 
 /// What a worker can be told.
 pub enum WorkerMsg {
@@ -127,10 +128,11 @@ impl State {
 /// Takes jobs until there are none.
 fn run(instance: &Instance, gone: &AtomicBool) -> Exit {
     let mut vm: Option<Box<dyn Vm>> = None;
+    let mut usage = Usage::new(&instance.metrics);
     while let Some(job) = instance.pool.take(gone) {
         // the job is dropped by the unwinding, which tells its caller; the VM goes with it
         match catch_unwind(AssertUnwindSafe(|| serve(instance, &mut vm, job))) {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => usage.look(vm.as_deref()),
             Ok(Err(error)) => return Exit::InitFailed(error),
             Err(panic) => return Exit::Panicked(message_of(panic.as_ref())),
         }

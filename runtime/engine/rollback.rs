@@ -28,6 +28,7 @@ pub(super) async fn rollback(
     id: &str,
     to: Option<Version>,
 ) -> Result<ActivationReport, EngineError> {
+    let started = Instant::now();
     let slot = work.shared.board.slot(id);
     let Some(serving) = slot.state.serving.as_ref().and_then(version_of) else { return Err(not_serving(work, id)) };
     let previous = slot.record.as_ref().and_then(|record| record.returns_to().cloned());
@@ -45,6 +46,9 @@ pub(super) async fn rollback(
         } else {
             activate::run(work, &older, &Way::back(owes.clone())).await?
         };
+    if let (true, Some(left)) = (report.outcome.serves(), &slot.state.serving) {
+        work.shared.metrics.activation(left).rolled_back(started.elapsed());
+    }
     if let (true, Some(owed)) = (report.outcome.serves(), owes) {
         // requests that the newer version still holds need its tables
         futures::future::join_all(drains).await;

@@ -43,23 +43,8 @@ impl Shared {
 
     /// Counts and tells an activation that ended.
     pub(super) fn ended(&self, key: &InstanceKey, outcome: Outcome, reason: Option<String>, took: Duration) {
-        let labels = [("module", &*key.id), ("version", &*key.version)];
-        let ended = [labels[0], labels[1], ("outcome", outcome.name())];
-        self.metrics.counter("replug_activations_total", &ended).increment(1);
-        self.metrics.histogram("replug_activation_seconds", &labels).record(took.as_secs_f64());
+        self.metrics.activation(key).ended(outcome.name(), took);
         self.events.emit(Event::ActivationEnded { instance: key.clone(), outcome: outcome.name(), reason });
-    }
-
-    /// Counts a traffic shift that ended.
-    pub(super) fn shifted(&self, key: &InstanceKey, took: Duration) {
-        let labels = [("module", &*key.id), ("version", &*key.version)];
-        self.metrics.histogram("replug_traffic_shift_seconds", &labels).record(took.as_secs_f64());
-    }
-
-    /// Counts a rollback.
-    pub(super) fn rolled_back(&self, key: &InstanceKey, took: Duration) {
-        let labels = [("module", &*key.id), ("version", &*key.version)];
-        self.metrics.histogram("replug_rollback_seconds", &labels).record(took.as_secs_f64());
     }
 }
 

@@ -30,7 +30,7 @@ impl Attempt<'_> {
         let shifted = self.shift_from(baseline, &candidate).await;
         // waiting for samples is no slowness of the steps
         self.deadline += began.elapsed();
-        self.work.shared.shifted(&self.key, began.elapsed());
+        self.work.shared.metrics.activation(&self.key).shifted(began.elapsed());
         shifted
     }
 
@@ -46,6 +46,7 @@ impl Attempt<'_> {
         self.route(shift.weight()).await?;
         let samples = || (candidate.metrics.stats.sample(), baseline.metrics.stats.sample());
         let mut since = samples();
+        let metrics = self.work.shared.metrics.activation(&self.key);
         loop {
             self.wait_until(shift.due(), &mut events).await?;
             let (of_candidate, of_baseline) = samples();
@@ -57,7 +58,11 @@ impl Attempt<'_> {
                 Health::Unknown => Health::Passed,
                 known => known,
             };
+            let judging = shift.reports().len();
             let decision = shift.observe(Instant::now(), &seen, &compared, health, &rules);
+            if shift.reports().len() > judging && seen.requests() > 0 {
+                metrics.judged(seen.error_rate());
+            }
             self.tell(shift.reports()).await?;
             match decision {
                 Decision::Wait => {}

@@ -41,7 +41,7 @@ impl Undo<'_> {
         let (work, started) = (self.work, Instant::now());
         work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
         let taken = self.run().await;
-        work.shared.rolled_back(&self.key, started.elapsed());
+        work.shared.metrics.activation(&self.key).rolled_back(started.elapsed());
         if let Err(faults) = taken {
             let reason = format!("{reason}; and what was done could not be taken back: {faults}");
             work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;

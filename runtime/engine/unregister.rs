@@ -60,6 +60,7 @@ pub(super) async fn unregister(
     }
     shared.registry.unregister(id, &doomed).await?;
     for version in &doomed {
+        shared.metrics.forget(id, &version.to_string());
         shared.events.emit(Event::Unregistered { id: id.to_owned(), version: version.to_string() });
     }
     work.forget(id, &doomed).await?;

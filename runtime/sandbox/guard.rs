@@ -5,9 +5,9 @@ mod data;
 mod logs;
 mod text;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use metrics::Counter;
+use prometheus::{Histogram, IntCounter};
 use replug_scripts::api::FUNCTIONS;
 use replug_scripts::{CallContext, Host, HostError, HostErrorKind, HostFn, Value};
 
@@ -36,7 +36,10 @@ pub struct Guard {
     /// The effective configuration, as a map.
     config: Value,
     supplies: Supplies,
-    calls: Vec<Counter>,
+    key: InstanceKey,
+    /// One of each function; a function that is never called has no series.
+    calls: Vec<OnceLock<IntCounter>>,
+    query_seconds: OnceLock<Histogram>,
     flood: logs::Flood,
 }
 
@@ -44,14 +47,12 @@ impl Guard {
     /// The guard of an instance of `manifest`.
     #[must_use]
     pub fn new(key: &InstanceKey, manifest: &Manifest, supplies: Supplies) -> Self {
-        let count = |function: &replug_scripts::api::Function| {
-            let path = function.id.path();
-            supplies.metrics.counter("replug_host_calls_total", &[("module", &*key.id), ("function", &*path)])
-        };
         Self {
             grants: Grants::declared(manifest),
             config: Value::map(manifest.config.defaults().into_iter().map(|(key, value)| (key, plain(value)))),
-            calls: FUNCTIONS.iter().map(count).collect(),
+            key: key.clone(),
+            calls: FUNCTIONS.iter().map(|_| OnceLock::new()).collect(),
+            query_seconds: OnceLock::new(),
             flood: logs::Flood::default(),
             supplies,
         }
@@ -61,7 +62,8 @@ impl Guard {
 impl Host for Guard {
     fn call(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError> {
         use HostFn as F;
-        self.calls[function as usize].increment(1);
+        let calls = || self.supplies.metrics.host_calls(&self.key, &function.path());
+        self.calls[function as usize].get_or_init(calls).inc();
         let mut args = Args { function, args };
         match function {
             F::LogTrace | F::LogVerbose | F::LogInfo | F::LogWarn | F::LogError => {

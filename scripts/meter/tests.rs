@@ -14,8 +14,8 @@ fn far() -> Instant {
 
 /// Burns CPU time without ticks.
 fn burn(time: Duration) {
-    let end = thread_cpu() + time;
-    while thread_cpu() < end {
+    let end = thread_cpu_time() + time;
+    while thread_cpu_time() < end {
         std::hint::black_box(0);
     }
 }
@@ -69,14 +69,14 @@ fn a_trip_without_a_call_does_nothing() {
 fn cpu_time_is_bounded() {
     let limit = Duration::from_millis(5);
     let _guard = start(&limits(u64::MAX, limit, HOUR), far());
-    let begun = thread_cpu();
+    let begun = thread_cpu_time();
     let verdict = loop {
         if let Some(verdict) = tick(1) {
             break verdict;
         }
     };
     assert_eq!(verdict, Verdict::CpuTime(limit));
-    assert!(thread_cpu().saturating_sub(begun) < Duration::from_millis(100));
+    assert!(thread_cpu_time().saturating_sub(begun) < Duration::from_millis(100));
 }
 
 #[test]

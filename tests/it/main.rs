@@ -6,6 +6,7 @@ mod fixtures;
 mod gradual;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod refusals;
 mod repl;
 mod restart;

@@ -80,9 +80,8 @@ pub(in crate::actors) async fn ask(instance: &Arc<Instance>, check: &HealthCheck
         }
     };
     let took = started.elapsed();
-    if let (Some(supplies), false) = (&instance.supplies, answer.status == HealthStatus::Unknown) {
-        let labels = [("module", &*instance.key.id), ("version", &*instance.key.version), ("check", &*check.id)];
-        supplies.metrics.histogram("replug_health_check_seconds", &labels).record(took.as_secs_f64());
+    if answer.status != HealthStatus::Unknown {
+        instance.metrics.health_check_seconds(&check.id).observe(took.as_secs_f64());
     }
     (answer, took)
 }

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::admin::commands::tests::fake::{World, bundle, files};
 use crate::engine::Outcome;
+use crate::monitor::InstanceKey;
 
 mod bundles;
 mod records;
@@ -219,9 +221,14 @@ async fn without_the_token_only_the_probes_answer() {
     assert_eq!(server.raw("GET", "/readyz", &host, b"").await.status, 503);
     server.ready.store(true, Ordering::Relaxed);
     assert_eq!(server.raw("GET", "/readyz", &host, b"").await.status, 200);
-    server.metrics.counter("replug_activations_total", &[("outcome", "active")]).increment(1);
+    let key = InstanceKey { id: "shop".into(), version: "1.0.0".into(), generation: 1 };
+    server.metrics.activation(&key).ended("active", Duration::from_millis(3));
     let metrics = server.raw("GET", "/metrics", &host, b"").await;
-    assert!(String::from_utf8(metrics.body).unwrap().contains("replug_activations_total{outcome=\"active\"} 1"));
+    assert!(
+        String::from_utf8(metrics.body)
+            .unwrap()
+            .contains("replug_activations_total{module=\"shop\",outcome=\"active\",version=\"1.0.0\"} 1")
+    );
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ impl Gateway {
         target: &Target,
         result: Result<Response, CallError>,
     ) -> Result<HttpResponse, Refusal> {
+        target.instance.metrics.received.inc_by(bytes(&asked.body.bytes));
         let mut answer = match result {
             Ok(answer) => answer,
             Err(CallError::NoModule(_)) => return Err(Refusal::NoModule),
@@ -49,11 +50,16 @@ impl Gateway {
             };
             ui::dress(&self.router.load(), &page, &mut answer);
         }
+        target.instance.metrics.sent.inc_by(bytes(&answer.body));
         let mut response = HttpResponse::new(Body::from(answer.body));
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         Ok(response)
     }
+}
+
+fn bytes(body: &[u8]) -> u64 {
+    u64::try_from(body.len()).unwrap_or(u64::MAX)
 }
 
 /// A script's internals are for its operator: the log has them, under the request's id.

@@ -191,7 +191,7 @@ async fn the_latency_of_a_check_is_measured() {
     let instance = world.serve(&own(API, "{ endpoint: /health }"), SCRIPT).await;
     examine(&instance).await;
     let text = world.rig.metrics.render();
-    let counted = r#"replug_health_check_seconds_count{module="own",version="1.0.0",check="/health"} 1"#;
+    let counted = r#"replug_health_check_seconds_count{check="/health",module="own",version="1.0.0"} 1"#;
     assert!(text.contains(counted), "{text}");
 }
 

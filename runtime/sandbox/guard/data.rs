@@ -127,6 +127,8 @@ impl Guard {
         let Some(database) = &self.supplies.database else {
             return Err(args.failed(HostErrorKind::Failed, "this build of the runtime has no database"));
         };
+        let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));
+        let _timer = seconds.start_timer();
         database.run(module, access, statements, call.deadline)
     }
 

@@ -233,8 +233,13 @@ impl Server {
 
     /// An operation, once it has ended.
     pub(crate) async fn operation(&self, id: &str) -> Value {
+        self.resource(&format!("/v1/operations/{id}?wait=60s")).await
+    }
+
+    /// What the admin API has under this path: quicker than a command where a moment must not be missed.
+    pub(crate) async fn resource(&self, path: &str) -> Value {
         let token = std::fs::read_to_string(self.data().join("admin.token")).expect("the runtime wrote it");
-        let url = format!("http://{}/v1/operations/{id}?wait=60s", self.address("admin"));
+        let url = format!("http://{}{path}", self.address("admin"));
         let asked = self.http.get(url).bearer_auth(token.trim()).send().await;
         asked.expect("the admin API answers").json().await.expect("a document")
     }

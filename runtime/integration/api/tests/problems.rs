@@ -93,7 +93,7 @@ async fn a_full_queue_turns_away_at_once_and_is_counted() {
     assert!(refused >= 2 && by_status.get(&200).is_some_and(|served| *served >= 1), "{by_status:?}");
     let metrics = site.world.rig.metrics.render();
     let labels =
-        |outcome: &str| format!("replug_requests_total{{module=\"faulty\",version=\"2.0.0\",outcome=\"{outcome}\"}}");
+        |outcome: &str| format!("replug_requests_total{{module=\"faulty\",outcome=\"{outcome}\",version=\"2.0.0\"}}");
     assert!(metrics.contains(&format!("{} {refused}", labels("refused"))), "{metrics}");
     assert!(metrics.contains(&format!("{} {}", labels("answered"), 5 - refused)), "{metrics}");
     assert!(metrics.contains("replug_in_flight{module=\"faulty\",version=\"2.0.0\"} 0"), "{metrics}");
@@ -115,7 +115,7 @@ async fn failures_and_answers_are_counted_apart() {
         site.get(path, &[]).await;
     }
     let metrics = site.world.rig.metrics.render();
-    for line in ["outcome=\"failed\"} 2", "outcome=\"answered\"} 1"] {
+    for line in ["outcome=\"failed\",version=\"2.0.0\"} 2", "outcome=\"answered\",version=\"2.0.0\"} 1"] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
 }

@@ -115,8 +115,9 @@ async fn a_call_counts_as_an_error_where_its_provider_failed() {
     assert!(world.call("sums", "math.sums.add", list).await.is_err(), "it takes no more calls");
     assert_eq!(instance.metrics.stats.sample().since(&before).requests(), 0);
     let told = world.rig.metrics.render();
-    for line in ["outcome=\"answered\"} 3", "outcome=\"failed\"} 1"] {
-        assert!(told.contains(&format!("replug_requests_total{{module=\"sums\",version=\"1.0.0\",{line}")), "{told}");
+    for (outcome, count) in [("answered", 3), ("failed", 1)] {
+        let line = format!("replug_requests_total{{module=\"sums\",outcome=\"{outcome}\",version=\"1.0.0\"}} {count}");
+        assert!(told.contains(&line), "{line} in {told}");
     }
     assert!(told.contains("replug_in_flight{module=\"sums\",version=\"1.0.0\"} 0"), "{told}");
 }

@@ -1,0 +1,177 @@
+//! Every metric there is: its name, what it means, its labels.
+
+use std::collections::HashMap;
+
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// The labels that every series has.
+const VERSION: [&str; 2] = ["module", "version"];
+
+/// Upper bounds of the buckets for what answers requests, in seconds.
+const LATENCY: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// Upper bounds of the buckets for what moves versions, which may wait for traffic, in seconds.
+const PROCEEDING: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
+
+pub(super) struct Families {
+    pub(super) requests: IntCounterVec,
+    pub(super) seconds: HistogramVec,
+    pub(super) in_flight: IntGaugeVec,
+    pub(super) verdicts: IntCounterVec,
+    pub(super) restarts: IntCounterVec,
+    pub(super) memory: IntGaugeVec,
+    pub(super) cpu_seconds: CounterVec,
+    pub(super) received: IntCounterVec,
+    pub(super) sent: IntCounterVec,
+    pub(super) query_seconds: HistogramVec,
+    pub(super) host_calls: IntCounterVec,
+    pub(super) health: GaugeVec,
+    pub(super) health_check_seconds: HistogramVec,
+    pub(super) activations: IntCounterVec,
+    pub(super) activation_seconds: HistogramVec,
+    pub(super) shift_seconds: HistogramVec,
+    pub(super) rollback_seconds: HistogramVec,
+    pub(super) error_ratio: GaugeVec,
+    pub(super) success_ratio: GaugeVec,
+}
+
+impl Families {
+    /// All families, each in `registry`.
+    pub(super) fn registered(registry: &Registry) -> Self {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            add(registry, IntCounterVec::new(Opts::new(name, help), &labelled(labels)))
+        };
+        let whole = |name: &str, help: &str| add(registry, IntGaugeVec::new(Opts::new(name, help), &labelled(&[])));
+        let gauge = |name: &str, help: &str| add(registry, GaugeVec::new(Opts::new(name, help), &labelled(&[])));
+        let histogram = |name: &str, help: &str, buckets: &[f64], labels: &[&str]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            add(registry, HistogramVec::new(options, &labelled(labels)))
+        };
+        Self {
+            requests: counter(
+                "replug_requests_total",
+                "Requests by kind of answer: answered, failed, refused.",
+                &["outcome"],
+            ),
+            seconds: histogram("replug_request_seconds", "Time from admission to answer.", &LATENCY, &[]),
+            in_flight: whole("replug_in_flight", "Requests held now."),
+            verdicts: counter("replug_limit_verdicts_total", "Script calls ended by a limit.", &[]),
+            restarts: counter("replug_worker_restarts_total", "Workers that died and were started again.", &[]),
+            memory: whole("replug_script_memory_bytes", "What the heaps of the VMs hold, as of their last calls."),
+            cpu_seconds: add(
+                registry,
+                CounterVec::new(
+                    Opts::new("replug_script_cpu_seconds_total", "Processor time of the threads that run scripts."),
+                    &VERSION,
+                ),
+            ),
+            received: counter("replug_received_bytes_total", "Bytes of request bodies that were handed over.", &[]),
+            sent: counter("replug_sent_bytes_total", "Bytes of the bodies of answers.", &[]),
+            query_seconds: histogram(
+                "replug_database_query_seconds",
+                "Time of a script's database call, waiting included.",
+                &LATENCY,
+                &[],
+            ),
+            host_calls: counter("replug_host_calls_total", "Calls of host functions by scripts.", &["function"]),
+            health: gauge("replug_health", "1 healthy, 0.5 degraded, 0 unhealthy, NaN while nobody asks."),
+            health_check_seconds: histogram(
+                "replug_health_check_seconds",
+                "Time a health check took.",
+                &LATENCY,
+                &["check"],
+            ),
+            activations: counter("replug_activations_total", "Activations by outcome.", &["outcome"]),
+            activation_seconds: histogram(
+                "replug_activation_seconds",
+                "Time an activation took, from its first step to its outcome.",
+                &PROCEEDING,
+                &[],
+            ),
+            shift_seconds: histogram(
+                "replug_traffic_shift_seconds",
+                "Time a gradual activation shifted traffic.",
+                &PROCEEDING,
+                &[],
+            ),
+            rollback_seconds: histogram(
+                "replug_rollback_seconds",
+                "Time from a trigger or the command to the end of the return from the version.",
+                &PROCEEDING,
+                &[],
+            ),
+            error_ratio: gauge(
+                "replug_activation_error_ratio",
+                "Share of failed answers in the interval of its traffic shift that was judged last.",
+            ),
+            success_ratio: gauge(
+                "replug_activation_success_ratio",
+                "Share of answers that did not fail in the interval of its traffic shift that was judged last.",
+            ),
+        }
+    }
+
+    /// Removes the series of one version from every family.
+    pub(super) fn forget(&self, module: &str, version: &str) {
+        let Self {
+            requests,
+            seconds,
+            in_flight,
+            verdicts,
+            restarts,
+            memory,
+            cpu_seconds,
+            received,
+            sent,
+            query_seconds,
+            host_calls,
+            health,
+            health_check_seconds,
+            activations,
+            activation_seconds,
+            shift_seconds,
+            rollback_seconds,
+            error_ratio,
+            success_ratio,
+        } = self;
+        for family in [requests, verdicts, restarts, received, sent, host_calls, activations] {
+            forget(family, module, version);
+        }
+        for family in
+            [seconds, query_seconds, health_check_seconds, activation_seconds, shift_seconds, rollback_seconds]
+        {
+            forget(family, module, version);
+        }
+        for family in [health, error_ratio, success_ratio] {
+            forget(family, module, version);
+        }
+        for family in [in_flight, memory] {
+            forget(family, module, version);
+        }
+        forget(cpu_seconds, module, version);
+    }
+}
+
+fn labelled<'a>(further: &[&'a str]) -> Vec<&'a str> {
+    VERSION.iter().chain(further).copied().collect()
+}
+
+fn add<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::Result<C>) -> C {
+    let family = family.expect("the names and labels above are valid");
+    registry.register(Box::new(family.clone())).expect("the names above differ");
+    family
+}
+
+fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, module: &str, version: &str) {
+    for told in family.collect() {
+        for series in told.get_metric() {
+            let labels: HashMap<&str, &str> =
+                series.get_label().iter().map(|label| (label.name(), label.value())).collect();
+            if labels.get("module") == Some(&module) && labels.get("version") == Some(&version) {
+                // gone already is as good
+                let _ = family.remove(&labels);
+            }
+        }
+    }
+}

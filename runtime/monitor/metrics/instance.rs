@@ -1,0 +1,130 @@
+//! What is measured of an instance while it runs: the specification's `RuntimeMetrics`.
+//!
+//! | of the specification | here |
+//! |---|---|
+//! | `memoryUsage` | `memory` |
+//! | `cpuUsage` | `cpu_seconds`, of which a rate is a usage |
+//! | `networkBandwidth` | `received` and `sent`, of which a rate is a bandwidth |
+//! | `apiResponseTime` | `seconds` |
+//! | `databaseQueryTime` | [`Metrics::query_seconds`](super::Metrics::query_seconds) |
+//! | `errorRate` | `failed` of all that `answered` or `failed`; `stats` for one instance |
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+
+use super::families::Families;
+use crate::monitor::{InstanceKey, Stats};
+
+/// The handles of one instance, looked up once when it is made.
+#[derive(Clone)]
+pub struct InstanceMetrics {
+    /// Answers below 500.
+    pub answered: IntCounter,
+    /// Answers of 500 and above that the instance made.
+    pub failed: IntCounter,
+    /// Requests that admission turned away.
+    pub refused: IntCounter,
+    /// Calls ended by a limit.
+    pub verdicts: IntCounter,
+    /// Workers that died.
+    pub restarts: IntCounter,
+    /// Seconds from admission to answer.
+    pub seconds: Histogram,
+    /// Requests held now.
+    pub in_flight: IntGauge,
+    /// Bytes that the heaps of its VMs hold.
+    pub memory: IntGauge,
+    /// Processor time of its script threads, in seconds.
+    pub cpu_seconds: Counter,
+    /// Bytes of request bodies.
+    pub received: IntCounter,
+    /// Bytes of the bodies of answers.
+    pub sent: IntCounter,
+    /// What this one instance answered, for the analysis of an activation.
+    pub stats: Arc<Stats>,
+    families: Arc<Families>,
+    id: Arc<str>,
+    version: Arc<str>,
+}
+
+impl InstanceMetrics {
+    pub(super) fn new(families: Arc<Families>, instance: &InstanceKey) -> Self {
+        let (id, version) = (&*instance.id, &*instance.version);
+        let labels = [id, version];
+        let requests = |outcome| families.requests.with_label_values(&[id, version, outcome]);
+        Self {
+            answered: requests("answered"),
+            failed: requests("failed"),
+            refused: requests("refused"),
+            verdicts: families.verdicts.with_label_values(&labels),
+            restarts: families.restarts.with_label_values(&labels),
+            seconds: families.seconds.with_label_values(&labels),
+            in_flight: families.in_flight.with_label_values(&labels),
+            memory: families.memory.with_label_values(&labels),
+            cpu_seconds: families.cpu_seconds.with_label_values(&labels),
+            received: families.received.with_label_values(&labels),
+            sent: families.sent.with_label_values(&labels),
+            stats: Arc::default(),
+            id: Arc::clone(&instance.id),
+            version: Arc::clone(&instance.version),
+            families,
+        }
+    }
+
+    /// Its health, see [`HealthStatus::gauge`](crate::monitor::HealthStatus::gauge). There is no series before somebody
+    /// asked.
+    #[must_use]
+    pub fn health(&self) -> Gauge {
+        self.families.health.with_label_values(&[&self.id, &self.version])
+    }
+
+    /// The seconds that one of its health checks took.
+    #[must_use]
+    pub fn health_check_seconds(&self, check: &str) -> Histogram {
+        self.families.health_check_seconds.with_label_values(&[&*self.id, &*self.version, check])
+    }
+
+    /// Counts one answer.
+    pub fn record(&self, failed: bool, took: Duration) {
+        if failed {
+            self.failed.inc();
+        } else {
+            self.answered.inc();
+        }
+        self.seconds.observe(took.as_secs_f64());
+        self.stats.record(failed, took);
+    }
+
+    /// Counts a request in; it is counted out when the answer is dropped.
+    #[must_use]
+    pub fn hold(&self) -> Held<'_> {
+        self.in_flight.inc();
+        Held { metrics: self, since: Instant::now() }
+    }
+}
+
+/// A request inside an instance. It is counted out even if whoever waits for it goes away.
+pub struct Held<'a> {
+    metrics: &'a InstanceMetrics,
+    since: Instant,
+}
+
+impl Held<'_> {
+    /// Counts its answer, and the time since it was counted in.
+    pub fn answered(self, failed: bool) {
+        self.metrics.record(failed, self.since.elapsed());
+    }
+
+    /// Counts that admission turned it away.
+    pub fn refused(self) {
+        self.metrics.refused.inc();
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+    }
+}
