@@ -1,9 +1,11 @@
 //! A runtime on a temporary data directory.
 
+use std::path::Path;
 use std::time::Duration;
 
 use replug::Runtime;
-use replug::engine::Outcome;
+use replug::engine::{ActivationReport, Outcome};
+use replug::manifest::ActivationStrategy;
 use replug::registry::Bundle;
 use tempfile::TempDir;
 
@@ -14,14 +16,28 @@ pub(crate) fn tokio() -> tokio::runtime::Runtime {
 
 pub(crate) struct World {
     pub(crate) runtime: Runtime,
-    _dir: TempDir,
+    _dir: Option<TempDir>,
 }
 
+#[allow(dead_code, reason = "each benchmark uses what it needs")]
 impl World {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let runtime = Runtime::builder().data_dir(dir.path().join("data")).build().await.expect("a runtime");
-        Self { runtime, _dir: dir }
+        let world = Self::over(&dir.path().join("data")).await;
+        Self { _dir: Some(dir), ..world }
+    }
+
+    pub(crate) async fn over(data: &Path) -> Self {
+        let runtime = Runtime::builder().data_dir(data).build().await.expect("a runtime");
+        Self { runtime, _dir: None }
+    }
+
+    pub(crate) async fn activate(&self, module: &str, strategy: &str) -> ActivationReport {
+        let strategy = match strategy {
+            "instant" => ActivationStrategy::Instant,
+            _ => ActivationStrategy::Gradual,
+        };
+        self.runtime.activate(module, Some(strategy)).await.expect("an activation")
     }
 
     pub(crate) async fn register(&self, id: &str, version: &str, manifest: &str, language: &str, script: &str) {

@@ -87,6 +87,13 @@ impl Rules {
     }
 }
 
+/// How often a version is looked at: ten times an interval, but neither more often than each 10 ms nor less than each
+/// 250 ms. A bad one must not keep its share until the interval ends.
+#[must_use]
+pub fn look_every(interval: Duration) -> Duration {
+    (interval / 10).clamp(Duration::from_millis(10), Duration::from_millis(250))
+}
+
 /// What the analysis says of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

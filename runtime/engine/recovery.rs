@@ -17,6 +17,9 @@ use super::outcome::Outcome;
 use super::record::{SlotRecord, VersionRecord};
 use super::state::State;
 
+#[cfg(test)]
+mod tests;
+
 /// What was decided about one module.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Settled {

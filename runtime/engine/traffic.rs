@@ -15,19 +15,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::analysis::{Rules, Verdict, judge};
+use super::analysis::{Rules, Verdict, judge, look_every};
 use super::outcome::ShiftReport;
 use crate::manifest::{OnInconclusive, TrafficShifting, TriggerKind};
 use crate::monitor::{HealthStatus, Sample};
 
 #[cfg(test)]
 mod tests;
-
-/// A candidate is looked at ten times an interval, but neither more often than each 10 ms nor less than each 250 ms: a bad
-/// one must not keep its share until the interval ends.
-const LOOKS: u32 = 10;
-const MOST_OFTEN: Duration = Duration::from_millis(10);
-const LEAST_OFTEN: Duration = Duration::from_millis(250);
 
 /// The candidate's share in percent, one after the other: from `initial` by `increment`, which doubles up to
 /// `maxIncrement`. They grow and end with 100.
@@ -156,7 +150,7 @@ impl Shift {
     /// and the next one is counted from then.
     #[must_use]
     pub fn due(&self) -> Instant {
-        let tick = (self.interval / LOOKS).clamp(MOST_OFTEN, LEAST_OFTEN);
+        let tick = look_every(self.interval);
         match self.looked {
             None if self.needs_health_only() => self.began,
             None => self.ends.min(self.began + tick),

@@ -2,16 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::analysis::{Rules, Verdict, judge};
+use super::analysis::{Rules, Verdict, judge, look_every};
 use super::traffic::Health;
 use super::window::trigger_name;
 use crate::manifest::{Activation, AfterConfirm, RollbackTrigger, TriggerKind};
 use crate::monitor::Sample;
 
-/// How often a version is looked at within an interval, and the bounds of that.
-const LOOKS: u32 = 10;
-const MOST_OFTEN: Duration = Duration::from_millis(10);
-const LEAST_OFTEN: Duration = Duration::from_millis(500);
+#[cfg(test)]
+mod tests;
 
 /// What is seen of a version at one moment.
 pub(super) struct Seen<'a> {
@@ -66,7 +64,7 @@ impl Vigil {
 
     /// When to look next.
     pub(super) fn due(&self) -> Instant {
-        let next = self.looked + (self.interval / LOOKS).clamp(MOST_OFTEN, LEAST_OFTEN);
+        let next = self.looked + look_every(self.interval);
         if self.looked < self.window_ends { next.min(self.window_ends) } else { next }
     }
 
