@@ -274,10 +274,14 @@ impl Engine {
         let _ = shared.stopping.set(());
         shared.drains.close();
         self.commands.close();
+        // a command that runs ends by itself, soon or never: what it is about must still run while it takes it back
+        if tokio::time::timeout(patience / 2, self.commands.drained()).await.is_err() {
+            tracing::warn!("a command still runs: the runtime does not wait for it");
+        }
         let slots = shared.board.slots();
         let placed = slots.values().flat_map(|slot| slot.state.serving.iter().chain(&slot.state.standby));
         let stops = futures::future::join_all(placed.map(|key| self.stop_one(key, deadline)));
-        // a command that runs ends by itself, soon or at the deadline; what drains has its own farewell
+        // what drains has its own farewell
         let ends = async { tokio::join!(self.commands.drained(), shared.drains.drained()) };
         let (_, ended) = tokio::join!(stops, tokio::time::timeout_at(deadline, ends));
         if ended.is_err() {

@@ -33,12 +33,7 @@ impl Hands {
     /// Why it could not be made; it may be half made then, and its inverse takes that back. A panic of what was called
     /// is such an error.
     pub(super) async fn apply(&self, change: &Change) -> Result<(), String> {
-        let made = AssertUnwindSafe(self.make(change)).catch_unwind().await;
-        made.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(format!("internal error: {}", text.as_deref().unwrap_or("panicked")))
-        })
+        guarded(self.make(change)).await
     }
 
     async fn make(&self, change: &Change) -> Result<(), String> {
@@ -70,13 +65,13 @@ impl Hands {
     /// Applies what is pending of the instance's migrations.
     pub(super) async fn migrate(&self, key: &InstanceKey) -> Result<(), String> {
         let (Some(migrator), subject) = (&self.migrator, self.subject(key)?) else { return Ok(()) };
-        migrator.up(&subject).await.map(drop).map_err(|error| error.to_string())
+        guarded(async { migrator.up(&subject).await.map(drop).map_err(|error| error.to_string()) }).await
     }
 
     /// Takes migrations back.
     pub(super) async fn revert(&self, subject: &Subject, versions: &[semver::Version]) -> Result<(), String> {
         let Some(migrator) = &self.migrator else { return Ok(()) };
-        migrator.down(subject, versions).await.map_err(|error| error.to_string())
+        guarded(async { migrator.down(subject, versions).await.map_err(|error| error.to_string()) }).await
     }
 
     /// The instance's subject.
@@ -203,4 +198,13 @@ impl Hands {
 
 fn named(binding: &dyn Binding, error: &PortError) -> String {
     format!("{}: {error}", binding.name())
+}
+
+/// Makes a panic of what is called an error like any other.
+async fn guarded(made: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(format!("internal error: {}", text.as_deref().unwrap_or("panicked")))
+    })
 }

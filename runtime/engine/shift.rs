@@ -66,6 +66,11 @@ impl Attempt<'_> {
             self.tell(shift.reports()).await?;
             match decision {
                 Decision::Wait => {}
+                Decision::Hold { reason } => {
+                    let (instance, detail) = (self.key.clone(), format!("{reason}; held"));
+                    let (weight, verdict) = (shift.weight(), "inconclusive".to_owned());
+                    self.work.shared.events.emit(Event::Judged { instance, weight, verdict, detail });
+                }
                 Decision::Route(weight) => {
                     self.route(weight).await?;
                     since = samples();

@@ -1,107 +1,35 @@
 //! The engine over real parts (registry, store, actors, Lua), with one binding that fails on demand.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
 use replug_scripts::{CallContext, HostError, Value};
 use semver::Version;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
-use super::ports::{Binding, PortError, Subject};
+use self::brittle::{Brittle, Fault, Place, Tables};
+use super::ports::Binding;
 use super::{ActivationReport, Engine, EngineError, Outcome, Parts, State};
 use crate::actors::modules::ModulesMsg;
-use crate::actors::routes::Endpoint;
 use crate::actors::{ModulesSupervisor, Router};
 use crate::manifest::ActivationStrategy;
-use crate::monitor::{Event, Events, InstanceKey, Metrics};
+use crate::monitor::{Event, Events, Metrics};
 use crate::registry::{Bundle, Registry};
 use crate::sandbox::Supplies;
 use crate::sandbox::ports::Services;
 use crate::store::audit::AuditLog;
 use crate::store::{KvStore, Store};
 
+mod brittle;
 mod confirming;
 mod crashes;
 mod faults;
 mod health;
+mod returning;
 mod shifting;
 mod together;
-
-/// What the binding does when it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    Error,
-    Panic,
-    Hang,
-}
-
-/// When it does that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Prepare,
-    Commit,
-    Undo,
-}
-
-/// A binding that serves `GET /ID` and fails on demand. It knows which instances it holds something for.
-#[derive(Default)]
-struct Brittle {
-    faults: Mutex<Vec<(Place, Fault)>>,
-    held: Mutex<BTreeSet<InstanceKey>>,
-    /// Where set, `commit` of this module tells `reached` and waits for `go`.
-    pause: Mutex<Option<&'static str>>,
-    reached: Notify,
-    go: Notify,
-}
-
-impl Brittle {
-    async fn at(&self, place: Place) -> Result<(), PortError> {
-        let fault = self.faults.lock().unwrap().iter().find(|(at, _)| *at == place).map(|(_, fault)| *fault);
-        match fault {
-            None => Ok(()),
-            Some(Fault::Error) => Err(PortError::new("broken on demand")),
-            Some(Fault::Panic) => panic!("panics on demand"),
-            Some(Fault::Hang) => std::future::pending().await,
-        }
-    }
-}
-
-#[async_trait::async_trait]
-impl Binding for Brittle {
-    fn name(&self) -> &'static str {
-        "brittle"
-    }
-
-    async fn prepare(&self, subject: &Subject) -> Result<(), PortError> {
-        self.held.lock().unwrap().insert(subject.key.clone());
-        self.at(Place::Prepare).await
-    }
-
-    async fn commit(&self, subject: &Subject) -> Result<Vec<Endpoint>, PortError> {
-        self.at(Place::Commit).await?;
-        if *self.pause.lock().unwrap() == Some(&*subject.key.id) {
-            self.reached.notify_one();
-            self.go.notified().await;
-        }
-        let path = format!("/{}", subject.key.id);
-        Ok(vec![Endpoint {
-            pattern: path.as_str().into(),
-            method: http::Method::GET,
-            handler: replug_scripts::Handler::Api(format!("GET {path}").into()),
-            permissions: Arc::new([]),
-        }])
-    }
-
-    async fn undo(&self, subject: &Subject) -> Result<(), PortError> {
-        self.at(Place::Undo).await?;
-        self.held.lock().unwrap().remove(&subject.key);
-        Ok(())
-    }
-}
 
 struct NoServices;
 
@@ -131,14 +59,15 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        Self::over(tempfile::tempdir().unwrap()).await
+        Self::over(tempfile::tempdir().unwrap(), Tables::default()).await
     }
 
-    async fn over(dir: TempDir) -> Self {
+    async fn over(dir: TempDir, tables: Tables) -> Self {
         let store = Self::open(&dir.path().join("store")).await;
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
         let registry = Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), None).await.unwrap();
-        let (events, router, binding) = (Events::default(), Arc::new(Router::default()), Arc::new(Brittle::default()));
+        let (events, router, binding) =
+            (Events::default(), Arc::new(Router::default()), Arc::new(Brittle::with(tables)));
         let supervisor = ModulesSupervisor { events: events.clone() };
         let (modules, _) = ModulesSupervisor::spawn(None, supervisor, ()).await.unwrap();
         let (kv, metrics) = (KvStore::new(&store), Metrics::default());
@@ -151,7 +80,7 @@ impl World {
             events: events.clone(),
             metrics: metrics.clone(),
             bindings,
-            migrator: None,
+            migrator: Some(binding.clone()),
             supplies: Supplies { kv, database: None, services: Arc::new(NoServices), metrics },
             modules: modules.clone(),
         };
@@ -177,15 +106,17 @@ impl World {
         registry.stop().await;
         modules.stop_and_wait(None, None).await.unwrap();
         store.close().await.unwrap();
+        let tables = binding.tables.lock().unwrap().clone();
         drop((store, registry, engine, binding, router));
-        Self::over(dir).await
+        Self::over(dir, tables).await
     }
 
     /// A new engine over what is on the disk at this moment, as after a kill.
     async fn killed(&self) -> Self {
         let copy = tempfile::tempdir().unwrap();
         copy_dir(self.path(), copy.path());
-        Self::over(copy).await
+        let tables = self.binding.tables.lock().unwrap().clone();
+        Self::over(copy, tables).await
     }
 
     async fn register(&self, id: &str, version: &str, more: &str) {
@@ -193,10 +124,14 @@ impl World {
     }
 
     async fn register_script(&self, id: &str, version: &str, more: &str, script: &str) {
+        self.register_files(id, version, more, &[("main.lua", script)]).await;
+    }
+
+    async fn register_files(&self, id: &str, version: &str, more: &str, files: &[(&str, &str)]) {
         let quick = if more.contains("lifecycle:") { "" } else { QUICK };
         let manifest = format!("id: {id}\nname: {id}\nversion: {version}\n{more}{quick}");
-        let files = [("module.manifest.yaml", manifest.into_bytes()), ("main.lua", script.as_bytes().to_vec())];
-        let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.into())).collect();
+        let files = files.iter().copied().chain([("module.manifest.yaml", manifest.as_str())]);
+        let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec().into())).collect();
         self.registry.register(Bundle::new(files).unwrap()).await.unwrap();
     }
 
@@ -220,6 +155,12 @@ impl World {
 
     fn fail(&self, faults: &[(Place, Fault)]) {
         *self.binding.faults.lock().unwrap() = faults.to_vec();
+    }
+
+    /// The migrations that are applied.
+    fn tables(&self, id: &str) -> Vec<String> {
+        let tables = self.binding.tables.lock().unwrap();
+        tables.get(id).into_iter().flatten().map(Version::to_string).collect()
     }
 
     fn state(&self, label: &str) -> State {

@@ -89,6 +89,11 @@ impl<'a> Health<'a> {
 pub enum Decision {
     /// Nothing; observe again at [`Shift::due`].
     Wait,
+    /// An interval ended without a verdict: the weight stays as it is.
+    Hold {
+        /// What is missing, for people.
+        reason: String,
+    },
     /// Give the candidate this share, in percent, and begin its samples anew.
     Route(u8),
     /// Give the candidate everything.
@@ -210,11 +215,11 @@ impl Shift {
         self.held += 1;
         let reason = format!("{reason} in {} intervals", self.held);
         match self.on_inconclusive {
-            _ if self.held == 1 => self.hold(now),
+            _ if self.held == 1 => self.hold(now, reason),
             OnInconclusive::Promote if health == Health::Passed => {
                 self.advance(now, "inconclusive", format!("{reason}; promoted, since health passes"))
             }
-            OnInconclusive::Promote | OnInconclusive::Hold => self.hold(now),
+            OnInconclusive::Promote | OnInconclusive::Hold => self.hold(now, reason),
             OnInconclusive::Rollback => {
                 let verdict = ("inconclusive", format!("{reason}; rolled back"));
                 self.roll_back(now, None, verdict, format!("{reason}, and `onInconclusive` is rollback"))
@@ -222,9 +227,9 @@ impl Shift {
         }
     }
 
-    fn hold(&mut self, now: Instant) -> Decision {
+    fn hold(&mut self, now: Instant, reason: String) -> Decision {
         self.ends = now + self.interval;
-        Decision::Wait
+        Decision::Hold { reason }
     }
 
     fn advance(&mut self, now: Instant, verdict: &str, detail: String) -> Decision {

@@ -8,7 +8,7 @@ async fn a_dependency_that_goes_while_its_dependent_comes_fails_the_activation()
     world.register("a", "1.0.0", "").await;
     world.register("b", "1.0.0", "dependencies:\n  - id: a\n").await;
     world.serves("a@1.0.0").await;
-    *world.binding.pause.lock().unwrap() = Some("b");
+    world.binding.pause(Place::Commit, "b");
     let coming = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.activate("b@1.0.0").await }
@@ -29,7 +29,7 @@ async fn of_two_modules_that_claim_one_path_at_once_one_serves() {
     let api = "apis:\n  - path: /same\n    methods: [GET]\n";
     world.register("a", "1.0.0", api).await;
     world.register("b", "1.0.0", api).await;
-    *world.binding.pause.lock().unwrap() = Some("a");
+    world.binding.pause(Place::Commit, "a");
     let first = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.activate("a@1.0.0").await }
@@ -69,7 +69,7 @@ async fn unrelated_modules_do_not_wait_for_each_other() {
     let world = Arc::new(World::new().await);
     world.register("slow", "1.0.0", "").await;
     world.register("quick", "1.0.0", "").await;
-    *world.binding.pause.lock().unwrap() = Some("slow");
+    world.binding.pause(Place::Commit, "slow");
     let slow = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.activate("slow@1.0.0").await }
@@ -85,7 +85,7 @@ async fn unrelated_modules_do_not_wait_for_each_other() {
 async fn a_caller_that_goes_away_does_not_stop_the_command() {
     let world = Arc::new(World::new().await);
     world.register("a", "1.0.0", "").await;
-    *world.binding.pause.lock().unwrap() = Some("a");
+    world.binding.pause(Place::Commit, "a");
     let caller = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.activate("a@1.0.0").await }
@@ -102,7 +102,7 @@ async fn a_caller_that_goes_away_does_not_stop_the_command() {
 async fn a_first_activation_that_a_stop_interrupts_leaves_no_slot() {
     let world = Arc::new(World::new().await);
     world.register("a", "1.0.0", "").await;
-    *world.binding.pause.lock().unwrap() = Some("a");
+    world.binding.pause(Place::Commit, "a");
     let coming = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.activate("a@1.0.0").await }

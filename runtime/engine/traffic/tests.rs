@@ -49,7 +49,7 @@ impl Drive {
         let began = self.now;
         for _ in 0..1000 {
             match self.look(candidate, &sample(100, 0), health) {
-                Decision::Wait => {}
+                Decision::Wait | Decision::Hold { .. } => {}
                 decided => return (decided, (self.now - began).as_millis()),
             }
         }
@@ -64,6 +64,11 @@ impl Drive {
         };
         self.shift.reports().iter().map(|report| (report.weight, told(report), report.ms)).collect()
     }
+}
+
+/// Whether the weight stays.
+fn keeps(decision: &Decision) -> bool {
+    matches!(decision, Decision::Wait | Decision::Hold { .. })
 }
 
 #[test]
@@ -180,7 +185,7 @@ fn what_adds_up_while_a_weight_is_held_is_judged() {
         let mut drive = Drive::default();
         drive.until_decided(&Sample::default(), Health::Passed);
         for _ in 0..10 {
-            assert_eq!(drive.look(&sample(7, 0), &sample(70, 0), Health::Passed), Decision::Wait);
+            assert!(keeps(&drive.look(&sample(7, 0), &sample(70, 0), Health::Passed)));
         }
         let (decision, took) = drive.until_decided(&late, Health::Passed);
         if expected == Decision::Wait {
@@ -200,7 +205,7 @@ fn without_requests_only_passing_health_promotes() {
     drive.until_decided(&Sample::default(), Health::Passed);
     for health in [Health::Failed("x"), Health::Unknown] {
         for _ in 0..40 {
-            assert_eq!(drive.look(&Sample::default(), &sample(9, 0), health), Decision::Wait);
+            assert!(keeps(&drive.look(&Sample::default(), &sample(9, 0), health)));
         }
     }
     let (decision, took) = drive.until_decided(&Sample::default(), Health::Passed);
@@ -211,9 +216,17 @@ fn without_requests_only_passing_health_promotes() {
 #[test]
 fn a_weight_that_is_to_be_held_is_held_until_there_is_a_verdict() {
     let mut drive = Drive::new(&shifting(10, 10, 50), OnInconclusive::Hold);
+    let mut told = Vec::new();
     for _ in 0..500 {
-        assert_eq!(drive.look(&sample(3, 0), &sample(9, 0), Health::Passed), Decision::Wait);
+        match drive.look(&sample(3, 0), &sample(9, 0), Health::Passed) {
+            Decision::Wait => {}
+            Decision::Hold { reason } => told.push(reason),
+            other => panic!("{other:?}"),
+        }
     }
+    // each interval that ends says so
+    assert_eq!(told.len(), 50);
+    assert_eq!(told[49], "3 of the 20 requests that a judgement needs in 50 intervals");
     assert_eq!((drive.now - drive.start).as_secs(), 50);
     assert_eq!(drive.until_decided(&sample(20, 0), Health::Passed), (Decision::Route(20), 1000));
     let mut failing = Drive::new(&shifting(10, 10, 50), OnInconclusive::Hold);
@@ -326,7 +339,7 @@ proptest! {
                 continue;
             }
             match decision {
-                Decision::Wait => prop_assert_eq!(drive.shift.weight(), before),
+                Decision::Wait | Decision::Hold { .. } => prop_assert_eq!(drive.shift.weight(), before),
                 Decision::Route(weight) => {
                     prop_assert!(!failed && weight > before && weight < 100);
                     prop_assert_eq!(drive.shift.weight(), weight);

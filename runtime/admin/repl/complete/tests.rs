@@ -58,6 +58,7 @@ fn verbs_come_from_the_table_with_help_and_exit() {
 fn ids_are_those_that_the_verb_is_for() {
     check("deactivate ", &["deactivate greeter", "deactivate mailer"]);
     check("rollback g", &["rollback greeter"]);
+    check("confirm ", &["confirm mailer"]);
     check("versions g", &["versions greeter", "versions greeter-two"]);
     check("activate ", &["activate archive", "activate greeter", "activate greeter-two"]);
     check("unregister m", &[]);

@@ -1,0 +1,126 @@
+//! A binding and a migrator that fail, or pause, on demand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use semver::Version;
+use tokio::sync::Notify;
+
+use crate::actors::routes::Endpoint;
+use crate::engine::ports::{Binding, Migrator, PortError, Subject};
+use crate::monitor::InstanceKey;
+
+/// What happens when a port is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Error,
+    Panic,
+    Hang,
+}
+
+/// When it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Prepare,
+    Commit,
+    Undo,
+    Up,
+    Down,
+}
+
+/// The migrations that are applied, by module. They outlive the process, as tables do.
+pub(super) type Tables = BTreeMap<String, BTreeSet<Version>>;
+
+/// Serves `GET /ID`. It knows which instances it holds something for.
+#[derive(Default)]
+pub(super) struct Brittle {
+    pub(super) faults: Mutex<Vec<(Place, Fault)>>,
+    pub(super) held: Mutex<BTreeSet<InstanceKey>>,
+    pub(super) tables: Mutex<Tables>,
+    /// Where set, that place of this module tells `reached` and waits for `go`.
+    pause: Mutex<Option<(Place, &'static str)>>,
+    pub(super) reached: Notify,
+    pub(super) go: Notify,
+}
+
+impl Brittle {
+    pub(super) fn with(tables: Tables) -> Self {
+        Self { tables: Mutex::new(tables), ..Self::default() }
+    }
+
+    /// Makes the next call at `place` for module `id` wait.
+    pub(super) fn pause(&self, place: Place, id: &'static str) {
+        *self.pause.lock().unwrap() = Some((place, id));
+    }
+
+    async fn at(&self, place: Place, subject: &Subject) -> Result<(), PortError> {
+        if *self.pause.lock().unwrap() == Some((place, &*subject.key.id)) {
+            self.reached.notify_one();
+            self.go.notified().await;
+        }
+        let fault = self.faults.lock().unwrap().iter().find(|(at, _)| *at == place).map(|(_, fault)| *fault);
+        match fault {
+            None => Ok(()),
+            Some(Fault::Error) => Err(PortError::new("broken on demand")),
+            Some(Fault::Panic) => panic!("panics on demand"),
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+
+    fn change(&self, subject: &Subject, change: impl FnOnce(&mut BTreeSet<Version>)) {
+        change(self.tables.lock().unwrap().entry(subject.key.id.to_string()).or_default());
+    }
+}
+
+#[async_trait::async_trait]
+impl Binding for Brittle {
+    fn name(&self) -> &'static str {
+        "brittle"
+    }
+
+    async fn prepare(&self, subject: &Subject) -> Result<(), PortError> {
+        self.held.lock().unwrap().insert(subject.key.clone());
+        self.at(Place::Prepare, subject).await
+    }
+
+    async fn commit(&self, subject: &Subject) -> Result<Vec<Endpoint>, PortError> {
+        self.at(Place::Commit, subject).await?;
+        let path = format!("/{}", subject.key.id);
+        Ok(vec![Endpoint {
+            pattern: path.as_str().into(),
+            method: http::Method::GET,
+            handler: replug_scripts::Handler::Api(format!("GET {path}").into()),
+            permissions: Arc::new([]),
+        }])
+    }
+
+    async fn undo(&self, subject: &Subject) -> Result<(), PortError> {
+        self.at(Place::Undo, subject).await?;
+        self.held.lock().unwrap().remove(&subject.key);
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Migrator for Brittle {
+    async fn pending(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
+        let tables = self.tables.lock().unwrap();
+        let applied = tables.get(&*subject.key.id).cloned().unwrap_or_default();
+        let Some(database) = &subject.manifest.database else { return Ok(Vec::new()) };
+        let wanted = database.migrations.iter().map(|migration| migration.version.clone());
+        Ok(wanted.filter(|version| !applied.contains(version)).collect())
+    }
+
+    async fn up(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
+        let pending = self.pending(subject).await?;
+        self.change(subject, |applied| applied.extend(pending.iter().cloned()));
+        self.at(Place::Up, subject).await?;
+        Ok(pending)
+    }
+
+    async fn down(&self, subject: &Subject, versions: &[Version]) -> Result<(), PortError> {
+        self.at(Place::Down, subject).await?;
+        self.change(subject, |applied| applied.retain(|version| !versions.contains(version)));
+        Ok(())
+    }
+}

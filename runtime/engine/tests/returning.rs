@@ -1,0 +1,146 @@
+//! The way back from a version, cut or broken in each of its steps: the confirmed version serves all the same.
+
+use super::*;
+
+/// A version with a table of its own, which goes with it.
+const TABLE: &str = "database: { migrations: [{ version: 2.0.0, file: 2.sql }] }\nlifecycle:\n  rollback: { preserveData: false, timeout: 200ms }\n  activation:\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
+
+const FAULTS: [Fault; 3] = [Fault::Error, Fault::Panic, Fault::Hang];
+
+impl World {
+    /// 1.0.0 is confirmed and 2.0.0, which made a table, provisional.
+    async fn with_tables() -> Self {
+        let world = Self::new().await;
+        world.register("a", "1.0.0", "").await;
+        world.serves("a@1.0.0").await;
+        let files =
+            [("main.lua", "return {}"), ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
+        world.register_files("a", "2.0.0", TABLE, &files).await;
+        world.provisional("a@2.0.0").await;
+        assert_eq!(world.tables("a"), ["2.0.0"]);
+        world
+    }
+
+    /// A trigger of the version that serves.
+    fn trip(&self) {
+        let instance = self.router.snapshot().instance("a", 0).unwrap().key.clone();
+        self.events.emit(Event::CriticalError { instance, reason: "its workers die".to_owned() });
+    }
+
+    /// Waits until 2.0.0 came to this state.
+    async fn comes_to(&self, state: State) {
+        let mut events = self.events.subscribe();
+        while self.state("a@2.0.0") != state {
+            let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
+            next.unwrap_or_else(|_| panic!("2.0.0 stays {}", self.state("a@2.0.0"))).unwrap();
+        }
+    }
+
+    /// 1.0.0 alone serves and holds something, and of 2.0.0 nothing is left.
+    fn is_returned(&self) {
+        assert_eq!((self.routed("a").as_deref(), self.held()), (Some("1.0.0"), vec!["a@1.0.0".to_owned()]));
+        assert_eq!((self.state("a@1.0.0"), self.tables("a")), (State::Active, Vec::<String>::new()));
+        let slot = self.engine.slots().remove(0);
+        assert_eq!((slot.version.as_str(), slot.weight, slot.candidate), ("1.0.0", 100, None));
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_fails_on_the_way_back_is_told_and_the_confirmed_version_serves() {
+    for place in [Place::Undo, Place::Down] {
+        for fault in FAULTS {
+            let world = World::with_tables().await;
+            let mut events = world.events.subscribe();
+            world.fail(&[(place, fault)]);
+            world.trip();
+            world.comes_to(State::FailedToRestore).await;
+            assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+            let alarm = |event: &Event| matches!(event, Event::Alarm { message, .. } if message.contains("could not be taken back"));
+            while !alarm(&events.recv().await.unwrap()) {}
+            world.fail(&[]);
+            // what is left over does not keep it from being tried again, or from being returned from
+            world.provisional("a@2.0.0").await;
+            world.engine.rollback("a", None).await.unwrap();
+            assert_eq!(
+                (world.routed("a").as_deref(), world.tables("a")),
+                (Some("1.0.0"), Vec::new()),
+                "{place:?} {fault:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_candidate_whose_way_back_fails_never_takes_the_traffic_with_it() {
+    for place in [Place::Undo, Place::Down] {
+        for fault in FAULTS {
+            let world = World::with_tables().await;
+            world.engine.rollback("a", None).await.unwrap();
+            world.fail(&[(Place::Commit, Fault::Error), (place, fault)]);
+            let report = world.activate("a@2.0.0").await.unwrap();
+            // without a table there is nothing to take down
+            let expected = if place == Place::Undo { Outcome::FailedToRestore } else { Outcome::RolledBack };
+            assert_eq!(report.outcome, expected, "{place:?} {fault:?}: {report:?}");
+            assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kill_inside_the_way_back_finishes_it() {
+    for place in [Place::Down, Place::Undo] {
+        let world = World::with_tables().await;
+        world.binding.pause(place, "a");
+        world.trip();
+        world.binding.reached.notified().await;
+        let killed = world.killed().await;
+        killed.engine.resume().await;
+        killed.is_returned();
+        assert_eq!(killed.state("a@2.0.0"), State::Failed);
+        let history = killed.engine.history("a", 9).await.unwrap();
+        let returned = history.iter().find(|entry| entry.version == "2.0.0").unwrap();
+        assert_eq!(returned.outcome, Some(Outcome::RolledBack), "{returned:?}");
+        assert!(returned.reason.as_deref().unwrap().contains("criticalError: its workers die"), "{returned:?}");
+        world.binding.go.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn a_kill_inside_a_commanded_rollback_takes_the_tables_back_once_the_confirmed_version_serves() {
+    let world = Arc::new(World::with_tables().await);
+    world.binding.pause(Place::Down, "a");
+    let back = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.engine.rollback("a", None).await }
+    });
+    world.binding.reached.notified().await;
+    assert_eq!(world.tables("a"), ["2.0.0"], "it serves no longer, and the tables are still there");
+    let killed = world.killed().await;
+    killed.engine.resume().await;
+    killed.is_returned();
+    world.binding.go.notify_one();
+    assert_eq!(back.await.unwrap().unwrap().outcome, Outcome::Active);
+    assert_eq!(world.tables("a"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_kill_after_the_migration_of_a_candidate_takes_it_back() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    let files = [("main.lua", "return {}"), ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
+    world.register_files("a", "2.0.0", TABLE, &files).await;
+    let world = Arc::new(world);
+    world.binding.pause(Place::Up, "a");
+    let coming = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.activate("a@2.0.0").await }
+    });
+    world.binding.reached.notified().await;
+    assert_eq!(world.tables("a"), ["2.0.0"]);
+    let killed = world.killed().await;
+    killed.engine.resume().await;
+    killed.is_returned();
+    world.binding.go.notify_one();
+    assert_eq!(coming.await.unwrap().unwrap().outcome, Outcome::Provisional);
+}
