@@ -325,9 +325,10 @@ impl Runtime {
         // children end from here on, and that is no breakdown
         let _ = self.supervisor.send_message(());
         self.sweeper.abort();
+        let _ = self.sweeper.await;
         self.engine.stop(patience).await;
         self.registry.stop().await;
-        self.modules.stop(None);
+        let _ = self.modules.stop_and_wait(None, Some(Duration::from_secs(1))).await;
         let closed = self.store.close().await;
         self.chronicle.end(closed.is_ok()).await?;
         closed?;

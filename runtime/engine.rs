@@ -76,6 +76,9 @@ use coordinator::{Coordinator, Message};
 use ports::{Binding, Migrator};
 use shared::Shared;
 
+/// How long its own actor may take to stop.
+const ENDS: Duration = Duration::from_secs(1);
+
 /// What an engine works with.
 pub struct Parts {
     /// The definitions.
@@ -289,7 +292,9 @@ impl Engine {
         }
         let left = shared.hands.instances.keys();
         futures::future::join_all(left.iter().map(|key| self.stop_one(key, deadline))).await;
-        self.coordinator.stop(None);
+        // whoever keeps the router must not keep with it what the instances hold: the store above all
+        shared.router.store(Arc::default());
+        let _ = self.coordinator.stop_and_wait(None, Some(ENDS)).await;
     }
 
     async fn stop_one(&self, key: &InstanceKey, deadline: tokio::time::Instant) {

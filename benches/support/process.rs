@@ -26,7 +26,7 @@ impl Process {
             .arg(data)
             .current_dir(data)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::inherit())
             .spawn()
             .expect("the binary starts");
         let mut process = Self { child, data: data.to_owned(), http: reqwest::Client::new(), took: Duration::ZERO };

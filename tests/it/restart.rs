@@ -1,5 +1,8 @@
 //! What a data directory holds when its runtime ends, and what the next one makes of it.
 
+use std::time::Duration;
+
+use replug::Runtime;
 use serde_json::json;
 
 use crate::support::{Module, Server};
@@ -104,4 +107,21 @@ async fn serve_says_as_json_what_serves_and_what_does_not() {
     assert_eq!(document["gateway"], server.address("gateway"));
     assert_eq!((&document["modules"][0]["id"], document["modules"].as_array().unwrap().len()), (&json!("probe"), 1));
     assert!(document["troubles"][0].as_str().unwrap().starts_with("broken@1.0.0"), "{document}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runtime_that_was_shut_down_lets_go_of_its_data_directory_whoever_keeps_its_gateway() {
+    let root = tempfile::tempdir().unwrap();
+    let modules = root.path().join("modules");
+    Module::echo("probe", "1.0.0", "lua").write(&modules);
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let runtime = Runtime::builder().data_dir(root.path().join("data")).modules(&modules).build().await.unwrap();
+        assert_eq!(runtime.troubles(), Vec::<String>::new());
+        let instance = runtime.instance("probe").expect("it serves");
+        assert_eq!(&*instance.key.version, "1.0.0");
+        drop(instance);
+        kept.push((runtime.router(), runtime.metrics().clone()));
+        runtime.shutdown(Duration::from_secs(5)).await.unwrap();
+    }
 }
