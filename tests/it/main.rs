@@ -4,6 +4,7 @@ mod audit;
 mod failures;
 mod fixtures;
 mod gradual;
+mod health;
 mod lifecycle;
 mod limits;
 mod metrics;

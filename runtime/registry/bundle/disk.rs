@@ -68,9 +68,8 @@ fn read_file(file: &Path, path: &str, bounds: &mut Bounds) -> Result<Bytes, Regi
 
 pub(super) fn write(bundle: &Bundle, bundles: &Path) -> Result<PathBuf, RegistryError> {
     let dir = bundles.join(bundle.digest());
-    fs::create_dir_all(bundles).map_err(failed(bundles, "creating"))?;
-    if let Some(parent) = bundles.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync_dir(parent)?;
+    if !bundles.is_dir() {
+        make_home(bundles)?;
     }
     if dir.symlink_metadata().is_ok() {
         if Bundle::load(&dir, bundle.digest()).is_ok() {
@@ -90,6 +89,15 @@ pub(super) fn write(bundle: &Bundle, bundles: &Path) -> Result<PathBuf, Registry
         return Err(error);
     }
     Ok(dir)
+}
+
+/// Makes the folder of all bundles, if it is missing, and sees to it that it outlives a power cut.
+pub(in crate::registry) fn make_home(bundles: &Path) -> Result<(), RegistryError> {
+    fs::create_dir_all(bundles).map_err(failed(bundles, "creating"))?;
+    match bundles.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
 }
 
 fn write_files(bundle: &Bundle, dir: &Path) -> Result<(), RegistryError> {

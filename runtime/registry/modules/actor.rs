@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use super::records::{DefinitionRecord, Records};
 use super::{Clock, Registration, check};
 use crate::manifest::Loaded;
-use crate::registry::bundle::{is_digest, remove, remove_unfinished};
+use crate::registry::bundle::{is_digest, make_home, remove, remove_unfinished};
 use crate::registry::{Bundle, Definition, Problem, RegistryError, Snapshot};
 use crate::store::audit::{AuditLog, Entry, Kind, Who};
 use crate::store::{Store, StoreError};
@@ -90,6 +90,8 @@ impl Actor for RegistryActor {
 impl State {
     fn load(start: Start) -> Result<Self, RegistryError> {
         let Start { store, audit, bundles, clock, snapshot: published } = start;
+        // whoever made it may have been stopped before its entry was on the disk
+        make_home(&bundles)?;
         remove_unfinished(&bundles);
         let records = Records::new(store);
         let (found, revision) = records.all()?;
