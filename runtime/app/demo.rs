@@ -64,8 +64,9 @@ pub async fn demo(json: bool) -> Result<bool, DemoError> {
         tempfile::Builder::new().prefix(FOLDER).tempdir().map_err(DemoError::at("making a temporary folder"))?;
     let told = run(&stage, folder.path(), stop).await;
     drop(stage);
-    folder.close().map_err(DemoError::at("removing the temporary folder"))?;
+    let removed = folder.close().map_err(DemoError::at("removing the temporary folder"));
     let (table, took) = (told?, began.elapsed());
+    removed?;
     let text = if json { table.json(took) } else { table.text(took) };
     write(&text).map_err(DemoError::at("standard output"))?;
     Ok(table.is_kept())
@@ -108,6 +109,11 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
+    /// Waits for `more` further answers to `load`, and shows how far it is.
+    async fn goes_on(&self, load: &Load, more: usize) -> Result<(), DemoError> {
+        self.follow(load, load.goes_on(more)).await.0
+    }
+
     /// Waits for `work` while `load` runs, shows how far that is and how the traffic shifts, and gives what happened until
     /// `work` ended.
     async fn follow<T>(&self, load: &Load, work: impl Future<Output = T>) -> (T, Vec<Seen>) {
@@ -169,6 +175,43 @@ fn verdicts(shift: &[ShiftReport]) -> String {
 /// A time for people.
 fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// How long something should take, and how long it may take: a machine that does something else as well keeps no narrow
+/// promise about time.
+#[derive(Clone, Copy)]
+struct Aim {
+    aim: Duration,
+    most: Duration,
+}
+
+impl Aim {
+    const fn new(aim: Duration, most: Duration) -> Self {
+        Self { aim, most }
+    }
+
+    /// What is promised, in words.
+    fn promised(self) -> String {
+        format!("aim {}, at most {} s", short(self.aim), self.most.as_secs())
+    }
+
+    /// What was seen, in words.
+    fn seen(self, took: Option<Duration>) -> String {
+        match took {
+            None => "never".to_owned(),
+            Some(took) if took > self.aim => format!("{}, AIM MISSED", millis(took)),
+            Some(took) => millis(took),
+        }
+    }
+
+    fn is_kept(self, took: Option<Duration>) -> bool {
+        took.is_some_and(|took| took <= self.most)
+    }
+}
+
+/// A round time for people.
+fn short(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{} s", time.as_secs()) } else { format!("{} ms", time.as_millis()) }
 }
 
 fn write(text: &str) -> std::io::Result<()> {

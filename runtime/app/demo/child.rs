@@ -51,7 +51,8 @@ impl Child {
         let began = Instant::now();
         let log = File::options().create(true).append(true).open(&self.log).map_err(DemoError::at(failed))?;
         let errors = log.try_clone().map_err(DemoError::at(failed))?;
-        let process = Command::new(&self.binary)
+        let process = self
+            .command()
             .arg("serve")
             .arg(&self.module)
             .arg("--data")
@@ -59,7 +60,6 @@ impl Child {
             .arg("--listen")
             .arg(self.gateway.to_string())
             .args(["--admin", "127.0.0.1:0", "--json"])
-            .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
             .spawn()
@@ -95,8 +95,8 @@ impl Child {
     /// The command does not end with 0.
     pub(super) async fn run(&self, args: &[&str]) -> Result<Value, DemoError> {
         let name = format!("replug {}", args.join(" "));
-        let mut command = Command::new(&self.binary);
-        command.args(args).arg("--json").arg("--data").arg(&self.data).stdin(Stdio::null());
+        let mut command = self.command();
+        command.args(args).arg("--json").arg("--data").arg(&self.data);
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         let output = output.map_err(DemoError::at(name.as_str()))?.map_err(DemoError::at(name.as_str()))?;
         if !output.status.success() {
@@ -121,6 +121,15 @@ impl Child {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// This binary, where Ctrl-C at the terminal does not reach it: what ends it is the demo.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.stdin(Stdio::null());
+        command
     }
 
     fn has_ended(&mut self) -> bool {

@@ -30,13 +30,13 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
     server.register(demo.modules.later("analytics-advanced-1.3.0")).await?;
     let targets = targets(demo);
     let load = Load::start(&targets, Rate::STEADY)?;
-    load.goes_on(CALM).await?;
+    demo.goes_on(&load, CALM).await?;
     let (report, seen) = demo.follow(&load, server.activate(&format!("{ID}@{NEW}"))).await;
     let (report, taken) = (report?, Instant::now());
     let confirming = Instant::now();
     let confirmed = server.confirm(ID).await?;
     stage.say(&format!("{ID} {} confirmed in {}", confirmed.version, millis(confirming.elapsed())));
-    load.goes_on(CALM).await?;
+    demo.goes_on(&load, CALM).await?;
     let answers = load.stop().await?;
 
     let (failed, told) = failures(&answers);

@@ -17,7 +17,7 @@ const FEWEST: usize = 4;
 
 /// How much slower than when it is calm the neighbour should get, and how slow it may get on a machine that does something
 /// else as well.
-const AIM: u32 = 3;
+const SLOWER: u32 = 3;
 const MOST: Duration = Duration::from_millis(250);
 
 /// A script that never ends by itself.
@@ -39,12 +39,12 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
     server.register(demo.modules.later("hog-1.0.0")).await?;
     server.activate("hog@1.0.0").await?;
     let calm = neighbour(demo, None).await?;
-    stage.say(&format!("the neighbour's p99 when it is calm: {}", p99(&calm)));
+    stage.say(&format!("p99 of its neighbour, visits, when it is calm: {}", p99(&calm)));
     for hog in &HOGS {
         let load = Load::start(&[Target::get(server.url(hog.path))], Rate::RELENTLESS)?;
         let beside = neighbour(demo, Some(&load)).await?;
         let answers = load.stop().await?;
-        stage.say(&format!("its p99 beside a script that {}: {}", hog.what, p99(&beside)));
+        stage.say(&format!("p99 of the neighbour beside a script that {}: {}", hog.what, p99(&beside)));
         let ended = Share::of(&answers, |answer| {
             answer.status == 503 && hog.limits.iter().any(|limit| answer.detail.ends_with(limit))
         });
@@ -58,11 +58,13 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
         );
         let (failed, told) = failures(&beside);
         let (before, now) = (percentile(&calm, 99), percentile(&beside, 99));
+        let missed = before.zip(now).is_some_and(|(before, now)| now > before * SLOWER);
+        let missed = if missed { ", AIM MISSED" } else { "" };
         table.add(
             CHAPTER,
-            format!("its neighbour goes on: none fails, p99 aim {AIM}x of calm, at most {} ms", MOST.as_millis()),
-            format!("{told}, p99 {} beside {} when calm", p99(&beside), p99(&calm)),
-            failed.part == 0 && before.is_some() && now.is_some_and(|now| now <= MOST),
+            format!("its neighbour goes on: none fails, p99 (aim {SLOWER}x of calm, at most {} ms)", MOST.as_millis()),
+            format!("{told}, p99 {} beside {} when calm{missed}", p99(&beside), p99(&calm)),
+            failed.part == 0 && failed.all >= SAMPLES && now.is_some_and(|now| now <= MOST),
         );
     }
     stage.end(&table.summary(CHAPTER));

@@ -9,7 +9,7 @@ use super::child::Child;
 use super::load::statistics::{Share, failures, sent_from};
 use super::load::{Answer, Load, Rate, Target};
 use super::table::Table;
-use super::{Demo, DemoError, millis};
+use super::{Aim, Demo, DemoError, millis};
 
 const CHAPTER: &str = "recovery";
 const ID: &str = "visits";
@@ -29,9 +29,8 @@ const CALM: usize = 100;
 /// How long the candidate may take to get its first share.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the recovery should take, and how long it may take: every slot is settled within 10 s.
-const AIM: Duration = Duration::from_secs(1);
-const MOST: Duration = Duration::from_secs(10);
+/// How long the recovery takes: every slot is settled within 10 s.
+const RECOVERY: Aim = Aim::new(Duration::from_secs(1), Duration::from_secs(10));
 
 /// When the process was there.
 struct Lives {
@@ -48,10 +47,10 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
     let registered = register(demo, &child).await?;
     let url = child.url(PATH);
     let load = Load::start(&[Target::get(url.clone()), Target::post(url)], Rate::STEADY)?;
-    load.goes_on(CALM).await?;
+    demo.goes_on(&load, CALM).await?;
     child.run(&["activate", &format!("{ID}@{NEW}"), "--strategy", "gradual", "--no-wait"]).await?;
     reaches(&child, WEIGHT).await?;
-    load.goes_on(CALM).await?;
+    demo.goes_on(&load, CALM).await?;
     let before = child.run(&["audit", "verify"]).await?;
     let killed = Instant::now();
     child.kill();
@@ -59,15 +58,15 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
     let took = child.start().await?;
     let lives = Lives { killed, ready: Instant::now() };
     stage.say(&format!("started again, ready after {}", millis(took)));
-    load.goes_on(CALM).await?;
+    demo.goes_on(&load, CALM).await?;
     let answers = load.stop().await?;
 
     add_service(table, &child, &answers, &lives).await?;
     table.add(
         CHAPTER,
-        format!("it serves again soon (aim {} s, at most {} s)", AIM.as_secs(), MOST.as_secs()),
-        format!("{} from the start of the process", millis(took)),
-        took <= MOST,
+        format!("it serves again soon ({})", RECOVERY.promised()),
+        format!("{} from the start of the process", RECOVERY.seen(Some(took))),
+        RECOVERY.is_kept(Some(took)),
     );
     add_kept(table, &child, &answers, &registered).await?;
     add_audit(table, &child, &before).await?;

@@ -7,7 +7,7 @@ use reqwest::Method;
 use super::load::statistics::{Share, failures, sent_from};
 use super::load::{Load, Rate, Target};
 use super::table::Table;
-use super::{Demo, DemoError, millis};
+use super::{Aim, Demo, DemoError, millis};
 use crate::engine::strategy::StepName;
 
 const CHAPTER: &str = "swap";
@@ -19,9 +19,8 @@ const PATH: &str = "/api/visits";
 /// Answers to see before and after.
 const CALM: usize = 300;
 
-/// How long the switch should take, and how long it may take on a machine that does something else as well.
-const AIM: Duration = Duration::from_millis(50);
-const MOST: Duration = Duration::from_secs(2);
+/// How long the switch takes.
+const SWITCH: Aim = Aim::new(Duration::from_millis(50), Duration::from_secs(2));
 
 pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoError> {
     let (stage, server) = (demo.stage, demo.server);
@@ -32,12 +31,12 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
     server.activate(&format!("{ID}@{OLD}")).await?;
     let url = server.url(PATH);
     let load = Load::start(&[Target::get(url.clone()), Target::post(url)], Rate::STEADY)?;
-    load.goes_on(CALM).await?;
+    demo.goes_on(&load, CALM).await?;
     let asked = Instant::now();
     let (report, _) = demo.follow(&load, server.activate(&format!("{ID}@{NEW}"))).await;
     let (report, taken) = (report?, Instant::now());
     server.confirm(ID).await?;
-    load.goes_on(CALM).await?;
+    demo.goes_on(&load, CALM).await?;
     let answers = load.stop().await?;
 
     let (failed, told) = failures(&answers);
@@ -62,13 +61,9 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
     let switch = switch.map(|step| Duration::from_secs_f64(step.ms / 1000.0));
     table.add(
         CHAPTER,
-        format!("the traffic moves in one step (aim {} ms, at most {} s)", AIM.as_millis(), MOST.as_secs()),
-        format!(
-            "{}, {} with start and checks",
-            switch.map_or_else(|| "never".to_owned(), millis),
-            millis(taken - asked)
-        ),
-        report.outcome.serves() && switch.is_some_and(|switch| switch <= MOST),
+        format!("the traffic moves in one step ({})", SWITCH.promised()),
+        format!("{}; {} with start and checks", SWITCH.seen(switch), millis(taken - asked)),
+        report.outcome.serves() && SWITCH.is_kept(switch),
     );
     let posts = answers.iter().filter(|answer| answer.method == Method::POST && answer.is_good()).count();
     let count = server.document(PATH, &demo.token).await?["count"].as_u64();
