@@ -17,9 +17,6 @@ const OLD: &str = "1.0.0";
 const NEW: &str = "2.0.0";
 const PATH: &str = "/api/visits";
 
-/// The weight at which the process is killed, in percent.
-const WEIGHT: u8 = 10;
-
 /// Versions that are registered before, besides those that serve.
 const REGISTERED: [&str; 3] = ["2.0.1", "2.0.2", "2.0.3"];
 
@@ -49,12 +46,13 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
     let load = Load::start(&[Target::get(url.clone()), Target::post(url)], Rate::STEADY)?;
     demo.goes_on(&load, CALM).await?;
     child.run(&["activate", &format!("{ID}@{NEW}"), "--strategy", "gradual", "--no-wait"]).await?;
-    reaches(&child, WEIGHT).await?;
+    shifts(&child).await?;
     demo.goes_on(&load, CALM).await?;
     let before = child.run(&["audit", "verify"]).await?;
+    let weight = weight(&child).await?.unwrap_or_default();
     let killed = Instant::now();
     child.kill();
-    stage.say(&format!("killed with {NEW} at {WEIGHT} % of the requests"));
+    stage.say(&format!("killed with {NEW} at {weight} % of the requests"));
     let took = child.start().await?;
     let lives = Lives { killed, ready: Instant::now() };
     stage.say(&format!("started again, ready after {}", millis(took)));
@@ -88,14 +86,19 @@ async fn register(demo: &Demo<'_>, child: &Child) -> Result<Vec<(Value, Value)>,
     Ok(registered)
 }
 
-/// Waits until the candidate has this weight.
-async fn reaches(child: &Child, weight: u8) -> Result<(), DemoError> {
-    let reached = async {
-        while slot(child).await?["candidate"]["weight"] != weight {}
+/// Waits until the candidate has a share.
+async fn shifts(child: &Child) -> Result<(), DemoError> {
+    let shifted = async {
+        while weight(child).await?.is_none_or(|weight| weight == 0) {}
         Ok(())
     };
-    let late = |_| DemoError::step(ID, format!("{NEW} did not get to {weight} % in {} s", PATIENCE.as_secs()));
-    tokio::time::timeout(PATIENCE, reached).await.map_err(late)?
+    let late = |_| DemoError::step(ID, format!("{NEW} got no requests in {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, shifted).await.map_err(late)?
+}
+
+/// The candidate's share in percent, while there is one.
+async fn weight(child: &Child) -> Result<Option<u64>, DemoError> {
+    Ok(slot(child).await?["candidate"]["weight"].as_u64())
 }
 
 async fn slot(child: &Child) -> Result<Value, DemoError> {
@@ -113,12 +116,13 @@ async fn add_service(table: &mut Table, child: &Child, answers: &[Answer], lives
         .and_then(|entries| entries.iter().find(|entry| entry["command"] == "activate" && entry["version"] == NEW));
     let outcome = interrupted.map_or(&Value::Null, |entry| &entry["outcome"]);
     let old = Share::of(sent_from(answers, lives.ready), |answer| *answer.version == *OLD);
+    let new = answers.iter().filter(|answer| answer.ended() < lives.killed && *answer.version == *NEW).count();
     let word = |value: &Value| value.as_str().unwrap_or("nothing").to_owned();
     table.add(
         CHAPTER,
         "the interrupted activation is undone: one version serves",
         format!(
-            "{} {}; {NEW} is {}; {} of {} answers from {OLD}",
+            "{} {}; {NEW}, which had answered {new} requests, is {}; {} of {} answers from {OLD}",
             word(&slot["version"]),
             word(&slot["state"]),
             word(outcome),
