@@ -20,6 +20,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use crate::engine::ShiftReport;
 use crate::monitor::Event;
 
+mod aim;
 mod child;
 mod error;
 mod gradual;
@@ -36,6 +37,7 @@ mod table;
 
 pub use error::DemoError;
 
+use aim::{Aim, millis};
 use load::Load;
 use modules::Modules;
 use server::Server;
@@ -170,48 +172,6 @@ impl Demo<'_> {
 fn verdicts(shift: &[ShiftReport]) -> String {
     let told = shift.iter().map(|report| format!("{} % {}", report.weight, report.verdict));
     told.collect::<Vec<_>>().join(", ")
-}
-
-/// A time for people.
-fn millis(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
-}
-
-/// How long something should take, and how long it may take: a machine that does something else as well keeps no narrow
-/// promise about time.
-#[derive(Clone, Copy)]
-struct Aim {
-    aim: Duration,
-    most: Duration,
-}
-
-impl Aim {
-    const fn new(aim: Duration, most: Duration) -> Self {
-        Self { aim, most }
-    }
-
-    /// What is promised, in words.
-    fn promised(self) -> String {
-        format!("aim {}, at most {} s", short(self.aim), self.most.as_secs())
-    }
-
-    /// What was seen, in words.
-    fn seen(self, took: Option<Duration>) -> String {
-        match took {
-            None => "never".to_owned(),
-            Some(took) if took > self.aim => format!("{}, AIM MISSED", millis(took)),
-            Some(took) => millis(took),
-        }
-    }
-
-    fn is_kept(self, took: Option<Duration>) -> bool {
-        took.is_some_and(|took| took <= self.most)
-    }
-}
-
-/// A round time for people.
-fn short(time: Duration) -> String {
-    if time.subsec_millis() == 0 { format!("{} s", time.as_secs()) } else { format!("{} ms", time.as_millis()) }
 }
 
 fn write(text: &str) -> std::io::Result<()> {

@@ -53,7 +53,7 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
         table.add(
             CHAPTER,
             format!("a script that {} is ended by its limit, each time", hog.what),
-            format!("{} of {}, after {typical} (median): {detail}", ended.part, ended.all),
+            format!("{} of {}, after {typical} (median, its wait included): {detail}", ended.part, ended.all),
             ended.all >= FEWEST && ended.part == ended.all,
         );
         let (failed, told) = failures(&beside);
