@@ -30,6 +30,8 @@ use supervisor::RuntimeSupervisor;
 mod audit;
 mod data;
 #[cfg(feature = "cli")]
+pub mod demo;
+#[cfg(feature = "cli")]
 mod greeting;
 #[cfg(feature = "cli")]
 mod listen;

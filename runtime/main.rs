@@ -4,8 +4,9 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use replug::admin::cli::{self, Command};
+use replug::admin::cli::{self, Command, Exit};
 use replug::admin::{CommandError, repl};
+use replug::app::demo::demo;
 use replug::app::serve::{Options, serve};
 use tracing_subscriber::EnvFilter;
 
@@ -20,42 +21,58 @@ const LOG: &str = "REPLUG_LOG";
 /// What is logged otherwise; the spans of single actors say nothing to a person.
 const LEVELS: &str = "info,ractor=warn";
 
+/// What is logged where all there is to say is said otherwise.
+const SILENT: &str = "off";
+
 fn main() -> ExitCode {
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(exit) => return exit,
     };
-    let args = match cli.command {
+    let ended = match cli.command {
         Command::Request(request) => return cli::run(request, &cli.globals),
         Command::Repl(args) => return repl::run(&args, &cli.globals),
-        Command::Serve(args) => args,
+        Command::Serve(args) => log(LEVELS).and_then(|()| {
+            let options = Options {
+                modules: args.dirs,
+                data: cli.globals.data.clone(),
+                listen: args.listen,
+                admin: args.admin,
+                json: cli.globals.json,
+            };
+            wait(serve(options))?.map(|()| Exit::Done).map_err(failed)
+        }),
+        // the demo tells itself what happens
+        Command::Demo => log(SILENT).and_then(|()| {
+            let kept = wait(demo(cli.globals.json))?.map_err(failed)?;
+            Ok(if kept { Exit::Done } else { Exit::Failed })
+        }),
     };
-    let levels = std::env::var(LOG).unwrap_or_else(|_| LEVELS.to_owned());
-    let filter = match EnvFilter::builder().parse(&levels) {
-        Ok(filter) => filter,
-        Err(error) => {
-            let error = CommandError::new("usage", format!("{LOG}: `{levels}` says no levels: {error}"));
-            return cli::fail(&error.with_help(format!("{LOG}=info, or {LOG}=warn,replug=debug")), &cli.globals);
-        }
-    };
+    ended.map_or_else(|error| cli::fail(&error, &cli.globals), ExitCode::from)
+}
+
+/// Logs to standard error what [`LOG`] says, or else `levels`.
+fn log(levels: &str) -> Result<(), CommandError> {
+    let levels = std::env::var(LOG).unwrap_or_else(|_| levels.to_owned());
+    let filter = EnvFilter::builder().parse(&levels).map_err(|error| {
+        let error = CommandError::new("usage", format!("{LOG}: `{levels}` says no levels: {error}"));
+        error.with_help(format!("{LOG}=info, or {LOG}=warn,replug=debug"))
+    })?;
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    let options = Options {
-        modules: args.dirs,
-        data: cli.globals.data.clone(),
-        listen: args.listen,
-        admin: args.admin,
-        json: cli.globals.json,
-    };
-    let tokio = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(tokio) => tokio,
-        Err(error) => return cli::fail(&CommandError::new("failed", format!("no threads: {error}")), &cli.globals),
-    };
-    let ended = tokio.block_on(serve(options));
+    Ok(())
+}
+
+/// Runs `work` on threads of its own.
+fn wait<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let tokio = tokio.map_err(|error| CommandError::new("failed", format!("no threads: {error}")))?;
+    let ended = tokio.block_on(work);
     // what still blocks (a migration is one transaction) is not waited for
     tokio.shutdown_timeout(Duration::from_millis(500));
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => cli::fail(&CommandError::new("failed", error.to_string()), &cli.globals),
-    }
+    Ok(ended)
+}
+
+fn failed(error: impl std::fmt::Display) -> CommandError {
+    CommandError::new("failed", error.to_string())
 }

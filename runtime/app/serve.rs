@@ -104,7 +104,8 @@ async fn bind(address: SocketAddr, option: &'static str) -> Result<(TcpListener,
     Ok((listener, at))
 }
 
-async fn told_to_stop() {
+/// Waits for SIGTERM or Ctrl-C.
+pub(super) async fn told_to_stop() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -41,6 +41,9 @@ pub enum Command {
     /// Start the runtime.
     #[command(about = about("serve"), after_help = example("serve"))]
     Serve(ServeArgs),
+    /// Show the product.
+    #[command(about = about("demo"), after_help = example("demo"), long_about = DEMO)]
+    Demo,
     /// Ask for commands line by line.
     #[command(about = about("repl"), after_help = example("repl"))]
     Repl(ReplArgs),
@@ -193,6 +196,14 @@ pub enum Request {
         dir: PathBuf,
     },
 }
+
+const DEMO: &str = "\
+Show in under a minute what Replug promises, and measure in that run whether it keeps it
+
+Runtimes of its own serve modules of its own on free ports, over a temporary folder: nothing else is needed, used or changed. It
+shows a gradual and an instant activation under load, a rollback, limits, and the recovery after a kill, and ends with a table:
+0 every promise was kept, 1 one was not. With --json the table is {\"outcome\": \"kept\"|\"broken\", \"seconds\", \"promises\":
+[{\"chapter\", \"promised\", \"seen\", \"kept\"}]}. It uses no --data.";
 
 const WATCH: &str = "\
 Show what happens as it happens; of a module, until the activation in flight ends

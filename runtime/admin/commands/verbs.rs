@@ -18,12 +18,18 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 18] = [
+pub const VERBS: [Verb; 19] = [
     verb(
         "serve",
         "[DIR…]",
         "Start the runtime and the gateway; seed it from the modules found under DIR",
         "replug serve modules --listen 127.0.0.1:8080",
+    ),
+    verb(
+        "demo",
+        "",
+        "Show in under a minute what Replug promises, and measure in that run whether it keeps it",
+        "replug demo",
     ),
     verb(
         "register",
