@@ -50,7 +50,7 @@ fn activate(criterion: &mut Criterion) {
         group.bench_function(format!("register {language}"), |bencher| bencher.iter_custom(|count| timed(true, count)));
         group
             .bench_function(format!("activate {language}"), |bencher| bencher.iter_custom(|count| timed(false, count)));
-        tokio.block_on(world.end());
+        drop(tokio.block_on(world.end()));
     }
     group.finish();
 }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Method, Request, StatusCode};
+use replug::engine::{SlotView, State};
+use replug::manifest::ActivationStrategy;
 use tower::ServiceExt as _;
 use world::World;
 
@@ -84,8 +86,8 @@ impl Load {
 async fn detect(
     world: &World,
     version: &str,
-    strategy: &str,
-    is_time: impl Fn(&replug::engine::SlotView) -> bool,
+    strategy: ActivationStrategy,
+    is_time: impl Fn(&SlotView) -> bool,
 ) -> Duration {
     world.register("probe", version, MANIFEST, "lua", &script(true)).await;
     let router = world.runtime.router();
@@ -93,7 +95,7 @@ async fn detect(
     let load = Load::start(&router);
     let slot = || world.runtime.engine().slots().into_iter().next().expect("the slot");
     let label = format!("probe@{version}");
-    let activation = world.activate(&label, strategy);
+    let activation = world.runtime.activate(&label, Some(strategy));
     let breaks = async {
         while !is_time(&slot()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -102,9 +104,10 @@ async fn detect(
         assert!(ask(&router, Method::POST).await.is_success());
         broken
     };
-    let (_, broken) = tokio::join!(activation, breaks);
+    let (activated, broken) = tokio::join!(activation, breaks);
+    activated.expect("an activation");
     let state = || world.runtime.engine().state("probe", &version.parse().expect("a version")).state;
-    while state() != replug::engine::State::Failed {
+    while state() != State::Failed {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     load.end().await.duration_since(broken)
@@ -117,7 +120,7 @@ fn detection(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("detection with intervals of {} ms", INTERVAL.as_millis()));
     group.measurement_time(Duration::from_secs(10)).warm_up_time(Duration::from_millis(1)).sample_size(10);
     let mut serial = 0;
-    let mut timed = |count: u64, strategy: &str, is_time: fn(&replug::engine::SlotView) -> bool| {
+    let mut timed = |count: u64, strategy: ActivationStrategy, is_time: fn(&SlotView) -> bool| {
         (0..count)
             .map(|_| {
                 serial += 1;
@@ -127,11 +130,13 @@ fn detection(criterion: &mut Criterion) {
     };
     group.bench_function("at weight 30", |bencher| {
         bencher.iter_custom(|count| {
-            timed(count, "gradual", |slot| slot.candidate.as_ref().is_some_and(|candidate| candidate.weight == 30))
+            timed(count, ActivationStrategy::Gradual, |slot| {
+                slot.candidate.as_ref().is_some_and(|candidate| candidate.weight == 30)
+            })
         });
     });
     group.bench_function("provisional", |bencher| {
-        bencher.iter_custom(|count| timed(count, "instant", |slot| slot.state == replug::engine::State::Provisional));
+        bencher.iter_custom(|count| timed(count, ActivationStrategy::Instant, |slot| slot.state == State::Provisional));
     });
     group.finish();
     tokio.block_on(world.end());

@@ -7,11 +7,11 @@ mod process;
 #[path = "support/world.rs"]
 mod world;
 
-use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use process::Process;
+use tempfile::TempDir;
 use world::World;
 
 /// Modules that serve when the process ends, beside the one whose traffic shifts.
@@ -28,8 +28,8 @@ fn script(id: &str) -> String {
 }
 
 /// A data directory in which so many versions are registered.
-async fn prepare(data: &Path, versions: usize) {
-    let world = World::over(data).await;
+async fn prepare(versions: usize) -> TempDir {
+    let world = World::new().await;
     for n in 0..MODULES {
         let id = format!("m{n}");
         world.install(&id, "1.0.0", &manifest(&id), "lua", &script(&id)).await;
@@ -40,7 +40,7 @@ async fn prepare(data: &Path, versions: usize) {
         let id = format!("m{}", n % MODULES);
         world.register(&id, &format!("0.{n}.0"), &manifest(&id), "lua", &script(&id)).await;
     }
-    world.end().await;
+    world.end().await
 }
 
 fn recovery(criterion: &mut Criterion) {
@@ -48,8 +48,7 @@ fn recovery(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("recovery");
     group.measurement_time(Duration::from_secs(10)).warm_up_time(Duration::from_millis(1)).sample_size(10);
     for versions in [10, 1000] {
-        let data = tempfile::tempdir().expect("a temporary folder");
-        tokio.block_on(prepare(data.path(), versions));
+        let data = tokio.block_on(prepare(versions));
         group.bench_function(format!("{versions} versions, after kill -9"), |bencher| {
             bencher.iter_custom(|count| {
                 let one = || {

@@ -16,6 +16,7 @@ const API: &str = "apis:\n  - path: /hello\n    methods: [GET]\n";
 fn register(criterion: &mut Criterion) {
     let tokio = world::tokio();
     let world = tokio.block_on(world::World::new());
+    tokio.block_on(world.install("hello", "0.1.0", API, "lua", SCRIPT));
     let mut group = criterion.benchmark_group("register");
     group.measurement_time(Duration::from_secs(5)).sample_size(20);
     let mut serial = 0_u64;

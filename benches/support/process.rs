@@ -26,12 +26,13 @@ impl Process {
             .arg(data)
             .current_dir(data)
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .spawn()
             .expect("the binary starts");
         let mut process = Self { child, data: data.to_owned(), http: reqwest::Client::new(), took: Duration::ZERO };
         while !process.is_ready().await {
-            assert!(started.elapsed() < PATIENCE, "it is not ready");
+            let ended = process.child.try_wait().expect("the process can be asked");
+            assert!(ended.is_none() && started.elapsed() < PATIENCE, "it is not ready: {ended:?}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         process.took = started.elapsed();

@@ -1,11 +1,9 @@
 //! A runtime on a temporary data directory.
 
-use std::path::Path;
 use std::time::Duration;
 
 use replug::Runtime;
-use replug::engine::{ActivationReport, Outcome};
-use replug::manifest::ActivationStrategy;
+use replug::engine::Outcome;
 use replug::registry::Bundle;
 use tempfile::TempDir;
 
@@ -16,28 +14,14 @@ pub(crate) fn tokio() -> tokio::runtime::Runtime {
 
 pub(crate) struct World {
     pub(crate) runtime: Runtime,
-    _dir: Option<TempDir>,
+    dir: TempDir,
 }
 
-#[allow(dead_code, reason = "each benchmark uses what it needs")]
 impl World {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let world = Self::over(&dir.path().join("data")).await;
-        Self { _dir: Some(dir), ..world }
-    }
-
-    pub(crate) async fn over(data: &Path) -> Self {
-        let runtime = Runtime::builder().data_dir(data).build().await.expect("a runtime");
-        Self { runtime, _dir: None }
-    }
-
-    pub(crate) async fn activate(&self, module: &str, strategy: &str) -> ActivationReport {
-        let strategy = match strategy {
-            "instant" => ActivationStrategy::Instant,
-            _ => ActivationStrategy::Gradual,
-        };
-        self.runtime.activate(module, Some(strategy)).await.expect("an activation")
+        let runtime = Runtime::builder().data_dir(dir.path()).build().await.expect("a runtime");
+        Self { runtime, dir }
     }
 
     pub(crate) async fn register(&self, id: &str, version: &str, manifest: &str, language: &str, script: &str) {
@@ -54,7 +38,9 @@ impl World {
         assert_eq!(done.outcome, Outcome::Active, "{done:?}");
     }
 
-    pub(crate) async fn end(self) {
+    /// Ends the runtime and gives what it leaves.
+    pub(crate) async fn end(self) -> TempDir {
         self.runtime.shutdown(Duration::from_secs(5)).await.expect("it stops");
+        self.dir
     }
 }
