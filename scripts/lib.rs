@@ -35,4 +35,4 @@ pub use api::{HostFn, Principal, Request, Response};
 pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
 pub use host::{CallContext, Exports, Handler, Host, Language, Program, Sources, Vm, compile};
 pub use limits::{Limits, Verdict};
-pub use value::Value;
+pub use value::{Misfit, Value, from_value, to_value};
