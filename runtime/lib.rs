@@ -15,5 +15,12 @@ pub mod registry;
 pub mod sandbox;
 pub mod store;
 
-pub use app::{Builder, Runtime};
+pub use app::{Activate, Builder, EventStream, Missed, Runtime};
+pub use async_trait::async_trait;
+pub use engine::{ActivationReport, Outcome};
 pub use error::Error;
+pub use integration::host::{HostService, Methods, ServiceContext};
+pub use manifest::ActivationStrategy;
+pub use monitor::Event;
+pub use replug_scripts::{HostError, HostErrorKind, Misfit, Principal, Value, from_value, to_value};
+pub use semver::Version;

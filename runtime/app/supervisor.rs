@@ -8,6 +8,18 @@ use tokio::sync::watch;
 
 use crate::monitor::{Event, Events};
 
+/// Stops the supervisor, and with it everything that hangs on it, when it is dropped: a runtime that was not shut down
+/// must not live on without a handle, and hold its data directory.
+pub(super) struct Leash(pub(super) ActorRef<()>);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        // children end from here on, and that is no breakdown
+        let _ = self.0.send_message(());
+        self.0.stop(None);
+    }
+}
+
 /// The actor.
 pub(super) struct RuntimeSupervisor {
     pub(super) events: Events,

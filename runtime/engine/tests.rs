@@ -18,7 +18,7 @@ use crate::actors::routes::Endpoint;
 use crate::actors::{ModulesSupervisor, Router};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events, InstanceKey, Metrics};
-use crate::registry::{Bundle, Registry};
+use crate::registry::{Bundle, Hosted, Registry};
 use crate::sandbox::Supplies;
 use crate::sandbox::ports::Services;
 use crate::store::audit::AuditLog;
@@ -137,7 +137,10 @@ impl World {
     async fn over(dir: TempDir) -> Self {
         let store = Self::open(&dir.path().join("store")).await;
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
-        let registry = Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), None).await.unwrap();
+        let registry =
+            Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), Hosted::default(), None)
+                .await
+                .unwrap();
         let (events, router, binding) = (Events::default(), Arc::new(Router::default()), Arc::new(Brittle::default()));
         let supervisor = ModulesSupervisor { events: events.clone() };
         let (modules, _) = ModulesSupervisor::spawn(None, supervisor, ()).await.unwrap();

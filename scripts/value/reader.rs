@@ -9,7 +9,8 @@ use super::{Misfit, Value};
 /// Plain data as a `T`, as `serde_json` would read it, and beyond that:
 ///
 /// - Bytes become text where they are UTF-8 and text is wanted; text becomes bytes where those are wanted.
-/// - An empty map is an empty list where a list is wanted, and the other way round: Lua has one empty table.
+/// - An empty map is an empty list where a list is wanted, and the other way round: Lua has one empty table. Where nothing
+///   is wanted, both are nothing.
 /// - A number with a fraction, or one that Lua made too large to be exact, is no whole number.
 ///
 /// # Errors
@@ -88,6 +89,14 @@ impl<'de> Deserializer<'de> for Reader {
         visitor.visit_newtype_struct(self)
     }
 
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match &self.0 {
+            Value::Map(map) if map.is_empty() => visitor.visit_unit(),
+            Value::List(items) if items.is_empty() => visitor.visit_unit(),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         match self.0 {
             Value::Map(map) if map.is_empty() => Self::list(Vec::new(), visitor),
@@ -151,7 +160,7 @@ impl<'de> Deserializer<'de> for Reader {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit unit_struct identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit_struct identifier
     }
 }
 

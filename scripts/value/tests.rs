@@ -102,6 +102,8 @@ fn an_empty_table_is_an_empty_list_where_one_is_wanted() {
     assert_eq!(from_value::<Vec<u8>>(Value::map::<&str>([])).unwrap(), [0; 0]);
     assert!(from_value::<BTreeMap<String, u8>>(Value::List(Vec::new())).unwrap().is_empty());
     assert!(from_value::<Vec<u8>>(Value::map([("a", Value::Int(1))])).is_err());
+    assert_eq!(from_value::<()>(Value::map::<&str>([])), Ok(()));
+    assert!(from_value::<()>(Value::map([("a", Value::Int(1))])).is_err());
 }
 
 #[test]
