@@ -6,6 +6,7 @@
 //! | `host` | the commands of the application around it |
 //! | `activate`, `call`, `follow` | those of them that have forms of their own |
 //! | `data`, `audit`, `supervisor`, `upkeep` | what runs under it |
+//! | `ending` | how it ends |
 //! | `seed` | the modules of the folders that it is started with |
 //! | `serve`, `listen`, `greeting` | the process `replug serve` |
 
@@ -13,31 +14,25 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use ractor::ActorRef;
 use tokio::sync::watch;
 
-use crate::actors::modules::ModulesMsg;
 use crate::actors::router::BUCKETS;
 use crate::actors::{Instance, Router};
 use crate::engine::Engine;
-use crate::error::Error;
 #[cfg(feature = "http")]
 use crate::integration::Authenticator;
 use crate::monitor::{Events, Metrics};
 use crate::registry::Registry;
-use crate::store::Store;
 use crate::store::audit::AuditLog;
-use audit::Chronicle;
-use supervisor::Leash;
-use upkeep::Sweeper;
+use ending::Ending;
 
 mod activate;
 mod audit;
 mod builder;
 mod call;
 mod data;
+mod ending;
 mod follow;
 #[cfg(feature = "cli")]
 mod greeting;
@@ -57,12 +52,11 @@ pub use follow::{EventStream, Missed};
 /// A running Replug: modules, their coordinators, and what they are kept in. Several may live in one process, each on a
 /// data directory of its own; they share nothing.
 ///
-/// It lives on the tokio runtime on which it was built. Dropping it stops it without letting anything finish; see
-/// [`Runtime::shutdown`].
+/// It lives on the tokio runtime on which it was built, until [`Runtime::shutdown`]. Dropping it without that stops it in the
+/// background and lets nothing finish.
 pub struct Runtime {
     data: PathBuf,
     seeds: Vec<PathBuf>,
-    store: Store,
     registry: Registry,
     engine: Engine,
     router: Arc<Router>,
@@ -70,16 +64,14 @@ pub struct Runtime {
     authenticator: Authenticator,
     events: Events,
     metrics: Metrics,
-    supervisor: Leash,
-    modules: ActorRef<ModulesMsg>,
     broken: watch::Receiver<Option<String>>,
     ready: Arc<AtomicBool>,
     /// What of the folders was not registered or does not start.
     troubles: Mutex<Vec<String>>,
-    sweeper: Sweeper,
-    chronicle: Chronicle,
-    /// Closed when this is dropped, which ends the streams of events.
-    alive: watch::Sender<()>,
+    /// Until it is shut down.
+    ending: tokio::sync::Mutex<Option<Ending>>,
+    /// Whether it has ended, which ends the streams of events.
+    ended: watch::Receiver<bool>,
 }
 
 impl Runtime {
@@ -152,25 +144,6 @@ impl Runtime {
         let mut broken = self.broken.clone();
         let why = broken.wait_for(Option::is_some).await;
         why.ok().and_then(|why| why.clone()).unwrap_or_else(|| "the supervisor is gone".to_owned())
-    }
-
-    /// Lets every module finish what it holds within `patience` and stops everything. What serves is started again by the
-    /// next runtime.
-    ///
-    /// # Errors
-    /// Not everything could be written.
-    pub async fn shutdown(self, patience: Duration) -> Result<(), Error> {
-        // children end from here on, and that is no breakdown
-        let _ = self.supervisor.0.send_message(());
-        drop(self.sweeper);
-        self.engine.stop(patience).await;
-        self.registry.stop().await;
-        self.modules.stop(None);
-        let closed = self.store.close().await;
-        self.chronicle.end(closed.is_ok()).await?;
-        closed?;
-        let _ = self.supervisor.0.stop_and_wait(None, Some(Duration::from_secs(1))).await;
-        Ok(())
     }
 }
 

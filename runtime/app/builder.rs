@@ -10,6 +10,7 @@ use ractor::Actor;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::ending::Ending;
 use super::supervisor::{Leash, RuntimeSupervisor};
 use super::upkeep::{self, Sweeper};
 use super::{Runtime, data};
@@ -119,12 +120,22 @@ impl Builder {
             modules: modules.clone(),
         };
         let engine = Engine::start(parts, cell).await?;
-        let sweeper = Sweeper::start(kv, metrics.clone());
-        let ready = Arc::new(AtomicBool::new(false));
+        let (ended, has_ended) = watch::channel(false);
+        let ending = Ending {
+            engine: engine.clone(),
+            registry: registry.clone(),
+            router: Arc::clone(&router),
+            modules,
+            store,
+            chronicle,
+            supervisor,
+            sweeper: Sweeper::start(kv, metrics.clone()),
+            ended,
+            tokio: Handle::current(),
+        };
         Ok(Runtime {
             data,
             seeds,
-            store,
             registry,
             engine,
             router,
@@ -132,14 +143,11 @@ impl Builder {
             authenticator,
             events,
             metrics,
-            supervisor,
-            modules,
             broken,
-            ready,
+            ready: Arc::new(AtomicBool::new(false)),
             troubles: Mutex::default(),
-            sweeper,
-            chronicle,
-            alive: watch::channel(()).0,
+            ending: tokio::sync::Mutex::new(Some(ending)),
+            ended: has_ended,
         })
     }
 }

@@ -30,8 +30,8 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    fn new(events: Receiver<Arc<Event>>, alive: watch::Receiver<()>) -> Self {
-        Self { events: stream::unfold((events, alive), next).boxed() }
+    fn new(events: Receiver<Arc<Event>>, ended: watch::Receiver<bool>) -> Self {
+        Self { events: stream::unfold((events, ended), next).boxed() }
     }
 
     /// The next event, or how many were lost before it; `None` after the runtime was shut down.
@@ -40,22 +40,22 @@ impl EventStream {
     }
 }
 
-type Source = (Receiver<Arc<Event>>, watch::Receiver<()>);
+type Source = (Receiver<Arc<Event>>, watch::Receiver<bool>);
 
-async fn next((mut events, mut alive): Source) -> Option<(Result<Arc<Event>, Missed>, Source)> {
+async fn next((mut events, mut ended): Source) -> Option<(Result<Arc<Event>, Missed>, Source)> {
     let received = tokio::select! {
         // what happened before the end comes before the end
         biased;
         received = events.recv() => received,
-        // nobody sends by it: it changes by being closed
-        _ = alive.changed() => return None,
+        // a runtime that is gone has ended too
+        _ = ended.wait_for(|ended| *ended) => return None,
     };
     let item = match received {
         Ok(event) => Ok(event),
         Err(RecvError::Lagged(events)) => Err(Missed { events }),
         Err(RecvError::Closed) => return None,
     };
-    Some((item, (events, alive)))
+    Some((item, (events, ended)))
 }
 
 impl Stream for EventStream {
@@ -76,7 +76,7 @@ impl Runtime {
     /// Everything that happens from now on. How many readers there are and how slow they are is no matter to the runtime.
     #[must_use]
     pub fn events(&self) -> EventStream {
-        EventStream::new(self.events.subscribe(), self.alive.subscribe())
+        EventStream::new(self.events.subscribe(), self.ended.clone())
     }
 }
 
@@ -102,12 +102,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_lags_hears_how_many_it_lost_and_the_end_comes_last() {
-        let (events, (alive, living)) = (Events::default(), watch::channel(()));
-        let mut stream = EventStream::new(events.subscribe(), living);
+        let (events, (end, ended)) = (Events::default(), watch::channel(false));
+        let mut stream = EventStream::new(events.subscribe(), ended);
         for number in 0..1030 {
             events.emit(alarm(number));
         }
-        drop(alive);
+        end.send_replace(true);
         assert_eq!(subject(stream.next().await), Err(Some(Missed { events: 6 })));
         for number in 6..1030 {
             assert_eq!(subject(stream.next().await), Ok(number.to_string()));

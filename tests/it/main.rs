@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module for each subject.
 
 mod audit;
+mod embed;
 mod failures;
 mod fixtures;
 mod gradual;
