@@ -121,7 +121,14 @@ impl Runtime {
         self.router.load().instance(id, BUCKETS - 1).cloned()
     }
 
-    /// The gateway, to serve or to mount in the host's own application.
+    /// The gateway, to serve or to mount in the host's own application; it may be called more than once.
+    ///
+    /// Modules see paths without the prefix under which they are mounted: with `app.nest("/modules", runtime.router())` the api
+    /// `/hello` of a manifest is `/modules/hello` outside. Apis may be mounted anywhere. Pages, the sign-in page and the
+    /// links between them are absolute, so mount modules that have pages at the root, behind the host's own routes:
+    /// `app.fallback_service(runtime.router())`.
+    ///
+    /// For `stickyBy: address`, serve the application with `into_make_service_with_connect_info::<SocketAddr>()`.
     #[cfg(feature = "http")]
     pub fn router(&self) -> axum::Router {
         crate::integration::Gateway::new(Arc::clone(&self.router), self.authenticator.clone()).into_router()

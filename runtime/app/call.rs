@@ -19,7 +19,7 @@ const CALL: Duration = Duration::from_secs(10);
 impl Runtime {
     /// Calls `method` of the module that provides `capability` and serves, with arguments of any type of serde's, and
     /// gives its answer as a `T`; see [`to_value`] and [`from_value`] for how they look in scripts. `()` is for a method
-    /// without arguments, and [`Value`](crate::Value) an answer of any form.
+    /// without arguments, and [`Value`] an answer of any form.
     ///
     /// It takes 10 s at most, and at most `runtime.limits` of the module. Whoever stops waiting takes the call back, as far
     /// as no script runs for it yet. While the traffic of the module shifts, each call goes to either version.
