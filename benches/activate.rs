@@ -39,9 +39,9 @@ fn activate(criterion: &mut Criterion) {
                 let started = Instant::now();
                 tokio.block_on(world.register("hello", &version, API, language, script(language)));
                 let registered = started.elapsed();
-                let strategy = Some(ActivationStrategy::Instant);
+                let activate = world.runtime.activate(format!("hello@{version}")).strategy(ActivationStrategy::Instant);
                 let started = Instant::now();
-                let done = tokio.block_on(world.runtime.activate(&format!("hello@{version}"), strategy));
+                let done = tokio.block_on(activate.into_future());
                 took += if registering { registered } else { started.elapsed() };
                 assert_eq!(done.expect("an activation").outcome, Outcome::Active);
             }

@@ -95,7 +95,7 @@ async fn detect(
     let load = Load::start(&router);
     let slot = || world.runtime.engine().slots().into_iter().next().expect("the slot");
     let label = format!("probe@{version}");
-    let activation = world.runtime.activate(&label, Some(strategy));
+    let activation = async { world.runtime.activate(&label).strategy(strategy).await };
     let breaks = async {
         while !is_time(&slot()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -105,7 +105,8 @@ async fn detect(
         broken
     };
     let (activated, broken) = tokio::join!(activation, breaks);
-    activated.expect("an activation");
+    // what is taken back while it is provisional was activated all the same
+    assert_eq!(activated.expect("an activation").outcome.serves(), strategy == ActivationStrategy::Instant);
     let state = || world.runtime.engine().state("probe", &version.parse().expect("a version")).state;
     while state() != State::Failed {
         tokio::time::sleep(Duration::from_millis(1)).await;

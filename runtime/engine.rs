@@ -56,8 +56,8 @@ use tokio::sync::{SetOnce, oneshot};
 
 pub use error::EngineError;
 pub use outcome::{
-    ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, HistoryStep, Outcome, ShiftReport, StepOutcome,
-    StepReport,
+    ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, HistoryStep, NotServing, Outcome, ShiftReport,
+    StepOutcome, StepReport,
 };
 pub use slots::{CandidateView, HealthView, InstanceHealth, SlotView, VersionState};
 pub use state::State;

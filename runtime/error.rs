@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::engine::EngineError;
+use replug_scripts::Misfit;
+
+use crate::actors::CallError;
+use crate::engine::{EngineError, NotServing};
+use crate::integration::host::OfferError;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 use crate::store::audit::AuditError;
@@ -43,14 +47,38 @@ pub enum Error {
         /// What the system said.
         cause: String,
     },
+    /// A service of the host application cannot be offered.
+    #[error(transparent)]
+    Offer(#[from] OfferError),
     /// A service could not be called, or failed.
-    #[error("{service}: {cause}")]
-    Service {
+    #[error("{service}: {source}")]
+    Call {
         /// `capability.method`.
         service: String,
         /// Why.
-        cause: String,
+        source: CallError,
     },
+    /// The arguments of a call cannot reach a script.
+    #[error("{service}: wrong arguments: {source}")]
+    Arguments {
+        /// `capability.method`.
+        service: String,
+        /// What does not fit, and where.
+        source: Misfit,
+    },
+    /// The answer of a call is not of the type that was asked for.
+    #[error("{service}: the answer is no {wanted}: {source}")]
+    Answer {
+        /// `capability.method`.
+        service: String,
+        /// The type.
+        wanted: &'static str,
+        /// What does not fit, and where.
+        source: Misfit,
+    },
+    /// A version does not serve; [`ActivationReport::ensure_serves`](crate::engine::ActivationReport::ensure_serves) says so.
+    #[error(transparent)]
+    NotServing(#[from] NotServing),
     /// A coordinator of the runtime is gone; the runtime must be started again.
     #[error("the runtime broke down: {0}")]
     Broken(String),

@@ -1,7 +1,7 @@
 //! Integrations: what connects modules with the world.
 //!
 //! [`api`] answers requests with the modules' handlers, [`auth`] says who asks, [`ui`] draws the shell around pages,
-//! [`services`] carries calls from module to module, [`bindings`] are what the engine drives during an activation.
+//! [`services`] carries calls from module to module and to the [`host`] application, [`bindings`] are what the engine drives during an activation.
 
 #[cfg(feature = "http")]
 pub mod api;
@@ -10,6 +10,7 @@ pub mod bindings;
 pub(crate) mod chance;
 #[cfg(feature = "sqlite")]
 pub mod database;
+pub mod host;
 #[cfg(feature = "sqlite")]
 pub mod migrations;
 pub mod services;

@@ -23,6 +23,13 @@ pub use fault::{Fault, Faults, Place};
 pub use files::check_files;
 pub use schema::*;
 
+/// Whether `text` can be the id of a module or a capability: lower-case letters, digits and dashes, in parts joined by dots,
+/// at most 128 characters.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    check::is_id(text)
+}
+
 /// The name of the manifest in a module's folder.
 pub const FILE_NAME: &str = "module.manifest.yaml";
 

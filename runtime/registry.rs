@@ -16,4 +16,4 @@ mod snapshot;
 pub use bundle::{Bundle, MAX_BUNDLE_BYTES, MAX_BUNDLE_FILES, MAX_BUNDLE_PATH};
 pub use error::RegistryError;
 pub use modules::{Clock, Registration, Registry};
-pub use snapshot::{Definition, Problem, Snapshot};
+pub use snapshot::{Definition, Hosted, Problem, Snapshot};

@@ -135,7 +135,7 @@ host_functions! {
     DbExecute = "db"."execute"("sql: string, params?: list") -> "map", "Runs one statement: `{changes, last_insert_id}`.";
     DbTransaction = "db"."transaction"("statements: list") -> "list", "Runs `{sql, params}` statements as one transaction; the result of each: rows or `{changes, last_insert_id}`.";
     DbForCaller = "db"."for_caller"("sql: string, params?: list") -> "any", "In a service: runs one statement on the database of the module that called, if this manifest asks for it (`permissions.system.database: [{ module: caller }]`).";
-    ServicesCall = "services"."call"("service: string, args?: any") -> "any", "Calls `capability.method` of a module this one depends on.";
+    ServicesCall = "services"."call"("service: string, args?: any") -> "any", "Calls `capability.method` of a module this one depends on, or of the host application.";
     ServicesInvalidate = "services"."invalidate"("capability: string") -> "", "Makes the runtime forget cached answers of a capability this module provides.";
 }
 

@@ -36,4 +36,4 @@ pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
 pub use host::{CallContext, Exports, Handler, Host, Language, Program, Sources, Vm, compile};
 pub use limits::{Limits, Verdict};
 pub use meter::thread_cpu_time;
-pub use value::Value;
+pub use value::{Misfit, Value, from_value, to_value};

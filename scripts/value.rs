@@ -6,6 +6,17 @@ use bytes::Bytes;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, Serializer};
 
+mod fit;
+mod reader;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use fit::Misfit;
+pub use reader::from_value;
+pub use writer::to_value;
+
 /// How deep lists and maps may nest on their way across, in either direction.
 ///
 /// Rust code recurses over values; this bound keeps that recursion far from the end of any stack.

@@ -34,7 +34,7 @@ impl World {
 
     pub(crate) async fn install(&self, id: &str, version: &str, manifest: &str, language: &str, script: &str) {
         self.register(id, version, manifest, language, script).await;
-        let done = self.runtime.activate(&format!("{id}@{version}"), None).await.expect("an activation");
+        let done = self.runtime.activate(format!("{id}@{version}")).await.expect("an activation");
         assert_eq!(done.outcome, Outcome::Active, "{done:?}");
     }
 

@@ -59,7 +59,7 @@ impl Greeting {
         }
         pages.sort();
         apis.sort_by(|a, b| (a.guarded, &a.url).cmp(&(b.guarded, &b.url)));
-        let answer = runtime.call("authentication", "enroll", Value::Null).await.ok();
+        let answer = runtime.call_value("authentication", "enroll", Value::Null).await.ok();
         let path = answer.and_then(|answer| answer.get("path")?.as_str().map(str::to_owned));
         Self {
             gateway,

@@ -3,10 +3,35 @@
 //! Its children hold what others have handles on, and none of them fails by design. If one does, no restart could give
 //! those handles back: it is an alarm, and whoever runs the process ends it, so that the next start reads what is kept.
 
+use std::time::Duration;
+
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
 
 use crate::monitor::{Event, Events};
+
+/// Stops the supervisor, and with it everything that hangs on it, when it is dropped: also where a runtime came only half
+/// up.
+pub(super) struct Leash(pub(super) ActorRef<()>);
+
+impl Leash {
+    /// Children end from here on, and that is no breakdown.
+    pub(super) fn expect_ends(&self) {
+        // one that is gone expects nothing any more
+        let _ = self.0.send_message(());
+    }
+
+    pub(super) async fn stop(&self, patience: Duration) {
+        let _ = self.0.stop_and_wait(None, Some(patience)).await;
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.expect_ends();
+        self.0.stop(None);
+    }
+}
 
 /// The actor.
 pub(super) struct RuntimeSupervisor {

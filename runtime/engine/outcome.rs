@@ -79,6 +79,7 @@ pub struct ShiftReport {
 }
 
 /// What an activation or a rollback came to; `activate --json` prints it.
+#[must_use = "a version that was rolled back is no error: see `serves` and `ensure_serves`"]
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivationReport {
@@ -96,6 +97,36 @@ pub struct ActivationReport {
     pub traffic_shift: Vec<ShiftReport>,
     /// The steps of the rollback; empty when nothing was taken back.
     pub rollback: Vec<StepReport>,
+}
+
+impl ActivationReport {
+    /// Whether the version serves, confirmed or not.
+    #[must_use]
+    pub const fn serves(&self) -> bool {
+        self.outcome.serves()
+    }
+
+    /// [`ActivationReport::serves`] as a result, for `?`.
+    ///
+    /// # Errors
+    /// The version does not serve.
+    pub fn ensure_serves(&self) -> Result<(), NotServing> {
+        if self.serves() { Ok(()) } else { Err(NotServing { report: Box::new(self.clone()) }) }
+    }
+}
+
+/// A version was to serve and does not.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "{}@{} does not serve ({}): {}",
+    report.id,
+    report.version,
+    report.outcome.name(),
+    report.reason.as_deref().unwrap_or("no reason was given")
+)]
+pub struct NotServing {
+    /// What became of it.
+    pub report: Box<ActivationReport>,
 }
 
 /// What a deactivation came to.

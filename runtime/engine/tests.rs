@@ -16,7 +16,7 @@ use crate::actors::modules::ModulesMsg;
 use crate::actors::{ModulesSupervisor, Router};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events, Metrics};
-use crate::registry::{Bundle, Registry};
+use crate::registry::{Bundle, Hosted, Registry};
 use crate::sandbox::Supplies;
 use crate::sandbox::ports::Services;
 use crate::store::audit::AuditLog;
@@ -65,7 +65,10 @@ impl World {
     async fn over(dir: TempDir, tables: Tables) -> Self {
         let store = Self::open(&dir.path().join("store")).await;
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
-        let registry = Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), None).await.unwrap();
+        let registry =
+            Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), Hosted::default(), None)
+                .await
+                .unwrap();
         let (events, router, binding) =
             (Events::default(), Arc::new(Router::default()), Arc::new(Brittle::with(tables)));
         let supervisor = ModulesSupervisor { events: events.clone() };

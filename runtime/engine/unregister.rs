@@ -58,7 +58,7 @@ pub(super) async fn unregister(
         }
         snapshot = crate::registry::Snapshot::new(snapshot.revision, modules, Vec::new());
     }
-    shared.registry.unregister(id, &doomed).await?;
+    shared.registry.unregister_by(work.who, id, &doomed).await?;
     for version in &doomed {
         shared.metrics.forget(id, &version.to_string());
         shared.events.emit(Event::Unregistered { id: id.to_owned(), version: version.to_string() });

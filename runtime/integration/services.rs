@@ -1,4 +1,4 @@
-//! Calls from module to module.
+//! Calls from module to module, and from module to the host application.
 //!
 //! A script thread blocks in [`ServiceCalls::call`] while the provider's worker runs. The call inherits the caller's
 //! deadline and never extends it, so that a circle of modules whose workers all wait for each other ends when the first
@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use super::auth::{self, Authenticator};
 use super::chance;
+use super::host::{self, HostServices};
 use crate::actors::router::{CallError, Router, Slot};
 use crate::manifest::StickyBy;
 use crate::sandbox::ports::Services;
@@ -20,19 +21,21 @@ use crate::sandbox::ports::Services;
 #[cfg(all(test, feature = "lua"))]
 mod tests;
 
-/// The services of whichever modules serve.
+/// The services of whichever modules serve, and those of the host.
 pub struct ServiceCalls {
     router: Arc<Router>,
+    hosts: HostServices,
     auth: Authenticator,
     runtime: Handle,
 }
 
 impl ServiceCalls {
-    /// Finds providers through `router`; `auth` forgets what it knows when its capability is withdrawn; timers run on
-    /// `runtime`. Calls block and must not come from a thread of that runtime.
+    /// Finds providers through `router`, but asks `hosts` for what those offer; `auth` forgets what it knows when its
+    /// capability is withdrawn; timers and the services of the host run on `runtime`. Calls block and must not come from a
+    /// thread of that runtime.
     #[must_use]
-    pub const fn new(router: Arc<Router>, auth: Authenticator, runtime: Handle) -> Self {
-        Self { router, auth, runtime }
+    pub const fn new(router: Arc<Router>, hosts: HostServices, auth: Authenticator, runtime: Handle) -> Self {
+        Self { router, hosts, auth, runtime }
     }
 
     /// The module to call, and the bucket to call it with; it has the service.
@@ -85,6 +88,13 @@ fn bucket(module: &str, slot: &Slot, call: &CallContext) -> u16 {
 }
 
 impl ServiceCalls {
+    /// Blocks until `answer` is there.
+    fn wait<T>(&self, service: &str, answer: impl Future<Output = T>) -> Result<T, HostError> {
+        // tokio panics when a timer is used after its runtime ended; that must not unwind through the script's VM
+        catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(answer)))
+            .map_err(|_| failed(HostErrorKind::Failed, format_args!("{service}: the runtime is shutting down")))
+    }
+
     /// A call that comes back to a module which waits for it is refused where no worker is free: all of them may wait in
     /// such circles, and then none would ever become so.
     fn refuse_standstill(
@@ -119,6 +129,9 @@ impl Services for ServiceCalls {
         call: &CallContext,
     ) -> Result<Value, HostError> {
         let service = format!("{capability}.{method}");
+        if let Some(host) = self.hosts.get(capability) {
+            return self.wait(&service, host::ask(host, capability, method, args, call))?;
+        }
         let handler = Handler::Service(service.as_str().into());
         let (module, bucket) = self.provider(allowed, capability, &handler, call)?;
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
@@ -126,25 +139,21 @@ impl Services for ServiceCalls {
         if inner.chain.contains(&module) {
             self.refuse_standstill(&service, &module, bucket, &handler, &inner)?;
         }
-        // tokio panics when a timer is used after its runtime ended; that must not unwind through the script's VM
-        let answer = catch_unwind(AssertUnwindSafe(|| {
-            self.runtime.block_on(self.router.call(&module, bucket, &handler, vec![args], inner))
-        }));
-        match answer {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(translate(&service, &module, error, call)),
-            Err(_) => Err(failed(HostErrorKind::Failed, format_args!("{service}: the runtime is shutting down"))),
-        }
+        let answer = self.wait(&service, self.router.call(&module, bucket, &handler, vec![args], inner))?;
+        answer.map_err(|error| translate(&service, &module, error, call))
     }
 
     async fn ask(&self, capability: &str, method: &str, call: &CallContext) -> Result<Value, HostError> {
+        let nothing = Value::Map(std::collections::BTreeMap::new());
+        if let Some(host) = self.hosts.get(capability) {
+            return host::ask(host, capability, method, nothing, call).await;
+        }
         let service = format!("{capability}.{method}");
         let handler = Handler::Service(service.as_str().into());
         let anyone: Vec<String> = self.router.load().providers(capability).iter().map(|id| id.to_string()).collect();
         let (module, bucket) = self.provider(&anyone, capability, &handler, call)?;
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
         inner.chain.push(Arc::clone(&call.module));
-        let nothing = Value::Map(std::collections::BTreeMap::new());
         let answer = self.router.call(&module, bucket, &handler, vec![nothing], inner).await;
         answer.map_err(|error| translate(&service, &module, error, call))
     }

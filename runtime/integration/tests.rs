@@ -8,6 +8,7 @@ use replug_scripts::{CallContext, Handler, Value};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
+use super::host::HostServices;
 use super::{ApiBinding, Authenticator, ServiceCalls};
 use crate::actors::router::tests::Rig;
 use crate::actors::router::{CallError, Endpoint, Instance, RouteTaken, Router, Slot};
@@ -72,7 +73,7 @@ impl World {
         let auth = Authenticator::new(Arc::clone(&router));
         let dir = TempDir::new().expect("a directory");
         let store = Store::open(dir.path()).expect("a store");
-        let services = ServiceCalls::new(Arc::clone(&router), auth.clone(), Handle::current());
+        let services = ServiceCalls::new(Arc::clone(&router), HostServices::default(), auth.clone(), Handle::current());
         let supplies = Supplies {
             kv: KvStore::new(&store),
             database: None,

@@ -20,6 +20,7 @@ mod runtime;
 mod scalars;
 
 use fields::{Fields, Item};
+pub(super) use names::is_id;
 
 /// The most entries of a list of the manifest.
 const MAX_ITEMS: usize = 1000;

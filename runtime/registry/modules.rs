@@ -9,7 +9,7 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr, rpc::CallResult};
 use semver::Version;
 use tokio::sync::Semaphore;
 
-use super::{Bundle, Definition, RegistryError, Snapshot};
+use super::{Bundle, Definition, Hosted, RegistryError, Snapshot};
 use crate::manifest::{self, Fault, Faults, Loaded};
 use crate::store::Store;
 use crate::store::audit::{AuditLog, Who};
@@ -47,7 +47,8 @@ pub struct Registry {
 impl Registry {
     /// Starts the registry on what `store` and `data_dir/bundles` hold, supervised by `supervisor` if there is one. A
     /// definition whose files are missing, changed, or no longer accepted is left out and named in [`Snapshot::problems`].
-    /// What is registered and unregistered is written to `audit` before it is done.
+    /// What is registered and unregistered is written to `audit` before it is done. `hosted` is what the application
+    /// around the runtime offers: [`Snapshot::hosted`].
     ///
     /// # Errors
     /// [`RegistryError::Store`] when the records cannot be read.
@@ -56,9 +57,10 @@ impl Registry {
         audit: AuditLog,
         data_dir: &Path,
         clock: Clock,
+        hosted: Hosted,
         supervisor: Option<ActorCell>,
     ) -> Result<Self, RegistryError> {
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default().beside(hosted)));
         let start = Start { store, audit, bundles: data_dir.join("bundles"), clock, snapshot: Arc::clone(&snapshot) };
         // Actor names are global to the process and two runtimes may live in one, so this one has none.
         let spawned = match supervisor {
@@ -106,15 +108,16 @@ impl Registry {
         settle(answer.ok())
     }
 
-    /// Forgets these versions of `id`, all or none, and removes their files. Whether something uses them is for the caller
-    /// to know. The audit log names an administrator: nobody else has versions forgotten.
+    /// Forgets these versions of `id`, all or none, and removes their files; `who` had it done, says the audit log. Whether
+    /// something uses them is for the caller to know.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`], or [`RegistryError::Audit`] or [`RegistryError::Store`] when it could not be written.
-    pub async fn unregister(&self, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
+    pub async fn unregister_by(&self, who: Who, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
         let permit = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|_| RegistryError::Stopped)?;
         let (id, versions) = (id.to_owned(), versions.to_vec());
-        let answer = self.actor.call(|reply| Command::Unregister { id, versions, reply, _permit: permit }, None).await;
+        let unregister = |reply| Command::Unregister { who, id, versions, reply, _permit: permit };
+        let answer = self.actor.call(unregister, None).await;
         settle(answer.ok())
     }
 

@@ -43,6 +43,7 @@ pub fn obstacles(definition: &Definition, snapshot: &Snapshot, running: &Running
     found.extend(conflicts(manifest, snapshot, running));
     let others = others(&manifest.id, snapshot, running);
     found.extend(sole(manifest, &others));
+    found.extend(hosted(manifest, snapshot));
     found.extend(taken(manifest, &others));
     found
 }
@@ -59,6 +60,12 @@ fn sole(manifest: &Manifest, others: &[&Manifest]) -> Vec<Obstacle> {
         Some(Obstacle::TakenCapability { claimant, owner, capability: capability.to_owned() })
     });
     both.collect()
+}
+
+/// What the application around the runtime offers itself: a module of the same capability would never be asked.
+fn hosted<'a>(manifest: &'a Manifest, snapshot: &'a Snapshot) -> impl Iterator<Item = Obstacle> + 'a {
+    let own = manifest.capabilities.iter().filter(|own| snapshot.hosted.contains_key(&own.id));
+    own.map(|own| Obstacle::HostedCapability { claimant: manifest.label(), capability: own.id.clone() })
 }
 
 /// The running modules that need something of `id` which it no longer gives once it is at version `after` (`None`: once
@@ -182,8 +189,11 @@ fn required_capabilities(manifest: &Manifest) -> impl Iterator<Item = &Capabilit
     })
 }
 
-/// Whether a running module other than `id` offers what is needed.
+/// Whether a running module other than `id`, or the application around the runtime, offers what is needed.
 fn offered(need: &CapabilityRequirement, id: &str, snapshot: &Snapshot, running: &Running) -> bool {
+    if snapshot.hosted.get(&need.capability).is_some_and(|version| need.version.matches(version)) {
+        return true;
+    }
     snapshot.providers(&need.capability).iter().any(|provider| {
         provider.module != id
             && running.get(&provider.module) == Some(&provider.version)

@@ -62,8 +62,14 @@ pub struct Snapshot {
     pub modules: BTreeMap<String, BTreeMap<Version, Arc<Definition>>>,
     /// Definitions that were registered but whose files are missing, changed, or no longer accepted.
     pub problems: Vec<Problem>,
+    /// The capabilities that the application around the runtime offers, with the version of each. No module may offer
+    /// them beside it.
+    pub hosted: Hosted,
     capabilities: Capabilities,
 }
+
+/// Capabilities that no module offers but the application around the runtime, by id.
+pub type Hosted = Arc<BTreeMap<String, Version>>;
 
 impl Snapshot {
     /// The snapshot of these definitions.
@@ -74,7 +80,13 @@ impl Snapshot {
         problems: Vec<Problem>,
     ) -> Self {
         let capabilities = Capabilities::of(modules.values().flat_map(BTreeMap::values).map(|found| &found.manifest));
-        Self { revision, modules, problems, capabilities }
+        Self { revision, modules, problems, hosted: Hosted::default(), capabilities }
+    }
+
+    /// The same beside what the application offers.
+    #[must_use]
+    pub fn beside(self, hosted: Hosted) -> Self {
+        Self { hosted, ..self }
     }
 
     /// That version of the module.

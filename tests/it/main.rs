@@ -2,6 +2,7 @@
 
 mod audit;
 mod demo;
+mod embed;
 mod failures;
 mod fixtures;
 mod gradual;

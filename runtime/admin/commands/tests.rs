@@ -25,7 +25,7 @@ async fn update_activates_only_where_another_version_serves() {
     let world = World::new().await;
     let done = world.commands.update(bundle("a", "1.0.0", ""), None).await.unwrap();
     assert!(done.activation.is_none(), "nothing served");
-    world.commands.activate(&wanted("a"), None).await.unwrap();
+    world.commands.activate(&wanted("a"), None).await.unwrap().ensure_serves().unwrap();
     let done = world.commands.update(bundle("a", "1.1.0", ""), None).await.unwrap();
     assert_eq!(done.activation.map(|report| report.version).as_deref(), Some("1.1.0"));
     let done = world.commands.update(bundle("a", "1.1.0", ""), None).await.unwrap();
@@ -37,8 +37,14 @@ async fn update_activates_only_where_another_version_serves() {
 #[tokio::test]
 async fn activate_takes_the_newest_version_unless_one_is_named() {
     let world = World::with(&[("a", "1.0.0"), ("a", "1.1.0"), ("a", "2.0.0-rc.1")]).await;
-    world.commands.activate(&wanted("a"), None).await.unwrap();
-    world.commands.activate(&wanted("a@1.0.0"), Some(ActivationStrategy::Instant)).await.unwrap();
+    world.commands.activate(&wanted("a"), None).await.unwrap().ensure_serves().unwrap();
+    world
+        .commands
+        .activate(&wanted("a@1.0.0"), Some(ActivationStrategy::Instant))
+        .await
+        .unwrap()
+        .ensure_serves()
+        .unwrap();
     assert_eq!(world.fake.calls(), ["activate a@1.1.0 None", "activate a@1.0.0 Some(Instant)"]);
 }
 
@@ -59,7 +65,7 @@ async fn show_gives_the_serving_version_its_share_and_all_defaults() {
     let world = World::with(&[("a", "1.0.0"), ("a", "1.1.0")]).await;
     let before = world.commands.show(&wanted("a")).unwrap();
     assert_eq!((before.version.as_str(), before.weight), ("1.1.0", 0), "the newest while none serves");
-    world.commands.activate(&wanted("a@1.0.0"), None).await.unwrap();
+    world.commands.activate(&wanted("a@1.0.0"), None).await.unwrap().ensure_serves().unwrap();
     let shown = serde_json::to_value(world.commands.show(&wanted("a")).unwrap()).unwrap();
     assert_eq!((&shown["version"], &shown["weight"]), (&"1.0.0".into(), &100.into()));
     assert_eq!((&shown["state"], &shown["slot"]["version"]), (&"active".into(), &"1.0.0".into()));
@@ -95,13 +101,13 @@ async fn find_names_the_capabilities_that_were_meant() {
 async fn a_revision_changes_with_versions_and_with_what_serves() {
     let world = World::with(&[("a", "1.0.0"), ("b", "1.0.0")]).await;
     let mut seen = vec![world.commands.revision("a")];
-    world.commands.activate(&wanted("b"), None).await.unwrap();
+    world.commands.activate(&wanted("b"), None).await.unwrap().ensure_serves().unwrap();
     assert_eq!(world.commands.revision("a"), seen[0], "another module's affair");
     world.commands.register(bundle("a", "1.1.0", "")).await.unwrap();
     seen.push(world.commands.revision("a"));
-    world.commands.activate(&wanted("a"), None).await.unwrap();
+    world.commands.activate(&wanted("a"), None).await.unwrap().ensure_serves().unwrap();
     seen.push(world.commands.revision("a"));
-    world.commands.rollback("a", Some(&Version::new(1, 0, 0))).await.unwrap();
+    world.commands.rollback("a", Some(&Version::new(1, 0, 0))).await.unwrap().ensure_serves().unwrap();
     seen.push(world.commands.revision("a"));
     let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
     assert_eq!(distinct.len(), seen.len(), "{seen:?}");

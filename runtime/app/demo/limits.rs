@@ -37,7 +37,7 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
     let (stage, server) = (demo.stage, demo.server);
     stage.begin(4, "Limits: a script that loops for ever and one that eats memory, beside a neighbour");
     server.register(demo.modules.later("hog-1.0.0")).await?;
-    server.activate("hog@1.0.0").await?;
+    server.activate("hog@1.0.0").await?.ensure_serves().map_err(DemoError::at("hog"))?;
     let calm = neighbour(demo, None).await?;
     stage.say(&format!("p99 of its neighbour, visits, when it is calm: {}", p99(&calm)));
     for hog in &HOGS {

@@ -72,7 +72,7 @@ impl Server {
 
     /// Everything that happens from now on.
     pub(super) fn events(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.runtime.events()
+        self.runtime.events.subscribe()
     }
 
     /// Registers the module in a folder.
@@ -118,7 +118,7 @@ impl Server {
     /// It is refused.
     pub(super) async fn sign_up(&self) -> Result<String, DemoError> {
         let failed = "signing up";
-        let enrolled = self.runtime.call("authentication", "enroll", Value::Null).await?;
+        let enrolled: Value = self.runtime.call("authentication", "enroll", Value::Null).await?;
         let path = enrolled.get("path").and_then(|path| path.as_str()).unwrap_or_default();
         let code = path.split_once("code=").map_or("", |(_, code)| code);
         let mut password = [0; PASSWORD_BYTES];

@@ -28,7 +28,7 @@ pub(super) async fn tell(demo: &Demo<'_>, table: &mut Table) -> Result<(), DemoE
     for version in [OLD, NEW] {
         server.register(demo.modules.later(&format!("{ID}-{version}"))).await?;
     }
-    server.activate(&format!("{ID}@{OLD}")).await?;
+    server.activate(&format!("{ID}@{OLD}")).await?.ensure_serves().map_err(DemoError::at(ID))?;
     let url = server.url(PATH);
     let load = Load::start(&[Target::get(url.clone()), Target::post(url)], Rate::STEADY)?;
     demo.goes_on(&load, CALM).await?;

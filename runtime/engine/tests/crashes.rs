@@ -17,7 +17,7 @@ async fn cut_at_commit(first: bool) -> World {
     world.binding.reached.notified().await;
     let after = world.killed().await;
     world.binding.go.notify_one();
-    coming.await.unwrap().unwrap();
+    coming.await.unwrap().unwrap().ensure_serves().unwrap();
     after
 }
 

@@ -60,7 +60,7 @@ async fn a_step_that_fails_on_the_way_back_is_told_and_the_confirmed_version_ser
             world.fail(&[]);
             // what is left over does not keep it from being tried again, or from being returned from
             world.provisional("a@2.0.0").await;
-            world.engine.rollback("a", None).await.unwrap();
+            world.engine.rollback("a", None).await.unwrap().ensure_serves().unwrap();
             assert_eq!(
                 (world.routed("a").as_deref(), world.tables("a")),
                 (Some("1.0.0"), Vec::new()),
@@ -75,7 +75,7 @@ async fn a_candidate_whose_way_back_fails_never_takes_the_traffic_with_it() {
     for place in [Place::Undo, Place::Down] {
         for fault in FAULTS {
             let world = World::with_tables().await;
-            world.engine.rollback("a", None).await.unwrap();
+            world.engine.rollback("a", None).await.unwrap().ensure_serves().unwrap();
             world.fail(&[(Place::Commit, Fault::Error), (place, fault)]);
             let report = world.activate("a@2.0.0").await.unwrap();
             // without a table there is nothing to take down

@@ -129,7 +129,7 @@ async fn what_is_not_registered_any_more_has_no_slot() {
     world.serves("a@1.0.0").await;
     world.engine.deactivate("a").await.unwrap();
     // as if the process had ended between the registry's record and the engine's
-    world.registry.unregister("a", &[Version::new(1, 0, 0)]).await.unwrap();
+    world.registry.unregister_by(crate::store::audit::Who::Admin, "a", &[Version::new(1, 0, 0)]).await.unwrap();
     let world = world.restarted().await;
     assert!(!world.engine.has_slot("a") && world.engine.slots().is_empty());
 }

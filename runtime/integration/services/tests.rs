@@ -7,6 +7,7 @@ use replug_scripts::{CallContext, HostErrorKind, ScriptError, Value};
 
 use crate::actors::router::CallError;
 use crate::integration::ServiceCalls;
+use crate::integration::host::HostServices;
 use crate::integration::tests::World;
 use crate::sandbox::ports::Services;
 
@@ -180,7 +181,12 @@ async fn a_call_while_the_runtime_ends_fails_without_a_panic() {
     let world = world().await;
     let ending =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
-    let calls = ServiceCalls::new(Arc::clone(&world.router), world.auth.clone(), ending.handle().clone());
+    let calls = ServiceCalls::new(
+        Arc::clone(&world.router),
+        HostServices::default(),
+        world.auth.clone(),
+        ending.handle().clone(),
+    );
     ending.shutdown_background();
     let call = CallContext { module: "caller".into(), ..circle(Instant::now() + Duration::from_secs(5)) };
     let calling = std::thread::spawn(move || calls.call(&["sums".into()], "math.sums", "spin", Value::Null, &call));

@@ -88,9 +88,11 @@ impl Checker<'_, '_> {
 pub(super) const KEY_HELP: &str = "letters, digits, `_`, `-` and `.`, beginning with a letter or underscore";
 
 /// `[a-z0-9-]+(\.[a-z0-9-]+)*`
-pub(super) fn is_id(text: &str) -> bool {
-    text.split('.')
-        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'))
+pub(in crate::manifest) fn is_id(text: &str) -> bool {
+    text.len() <= MAX_NAME
+        && text.split('.').all(|part| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        })
 }
 
 /// `[A-Za-z_][A-Za-z0-9_]*`, with the characters of `more` allowed after the first.

@@ -32,7 +32,7 @@ pub(super) struct Offer {
 
 pub(super) enum Command {
     Register { offer: Box<Offer>, reply: Reply<Registration>, _permit: OwnedSemaphorePermit },
-    Unregister { id: String, versions: Vec<Version>, reply: Reply<()>, _permit: OwnedSemaphorePermit },
+    Unregister { who: Who, id: String, versions: Vec<Version>, reply: Reply<()>, _permit: OwnedSemaphorePermit },
 }
 
 pub(super) struct Start {
@@ -78,8 +78,8 @@ impl Actor for RegistryActor {
                 let done = AssertUnwindSafe(state.register(*offer)).catch_unwind().await;
                 let _ = reply.send(done.unwrap_or_else(panicked)); // The caller may have stopped waiting.
             }
-            Command::Unregister { id, versions, reply, _permit } => {
-                let done = AssertUnwindSafe(state.unregister(&id, &versions)).catch_unwind().await;
+            Command::Unregister { who, id, versions, reply, _permit } => {
+                let done = AssertUnwindSafe(state.unregister(who, &id, &versions)).catch_unwind().await;
                 let _ = reply.send(done.unwrap_or_else(panicked));
             }
         }
@@ -114,7 +114,8 @@ impl State {
                 }
             }
         }
-        published.store(Arc::new(Snapshot::new(revision, modules, problems)));
+        let hosted = Arc::clone(&published.load().hosted);
+        published.store(Arc::new(Snapshot::new(revision, modules, problems).beside(hosted)));
         Ok(Self { records, audit, bundles, clock, published, broken })
     }
 
@@ -166,7 +167,7 @@ impl State {
         Ok(Registration { definition, fresh, warnings })
     }
 
-    async fn unregister(&mut self, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
+    async fn unregister(&mut self, who: Who, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
         let before = self.published.load_full();
         let mut digests = Vec::new();
         for version in versions {
@@ -178,7 +179,7 @@ impl State {
             }
         }
         for (version, digest) in versions.iter().zip(&digests) {
-            let entry = Entry::new(Kind::Unregistered, Who::Admin, format!("{id}@{version}"));
+            let entry = Entry::new(Kind::Unregistered, who, format!("{id}@{version}"));
             self.audit.append(entry.with(json!({ "digest": digest }))).await?;
         }
         let revision = match self.records.remove(id, versions).await {
@@ -237,7 +238,8 @@ impl State {
     ) {
         let before = self.published.load();
         let others = before.problems.iter().filter(|problem| problem.id != id || !versions.contains(&problem.version));
-        self.published.store(Arc::new(Snapshot::new(revision, modules, others.cloned().collect())));
+        let snapshot = Snapshot::new(revision, modules, others.cloned().collect()).beside(Arc::clone(&before.hosted));
+        self.published.store(Arc::new(snapshot));
     }
 }
 

@@ -41,7 +41,7 @@ impl Data {
     async fn open(&self) -> Registry {
         let now = AtomicU64::new(1000);
         let clock: Clock = Arc::new(move || now.fetch_add(1, Ordering::Relaxed));
-        Registry::start(self.store(), self.audit(), self.0.path(), clock, None).await.unwrap()
+        Registry::start(self.store(), self.audit(), self.0.path(), clock, Hosted::default(), None).await.unwrap()
     }
 
     /// Stops `registry` and opens another on the same files.
@@ -118,12 +118,13 @@ async fn unregistering_removes_record_and_files_and_names_what_is_registered() {
     let registry = data.open().await;
     let kept = registry.register(module("a", "1.0.0")).await.unwrap().definition;
     registry.register(module("a", "1.1.0")).await.unwrap();
-    registry.unregister("a", &[version("1.1.0")]).await.unwrap();
-    let message = registry.unregister("a", &[version("1.1.0")]).await.unwrap_err().to_string();
+    registry.unregister_by(Who::Admin, "a", &[version("1.1.0")]).await.unwrap();
+    let message = registry.unregister_by(Who::Admin, "a", &[version("1.1.0")]).await.unwrap_err().to_string();
     assert_eq!(message, "a@1.1.0 is not registered; registered of `a`: 1.0.0");
-    let message = registry.unregister("b", &[version("1.0.0")]).await.unwrap_err().to_string();
+    let message = registry.unregister_by(Who::Admin, "b", &[version("1.0.0")]).await.unwrap_err().to_string();
     assert_eq!(message, "b@1.0.0 is not registered; no version of `b` is, register it first");
-    let message = registry.unregister("a", &[version("1.0.0"), version("1.1.0")]).await.unwrap_err().to_string();
+    let message =
+        registry.unregister_by(Who::Admin, "a", &[version("1.0.0"), version("1.1.0")]).await.unwrap_err().to_string();
     assert!(message.starts_with("a@1.1.0 is not registered"), "all or none: {message}");
     assert_eq!(registry.snapshot().versions("a").count(), 1);
     assert_eq!(data.bundles(), [kept.digest.as_str()]);
@@ -192,7 +193,7 @@ async fn damaged_missing_and_foreign_files_are_problems_that_the_same_content_pu
         "it is the registration of then"
     );
     assert!(registry.snapshot().revision > snapshot.revision);
-    registry.unregister("gone", &[version("1.0.0")]).await.unwrap();
+    registry.unregister_by(Who::Admin, "gone", &[version("1.0.0")]).await.unwrap();
     let registry = data.reopen(registry).await;
     assert_eq!(registry.snapshot().modules.keys().collect::<Vec<_>>(), ["changed", "fine"]);
     assert!(registry.snapshot().problems.is_empty());
@@ -218,8 +219,8 @@ async fn a_record_that_points_elsewhere_is_a_problem_not_a_path() {
     let problems = registry.snapshot().problems.clone();
     assert!(problems[0].cause.contains("`../../outside` is none"), "{problems:?}");
     assert!(problems[1].cause.contains("its files are those of a@1.0.0"), "{problems:?}");
-    registry.unregister("b", &[version("1.0.0")]).await.unwrap();
-    registry.unregister("c", &[version("1.0.0")]).await.unwrap();
+    registry.unregister_by(Who::Admin, "b", &[version("1.0.0")]).await.unwrap();
+    registry.unregister_by(Who::Admin, "c", &[version("1.0.0")]).await.unwrap();
     let registry = data.reopen(registry).await;
     assert_eq!(registry.snapshot().modules.keys().collect::<Vec<_>>(), ["a"], "whose files are still there");
     assert!(registry.snapshot().problems.is_empty());
@@ -233,7 +234,7 @@ async fn after_stop_changes_are_refused_and_snapshots_can_be_read() {
     registry.stop().await;
     registry.stop().await;
     assert!(matches!(registry.register(module("b", "1.0.0")).await, Err(RegistryError::Stopped)));
-    assert!(matches!(registry.unregister("a", &[version("1.0.0")]).await, Err(RegistryError::Stopped)));
+    assert!(matches!(registry.unregister_by(Who::Admin, "a", &[version("1.0.0")]).await, Err(RegistryError::Stopped)));
     assert_eq!(registry.snapshot().modules.len(), 1);
 }
 
@@ -242,14 +243,15 @@ async fn a_store_that_fails_leaves_the_snapshot_as_it_was() {
     let data = Data::new();
     let store = data.store();
     let clock: Clock = Arc::new(|| 1);
-    let registry = Registry::start(store.clone(), data.audit(), data.0.path(), clock, None).await.unwrap();
+    let registry =
+        Registry::start(store.clone(), data.audit(), data.0.path(), clock, Hosted::default(), None).await.unwrap();
     registry.register(module("a", "1.0.0")).await.unwrap();
     store.close().await.unwrap();
     for _ in 0..2 {
         let refused = registry.register(module("a", "1.1.0")).await;
         assert!(matches!(refused, Err(RegistryError::Store(crate::store::StoreError::Closed))));
     }
-    assert!(registry.unregister("a", &[version("1.0.0")]).await.is_err());
+    assert!(registry.unregister_by(Who::Admin, "a", &[version("1.0.0")]).await.is_err());
     assert_eq!(registry.snapshot().versions("a").count(), 1);
     assert_eq!(registry.snapshot().revision, 1);
 }
@@ -263,12 +265,14 @@ async fn audited(log: &AuditLog) -> Vec<String> {
 async fn what_is_registered_and_unregistered_is_audited_once_and_by_whom() {
     let data = Data::new();
     let (store, log) = (data.store(), data.audit());
-    let registry = Registry::start(store.clone(), log.clone(), data.0.path(), Arc::new(|| 1), None).await.unwrap();
+    let registry = Registry::start(store.clone(), log.clone(), data.0.path(), Arc::new(|| 1), Hosted::default(), None)
+        .await
+        .unwrap();
     let done = registry.register_by(Who::Host, module("a", "1.0.0")).await.unwrap();
     registry.register_by(Who::Admin, module("a", "1.0.0")).await.unwrap();
     registry.register(module("a", "1.1.0")).await.unwrap();
     registry.register(bundle("id: a", "")).await.unwrap_err();
-    registry.unregister("a", &[version("1.0.0")]).await.unwrap();
+    registry.unregister_by(Who::Admin, "a", &[version("1.0.0")]).await.unwrap();
     let expected = ["registered host a@1.0.0", "registered runtime a@1.1.0", "unregistered admin a@1.0.0"];
     assert_eq!(audited(&log).await, expected);
     let first = &log.read(1, 1).await.unwrap()[0];
@@ -276,7 +280,7 @@ async fn what_is_registered_and_unregistered_is_audited_once_and_by_whom() {
     // what the store refuses is taken back in the log, which is written first
     store.close().await.unwrap();
     registry.register(module("b", "1.0.0")).await.unwrap_err();
-    registry.unregister("a", &[version("1.1.0")]).await.unwrap_err();
+    registry.unregister_by(Who::Admin, "a", &[version("1.1.0")]).await.unwrap_err();
     let expected = [
         "registered runtime b@1.0.0",
         "unregistered runtime b@1.0.0",
@@ -291,12 +295,14 @@ async fn what_cannot_be_audited_is_not_done() {
     let data = Data::new();
     let log = data.audit();
     let clock: Clock = Arc::new(|| 1);
-    let registry = Registry::start(data.store(), log.clone(), data.0.path(), clock, None).await.unwrap();
+    let registry =
+        Registry::start(data.store(), log.clone(), data.0.path(), clock, Hosted::default(), None).await.unwrap();
     registry.register(module("a", "1.0.0")).await.unwrap();
     log.close().await.unwrap();
-    for refused in
-        [registry.register(module("a", "1.1.0")).await.map(drop), registry.unregister("a", &[version("1.0.0")]).await]
-    {
+    for refused in [
+        registry.register(module("a", "1.1.0")).await.map(drop),
+        registry.unregister_by(Who::Admin, "a", &[version("1.0.0")]).await,
+    ] {
         assert!(matches!(refused, Err(RegistryError::Audit(_))), "{refused:?}");
     }
     drop(log);

@@ -77,6 +77,13 @@ pub enum Obstacle {
         /// The capability's id.
         capability: String,
     },
+    /// The application around the runtime offers a capability itself.
+    HostedCapability {
+        /// Who is to run, `id@version`.
+        claimant: String,
+        /// The capability's id.
+        capability: String,
+    },
     /// A running module serves one of its paths.
     TakenRoute {
         /// Who is to run, `id@version`.
@@ -145,6 +152,13 @@ impl fmt::Display for Obstacle {
                     f,
                     "{claimant} offers `{capability}`, which only one module may offer at a time and {owner} does; \
                      deactivate `{id}` first"
+                )
+            }
+            Self::HostedCapability { claimant, capability } => {
+                write!(
+                    f,
+                    "{claimant} offers `{capability}`, which the host application offers itself; give the capability \
+                     another id in the manifest, or start the host without its service"
                 )
             }
             Self::TakenRoute { claimant, owner, method, path, owner_path } => {

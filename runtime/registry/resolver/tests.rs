@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod hosted;
+
 /// A snapshot of the modules written in a small form: a line `ID VERSION` begins one, further lines are parts of its
 /// manifest.
 fn snapshot(text: &str) -> Snapshot {

@@ -18,9 +18,9 @@ use crate::engine::{
 use crate::manifest::{self, ActivationStrategy};
 use crate::monitor::health::{CheckReport, Report};
 use crate::monitor::{Events, HealthStatus};
-use crate::registry::{Bundle, Registry};
+use crate::registry::{Bundle, Hosted, Registry};
 use crate::store::Store;
-use crate::store::audit::AuditLog;
+use crate::store::audit::{AuditLog, Who};
 
 /// What the test decides and sees.
 #[derive(Default)]
@@ -110,7 +110,7 @@ impl Control for Fake {
         let all: Vec<Version> = self.registry.snapshot().versions(id).cloned().collect();
         let gone: Vec<Version> = version.map_or(all, |version| vec![version.clone()]);
         for version in &gone {
-            self.registry.unregister(id, std::slice::from_ref(version)).await?;
+            self.registry.unregister_by(Who::Admin, id, std::slice::from_ref(version)).await?;
         }
         Ok(gone)
     }
@@ -200,7 +200,7 @@ impl World {
         let now = AtomicU64::new(1000);
         let clock = Arc::new(move || now.fetch_add(1, Ordering::Relaxed));
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
-        let registry = Registry::start(store, audit.clone(), dir.path(), clock, None).await.unwrap();
+        let registry = Registry::start(store, audit.clone(), dir.path(), clock, Hosted::default(), None).await.unwrap();
         let (played, gate) = (Arc::default(), Arc::new(Semaphore::new(1000)));
         let fake = Fake { played, gate, registry: registry.clone() };
         let events = Events::default();

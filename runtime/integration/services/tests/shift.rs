@@ -8,6 +8,7 @@ use replug_scripts::{Handler, Principal, Value};
 use super::circle;
 use crate::actors::router::{BUCKETS, Instance};
 use crate::integration::ServiceCalls;
+use crate::integration::host::HostServices;
 use crate::integration::tests::World;
 use crate::sandbox::ports::Services;
 
@@ -23,7 +24,12 @@ async fn version(world: &World, number: u32, sticky_by: &str, capability: &str, 
 
 /// Calls as a module that depends on the shop does.
 async fn call(world: &World, service: (&str, &str), request: &str, subject: Option<&str>) -> Option<i64> {
-    let calls = ServiceCalls::new(Arc::clone(&world.router), world.auth.clone(), tokio::runtime::Handle::current());
+    let calls = ServiceCalls::new(
+        Arc::clone(&world.router),
+        HostServices::default(),
+        world.auth.clone(),
+        tokio::runtime::Handle::current(),
+    );
     let mut context = circle(Instant::now() + Duration::from_secs(5));
     (context.module, context.request_id) = ("caller".into(), request.into());
     context.principal =

@@ -1,0 +1,74 @@
+//! An activation by the host, with what may be said of it before it begins.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::Runtime;
+use crate::engine::ActivationReport;
+use crate::error::Error;
+use crate::manifest::ActivationStrategy;
+use crate::registry::versions::ModuleRef;
+use crate::store::audit::Who;
+
+/// An activation that begins when it is awaited: see [`Runtime::activate`].
+#[must_use = "an activation begins when it is awaited"]
+#[derive(Clone, Debug)]
+pub struct Activate<'a> {
+    runtime: &'a Runtime,
+    module: String,
+    strategy: Option<ActivationStrategy>,
+}
+
+impl Runtime {
+    /// Activates `ID@VERSION`, or the newest version of `ID`. Await it; before that, [`Activate::strategy`] may say how.
+    /// It returns when the version serves or when everything is as it was, and says which: a version that was rolled
+    /// back is an answer, not an error, so look at [`ActivationReport::serves`] or go on with
+    /// [`ActivationReport::ensure_serves`].
+    ///
+    /// The activation goes on if the caller stops waiting.
+    ///
+    /// ```no_run
+    /// # async fn example(runtime: replug::Runtime) -> Result<(), Box<dyn std::error::Error>> {
+    /// use replug::ActivationStrategy;
+    ///
+    /// let report = runtime.activate("shop@1.1.0").strategy(ActivationStrategy::Instant).await?;
+    /// if !report.serves() {
+    ///     println!("{} is {:?}: {:?}", report.version, report.outcome, report.reason);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// No such version, or the engine refuses; nothing was changed then.
+    pub fn activate(&self, module: impl Into<String>) -> Activate<'_> {
+        Activate { runtime: self, module: module.into(), strategy: None }
+    }
+}
+
+impl Activate<'_> {
+    /// By this strategy rather than by the manifest's.
+    pub fn strategy(self, strategy: ActivationStrategy) -> Self {
+        Self { strategy: Some(strategy), ..self }
+    }
+
+    async fn run(self) -> Result<ActivationReport, Error> {
+        let Self { runtime, module, strategy } = self;
+        let wanted = ModuleRef::from_str(&module)?;
+        let definition = Arc::clone(runtime.registry.snapshot().resolve(&wanted)?);
+        let manifest = &definition.manifest;
+        Ok(runtime.engine.by(Who::Host).activate(&manifest.id, &manifest.version, strategy).await?)
+    }
+}
+
+impl<'a> IntoFuture for Activate<'a> {
+    type Output = Result<ActivationReport, Error>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().boxed()
+    }
+}

@@ -1,0 +1,179 @@
+//! Rust services that scripts call.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use replug::{Error, HostError, HostErrorKind, HostService, Methods, Runtime, ServiceContext, Value, Version};
+use tokio::sync::mpsc;
+
+use super::{Embedded, fault, relay, relayed};
+use crate::support::Module;
+
+fn sums() -> Methods {
+    Methods::new()
+        .method("add", |(a, b): (i64, i64), _| async move { Ok(a + b) })
+        .method("refuse", |(): (), _| async { Err::<(), _>(HostError::new(HostErrorKind::Conflict, "sums: taken")) })
+        .method("panic", |(): (), _| async { if true { panic!("the password is 1234") } else { Ok(()) } })
+        .method("large", |(): (), _| async { Ok(u64::MAX) })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_calls_rust_and_gets_its_answers_and_errors() {
+    let host = Embedded::new(|builder| builder.service("math.sums", sums())).await;
+    host.install(&relay("relay")).await;
+    let pair = |a, b| Value::List(vec![a, b]);
+    let answer = relayed(&host.runtime, "math.sums.add", pair(Value::Int(2), Value::Int(3))).await.unwrap();
+    assert_eq!(answer.get("answer"), Some(&Value::Int(5)));
+    let relayed =
+        async |method: &str, args| relayed(&host.runtime, &format!("math.sums.{method}"), args).await.unwrap();
+    assert_eq!(fault(&relayed("refuse", Value::Null).await), ("conflict", "sums: taken"));
+    let wrong = relayed("add", pair(Value::Int(2), Value::from("three"))).await;
+    let expected = "math.sums.add: wrong arguments: [1]: invalid type: string \"three\", expected i64";
+    assert_eq!(fault(&wrong), ("invalid-argument", expected));
+    let missing = relayed("subtract", Value::Null).await;
+    let expected = "math.sums.subtract: there is no such method; math.sums has add, large, panic, refuse";
+    assert_eq!(fault(&missing), ("not-found", expected));
+    let large = relayed("large", Value::Null).await;
+    assert_eq!(fault(&large).0, "failed");
+    assert!(fault(&large).1.contains("18446744073709551615 is no whole number"), "{large:?}");
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_the_host_costs_its_call_and_no_other() {
+    let host = Embedded::new(|builder| builder.service("sums", sums())).await;
+    host.install(&relay("relay")).await;
+    let before = host.runtime.instance("relay").expect("it serves").key.clone();
+    for _ in 0..8 {
+        let panicked = relayed(&host.runtime, "sums.panic", Value::Null).await.unwrap();
+        assert_eq!(fault(&panicked).0, "failed");
+        assert!(!fault(&panicked).1.contains("1234"), "what was said in it is not for modules: {panicked:?}");
+    }
+    let pair = Value::List(vec![Value::Int(2), Value::Int(3)]);
+    let answer = relayed(&host.runtime, "sums.add", pair).await.unwrap();
+    assert_eq!(answer.get("answer"), Some(&Value::Int(5)));
+    assert_eq!(host.runtime.instance("relay").expect("it serves").key, before, "the module was not started again");
+    host.end().await;
+}
+
+/// A service that never answers, and says when it is given up.
+struct Endless(mpsc::Sender<Instant>);
+
+struct Dropped(mpsc::Sender<Instant>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.try_send(Instant::now());
+    }
+}
+
+#[replug::async_trait]
+impl HostService for Endless {
+    async fn call(&self, _: &str, _: Value, context: ServiceContext) -> Result<Value, HostError> {
+        let _dropped = Dropped(self.0.clone());
+        assert!(context.deadline > Instant::now());
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_does_not_answer_is_dropped_at_the_deadline_and_the_script_goes_on() {
+    let (sender, mut dropped) = mpsc::channel(1);
+    let host = Embedded::new(|builder| builder.service("endless", Endless(sender))).await;
+    let script = r#"return { services = { ["relay.call"] = function(args)
+        local ok, result = pcall(services.call, args.service)
+        return { kind = result.kind, message = result.message }
+    end } }"#;
+    let limits = "capabilities: [{ id: relay }]\nruntime: { limits: { wallTime: 300ms } }";
+    host.install(&Module::new("relay", "1.0.0").manifest(limits).lua(script)).await;
+    let began = Instant::now();
+    let answer = relayed(&host.runtime, "endless.wait", Value::Null).await.unwrap();
+    let expected = "services.call: endless.wait: the host application gave no answer until the deadline";
+    assert_eq!(fault(&answer), ("timeout", expected));
+    let given_up = dropped.recv().await.expect("it was dropped");
+    let lasted = given_up.duration_since(began);
+    assert!(lasted >= Duration::from_millis(200) && lasted < Duration::from_secs(5), "{lasted:?}");
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_admitted_modules_reach_a_service_that_the_host_narrowed() {
+    let host = Embedded::new(|builder| builder.service("sums", sums().only_for(["friend"]))).await;
+    host.install(&relay("relay")).await.install(&relay("friend")).await;
+    let pair = Value::List(vec![Value::Int(2), Value::Int(3)]);
+    let refused = relayed(&host.runtime, "sums.add", pair.clone()).await.unwrap();
+    let (kind, message) = fault(&refused);
+    assert_eq!(kind, "permission-denied");
+    assert!(message.starts_with("permission denied: services.call: sums.add is a service of the host"), "{message}");
+    assert!(message.contains("relay"), "{message}");
+    let args = Value::map([("service", Value::from("sums.add")), ("args", pair)]);
+    let answer: Value = host.runtime.call("friend", "call", args).await.unwrap();
+    assert_eq!(answer.get("answer"), Some(&Value::Int(5)));
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_learns_who_calls_and_why() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let watch = Methods::new().method("look", move |(): (), context: ServiceContext| {
+        noted.lock().unwrap().push(context);
+        async { Ok(()) }
+    });
+    let host = Embedded::new(|builder| builder.service("watch", watch)).await;
+    let script = r#"return {
+        apis = { ["GET /api/caller"] = function() services.call("watch.look") return "seen" end },
+    }"#;
+    host.install(&Module::new("caller", "1.2.3").api("/api/caller", "GET").lua(script)).await;
+    let request = axum::extract::Request::get("/api/caller")
+        .header("x-request-id", "seven")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let answer = tower::ServiceExt::oneshot(host.runtime.router(), request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let seen = seen.lock().unwrap().pop().expect("it was called");
+    assert_eq!((&*seen.service, &*seen.module, &*seen.version), ("watch.look", "caller", "1.2.3"));
+    assert_eq!(answer.headers()["x-request-id"], *seen.request_id);
+    assert!(seen.principal.is_none() && seen.deadline > Instant::now());
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_modules_require_the_host_may_offer_and_then_no_module_does() {
+    let needs = |range: &str| {
+        Module::new("shop", "1.0.0")
+            .manifest(&format!("capabilities: [{{ id: shop, requirements: ['sums@{range}'] }}]"))
+            .lua("return {}")
+    };
+    let host = Embedded::new(|builder| builder.service("sums", sums().in_version(2, 1, 0))).await;
+    host.install(&needs("^2")).await;
+    let taken = Module::new("calculator", "1.0.0").manifest("capabilities: [{ id: sums }]").lua("return {}");
+    host.register(&taken).await;
+    let refused = host.runtime.activate("calculator").await.unwrap_err().to_string();
+    let expected = "calculator@1.0.0 cannot be activated: calculator@1.0.0 offers `sums`, which the host application offers \
+                    itself";
+    assert!(refused.starts_with(expected), "{refused}");
+    host.end().await;
+
+    let old = Embedded::new(|builder| builder.service("sums", sums())).await;
+    old.register(&needs("^2")).await;
+    let refused = old.runtime.activate("shop").await.unwrap_err().to_string();
+    assert!(refused.contains("needs the capability `sums`"), "{refused}");
+    old.end().await;
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_be_offered_stops_the_build() {
+    let root = tempfile::tempdir().unwrap();
+    let builder = || Runtime::builder().data_dir(root.path().join("data"));
+    let refused = async |builder: replug::Builder| match builder.build().await {
+        Err(Error::Offer(error)) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(builder().service("My Sums", sums())).await.contains("`My Sums` is not named as a capability"));
+    let twice = builder().service("sums", sums()).service("sums", sums());
+    assert!(refused(twice).await.contains("offers `sums` twice"));
+    assert!(refused(builder().service("authentication", sums())).await.contains("asks a module"));
+    assert!(!root.path().join("data").exists(), "nothing was begun");
+    assert_eq!(sums().version(), Version::new(1, 0, 0));
+}
