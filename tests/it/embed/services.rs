@@ -84,7 +84,7 @@ async fn a_host_that_does_not_answer_is_dropped_at_the_deadline_and_the_script_g
         local ok, result = pcall(services.call, args.service)
         return { kind = result.kind, message = result.message }
     end } }"#;
-    let limits = "capabilities: [{ id: relay }]\nruntime: { limits: { wallTime: 300ms } }";
+    let limits = "capabilities: [{ id: relay }]\nruntime: { limits: { wallTime: 1s } }";
     host.install(&Module::new("relay", "1.0.0").manifest(limits).lua(script)).await;
     let began = Instant::now();
     let answer = relayed(&host.runtime, "endless.wait", Value::Null).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_host_that_does_not_answer_is_dropped_at_the_deadline_and_the_script_g
     assert_eq!(fault(&answer), ("timeout", expected));
     let given_up = dropped.recv().await.expect("it was dropped");
     let lasted = given_up.duration_since(began);
-    assert!(lasted >= Duration::from_millis(200) && lasted < Duration::from_secs(5), "{lasted:?}");
+    assert!(lasted >= Duration::from_millis(800) && lasted < Duration::from_secs(5), "{lasted:?}");
     host.end().await;
 }
 
