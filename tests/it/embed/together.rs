@@ -28,7 +28,7 @@ async fn counted(runtime: &Runtime) -> (String, u32) {
 /// How often the runtime's module called services, as the metrics have it.
 fn calls(runtime: &Runtime) -> u32 {
     let metrics = runtime.metrics().render();
-    let wanted = r#"replug_host_calls_total{module="probe",function="services.call"} "#;
+    let wanted = r#"replug_host_calls_total{function="services.call",module="probe",version="1.0.0"} "#;
     let line = metrics.lines().find_map(|line| line.strip_prefix(wanted)).unwrap_or_else(|| panic!("{metrics}"));
     line.parse().expect("a number")
 }
