@@ -37,6 +37,18 @@ pub enum Error {
         /// What the system said.
         cause: String,
     },
+    /// There is an audit log and no store.
+    #[error(
+        "{}: the store is missing, and the audit log beside it has {entries} entries; put the store back, or choose another \
+         data directory: an empty one would forget what was done",
+        store.display()
+    )]
+    StoreMissing {
+        /// Where the store should be.
+        store: PathBuf,
+        /// How much the log knows.
+        entries: u64,
+    },
     /// An address could not be listened on.
     #[error("cannot listen on {address}: {cause}; choose another address with {option}")]
     Listen {

@@ -14,6 +14,10 @@ use crate::store::audit::{AuditError, AuditFault, AuditLog, Entry, Found, Kind, 
 const RUNTIME: &str = "runtime";
 const LOG: &str = "audit log";
 
+/// What is said where there is a store and no log.
+const MISSING: &str =
+    "the store is older than the log, which begins anew; unless you moved it away yourself, look for who did";
+
 /// Writes alarms to the audit log for as long as the runtime lives.
 pub(super) struct Chronicle {
     log: AuditLog,
@@ -22,15 +26,17 @@ pub(super) struct Chronicle {
 }
 
 impl Chronicle {
-    /// Writes that the runtime starts, and what was found in the log.
+    /// Writes that the runtime starts, and what was found in the log; `is_missing` says that a log should have been there.
     ///
     /// # Errors
     /// The log takes no entries.
-    pub(super) async fn begin(log: AuditLog, events: Events) -> Result<Self, AuditError> {
+    pub(super) async fn begin(log: AuditLog, events: Events, is_missing: bool) -> Result<Self, AuditError> {
         let alarms = events.subscribe();
-        log.append(started(log.found())).await?;
-        if let Some(fault) = &log.found().fault {
-            events.emit(Event::Alarm { subject: LOG.to_owned(), message: broken(fault) });
+        let found = log.found();
+        let fault = found.fault.as_ref().map(broken).or_else(|| is_missing.then(|| MISSING.to_owned()));
+        log.append(started(found, fault.as_deref())).await?;
+        if let Some(message) = fault {
+            events.emit(Event::Alarm { subject: LOG.to_owned(), message });
         }
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(note(log.clone(), events, alarms, stopped));
@@ -57,13 +63,13 @@ impl Chronicle {
     }
 }
 
-fn started(found: &Found) -> Entry {
+fn started(found: &Found, fault: Option<&str>) -> Entry {
     let cut = found.cut.as_ref().map(|cut| json!({ "file": cut.file, "bytes": cut.bytes }));
     let data = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "cut": cut,
-        "fault": found.fault.as_ref().map(ToString::to_string),
+        "fault": fault,
     });
     Entry::new(Kind::RuntimeStarted, Who::Runtime, RUNTIME).with(data)
 }

@@ -8,7 +8,11 @@ use crate::monitor::Events;
 use crate::store::Store;
 use crate::store::audit::{self, AuditLog};
 
-/// The audit log first: it must be there to say what becomes of the store.
+/// The audit log first: it must be there to say what becomes of the store. One that is missing beside a store begins anew
+/// with an alarm.
+///
+/// # Errors
+/// Something cannot be opened, or the store is missing beside a log: to begin anew would forget what was acknowledged.
 pub(super) async fn open(data: &Path, events: &Events) -> Result<(Store, Chronicle), Error> {
     let (dir, events) = (data.to_owned(), events.clone());
     let opened = tokio::task::spawn_blocking(move || {
@@ -17,11 +21,15 @@ pub(super) async fn open(data: &Path, events: &Events) -> Result<(Store, Chronic
             action: "creating",
             cause: error.to_string(),
         })?;
-        let log = AuditLog::open(&dir.join(audit::FOLDER))?;
-        Ok::<_, Error>((Store::open(&dir.join("store"))?, log))
+        let (store, log) = (dir.join("store"), AuditLog::open(&dir.join(audit::FOLDER))?);
+        let (had_store, entries) = (store.is_dir(), log.found().entries);
+        if !had_store && entries > 0 {
+            return Err(Error::StoreMissing { store, entries });
+        }
+        Ok((Store::open(&store)?, log, had_store && entries == 0))
     });
-    let (store, log) = opened.await.map_err(|error| Error::Broken(error.to_string()))??;
-    Ok((store, Chronicle::begin(log, events).await?))
+    let (store, log, is_new_beside_old) = opened.await.map_err(|error| Error::Broken(error.to_string()))??;
+    Ok((store, Chronicle::begin(log, events, is_new_beside_old).await?))
 }
 
 /// The directory holds tokens, keys and people's data: it is made for its owner alone.

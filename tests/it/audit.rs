@@ -68,3 +68,23 @@ async fn a_stop_is_not_held_up_by_who_follows_events() {
     assert!(server.terminate().await.success());
     stream.text().await.expect("the stream ends as it should");
 }
+
+#[tokio::test]
+async fn a_data_directory_that_lost_its_log_says_so_and_one_that_lost_its_store_does_not_start() {
+    let mut server = Server::with(&[Module::echo("probe", "1.0.0", "lua")]).await;
+    assert!(server.terminate().await.success());
+    let (log, moved) = (server.data().join("audit"), server.root().join("audit-before"));
+    std::fs::rename(&log, &moved).unwrap();
+    server.start().await;
+    let entries = server.ok(&["audit"]).await;
+    let fault = entries[0]["data"]["fault"].as_str().unwrap_or_default().to_owned();
+    assert!(fault.contains("the store is older than the log"), "{entries}");
+    assert!(entries.as_array().unwrap().iter().any(|entry| entry["kind"] == "alarm"), "{entries}");
+
+    assert!(server.terminate().await.success());
+    std::fs::remove_dir_all(server.data().join("store")).unwrap();
+    let data = server.data().display().to_string();
+    let ran = replug(&["serve", "--data", &data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    assert!(ran.code == 1 && ran.err.contains("the store is missing"), "{ran:?}");
+    assert!(!server.data().join("store").exists(), "nothing was begun");
+}
