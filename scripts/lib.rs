@@ -10,6 +10,7 @@
 pub mod api;
 #[cfg(any(feature = "lua", feature = "rhai"))]
 mod contract;
+mod cpu;
 #[cfg(any(feature = "lua", feature = "rhai"))]
 mod crossing;
 pub mod error;
@@ -32,8 +33,8 @@ pub mod value;
 #[cfg(feature = "rhai")]
 pub use self::rhai::counts_rhai_memory;
 pub use api::{HostFn, Principal, Request, Response};
+pub use cpu::thread_cpu_time;
 pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
 pub use host::{CallContext, Exports, Handler, Host, Language, Program, Sources, Vm, compile};
 pub use limits::{Limits, Verdict};
-pub use meter::thread_cpu_time;
 pub use value::{Misfit, Value, from_value, to_value};

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
+use crate::cpu::thread_cpu_time;
 use crate::limits::{Limits, Verdict};
 
 /// How many ticks may pass between two looks at the wall clock, when they are fast.
@@ -244,13 +245,6 @@ impl Budget {
 
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// The processor time that the calling thread has used.
-#[must_use]
-pub fn thread_cpu_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::registry::Registry;
 use crate::store::Store;
 
-/// How long the supervisor may take, once nothing hangs on it any more.
+/// How long each of the supervisors may take, once nothing hangs on it any more.
 const LAST: Duration = Duration::from_secs(1);
 
 /// What has to be ended.
@@ -37,7 +37,7 @@ pub(super) struct Ending {
 impl Ending {
     async fn run(self, patience: Duration) -> Result<(), Error> {
         self.supervisor.expect_ends();
-        drop(self.sweeper);
+        self.sweeper.stop().await;
         self.engine.stop(patience).await;
         self.registry.stop().await;
         let _ = self.modules.stop_and_wait(None, Some(LAST)).await;

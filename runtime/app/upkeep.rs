@@ -16,6 +16,13 @@ impl Sweeper {
     pub(super) fn start(kv: KvStore) -> Self {
         Self(tokio::spawn(sweep(kv)))
     }
+
+    /// Ends it, and returns when it holds nothing any more.
+    pub(super) async fn stop(mut self) {
+        self.0.abort();
+        // it was told to end, so how it ended says nothing
+        let _ = (&mut self.0).await;
+    }
 }
 
 impl Drop for Sweeper {
