@@ -45,6 +45,11 @@ pub(super) enum Command {
         key: InstanceKey,
         reason: String,
     },
+    /// Return from a confirmed version, because of a trigger. By the time it runs another version may serve, perhaps the
+    /// very one that mends what was wrong.
+    FallBack {
+        key: InstanceKey,
+    },
     Unregister {
         id: String,
         version: Option<Version>,
@@ -59,7 +64,7 @@ impl Command {
             | Self::Deactivate { id }
             | Self::Rollback { id, .. }
             | Self::Unregister { id, .. } => id,
-            Self::Return { key, .. } => &key.id,
+            Self::Return { key, .. } | Self::FallBack { key } => &key.id,
         }
     }
 }
@@ -142,6 +147,13 @@ impl Activation {
             }
             Command::Deactivate { id } => deactivate::deactivate(self, &id).await.map(Done::Deactivated),
             Command::Rollback { id, to } => rollback::rollback(self, &id, to).await.map(Done::Activated),
+            Command::FallBack { key } => {
+                let serves = self.shared.board.slot(&key.id).state.serving.as_ref() == Some(&key);
+                if !serves {
+                    return Ok(Done::Returned);
+                }
+                rollback::rollback(self, &key.id, None).await.map(Done::Activated)
+            }
             Command::Return { key, reason } => {
                 returning::return_from(self, &key, &reason).await.map(|()| Done::Returned)
             }

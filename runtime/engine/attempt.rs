@@ -12,7 +12,7 @@ use super::EngineError;
 use super::activate::{Ran, Way, millis, report};
 use super::activation::Activation;
 use super::commit::{Commit, Committed};
-use super::journal::{Action, Entry, Owed};
+use super::journal::{Action, Entry, Owed, clipped};
 use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
 use super::plan::{self, Change, Plan, Step, Turn};
 use super::record::SlotRecord;
@@ -97,7 +97,7 @@ impl<'a> Attempt<'a> {
     pub(super) async fn run(mut self, plan: &Plan) -> Result<Ran, EngineError> {
         let made = self.forward(plan).await;
         let (outcome, reason) = match made {
-            Ok(()) => (self.succeed().await?, None),
+            Ok(()) => (self.reached(), None),
             Err(_) if self.work.shared.is_stopping() => return self.abandon().await,
             Err(reason) => {
                 let (outcome, reason) = self.back(reason).await?;
@@ -211,14 +211,14 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// The last step succeeded: it serves, and is confirmed where there is nothing to return to.
-    async fn succeed(&mut self) -> Result<Outcome, EngineError> {
+    /// What it came to when its last step succeeded: it is confirmed where there is nothing to return to.
+    fn reached(&self) -> Outcome {
         let provisional = self.committed.as_ref().is_some_and(|committed| committed.to.is_provisional());
-        self.work.happened(&self.key, Happening::Succeeded { provisional }, None).await?;
-        Ok(if provisional { Outcome::Provisional } else { Outcome::Active })
+        if provisional { Outcome::Provisional } else { Outcome::Active }
     }
 
-    /// The end is written before it is told; then what has no place any more drains.
+    /// The end is written before it is told; then what has no place any more drains. The entry is written before the
+    /// version is provisional: from then on it may be confirmed, and the entry is the confirmation's.
     async fn close(mut self, outcome: Outcome, reason: Option<String>) -> Result<Ran, EngineError> {
         let shared = &self.work.shared;
         let owed = self.entry.owed.take();
@@ -236,6 +236,8 @@ impl<'a> Attempt<'a> {
         let mut drains = Vec::new();
         // what serves is watched and what does not stops, also where that could not be written
         if outcome.serves() {
+            let provisional = outcome == Outcome::Provisional;
+            self.work.happened(&self.key, Happening::Succeeded { provisional }, None).await?;
             let committed = self.committed.take();
             let gone = committed.map(|committed| plan::retired(&committed.from, &committed.to)).unwrap_or_default();
             drains.extend(gone.iter().filter_map(|key| retire::spawn(self.work, key, Why::Replaced)));
@@ -284,6 +286,7 @@ impl<'a> Attempt<'a> {
 
     /// A step failed: what was done is taken back. The reason is kept with the version.
     async fn back(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
+        let reason = clipped(reason);
         self.entry.reason = Some(reason.clone());
         let mut undo = self.undo();
         let ended = undo.end(reason).await;

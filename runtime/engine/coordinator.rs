@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::EngineError;
-use super::activation::{Activation, Command, Reply};
+use super::activation::{Activation, Command, Done, Reply};
 use super::board::version_of;
 use super::commit::{Commit, Committed, Told};
 use super::journal::Entry;
@@ -42,7 +42,7 @@ pub(super) enum Message {
     /// Confirm what serves; `Some`: only if it is that instance.
     Confirm(String, Option<InstanceKey>, Who, RpcReplyPort<Result<ConfirmReport, EngineError>>),
     /// Return from a version that is provisional, before anything else is done to its module.
-    Return(InstanceKey, String),
+    Return(InstanceKey, String, oneshot::Sender<Result<Done, EngineError>>),
     /// Versions were unregistered.
     Forget(String, Vec<Version>, RpcReplyPort<Result<(), EngineError>>),
 }
@@ -93,7 +93,7 @@ impl Actor for Coordinator {
             Message::Confirm(id, only, who, reply) => {
                 let _ = reply.send(self.confirm(&myself, &id, only, who).await);
             }
-            Message::Return(key, reason) => self.return_from(&myself, key, reason, lanes).await,
+            Message::Return(key, reason, reply) => self.return_from(&myself, (key, reason), reply, lanes).await,
             Message::Forget(id, versions, reply) => drop(reply.send(self.forget(&id, &versions).await)),
         }
         Ok(())
@@ -205,16 +205,20 @@ impl Coordinator {
     }
 
     /// The next command of the module is the way back; one that brings a newer version gives up for it.
-    async fn return_from(&self, myself: &ActorRef<Message>, key: InstanceKey, reason: String, lanes: &mut Lanes) {
+    async fn return_from(
+        &self,
+        myself: &ActorRef<Message>,
+        (key, reason): (InstanceKey, String),
+        reply: oneshot::Sender<Result<Done, EngineError>>,
+        lanes: &mut Lanes,
+    ) {
         let slot = self.shared.board.slot(&key.id).state;
         if slot.serving.as_ref() != Some(&key) || !slot.is_provisional() {
             return;
         }
         let id = key.id.to_string();
-        let (reply, command) = (
-            Reply { to: oneshot::channel().0, who: Who::Runtime },
-            Command::Return { key: key.clone(), reason: reason.clone() },
-        );
+        let (reply, command) =
+            (Reply { to: reply, who: Who::Runtime }, Command::Return { key: key.clone(), reason: reason.clone() });
         match lanes.waiting.get_mut(&id) {
             None => {
                 lanes.waiting.insert(id, VecDeque::new());

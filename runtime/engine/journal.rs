@@ -17,6 +17,9 @@ use crate::manifest::ActivationStrategy;
 /// The longest reason that is kept, in bytes.
 pub(super) const LONGEST_REASON: usize = 2000;
 
+/// The longest detail of one weight. There may be a hundred weights, and a record has 64 KiB.
+const LONGEST_DETAIL: usize = 300;
+
 /// Entries that are kept of a module; the oldest goes for the next.
 pub(super) const KEPT: u64 = 100;
 
@@ -106,6 +109,17 @@ impl Entry {
         }
     }
 
+    /// The entry as it is kept: a text that a module gave must not keep it from being written, since a slot is switched
+    /// together with its entry.
+    pub(super) fn bounded(&self) -> Self {
+        let mut entry = self.clone();
+        entry.reason = entry.reason.map(clipped);
+        for report in &mut entry.traffic_shift {
+            report.detail.truncate(report.detail.floor_char_boundary(LONGEST_DETAIL));
+        }
+        entry
+    }
+
     /// Notes that a step begins.
     pub(super) fn intends(&mut self, step: StepName) {
         self.steps.push(HistoryStep { name: step.name().to_owned(), ms: None, outcome: None });
@@ -120,10 +134,7 @@ impl Entry {
 
     /// Notes how the command ended. A version that is provisional now is decided about later.
     pub(super) fn end(&mut self, outcome: Outcome, reason: Option<String>, now: u64) {
-        let reason = reason.map(|mut reason| {
-            reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
-            reason
-        });
+        let reason = reason.map(clipped);
         (self.ended, self.outcome, self.reason) = (Some(now), Some(outcome), reason);
         self.closed = outcome != Outcome::Provisional;
         if self.closed {
@@ -158,4 +169,10 @@ impl Entry {
             traffic_shift: self.traffic_shift.clone(),
         }
     }
+}
+
+/// The text, as much of it as is kept of a reason.
+pub(super) fn clipped(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+    reason
 }

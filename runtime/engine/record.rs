@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Entry, KEPT, LONGEST_REASON};
+use super::journal::{Entry, KEPT, clipped};
 use super::state::State;
 use crate::manifest::ActivationStrategy;
 use crate::store::{Batch, Prefix, Record, Store, StoreError, Tree, from_json, to_json};
@@ -170,9 +170,11 @@ impl Records {
                     entry.generation = records.generations.get(&id)?.unwrap_or(0) + 1;
                     batch.put(&records.generations, &id, &entry.generation)?;
                 }
-                if let Some(old) = entry.number.checked_sub(KEPT) {
+                // one that is not decided yet stays, however old it is: the way back needs it
+                if let Some(old) = entry.number.checked_sub(KEPT)
+                    && records.open.get((&id, old))?.is_none()
+                {
                     batch.remove(&records.journal, (&id, old))?;
-                    batch.remove(&records.open, (&id, old))?;
                 }
                 records.put_entry(batch, &id, &entry)?;
                 Ok(entry)
@@ -210,7 +212,7 @@ impl Records {
     }
 
     fn put_entry(&self, batch: &mut Batch, id: &str, entry: &Entry) -> Result<(), StoreError> {
-        batch.put(&self.journal, (id, entry.number), entry)?;
+        batch.put(&self.journal, (id, entry.number), &entry.bounded())?;
         if entry.closed {
             batch.remove(&self.open, (id, entry.number))
         } else {
@@ -231,9 +233,7 @@ impl Records {
                 batch.remove(&self.versions, (id, version))?;
                 continue;
             };
-            if let Some(reason) = &mut record.reason {
-                reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
-            }
+            record.reason = record.reason.map(clipped);
             batch.put(&self.versions, (id, version), &record)?;
         }
         for entry in &change.entries {

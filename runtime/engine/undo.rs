@@ -11,7 +11,7 @@ use super::EngineError;
 use super::activate::millis;
 use super::activation::Activation;
 use super::commit::Commit;
-use super::journal::Entry;
+use super::journal::{Entry, clipped};
 use super::outcome::{Outcome, StepOutcome, StepReport};
 use super::plan::{self, Change, Step, Turn};
 use super::record::SlotRecord;
@@ -38,12 +38,12 @@ pub(super) struct Undo<'a> {
 impl Undo<'_> {
     /// Takes everything back and says how that ended; the version keeps the reason.
     pub(super) async fn end(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
-        let (work, started) = (self.work, Instant::now());
+        let (work, started, reason) = (self.work, Instant::now(), clipped(reason));
         work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
         let taken = self.run().await;
         work.shared.metrics.activation(&self.key).rolled_back(started.elapsed());
         if let Err(faults) = taken {
-            let reason = format!("{reason}; and what was done could not be taken back: {faults}");
+            let reason = clipped(format!("{reason}; and what was done could not be taken back: {faults}"));
             work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;
             let message = format!("{reason}; look at `replug show {}` and activate a version that works", self.key.id);
             work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });

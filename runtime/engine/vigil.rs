@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::analysis::{Rules, Verdict, judge, look_every};
+use super::analysis::{Rules, SAMPLES, Verdict, judge, look_every};
 use super::traffic::Health;
 use super::window::trigger_name;
 use crate::manifest::{Activation, AfterConfirm, RollbackTrigger, TriggerKind};
@@ -47,6 +47,8 @@ pub(super) struct Vigil {
     looked: Instant,
     /// Whether an alarm was raised that an interval without a trigger would end.
     alarmed: bool,
+    /// Until when nothing is done about a trigger again: what was done about it did not help.
+    spent_until: Option<Instant>,
 }
 
 impl Vigil {
@@ -59,6 +61,7 @@ impl Vigil {
             before: done,
             looked: now,
             alarmed: false,
+            spent_until: None,
         }
     }
 
@@ -71,6 +74,11 @@ impl Vigil {
     /// It takes no traffic now.
     pub(super) fn rest(&mut self, done: Sample, now: Instant) {
         (self.began, self.before, self.looked) = (now, done, now);
+    }
+
+    /// It could not be confirmed: that is tried again after an interval.
+    pub(super) fn postpone(&mut self, now: Instant) {
+        self.window_ends = now + self.interval;
     }
 
     pub(super) fn observe(&mut self, now: Instant, seen: &Seen<'_>, reference: &Sample, rules: &Rules) -> Duty {
@@ -87,20 +95,29 @@ impl Vigil {
             (None, Verdict::Pass | Verdict::Inconclusive { .. }) => None,
         };
         let interval_ended = now >= self.began + self.interval;
-        if interval_ended {
+        // what is too little to judge by adds up, or a version with few requests could fail them all
+        if interval_ended && (interval.requests() >= SAMPLES || trigger.is_some()) {
             (self.began, self.before) = (now, seen.sample.clone());
         }
         let Some((kind, reason)) = trigger else {
-            self.alarmed = self.alarmed && !interval_ended;
+            let is_over = interval_ended && (interval.requests() >= SAMPLES || interval.errors() == 0);
+            self.alarmed = self.alarmed && !is_over;
             return if seen.provisional && now >= self.window_ends { Duty::Confirm } else { Duty::Nothing };
         };
         let reason = format!("{}: {reason}", trigger_name(kind));
+        if self.spent_until.is_some_and(|until| now < until) {
+            return Duty::Nothing;
+        }
         if seen.provisional {
+            self.spent_until = Some(now + self.interval);
             return Duty::Return(reason);
         }
         match self.listens_to(kind).map(|trigger| trigger.after_confirm) {
-            Some(AfterConfirm::Rollback) => Duty::RollBack(reason),
             _ if self.alarmed => Duty::Nothing,
+            Some(AfterConfirm::Rollback) => {
+                self.alarmed = true;
+                Duty::RollBack(reason)
+            }
             _ => {
                 self.alarmed = true;
                 Duty::Alarm(reason)

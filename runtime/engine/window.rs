@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use tokio::sync::{broadcast, oneshot};
 
-use super::activation::{Activation, Command, Reply};
+use super::EngineError;
+use super::activation::{Activation, Command, Done, Reply};
 use super::analysis::Rules;
 use super::coordinator::Message;
 use super::traffic::Health;
@@ -61,17 +62,14 @@ async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference
             Duty::Nothing => {}
             Duty::Confirm => {
                 if let Err(error) = work.confirm(key).await {
-                    tracing::warn!(instance = %key, %error, "the version could not be confirmed");
+                    vigil.postpone(Instant::now());
+                    alarm(work, key, format!("it could not be confirmed and stays provisional: {error}"));
                 }
             }
-            Duty::Return(reason) => {
-                let _ = work.coordinator.send_message(Message::Return(key.clone(), reason));
-                return;
-            }
-            Duty::RollBack(reason) => {
-                roll_back(work, key, &reason).await;
-                return;
-            }
+            // what loses its place by it is not watched any more, and what keeps it is: by a confirmation that came before,
+            // or because there is no way back
+            Duty::Return(reason) => return_from(work, key, &reason).await,
+            Duty::RollBack(reason) => roll_back(work, key, &reason).await,
             Duty::Alarm(reason) => alarm(work, key, reason),
         }
     }
@@ -94,15 +92,30 @@ async fn wait_until(due: Instant, key: &InstanceKey, events: &mut broadcast::Rec
     }
 }
 
-/// Returns from a confirmed version whose manifest wants that.
+/// Returns from a provisional version; returns when that has ended.
+async fn return_from(work: &Activation, key: &InstanceKey, reason: &str) {
+    let (reply, answer) = oneshot::channel();
+    let _ = work.coordinator.send_message(Message::Return(key.clone(), reason.to_owned(), reply));
+    if let Ok(Err(error)) = answer.await
+        && !matches!(error, EngineError::Stopped)
+    {
+        alarm(work, key, format!("{reason}; and it could not be returned from: {error}"));
+    }
+}
+
+/// Returns from a confirmed version whose manifest wants that, if it serves still when its turn comes.
 async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str) {
     alarm(work, key, format!("{reason}; the version before is activated"));
     let (reply, answer) = oneshot::channel();
-    let command = Command::Rollback { id: key.id.to_string(), to: None };
+    let command = Command::FallBack { key: key.clone() };
     let _ = work.coordinator.send_message(Message::Run(command, Reply { to: reply, who: Who::Runtime }));
-    if let Ok(Err(error)) = answer.await {
-        alarm(work, key, format!("{reason}; and there is no way back: {error}"));
-    }
+    let failed = match answer.await {
+        Ok(Err(EngineError::Stopped)) | Err(_) => return,
+        Ok(Err(error)) => error.to_string(),
+        Ok(Ok(Done::Activated(report))) if !report.outcome.serves() => report.reason.unwrap_or_default(),
+        Ok(Ok(_)) => return,
+    };
+    alarm(work, key, format!("{reason}; and there is no way back: {failed}"));
 }
 
 fn alarm(work: &Activation, key: &InstanceKey, message: String) {

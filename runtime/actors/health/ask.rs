@@ -80,6 +80,7 @@ pub(in crate::actors) async fn ask(instance: &Arc<Instance>, check: &HealthCheck
         }
     };
     let took = started.elapsed();
+    let answer = answer.clipped();
     if answer.status != HealthStatus::Unknown {
         instance.metrics.health_check_seconds(&check.id).observe(took.as_secs_f64());
     }

@@ -16,6 +16,9 @@ use crate::monitor::health::{CheckReport, Report};
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
 
+/// The longest detail that is kept, in bytes.
+const LONGEST_DETAIL: usize = 1000;
+
 /// What a check said once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -29,6 +32,13 @@ impl Answer {
     /// A failure.
     pub fn failed(detail: impl Into<String>) -> Self {
         Self { status: HealthStatus::Unhealthy, detail: detail.into() }
+    }
+
+    /// The same with as much of the detail as is kept: it comes from a script, and goes into reports and logs.
+    #[must_use]
+    pub fn clipped(mut self) -> Self {
+        self.detail.truncate(self.detail.floor_char_boundary(LONGEST_DETAIL));
+        self
     }
 
     /// One that passes.

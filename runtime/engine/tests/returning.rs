@@ -144,3 +144,70 @@ async fn a_kill_after_the_migration_of_a_candidate_takes_it_back() {
     world.binding.go.notify_one();
     assert_eq!(coming.await.unwrap().unwrap().outcome, Outcome::Provisional);
 }
+
+#[tokio::test]
+async fn a_long_text_of_a_module_does_not_keep_the_traffic_on_it() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    let checks = "lifecycle:\n  activation:\n    healthChecks: [{ type: custom, interval: 100ms, retries: 0 }]\n    rollbackTriggers: [healthCheckFailure, criticalError]\n    trafficShifting: { interval: 10ms }\n";
+
+    let script = r#"
+local asked = 0
+return { health = function()
+  asked = asked + 1
+  if asked < 4 then return "healthy" end
+  return { status = "unhealthy", detail = string.rep("x", 70000) }
+end }"#;
+    world.register_script("a", "2.0.0", checks, script).await;
+    world.provisional("a@2.0.0").await;
+    world.comes_to(State::Failed).await;
+    assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+    let history = world.engine.history("a", 9).await.unwrap();
+    assert_eq!(history[0].outcome, Some(Outcome::RolledBack), "{history:?}");
+
+    // whatever says why, and however long
+    let instance = world.router.snapshot().instance("a", 0).unwrap().key.clone();
+    assert_eq!(&*instance.version, "1.0.0");
+    world.register("a", "3.0.0", TABLELESS).await;
+    world.provisional("a@3.0.0").await;
+    let instance = world.router.snapshot().instance("a", 0).unwrap().key.clone();
+    world.events.emit(Event::CriticalError { instance, reason: "y".repeat(200_000) });
+    let mut events = world.events.subscribe();
+    while world.state("a@3.0.0") != State::Failed {
+        tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("it is returned from").unwrap();
+    }
+    assert_eq!(world.routed("a").as_deref(), Some("1.0.0"));
+}
+
+/// A version without a table that gives up by a critical error.
+const TABLELESS: &str =
+    "lifecycle:\n  activation:\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
+
+#[tokio::test]
+async fn a_confirmed_version_that_failed_does_not_undo_the_one_that_mends_it() {
+    let world = Arc::new(World::new().await);
+    let falls_back = "lifecycle:\n  activation:\n    rollbackTriggers: [{ type: criticalError, afterConfirm: rollback }]\n    trafficShifting: { interval: 10ms }\n";
+    world.register("a", "1.0.0", "").await;
+    world.register("a", "1.1.0", falls_back).await;
+    world.register("a", "1.2.0", "").await;
+    for version in ["1.0.0", "1.1.0"] {
+        world.serves(&format!("a@{version}")).await;
+    }
+    world.binding.pause(Place::Commit, "a");
+    let mending = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.activate("a@1.2.0").await }
+    });
+    world.binding.reached.notified().await;
+    let mut events = world.events.subscribe();
+    world.trip();
+    let alarm = |event: &Event| matches!(event, Event::Alarm { message, .. } if message.contains("the version before is activated"));
+    while !alarm(&events.recv().await.unwrap()) {}
+    world.binding.go.notify_one();
+    assert_eq!(mending.await.unwrap().unwrap().outcome, Outcome::Provisional);
+    // a command of its own waits for what was queued before it
+    assert_eq!(world.engine.confirm("a").await.unwrap().version, "1.2.0");
+    world.activate("a@1.2.0").await.unwrap().ensure_serves().unwrap();
+    assert_eq!(world.routed("a").as_deref(), Some("1.2.0"));
+}

@@ -93,6 +93,47 @@ fn a_fault_within_the_window_returns_at_the_next_look() {
 }
 
 #[test]
+fn few_requests_that_all_fail_add_up_to_a_verdict_before_the_window_ends() {
+    let mut drive = Drive::new(AfterConfirm::Alarm);
+    let (duty, took) = drive.until((1, 1, false, false), |duty| *duty != Duty::Nothing);
+    assert!(matches!(duty, Duty::Return(_)), "{duty:?}");
+    assert!(took > INTERVAL && took < 3 * INTERVAL, "20 requests came in {took:?}");
+}
+
+#[test]
+fn a_return_that_did_not_help_is_tried_again_each_interval_and_no_oftener() {
+    let mut drive = Drive::new(AfterConfirm::Alarm);
+    let bad = (50, 50, false, false);
+    drive.until(bad, |duty| matches!(duty, Duty::Return(_)));
+    let (_, took) = drive.until(bad, |duty| matches!(duty, Duty::Return(_)));
+    assert_eq!(took, INTERVAL);
+}
+
+#[test]
+fn a_confirmation_that_cannot_be_written_is_tried_again_after_an_interval() {
+    let mut drive = Drive::new(AfterConfirm::Alarm);
+    drive.until(WELL, |duty| *duty == Duty::Confirm);
+    drive.provisional = true;
+    drive.vigil.postpone(drive.now);
+    assert_eq!(drive.until(WELL, |duty| *duty != Duty::Nothing), (Duty::Confirm, INTERVAL));
+}
+
+#[test]
+fn after_the_window_a_rollback_that_has_nowhere_to_go_is_tried_once_an_outage() {
+    let mut drive = Drive::new(AfterConfirm::Rollback);
+    drive.until(WELL, |duty| *duty == Duty::Confirm);
+    let bad = (50, 50, false, false);
+    drive.until(bad, |duty| matches!(duty, Duty::RollBack(_)));
+    for _ in 0..50 {
+        assert_eq!(drive.look(bad), Duty::Nothing, "it was tried already");
+    }
+    for _ in 0..30 {
+        assert_eq!(drive.look(WELL), Duty::Nothing);
+    }
+    drive.until(bad, |duty| matches!(duty, Duty::RollBack(_)));
+}
+
+#[test]
 fn after_the_window_a_fault_that_lasts_is_one_alarm_and_one_more_once_it_was_over() {
     let mut drive = Drive::new(AfterConfirm::Alarm);
     drive.until(WELL, |duty| *duty == Duty::Confirm);
