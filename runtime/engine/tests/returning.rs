@@ -211,3 +211,51 @@ async fn a_confirmed_version_that_failed_does_not_undo_the_one_that_mends_it() {
     world.activate("a@1.2.0").await.unwrap().ensure_serves().unwrap();
     assert_eq!(world.routed("a").as_deref(), Some("1.2.0"));
 }
+
+#[tokio::test]
+async fn a_hundred_commands_later_there_is_still_a_way_back() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.register("a", "2.0.0", &format!("{TABLELESS}    confirmWindow: 1h\n")).await;
+    world.register("a", "3.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    world.provisional("a@2.0.0").await;
+    world.fail(&[(Place::Prepare, Fault::Error)]);
+    for _ in 0..101 {
+        assert_eq!(world.activate("a@3.0.0").await.unwrap().outcome, Outcome::RolledBack);
+    }
+    world.fail(&[]);
+    world.trip();
+    world.comes_to(State::Failed).await;
+    assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+}
+
+#[tokio::test]
+async fn a_version_that_is_confirmed_while_its_return_waits_stays_watched() {
+    let world = Arc::new(World::new().await);
+    world.register("a", "1.0.0", "").await;
+    world.register("a", "2.0.0", &format!("{TABLELESS}    confirmWindow: 1h\n")).await;
+    world.register("a", "3.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    world.provisional("a@2.0.0").await;
+    world.binding.pause(Place::Commit, "a");
+    let coming = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.activate("a@3.0.0").await }
+    });
+    world.binding.reached.notified().await;
+    world.trip();
+    assert_eq!(world.engine.confirm("a").await.unwrap().version, "2.0.0");
+    world.binding.go.notify_one();
+    // given up for the return that waits, or begun before it was known
+    let outcome = coming.await.unwrap().unwrap().outcome;
+    if outcome.serves() {
+        world.engine.rollback("a", None).await.unwrap().ensure_serves().unwrap();
+    }
+    assert_eq!((world.routed("a").as_deref(), world.state("a@2.0.0")), (Some("2.0.0"), State::Active));
+    let mut events = world.events.subscribe();
+    world.trip();
+    let alarm = |event: &Event| matches!(event, Event::Alarm { message, .. } if message.contains("criticalError"));
+    let told = async { while !alarm(&events.recv().await.unwrap()) {} };
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("somebody hears of it");
+}
