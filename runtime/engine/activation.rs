@@ -44,6 +44,8 @@ pub(super) enum Command {
     Return {
         key: InstanceKey,
         reason: String,
+        /// Its entry, where its traffic was given back already because another command was on its way.
+        withdrawn: Option<Box<Entry>>,
     },
     /// Return from a confirmed version, because of a trigger. By the time it runs another version may serve, perhaps the
     /// very one that mends what was wrong.
@@ -154,8 +156,8 @@ impl Activation {
                 }
                 rollback::rollback(self, &key.id, None).await.map(Done::Activated)
             }
-            Command::Return { key, reason } => {
-                returning::return_from(self, &key, &reason).await.map(|()| Done::Returned)
+            Command::Return { key, reason, withdrawn } => {
+                returning::return_from(self, &key, &reason, withdrawn).await.map(|()| Done::Returned)
             }
             Command::Unregister { id, version } => {
                 unregister::unregister(self, &id, version).await.map(Done::Unregistered)

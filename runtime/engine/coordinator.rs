@@ -16,7 +16,7 @@ use super::EngineError;
 use super::activation::{Activation, Command, Done, Reply};
 use super::board::version_of;
 use super::commit::{Commit, Committed, Told};
-use super::journal::Entry;
+use super::journal::{Entry, clipped};
 use super::outcome::ConfirmReport;
 use super::plan::Turn;
 use super::record::{Change, SlotRecord};
@@ -216,27 +216,40 @@ impl Coordinator {
         if slot.serving.as_ref() != Some(&key) || !slot.is_provisional() {
             return;
         }
-        let id = key.id.to_string();
-        let (reply, command) =
-            (Reply { to: reply, who: Who::Runtime }, Command::Return { key: key.clone(), reason: reason.clone() });
-        match lanes.waiting.get_mut(&id) {
-            None => {
-                lanes.waiting.insert(id, VecDeque::new());
-                self.start(myself, command, reply, lanes).await;
-            }
-            Some(queue) => {
-                let waits = queue
-                    .iter()
-                    .any(|(command, _)| matches!(command, Command::Return { key: same, .. } if *same == key));
-                if !waits {
-                    queue.push_front((command, reply));
-                }
-                let why = format!("the version it builds on, {}, is returned from: {reason}", key.version);
-                for running in lanes.running.values().filter(|running| running.id == id) {
-                    running.abort.send_replace(Some(why.clone()));
-                }
-            }
+        let (id, reply) = (key.id.to_string(), Reply { to: reply, who: Who::Runtime });
+        let Some(queue) = lanes.waiting.get_mut(&id) else {
+            lanes.waiting.insert(id, VecDeque::new());
+            let command = Command::Return { key, reason, withdrawn: None };
+            return self.start(myself, command, reply, lanes).await;
+        };
+        let why = format!("the version it builds on, {}, is returned from: {reason}", key.version);
+        for running in lanes.running.values().filter(|running| running.id == id) {
+            running.abort.send_replace(Some(why.clone()));
         }
+        // clients must not wait for the end of a command that brings something else; where it fails, the command tries again
+        let withdrawn = match self.withdraw(&key, &reason).await {
+            Ok(entry) => Some(Box::new(entry)),
+            Err(error) => {
+                tracing::warn!(instance = %key, %error, "its traffic is given back only in its turn");
+                None
+            }
+        };
+        queue.push_front((Command::Return { key, reason, withdrawn }, reply));
+    }
+
+    /// Gives the traffic of a provisional version back at once; the rest of the way back has its turn.
+    async fn withdraw(&self, key: &InstanceKey, reason: &str) -> Result<Entry, EngineError> {
+        let shared = &self.shared;
+        let record = shared.board.slot(&key.id).record;
+        let number = record.and_then(|record| record.provisional).map_or(0, |provisional| provisional.entry);
+        let Some(mut entry) = shared.records.entry(&key.id, number)? else {
+            return Err(EngineError::Internal(format!("the journal has no entry of {key}")));
+        };
+        entry.reopen(reason);
+        self.happened(key, Happening::Trigger, Some(clipped(reason.to_owned()))).await?;
+        let (id, turn, kept) = (key.id.to_string(), Turn::Withdraw(key.clone()), Some(entry.clone()));
+        self.commit(Commit { id, turn, strategy: None, before: None, entry: kept, told: None }).await?;
+        Ok(entry)
     }
 
     /// Takes one transition; what must outlive the process is on the disk when this returns.

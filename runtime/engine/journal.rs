@@ -142,6 +142,11 @@ impl Entry {
         }
     }
 
+    /// Notes that its version is being returned from for this reason.
+    pub(super) fn reopen(&mut self, reason: &str) {
+        (self.outcome, self.ended, self.reason) = (None, None, Some(clipped(reason.to_owned())));
+    }
+
     /// Notes that the version was confirmed.
     pub(super) fn confirm(&mut self, now: u64) {
         (self.confirmed, self.outcome, self.closed, self.owed) = (Some(now), Some(Outcome::Active), true, None);

@@ -13,19 +13,32 @@ use super::undo::Undo;
 use crate::monitor::InstanceKey;
 use crate::store::audit::Kind;
 
-/// Returns from `key` to the version on standby, unless something else was decided about it meanwhile.
-pub(super) async fn return_from(work: &Activation, key: &InstanceKey, reason: &str) -> Result<(), EngineError> {
+/// Returns from `key` to the version on standby, unless something else was decided about it meanwhile. Where its traffic was
+/// given back already, `withdrawn` is its entry.
+pub(super) async fn return_from(
+    work: &Activation,
+    key: &InstanceKey,
+    reason: &str,
+    withdrawn: Option<Box<Entry>>,
+) -> Result<(), EngineError> {
     let (shared, started) = (&work.shared, Instant::now());
     let slot = shared.board.slot(&key.id);
-    let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
-    let (true, Some(provisional)) = (slot.state.serving.as_ref() == Some(key), provisional) else { return Ok(()) };
-    let Some(mut entry) = shared.records.entry(&key.id, provisional.entry)? else {
-        return Err(EngineError::Internal(format!("the journal has no entry of {key}")));
+    let entry = match withdrawn {
+        Some(entry) => *entry,
+        None => {
+            let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
+            let serves = slot.state.serving.as_ref() == Some(key);
+            let Some(provisional) = provisional.filter(|_| serves) else { return Ok(()) };
+            let Some(mut entry) = shared.records.entry(&key.id, provisional.entry)? else {
+                return Err(EngineError::Internal(format!("the journal has no entry of {key}")));
+            };
+            entry.reopen(reason);
+            entry
+        }
     };
     let Some(instance) = shared.hands.instances.instance(key) else {
         return Err(EngineError::Internal(format!("{key} is not running")));
     };
-    (entry.outcome, entry.ended, entry.reason) = (None, None, Some(reason.to_owned()));
     let mut undo = Undo {
         work,
         key: key.clone(),

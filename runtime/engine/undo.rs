@@ -16,7 +16,7 @@ use super::outcome::{Outcome, StepOutcome, StepReport};
 use super::plan::{self, Change, Step, Turn};
 use super::record::SlotRecord;
 use super::retire;
-use super::state::Happening;
+use super::state::{Happening, State};
 use super::strategy::StepName;
 use crate::manifest::Manifest;
 use crate::monitor::{Event, InstanceKey};
@@ -39,7 +39,10 @@ impl Undo<'_> {
     /// Takes everything back and says how that ended; the version keeps the reason.
     pub(super) async fn end(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
         let (work, started, reason) = (self.work, Instant::now(), clipped(reason));
-        work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
+        let version = &self.manifest.version;
+        if work.shared.board.state(&self.key.id, version).state != State::RollingBack {
+            work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
+        }
         let taken = self.run().await;
         work.shared.metrics.activation(&self.key).rolled_back(started.elapsed());
         if let Err(faults) = taken {

@@ -259,3 +259,36 @@ async fn a_version_that_is_confirmed_while_its_return_waits_stays_watched() {
     let told = async { while !alarm(&events.recv().await.unwrap()) {} };
     tokio::time::timeout(Duration::from_secs(20), told).await.expect("somebody hears of it");
 }
+
+#[tokio::test]
+async fn a_failing_version_loses_its_traffic_at_once_also_while_a_newer_one_is_on_its_way() {
+    let world = Arc::new(World::with_tables().await);
+    world.register("a", "3.0.0", "").await;
+    world.binding.pause(Place::Commit, "a");
+    let coming = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.activate("a@3.0.0").await }
+    });
+    world.binding.reached.notified().await;
+    let mut events = world.events.subscribe();
+    world.trip();
+    let returned = |event: &Event| matches!(event, Event::StateChanged { instance, to: "active", .. } if &*instance.version == "1.0.0");
+    let told = async { while !returned(&events.recv().await.unwrap()) {} };
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("the traffic is given back");
+    assert_eq!((world.routed("a").as_deref(), world.state("a@2.0.0")), (Some("1.0.0"), State::RollingBack));
+    // what a kill leaves here is finished by the next start
+    let killed = world.killed().await;
+    killed.engine.resume().await;
+    killed.is_returned();
+    assert_eq!(killed.state("a@2.0.0"), State::Failed);
+
+    world.binding.go.notify_one();
+    let outcome = coming.await.unwrap().unwrap().outcome;
+    world.comes_to(State::Failed).await;
+    assert_eq!(world.tables("a"), Vec::<String>::new());
+    let served = if outcome.serves() { "3.0.0" } else { "1.0.0" };
+    assert_eq!(world.routed("a").as_deref(), Some(served));
+    let history = world.engine.history("a", 9).await.unwrap();
+    let returned = history.iter().find(|entry| entry.version == "2.0.0").unwrap();
+    assert_eq!(returned.outcome, Some(Outcome::RolledBack), "{returned:?}");
+}
