@@ -8,7 +8,6 @@ mod world;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use replug::engine::Outcome;
 use replug::manifest::ActivationStrategy;
 
 const API: &str = "apis:\n  - path: /hello\n    methods: [GET]\n";
@@ -43,7 +42,8 @@ fn activate(criterion: &mut Criterion) {
                 let started = Instant::now();
                 let done = tokio.block_on(activate.into_future());
                 took += if registering { registered } else { started.elapsed() };
-                assert_eq!(done.expect("an activation").outcome, Outcome::Active);
+                done.expect("an activation").ensure_serves().expect("it serves");
+                tokio.block_on(world.runtime.confirm("hello")).expect("a confirmation");
             }
             took
         };
