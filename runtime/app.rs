@@ -14,7 +14,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
@@ -26,7 +26,7 @@ use crate::integration::Authenticator;
 use crate::monitor::{Events, Metrics};
 use crate::registry::Registry;
 use crate::store::audit::AuditLog;
-use ending::Ending;
+use ending::{Ended, Ending};
 
 mod activate;
 mod audit;
@@ -72,7 +72,9 @@ pub struct Runtime {
     /// What of the folders was not registered or does not start.
     troubles: Mutex<Vec<String>>,
     /// Until it is shut down.
-    ending: tokio::sync::Mutex<Option<Ending>>,
+    ending: Mutex<Option<Ending>>,
+    /// From then on.
+    end: OnceLock<Ended>,
     /// Whether it has ended, which ends the streams of events.
     ended: watch::Receiver<bool>,
 }
