@@ -69,7 +69,7 @@ pub struct Runtime {
     metrics: Metrics,
     broken: watch::Receiver<Option<String>>,
     ready: Arc<AtomicBool>,
-    /// What of the folders was not registered or does not start.
+    /// What served before and what of the folders was not registered or does not start.
     troubles: Mutex<Vec<String>>,
     /// Until it is shut down.
     ending: Mutex<Option<Ending>>,
@@ -82,7 +82,8 @@ pub struct Runtime {
 impl Runtime {
     /// Starts what served before, then the modules of the folders.
     async fn begin(&self) {
-        self.engine.resume().await;
+        let left = self.engine.resume().await;
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
         self.seed().await;
     }
 
@@ -139,7 +140,7 @@ impl Runtime {
         crate::integration::Gateway::new(Arc::clone(&self.router), self.authenticator.clone()).into_router()
     }
 
-    /// What of the folders was not registered or does not start, and why.
+    /// What served before and does not start again, and what of the folders was not registered or does not start, and why.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()

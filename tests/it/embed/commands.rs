@@ -168,3 +168,23 @@ async fn a_shutdown_goes_on_when_nobody_waits_for_it_any_more() {
         reopened(&root).await.shutdown(Duration::from_secs(5)).await.expect("it stops");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_served_and_does_not_start_again_is_among_the_troubles() {
+    let host = Embedded::new(|builder| builder).await;
+    let once = Module::new("once", "1.0.0").lua(
+        r#"return { init = function()
+            if kv.get("began") then error("no disk") end
+            kv.put("began", true)
+        end }"#,
+    );
+    host.install(&once).await.install(&pricing("1.0.0", 2)).await;
+    let root = host.end().await;
+    let again = Runtime::builder().data_dir(root.path().join("data")).build().await.expect("it starts");
+    let [trouble] = &again.troubles()[..] else { panic!("{:?}", again.troubles()) };
+    let expected = "once@1.0.0: it served when the runtime ended and does not start again: ";
+    assert!(trouble.starts_with(expected) && trouble.contains("no disk"), "{trouble}");
+    let quote: Quote = again.call("pricing", "quote", Order { count: 3 }).await.expect("the rest serves");
+    assert_eq!(quote.total, 6);
+    again.shutdown(Duration::from_secs(5)).await.expect("it stops");
+}
