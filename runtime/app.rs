@@ -10,6 +10,7 @@
 //! | `seed` | the modules of the folders that it is started with |
 //! | `serve`, `listen`, `greeting` | the process `replug serve` |
 //! | `demo` | the guided story `replug demo` |
+//! | `signals` | how either is told to stop |
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,8 @@ mod listen;
 mod seed;
 #[cfg(feature = "cli")]
 pub mod serve;
+#[cfg(feature = "cli")]
+mod signals;
 mod supervisor;
 mod upkeep;
 
