@@ -52,6 +52,12 @@ pub trait HostService: Send + Sync + 'static {
         true
     }
 
+    /// The names of its methods, as far as they are known beforehand: an empty one, or one with a dot in it, which no script
+    /// could call, is refused by [`Builder::build`](crate::Builder::build). Default: none.
+    fn methods(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// The same for these modules only.
     fn only_for<I: IntoIterator<Item: Into<String>>>(self, modules: I) -> OnlyFor<Self>
     where
@@ -132,5 +138,9 @@ impl<S: HostService> HostService for OnlyFor<S> {
 
     fn admits(&self, module: &str) -> bool {
         self.modules.contains(module) && self.service.admits(module)
+    }
+
+    fn methods(&self) -> Vec<&str> {
+        self.service.methods()
     }
 }

@@ -174,6 +174,11 @@ async fn a_service_that_cannot_be_offered_stops_the_build() {
     let twice = builder().service("sums", sums()).service("sums", sums());
     assert!(refused(twice).await.contains("offers `sums` twice"));
     assert!(refused(builder().service("authentication", sums())).await.contains("asks a module"));
+    for name in ["", "a.b"] {
+        let service = Methods::new().method(name, |(): (), _| async { Ok(()) });
+        let refused = refused(builder().service("sums", service.only_for(["shop"]))).await;
+        assert!(refused.contains(&format!("`sums` has a method `{name}`, which no script could call")), "{refused}");
+    }
     assert!(!root.path().join("data").exists(), "nothing was begun");
     assert_eq!(sums().version(), Version::new(1, 0, 0));
 }
