@@ -83,6 +83,8 @@ pub struct ServiceContext {
     pub deadline: Instant,
     /// On whose behalf, where somebody signed in.
     pub principal: Option<Arc<Principal>>,
+    /// The modules that wait for the answer, the outermost first.
+    pub(crate) chain: Vec<Arc<str>>,
 }
 
 impl ServiceContext {
