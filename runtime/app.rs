@@ -10,11 +10,12 @@
 //! | `seed` | the modules of the folders that it is started with |
 //! | `serve`, `listen`, `greeting` | the process `replug serve` |
 //! | `demo` | the guided story `replug demo` |
+//! | `signals` | how either is told to stop |
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
@@ -26,7 +27,7 @@ use crate::integration::Authenticator;
 use crate::monitor::{Events, Metrics};
 use crate::registry::Registry;
 use crate::store::audit::AuditLog;
-use ending::Ending;
+use ending::{Ended, Ending};
 
 mod activate;
 mod audit;
@@ -45,6 +46,8 @@ mod listen;
 mod seed;
 #[cfg(feature = "cli")]
 pub mod serve;
+#[cfg(feature = "cli")]
+mod signals;
 mod supervisor;
 mod upkeep;
 
@@ -69,10 +72,12 @@ pub struct Runtime {
     metrics: Metrics,
     broken: watch::Receiver<Option<String>>,
     ready: Arc<AtomicBool>,
-    /// What of the folders was not registered or does not start.
+    /// What served before and what of the folders was not registered or does not start.
     troubles: Mutex<Vec<String>>,
     /// Until it is shut down.
-    ending: tokio::sync::Mutex<Option<Ending>>,
+    ending: Mutex<Option<Ending>>,
+    /// From then on.
+    end: OnceLock<Ended>,
     /// Whether it has ended, which ends the streams of events.
     ended: watch::Receiver<bool>,
 }
@@ -80,7 +85,8 @@ pub struct Runtime {
 impl Runtime {
     /// Starts what served before, then the modules of the folders.
     async fn begin(&self) {
-        self.engine.resume().await;
+        let left = self.engine.resume().await;
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
         self.seed().await;
     }
 
@@ -137,7 +143,7 @@ impl Runtime {
         crate::integration::Gateway::new(Arc::clone(&self.router), self.authenticator.clone()).into_router()
     }
 
-    /// What of the folders was not registered or does not start, and why.
+    /// What served before and does not start again, and what of the folders was not registered or does not start, and why.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()

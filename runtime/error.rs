@@ -70,6 +70,14 @@ pub enum Error {
         /// Why.
         source: CallError,
     },
+    /// A call from a service of the host would wait for itself.
+    #[error("{service}: {circle} call each other in a circle and no worker of the last is free; break the circle")]
+    Circle {
+        /// `capability.method`.
+        service: String,
+        /// The modules, the outermost first, such as `a -> b -> a`.
+        circle: String,
+    },
     /// The arguments of a call cannot reach a script.
     #[error("{service}: wrong arguments: {source}")]
     Arguments {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, OnceLock};
 
 use ractor::Actor;
 use tokio::runtime::Handle;
@@ -145,7 +145,8 @@ impl Builder {
             broken,
             ready: Arc::new(AtomicBool::new(false)),
             troubles: Mutex::default(),
-            ending: tokio::sync::Mutex::new(Some(ending)),
+            ending: Mutex::new(Some(ending)),
+            end: OnceLock::new(),
             ended: has_ended,
         })
     }

@@ -12,6 +12,8 @@ use super::Runtime;
 use crate::actors::CallError;
 use crate::error::Error;
 use crate::integration::chance;
+use crate::integration::host::ServiceContext;
+use crate::integration::services::{bucket, standstill};
 
 /// How long a call from the host application may take.
 const CALL: Duration = Duration::from_secs(10);
@@ -46,11 +48,9 @@ impl Runtime {
         method: &str,
         args: impl Serialize + Send,
     ) -> Result<T, Error> {
-        let service = || format!("{capability}.{method}");
-        let args = to_value(&args).map_err(|source| Error::Arguments { service: service(), source })?;
-        let answer = self.call_value(capability, method, args).await?;
-        let wanted = type_name::<T>();
-        from_value(answer).map_err(|source| Error::Answer { service: service(), wanted, source })
+        let service = service(capability, method);
+        let args = arguments(&service, &args)?;
+        answer(&service, self.answered(&service, capability, args, None).await?)
     }
 
     /// [`Runtime::call`] with plain data both ways: nothing is converted.
@@ -58,21 +58,74 @@ impl Runtime {
     /// # Errors
     /// [`Error::Call`].
     pub async fn call_value(&self, capability: &str, method: &str, args: Value) -> Result<Value, Error> {
-        let service = format!("{capability}.{method}");
-        let failed = |source: CallError| Error::Call { service: service.clone(), source };
-        let Some(module) = self.router.load().providers(capability).first().cloned() else {
-            return Err(failed(CallError::NoModule(capability.to_owned())));
-        };
-        let context = CallContext {
+        self.answered(&service(capability, method), capability, args, None).await
+    }
+
+    /// [`Runtime::call`] by a service of the host, as a part of the call that it answers: `context` is what
+    /// [`HostService::call`](crate::HostService::call) was given. It keeps the request's id and its principal, ends at
+    /// [`ServiceContext::deadline`], and counts in the depth of calls. [`Runtime::call`] would begin a new request there,
+    /// and a circle of modules that call each other through the host would end only by its time limits.
+    ///
+    /// # Errors
+    /// Those of [`Runtime::call`], and [`Error::Circle`] for a call that comes back to a module which waits for it and has no
+    /// worker free.
+    pub async fn call_from<T: DeserializeOwned>(
+        &self,
+        context: &ServiceContext,
+        capability: &str,
+        method: &str,
+        args: impl Serialize + Send,
+    ) -> Result<T, Error> {
+        let service = service(capability, method);
+        let args = arguments(&service, &args)?;
+        answer(&service, self.answered(&service, capability, args, Some(context)).await?)
+    }
+
+    async fn answered(
+        &self,
+        service: &str,
+        capability: &str,
+        args: Value,
+        from: Option<&ServiceContext>,
+    ) -> Result<Value, Error> {
+        let failed = |source: CallError| Error::Call { service: service.to_owned(), source };
+        let nobody = || failed(CallError::NoModule(capability.to_owned()));
+        let snapshot = self.router.load();
+        let module = snapshot.providers(capability).first().cloned().ok_or_else(nobody)?;
+        let latest = Instant::now() + CALL;
+        let mut call = CallContext {
             module: Arc::clone(&module),
             version: "".into(),
             request_id: format!("runtime-{:x}", chance::seed()).into(),
             caller: None,
-            deadline: Instant::now() + CALL,
+            deadline: latest,
             chain: Vec::new(),
             principal: None,
         };
-        let handler = Handler::Service(service.as_str().into());
-        self.router.call(&module, chance::bucket(), &handler, vec![args], context).await.map_err(failed)
+        let (handler, mut share) = (Handler::Service(service.into()), chance::bucket());
+        if let Some(context) = from {
+            call.request_id = Arc::clone(&context.request_id);
+            call.deadline = latest.min(context.deadline);
+            call.chain.clone_from(&context.chain);
+            call.principal.clone_from(&context.principal);
+            share = bucket(&module, snapshot.slots.get(&module).ok_or_else(nobody)?, &call);
+        }
+        drop(snapshot);
+        if let Some(circle) = standstill(&self.router, &module, share, &handler, &call.chain) {
+            return Err(Error::Circle { service: service.to_owned(), circle });
+        }
+        self.router.call(&module, share, &handler, vec![args], call).await.map_err(failed)
     }
+}
+
+fn service(capability: &str, method: &str) -> String {
+    format!("{capability}.{method}")
+}
+
+fn arguments(service: &str, args: &impl Serialize) -> Result<Value, Error> {
+    to_value(args).map_err(|source| Error::Arguments { service: service.to_owned(), source })
+}
+
+fn answer<T: DeserializeOwned>(service: &str, answer: Value) -> Result<T, Error> {
+    from_value(answer).map_err(|source| Error::Answer { service: service.to_owned(), wanted: type_name::<T>(), source })
 }

@@ -45,7 +45,7 @@ use shift::Seen;
 use stage::Stage;
 use table::Table;
 
-use super::serve::told_to_stop;
+use super::signals::told_to_stop;
 
 /// How often the line that lives is written anew.
 const TICK: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ const FOLDER: &str = "replug-demo-";
 /// was kept. Whatever happens, its processes are ended and its temporary folder is removed.
 ///
 /// # Errors
-/// Something that it needs could not be done, or it was told to stop by SIGTERM or Ctrl-C.
+/// Something that it needs could not be done, or it was told to stop by SIGTERM, SIGHUP or Ctrl-C.
 pub async fn demo(json: bool) -> Result<bool, DemoError> {
     let (began, stage) = (Instant::now(), Stage::new());
     // asked from the beginning: a signal that comes while something starts waits for its end

@@ -31,7 +31,7 @@ pub struct EventStream {
 
 impl EventStream {
     fn new(events: Receiver<Arc<Event>>, ended: watch::Receiver<bool>) -> Self {
-        Self { events: stream::unfold((events, ended), next).boxed() }
+        Self { events: stream::unfold((events, ended), next).fuse().boxed() }
     }
 
     /// The next event, or how many were lost before it; `None` after the runtime was shut down.
@@ -113,5 +113,6 @@ mod tests {
             assert_eq!(subject(stream.next().await), Ok(number.to_string()));
         }
         assert_eq!(subject(stream.next().await), Err(None), "although the bus lives");
+        assert_eq!(subject(stream.next().await), Err(None), "it stays at its end");
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Runtime;
 use super::greeting::Greeting;
 use super::listen::listen;
+use super::signals::told_to_stop;
 use crate::admin::{Admin, Commands, PrivateFileError, RuntimeFile, token};
 use crate::error::Error;
 use crate::store::audit::Who;
@@ -38,7 +39,7 @@ pub struct Options {
 /// The folder that is looked for where none is named; it may be missing.
 const DEFAULT_MODULES: &str = "modules";
 
-/// Runs until SIGTERM or Ctrl-C, then drains and ends.
+/// Runs until SIGTERM, SIGHUP or Ctrl-C, then drains and ends.
 ///
 /// # Errors
 /// The runtime does not start, an address is taken, or the runtime broke down.
@@ -102,20 +103,4 @@ async fn bind(address: SocketAddr, option: &'static str) -> Result<(TcpListener,
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?;
     Ok((listener, at))
-}
-
-/// Waits for SIGTERM or Ctrl-C.
-pub(super) async fn told_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -66,14 +66,15 @@ async fn take_back(id: &str, owed: &Owed, snapshot: &Snapshot, hands: &Hands) ->
 
 impl Engine {
     /// Starts what served when the last runtime ended, what is needed before who needs it. What does not start raises an
-    /// alarm and is tried again by the next runtime; the rest serves.
-    pub async fn resume(&self) {
+    /// alarm and is tried again by the next runtime; the rest serves. Gives what does not, and why, a line for each.
+    pub async fn resume(&self) -> Vec<String> {
+        let mut left = Vec::new();
         let slots = self.shared.board.slots();
         let serving: Running =
             slots.iter().filter_map(|(id, slot)| Some((id.clone(), slot.record.as_ref()?.serving.clone()?))).collect();
         let snapshot = self.shared.registry.snapshot();
         let order = start_order(&serving, &snapshot).unwrap_or_else(|cycle| {
-            self.alarm("slots", &cycle.to_string());
+            left.push(self.alarm("slots", &cycle.to_string()));
             serving.keys().cloned().collect()
         });
         for id in order {
@@ -82,19 +83,23 @@ impl Engine {
             let command = Command::Resume { id: id.clone(), version: version.clone(), strategy };
             match self.activated(command).await {
                 Ok(report) if report.outcome == Outcome::Active => {}
-                Ok(report) => self.not_resumed(&id, &version, report.reason.as_deref().unwrap_or("no reason")),
-                Err(EngineError::Stopped) => return,
-                Err(error) => self.not_resumed(&id, &version, &error.to_string()),
+                Ok(report) => {
+                    left.push(self.not_resumed(&id, &version, report.reason.as_deref().unwrap_or("no reason")));
+                }
+                Err(EngineError::Stopped) => break,
+                Err(error) => left.push(self.not_resumed(&id, &version, &error.to_string())),
             }
         }
+        left
     }
 
-    fn not_resumed(&self, id: &str, version: &Version, reason: &str) {
+    fn not_resumed(&self, id: &str, version: &Version, reason: &str) -> String {
         let what = format!("it served when the runtime ended and does not start again: {reason}");
-        self.alarm(&format!("{id}@{version}"), &what);
+        self.alarm(&format!("{id}@{version}"), &what)
     }
 
-    fn alarm(&self, subject: &str, message: &str) {
+    fn alarm(&self, subject: &str, message: &str) -> String {
         self.shared.events.emit(Event::Alarm { subject: subject.to_owned(), message: message.to_owned() });
+        format!("{subject}: {message}")
     }
 }

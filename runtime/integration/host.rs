@@ -52,6 +52,12 @@ pub trait HostService: Send + Sync + 'static {
         true
     }
 
+    /// The names of its methods, as far as they are known beforehand: an empty one, or one with a dot in it, which no script
+    /// could call, is refused by [`Builder::build`](crate::Builder::build). Default: none.
+    fn methods(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// The same for these modules only.
     fn only_for<I: IntoIterator<Item: Into<String>>>(self, modules: I) -> OnlyFor<Self>
     where
@@ -77,6 +83,8 @@ pub struct ServiceContext {
     pub deadline: Instant,
     /// On whose behalf, where somebody signed in.
     pub principal: Option<Arc<Principal>>,
+    /// The modules that wait for the answer, the outermost first.
+    pub(crate) chain: Vec<Arc<str>>,
 }
 
 impl ServiceContext {
@@ -132,5 +140,9 @@ impl<S: HostService> HostService for OnlyFor<S> {
 
     fn admits(&self, module: &str) -> bool {
         self.modules.contains(module) && self.service.admits(module)
+    }
+
+    fn methods(&self) -> Vec<&str> {
+        self.service.methods()
     }
 }

@@ -79,7 +79,7 @@ impl ServiceCalls {
 
 /// The bucket of a call. Whoever stands behind it has the one that their requests have; all other calls of one request
 /// have one, so that what a request begins with a version it ends there.
-fn bucket(module: &str, slot: &Slot, call: &CallContext) -> u16 {
+pub(crate) fn bucket(module: &str, slot: &Slot, call: &CallContext) -> u16 {
     match (slot.sticky_by(), &call.principal) {
         (None, _) => chance::bucket(),
         (Some(StickyBy::Principal), Some(principal)) => chance::sticky(module, principal.subject.as_bytes()),
@@ -87,34 +87,36 @@ fn bucket(module: &str, slot: &Slot, call: &CallContext) -> u16 {
     }
 }
 
+/// The circle that a call closes, if it comes back to a module which waits for it and has no worker free: all of them may wait
+/// in such circles, and then none would ever become so.
+pub(crate) fn standstill(
+    router: &Router,
+    module: &Arc<str>,
+    bucket: u16,
+    handler: &Handler,
+    chain: &[Arc<str>],
+) -> Option<String> {
+    if !chain.contains(module) {
+        return None;
+    }
+    let instance = router.load().instance_with(module, bucket, handler).cloned();
+    if instance.is_none_or(|instance| instance.pool.has_spare()) {
+        return None;
+    }
+    Some(chain.iter().chain([module]).map(|id| &**id).collect::<Vec<_>>().join(" -> "))
+}
+
 impl ServiceCalls {
     /// Blocks until `answer` is there.
     fn wait<T>(&self, service: &str, answer: impl Future<Output = T>) -> Result<T, HostError> {
-        // tokio panics when a timer is used after its runtime ended; that must not unwind through the script's VM
-        catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(answer)))
-            .map_err(|_| failed(HostErrorKind::Failed, format_args!("{service}: the runtime is shutting down")))
-    }
-
-    /// A call that comes back to a module which waits for it is refused where no worker is free: all of them may wait in
-    /// such circles, and then none would ever become so.
-    fn refuse_standstill(
-        &self,
-        service: &str,
-        module: &Arc<str>,
-        bucket: u16,
-        handler: &Handler,
-        call: &CallContext,
-    ) -> Result<(), HostError> {
-        let instance = self.router.load().instance_with(module, bucket, handler).cloned();
-        if instance.is_none_or(|instance| instance.pool.has_spare()) {
-            return Ok(());
-        }
-        let circle: Vec<&str> = call.chain.iter().chain([module]).map(|id| &**id).collect();
-        let what = format_args!(
-            "{service}: {} call each other in a circle and every worker of {module} is busy; break the circle",
-            circle.join(" -> ")
-        );
-        Err(failed(HostErrorKind::Overloaded, what))
+        // tokio panics when a timer is used after its runtime ended; no panic may unwind through the script's VM
+        catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(answer))).map_err(|_| {
+            if has_ended(&self.runtime) {
+                return failed(HostErrorKind::Failed, format_args!("{service}: the runtime is shutting down"));
+            }
+            tracing::error!(service, "a call broke off by a panic of the runtime itself, which stands above");
+            failed(HostErrorKind::Failed, format_args!("{service}: the call broke off; the runtime's log says why"))
+        })
     }
 }
 
@@ -136,8 +138,11 @@ impl Services for ServiceCalls {
         let (module, bucket) = self.provider(allowed, capability, &handler, call)?;
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
         inner.chain.push(Arc::clone(&call.module));
-        if inner.chain.contains(&module) {
-            self.refuse_standstill(&service, &module, bucket, &handler, &inner)?;
+        if let Some(circle) = standstill(&self.router, &module, bucket, &handler, &inner.chain) {
+            let what = format_args!(
+                "{service}: {circle} call each other in a circle and every worker of {module} is busy; break the circle"
+            );
+            return Err(failed(HostErrorKind::Overloaded, what));
         }
         let answer = self.wait(&service, self.router.call(&module, bucket, &handler, vec![args], inner))?;
         answer.map_err(|error| translate(&service, &module, error, call))
@@ -163,6 +168,14 @@ impl Services for ServiceCalls {
             self.auth.invalidate();
         }
     }
+}
+
+/// Whether the async runtime is gone: it ends at once what is spawned then.
+fn has_ended(runtime: &Handle) -> bool {
+    let probe = runtime.spawn(std::future::pending::<()>());
+    let ended = probe.is_finished();
+    probe.abort();
+    ended
 }
 
 fn failed(kind: HostErrorKind, what: impl std::fmt::Display) -> HostError {

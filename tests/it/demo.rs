@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long the demo may take to begin its first chapter, and to end once it is told to.
+/// How long the demo may take for a chapter, and to end once it is told to.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The demo, run in the folder `cwd` with temporary files in `tmp`.
@@ -42,27 +42,78 @@ fn the_demo_keeps_its_promises_in_an_empty_folder_and_leaves_nothing_behind() {
 #[cfg(unix)]
 #[test]
 fn a_demo_that_is_interrupted_says_so_and_leaves_nothing_behind() {
-    let (cwd, tmp) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let log = cwd.path().join("log");
-    let mut command = demo(cwd.path(), tmp.path());
-    command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
-    let mut process = command.spawn().expect("the binary runs");
-    let logged = || std::fs::read_to_string(&log).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while !logged().contains("\n1. ") {
-        assert!(Instant::now() < deadline && process.try_wait().unwrap().is_none(), "{}", logged());
-    }
-    assert!(!is_empty(tmp.path()), "it works in a temporary folder");
-    assert!(Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap().success());
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = process.try_wait().unwrap() {
-            break status;
+    let demo = Interrupted::begin(1);
+    assert!(!is_empty(demo.tmp.path()), "it works in a temporary folder");
+    demo.ends_by("-INT");
+}
+
+/// Its last chapter has a process of its own, which no signal of the terminal reaches.
+#[cfg(unix)]
+#[test]
+fn a_demo_whose_terminal_is_closed_ends_its_process_too() {
+    let mut demo = Interrupted::begin(5);
+    let file = |folder: std::fs::DirEntry| std::fs::read(folder.path().join("child/runtime.json")).ok();
+    let child = loop {
+        assert!(demo.process.try_wait().unwrap().is_none(), "{}", demo.logged());
+        let file = std::fs::read_dir(demo.tmp.path()).unwrap().flatten().find_map(file);
+        if let Some(file) = file.and_then(|file| serde_json::from_slice::<Value>(&file).ok()) {
+            break file["pid"].to_string();
         }
-        assert!(Instant::now() < deadline, "it does not end: {}", logged());
     };
-    assert_eq!(status.code(), Some(1), "{}", logged());
-    let error: Value = serde_json::from_str(logged().lines().last().unwrap()).expect("an error document");
-    assert!(error["error"]["message"].as_str().unwrap().contains("interrupted"), "{error}");
-    assert!(is_empty(tmp.path()), "{}", logged());
+    demo.ends_by("-HUP");
+    let alive = Command::new("kill").args(["-0", &child]).stderr(Stdio::null()).status().unwrap();
+    assert!(!alive.success(), "process {child} is left");
+}
+
+/// A demo that is to be interrupted.
+#[cfg(unix)]
+struct Interrupted {
+    process: std::process::Child,
+    cwd: tempfile::TempDir,
+    tmp: tempfile::TempDir,
+}
+
+#[cfg(unix)]
+impl Interrupted {
+    /// One that has come to this chapter.
+    fn begin(chapter: u32) -> Self {
+        let (cwd, tmp) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut command = demo(cwd.path(), tmp.path());
+        command.stdout(Stdio::null()).stderr(std::fs::File::create(cwd.path().join("log")).unwrap());
+        let process = command.spawn().expect("the binary runs");
+        let mut demo = Self { process, cwd, tmp };
+        let deadline = Instant::now() + PATIENCE * chapter;
+        while !demo.logged().contains(&format!("\n{chapter}. ")) {
+            assert!(Instant::now() < deadline && demo.process.try_wait().unwrap().is_none(), "{}", demo.logged());
+        }
+        demo
+    }
+
+    fn logged(&self) -> String {
+        std::fs::read_to_string(self.cwd.path().join("log")).unwrap()
+    }
+
+    /// Sends it a signal, after which it ends and leaves nothing.
+    fn ends_by(mut self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not end: {}", self.logged());
+        };
+        assert_eq!(status.code(), Some(1), "{}", self.logged());
+        let error: Value = serde_json::from_str(self.logged().lines().last().unwrap()).expect("an error document");
+        assert!(error["error"]["message"].as_str().unwrap().contains("interrupted"), "{error}");
+        assert!(is_empty(self.tmp.path()), "{}", self.logged());
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Interrupted {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

@@ -60,6 +60,12 @@ async fn a_module_that_does_not_start_again_keeps_no_other_from_serving() {
     assert_eq!(server.get("/api/probe").await.status, 200);
     assert_eq!(server.get("/api/broken").await.status, 404);
     assert!(server.logged().contains("broken@1.0.0"), "{}", server.logged());
+    let greeting =
+        server.logged().lines().rfind(|line| line.starts_with('{') && line.contains("\"troubles\"")).map(str::to_owned);
+    let greeting: serde_json::Value = serde_json::from_str(&greeting.expect("a document")).expect("JSON");
+    let trouble = greeting["troubles"][0].as_str().expect("a trouble");
+    let expected = "broken@1.0.0: it served when the runtime ended and does not start again: ";
+    assert!(trouble.starts_with(expected), "{trouble}");
 }
 
 #[tokio::test]

@@ -182,9 +182,9 @@ pub enum Request {
     /// What happens.
     #[command(about = about("watch"), after_help = example("watch"), long_about = WATCH)]
     Watch {
-        /// The module; without it everything is shown, until Ctrl-C
-        #[arg(value_parser = id)]
-        id: Option<String>,
+        /// The module, or the operation that `--no-wait` named; without it everything is shown, until Ctrl-C
+        #[arg(value_name = "ID", value_parser = id)]
+        subject: Option<String>,
     },
     /// Who did what.
     #[command(about = about("audit"), after_help = example("audit"))]
@@ -206,10 +206,11 @@ shows a gradual and an instant activation under load, a rollback, limits, and th
 [{\"chapter\", \"promised\", \"seen\", \"kept\"}]}. It uses no --data.";
 
 const WATCH: &str = "\
-Show what happens as it happens; of a module, until the activation in flight ends
+Show what happens as it happens; of a module, until the activation in flight ends; of an operation, until it ends
 
 Of a module it ends with the activation: 0 the version serves, 3 it was rolled back, 1 it failed. If nothing is in flight it
-waits for the next activation. With --json each event is a document on a line of its own.";
+waits for the next activation. Of an operation, as `activate --no-wait` names it, it ends with that one, at once if it is over, and
+shows what the command would have shown. With --json each event is a document on a line of its own, and an operation's result the last.";
 
 /// What to show of the audit log.
 #[derive(Clone, Debug, Args)]

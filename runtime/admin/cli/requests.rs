@@ -188,7 +188,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
         Request::Confirm { id } => records::confirm(&id, client, output).await,
         Request::History { id, limit } => records::history(&id, limit, client, output).await,
         Request::Audit(args) => records::audit(args, client, output).await,
-        Request::Watch { id } => watch::watch(id.as_deref(), client, output).await,
+        Request::Watch { subject } => watch::watch(subject.as_deref(), client, output).await,
         Request::Check { dir } => check(&dir, output),
     }
 }
@@ -208,7 +208,9 @@ fn begun(
     drop(progress);
     let Started { id: operation } = read(started)?;
     show(output, started, || {
-        format!("the {what} of {id} has begun (operation {operation}); replug watch {id} shows how it goes")
+        format!(
+            "the {what} of {id} has begun (operation {operation}); replug watch {operation} shows how it goes and how it ended"
+        )
     })
 }
 
@@ -237,6 +239,18 @@ pub(super) fn show(
     let text = if output.is_json() { document.get().to_owned() } else { text() };
     output.result(&text);
     Ok(Exit::Done)
+}
+
+/// The end of an operation as the command that began it would have shown it.
+pub(super) fn ended(verb: &str, answer: &RawValue, output: &mut Output) -> Result<Exit, CommandError> {
+    match verb {
+        "deactivate" => {
+            let done = read(answer)?;
+            show(output, answer, || human::deactivated(&done))
+        }
+        "update" => updated(output, answer, &read(answer)?),
+        _ => activated(output, answer),
+    }
 }
 
 /// The end of an activation: a version that does not serve is an error, with the report as the result all the same.

@@ -67,7 +67,7 @@ pub const VERBS: [Verb; 19] = [
     verb(
         "watch",
         "[ID]",
-        "Show what happens as it happens; of a module, until the activation in flight ends",
+        "Show what happens as it happens; of a module, until the activation in flight ends; of an operation, until it ends",
         "replug watch greeter",
     ),
     verb(

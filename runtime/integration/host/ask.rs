@@ -13,8 +13,8 @@ use super::{HostService, ServiceContext};
 /// deadline for good, so that one which shall hear of a timeout must hear of it earlier.
 const KEPT: Duration = Duration::from_millis(100);
 
-/// Calls `method` on behalf of `call.module`. It runs as a task of its own: neither a panic nor code that does not yield
-/// reaches whoever waits, and dropping this future ends it.
+/// Calls `method` on behalf of `call.module`. What the host does for it, `admits` too, runs as a task of its own: neither a
+/// panic nor code that does not yield reaches whoever waits, and dropping this future ends it.
 ///
 /// # Errors
 /// `permission-denied` for a module that the host does not admit, `timeout`, `failed` after a panic, or what the host says.
@@ -26,18 +26,10 @@ pub(in crate::integration) async fn ask(
     call: &CallContext,
 ) -> Result<Value, HostError> {
     let service: Arc<str> = format!("{capability}.{method}").into();
-    if !host.admits(&call.module) {
-        return Err(HostError::new(
-            HostErrorKind::PermissionDenied,
-            format!(
-                "permission denied: services.call: {service} is a service of the host application, which does not offer it \
-                 to {}; whoever runs the host would have to",
-                call.module
-            ),
-        ));
-    }
     let left = call.deadline.saturating_duration_since(Instant::now());
     let deadline = call.deadline - KEPT.min(left / 10);
+    let mut chain = call.chain.clone();
+    chain.push(Arc::clone(&call.module));
     let context = ServiceContext {
         service: Arc::clone(&service),
         module: Arc::clone(&call.module),
@@ -45,9 +37,12 @@ pub(in crate::integration) async fn ask(
         request_id: Arc::clone(&call.request_id),
         deadline,
         principal: call.principal.clone(),
+        chain,
     };
     let (host, method) = (Arc::clone(host), method.to_owned());
-    let mut task = Task(tokio::spawn(async move { host.call(&method, args, context).await }));
+    let mut task = Task(tokio::spawn(async move {
+        if host.admits(&context.module) { host.call(&method, args, context).await } else { Err(denied(&context)) }
+    }));
     let failed = |kind, what: &str| Err(HostError::new(kind, format!("services.call: {service}: {what}")));
     match timeout_at(deadline.into(), &mut task.0).await {
         Ok(Ok(answer)) => answer,
@@ -60,6 +55,17 @@ pub(in crate::integration) async fn ask(
         Ok(Err(_)) => failed(HostErrorKind::Failed, "the host application is shutting down"),
         Err(_) => failed(HostErrorKind::Timeout, "the host application gave no answer until the deadline"),
     }
+}
+
+fn denied(context: &ServiceContext) -> HostError {
+    let ServiceContext { service, module, .. } = context;
+    HostError::new(
+        HostErrorKind::PermissionDenied,
+        format!(
+            "permission denied: services.call: {service} is a service of the host application, which does not offer it to \
+             {module}; whoever runs the host would have to"
+        ),
+    )
 }
 
 /// A task that ends when nobody waits for it any more.

@@ -44,7 +44,7 @@ impl Methods {
         Self::default()
     }
 
-    /// The same with a method; of two with one name the later counts. Arguments that are no `A` are the error
+    /// The same with a method, whose name has no dots; of two with one name the later counts. Arguments that are no `A` are the error
     /// `invalid-argument`, which says where they are not.
     #[must_use]
     pub fn method<A, R, F, Fut>(mut self, name: impl Into<String>, answer: F) -> Self
@@ -74,12 +74,16 @@ impl HostService for Methods {
     async fn call(&self, method: &str, args: Value, context: ServiceContext) -> Result<Value, HostError> {
         match self.methods.get(method) {
             Some(method) => method(args, context).await,
-            None => Err(context.no_method(&self.methods.keys().map(String::as_str).collect::<Vec<_>>())),
+            None => Err(context.no_method(&self.methods())),
         }
     }
 
     fn version(&self) -> Version {
         self.version.clone()
+    }
+
+    fn methods(&self) -> Vec<&str> {
+        self.methods.keys().map(String::as_str).collect()
     }
 }
 

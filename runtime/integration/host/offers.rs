@@ -28,6 +28,17 @@ pub enum OfferError {
     /// Two services have its name.
     #[error("the host offers `{0}` twice; offer one service with the methods of both, or give one another name")]
     Twice(String),
+    /// No script could call one of its methods.
+    #[error(
+        "the host's service `{service}` has a method `{method}`, which no script could call: in `capability.method` the method \
+         follows the last dot; give it a name without dots, and put what stands before one into the name of a service"
+    )]
+    Method {
+        /// The service.
+        service: String,
+        /// The method.
+        method: String,
+    },
     /// The gateway does not ask the host.
     #[error("the host cannot offer `{0}`: the gateway asks a module; write one that calls a service of another name")]
     Reserved(String),
@@ -46,6 +57,10 @@ impl HostServices {
             }
             if name == auth::CAPABILITY {
                 return Err(OfferError::Reserved(name));
+            }
+            if let Some(method) = service.methods().into_iter().find(|method| method.is_empty() || method.contains('.'))
+            {
+                return Err(OfferError::Method { service: name, method: method.to_owned() });
             }
             if offered.insert(name.clone(), service).is_some() {
                 return Err(OfferError::Twice(name));

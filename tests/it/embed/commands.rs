@@ -1,12 +1,15 @@
 //! What the application around a runtime does with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use replug::{ActivationStrategy, Error, Event, Outcome, Runtime};
+use replug::{ActivationStrategy, Error, Event, Methods, Outcome, Runtime, Value};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
 
-use super::Embedded;
+use super::{Embedded, relay, relayed};
 use crate::support::Module;
 
 fn pricing(version: &str, factor: i64) -> Module {
@@ -102,12 +105,8 @@ async fn events_are_a_stream_that_ends_with_the_runtime() {
     host.runtime.shutdown(Duration::ZERO).await.expect("twice is no fault");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_runtime_that_is_dropped_lets_its_data_directory_go() {
-    let host = Embedded::new(|builder| builder).await;
-    host.install(&pricing("1.0.0", 2)).await;
-    let Embedded { runtime, root } = host;
-    drop(runtime);
+/// A runtime on a data directory that another one is about to let go.
+async fn reopened(root: &TempDir) -> Runtime {
     let again = async {
         loop {
             match Runtime::builder().data_dir(root.path().join("data")).build().await {
@@ -116,8 +115,76 @@ async fn a_runtime_that_is_dropped_lets_its_data_directory_go() {
             }
         }
     };
-    let again = tokio::time::timeout(Duration::from_secs(30), again).await.expect("the directory is free again");
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("the directory is free again")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runtime_that_is_dropped_lets_its_data_directory_go() {
+    let host = Embedded::new(|builder| builder).await;
+    host.install(&pricing("1.0.0", 2)).await;
+    let Embedded { runtime, root } = host;
+    drop(runtime);
+    let again = reopened(&root).await;
     let quote: Quote = again.call("pricing", "quote", Order { count: 3 }).await.unwrap();
     assert_eq!(quote.total, 6, "what served serves again");
     again.shutdown(Duration::from_secs(5)).await.unwrap();
+}
+
+/// A shutdown is often given a time limit of its own, or waited for beside something else that ends first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_goes_on_when_nobody_waits_for_it_any_more() {
+    for drop_at_once in [false, true] {
+        let (called, mut is_called) = mpsc::channel(1);
+        let (answer, answered) = oneshot::channel::<()>();
+        let answered = Arc::new(tokio::sync::Mutex::new(Some(answered)));
+        let gate = Methods::new().method("pass", move |(): (), _| {
+            let (called, answered) = (called.clone(), Arc::clone(&answered));
+            async move {
+                called.send(()).await.expect("the test waits");
+                let answered = answered.lock().await.take().expect("one call");
+                answered.await.expect("the test answers");
+                Ok("passed")
+            }
+        });
+        let host = Embedded::new(|builder| builder.service("gate", gate)).await;
+        host.install(&relay("relay")).await;
+        let Embedded { runtime, root } = host;
+        let runtime = Arc::new(runtime);
+        let caller = Arc::clone(&runtime);
+        let call = tokio::spawn(async move { relayed(&caller, "gate.pass", Value::Null).await });
+        is_called.recv().await.expect("the module is busy");
+
+        let cut = tokio::time::timeout(Duration::from_millis(20), runtime.shutdown(Duration::from_secs(5))).await;
+        assert!(cut.is_err(), "the module is busy");
+        answer.send(()).expect("the call waits");
+        if !drop_at_once {
+            // a patience of nothing, were it a shutdown of its own, would cut the call off
+            runtime.shutdown(Duration::ZERO).await.expect("everything was written");
+            assert!(runtime.activate("relay").await.is_err(), "it has ended");
+        }
+        let passed = call.await.expect("no panic").expect("what was held was finished");
+        assert_eq!(passed.get("answer"), Some(&Value::from("passed")));
+        drop(runtime);
+        reopened(&root).await.shutdown(Duration::from_secs(5)).await.expect("it stops");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_served_and_does_not_start_again_is_among_the_troubles() {
+    let host = Embedded::new(|builder| builder).await;
+    let once = Module::new("once", "1.0.0").lua(
+        r#"return { init = function()
+            if kv.get("began") then error("no disk") end
+            kv.put("began", true)
+        end }"#,
+    );
+    host.install(&once).await.install(&pricing("1.0.0", 2)).await;
+    let root = host.end().await;
+    let again = Runtime::builder().data_dir(root.path().join("data")).build().await.expect("it starts");
+    let [trouble] = &again.troubles()[..] else { panic!("{:?}", again.troubles()) };
+    let expected = "once@1.0.0: it served when the runtime ended and does not start again: ";
+    assert!(trouble.starts_with(expected) && trouble.contains("no disk"), "{trouble}");
+    let quote: Quote = again.call("pricing", "quote", Order { count: 3 }).await.expect("the rest serves");
+    assert_eq!(quote.total, 6);
+    again.shutdown(Duration::from_secs(5)).await.expect("it stops");
 }

@@ -1,4 +1,5 @@
-//! The examples run as they say.
+//! The examples run as they say. They are built here with the features of this test; that `headless` builds without HTTP is for
+//! CI to see (`.ci/run`).
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! Rust services that scripts call.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use replug::{Error, HostError, HostErrorKind, HostService, Methods, Runtime, ServiceContext, Value, Version};
@@ -112,6 +112,34 @@ async fn only_admitted_modules_reach_a_service_that_the_host_narrowed() {
     host.end().await;
 }
 
+/// A service that cannot say whom it admits.
+struct Undecided;
+
+#[replug::async_trait]
+impl HostService for Undecided {
+    async fn call(&self, _: &str, args: Value, _: ServiceContext) -> Result<Value, HostError> {
+        Ok(args)
+    }
+
+    fn admits(&self, _: &str) -> bool {
+        panic!("the password is 1234")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_whom_a_service_admits_costs_the_call_too() {
+    let host = Embedded::new(|builder| builder.service("gate", Undecided)).await;
+    host.install(&relay("relay")).await;
+    let panicked = relayed(&host.runtime, "gate.pass", Value::Null).await.unwrap();
+    let (kind, message) = fault(&panicked);
+    assert_eq!(kind, "failed");
+    assert!(
+        message.starts_with("services.call: gate.pass: the host application failed; its log says why"),
+        "{message}"
+    );
+    host.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_learns_who_calls_and_why() {
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -136,6 +164,58 @@ async fn a_service_learns_who_calls_and_why() {
     assert_eq!(answer.headers()["x-request-id"], *seen.request_id);
     assert!(seen.principal.is_none() && seen.deadline > Instant::now());
     host.end().await;
+}
+
+/// A service that calls `CAPABILITY.call` in turn, which looks at where it stands.
+fn back(runtime: Arc<OnceLock<Weak<Runtime>>>, seen: Arc<Mutex<Vec<ServiceContext>>>) -> Methods {
+    let noted = Arc::clone(&seen);
+    Methods::new()
+        .method("call", move |capability: String, context: ServiceContext| {
+            let runtime = runtime.get().and_then(Weak::upgrade).expect("it runs");
+            noted.lock().unwrap().push(context.clone());
+            async move {
+                let args = Value::map([("service", Value::from("back.look"))]);
+                let answer = runtime.call_from::<Value>(&context, &capability, "call", args).await;
+                answer.map_err(|error| HostError::new(HostErrorKind::Failed, error.to_string()))
+            }
+        })
+        .method("look", move |(): (), context| {
+            seen.lock().unwrap().push(context);
+            async { Ok("looked") }
+        })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_service_calls_in_turn_is_a_part_of_the_call_that_it_answers() {
+    let (cell, seen) = (Arc::new(OnceLock::new()), Arc::new(Mutex::new(Vec::new())));
+    let host = Embedded::new(|builder| builder.service("back", back(Arc::clone(&cell), Arc::clone(&seen)))).await;
+    let script = r#"return { services = { ["lonely.call"] = function(args)
+        local ok, result = pcall(services.call, args.service, args.args)
+        return { kind = result.kind, message = result.message }
+    end } }"#;
+    let one = "capabilities: [{ id: lonely }]\nruntime: { workers: 1, limits: { wallTime: 5s } }";
+    host.install(&Module::new("lonely", "1.0.0").manifest(one).lua(script)).await;
+    host.install(&relay("outer")).await.install(&relay("inner")).await;
+    let Embedded { runtime, root: _root } = host;
+    let runtime = Arc::new(runtime);
+    cell.set(Arc::downgrade(&runtime)).expect("once");
+    let call = async |first: &str, then: &str| {
+        let args = Value::map([("service", Value::from("back.call")), ("args", Value::from(then))]);
+        runtime.call::<Value>(first, "call", args).await.expect("it answers")
+    };
+
+    let answer = call("outer", "inner").await;
+    assert_eq!(answer.get("answer").and_then(|inner| inner.get("answer")), Some(&Value::from("looked")), "{answer:?}");
+    let contexts = std::mem::take(&mut *seen.lock().unwrap());
+    let [first, then] = &contexts[..] else { panic!("{contexts:?}") };
+    assert_eq!((&*first.module, &*then.module, &first.request_id), ("outer", "inner", &then.request_id));
+    assert!(then.deadline < first.deadline, "it inherits the deadline");
+
+    let refused = call("lonely", "lonely").await;
+    let expected =
+        "lonely.call: lonely -> lonely call each other in a circle and no worker of the last is free; break the circle";
+    assert_eq!(fault(&refused), ("failed", expected));
+    runtime.shutdown(Duration::from_secs(5)).await.expect("it stops");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,6 +254,11 @@ async fn a_service_that_cannot_be_offered_stops_the_build() {
     let twice = builder().service("sums", sums()).service("sums", sums());
     assert!(refused(twice).await.contains("offers `sums` twice"));
     assert!(refused(builder().service("authentication", sums())).await.contains("asks a module"));
+    for name in ["", "a.b"] {
+        let service = Methods::new().method(name, |(): (), _| async { Ok(()) });
+        let refused = refused(builder().service("sums", service.only_for(["shop"]))).await;
+        assert!(refused.contains(&format!("`sums` has a method `{name}`, which no script could call")), "{refused}");
+    }
     assert!(!root.path().join("data").exists(), "nothing was begun");
     assert_eq!(sums().version(), Version::new(1, 0, 0));
 }

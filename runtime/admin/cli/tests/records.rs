@@ -1,5 +1,7 @@
 //! `confirm`, `history`, `audit` and `watch` against a server.
 
+use std::sync::Arc;
+
 use super::remote::Server;
 use super::*;
 use crate::engine::{HistoryEntry, Outcome, State};
@@ -153,6 +155,75 @@ async fn watching_a_module_ends_as_its_activation_does() {
         assert_eq!((done.exit, &done.json()["outcome"]), (exit, &outcome.into()), "{}", done.err);
         assert_eq!(done.err.contains(reason.unwrap_or("help")), reason.is_some(), "{}", done.err);
     }
+}
+
+/// The journal's entry of the activation that is watched.
+fn entry(outcome: Option<Outcome>) -> HistoryEntry {
+    HistoryEntry {
+        number: 3,
+        command: "activate".into(),
+        version: "1.1.0".into(),
+        from: Some("1.0.0".into()),
+        strategy: "gradual".into(),
+        began: 1_000,
+        ended: outcome.map(|_| 2_000),
+        outcome,
+        confirmed: None,
+        reason: outcome.map(|_| "error rate 12 %".into()),
+        steps: vec![],
+        traffic_shift: vec![],
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_passed_unseen_ends_the_watch_too() {
+    let server = serving().await;
+    server.world.fake.played.lock().unwrap().history = vec![entry(None)];
+    let end = [ended("rolled-back", Some("error rate 12 %"))];
+    let others = (0..3_000).map(|_| Event::Alarm { subject: "b".into(), message: String::new() });
+    let running = server.begin("watch a");
+    while !running.err.text().contains("waiting for the next activation\n") {
+        tokio::task::yield_now().await;
+    }
+    // in one go, so that the stream lags and the end is lost
+    end.into_iter().chain(others).for_each(|event| server.world.events.emit(event));
+    // it is journalled after the reader looked for it the first time
+    while !running.out.text().contains("passed unseen") {
+        tokio::task::yield_now().await;
+    }
+    server.world.fake.played.lock().unwrap().history = vec![entry(Some(Outcome::RolledBack))];
+    let done = running.task.await.unwrap();
+    assert_eq!(done.exit, Exit::RolledBack, "{}", done.err);
+    let lines: Vec<_> = done.out.lines().collect();
+    assert!(lines[0].ends_with("events passed unseen"), "{lines:?}");
+    assert_eq!(lines[1..], ["a@1.1.0 ended: rolled-back: error rate 12 %"]);
+}
+
+#[tokio::test]
+async fn an_operation_is_watched_to_its_end_and_shows_it_afterwards() {
+    let server = serving().await;
+    let held = Arc::clone(&server.world.fake.gate).acquire_many_owned(998).await.unwrap();
+    let begun = server.run("activate a@1.1.0 --no-wait").await.out;
+    let operation = begun.split("replug watch ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a hint");
+    assert!(begun.contains(&format!("(operation {operation})")), "{begun}");
+    let line = format!("watch {operation}");
+    let running = server.begin(&line);
+    // it is connected once an event has reached it
+    while running.out.text().is_empty() {
+        server.world.events.emit(Event::TrafficShifted { instance: instance(), weight: 10 });
+        tokio::task::yield_now().await;
+    }
+    server.world.fake.played.lock().unwrap().outcome = Some(Outcome::RolledBack);
+    drop(held);
+    let done = running.task.await.unwrap();
+    assert!(done.out.lines().all(|line| line == "a@1.1.0   takes 10 % of the traffic"), "{}", done.out);
+    assert_eq!(done.exit, Exit::RolledBack, "{}", done.err);
+    assert!(done.err.contains("init threw: no such table"), "{}", done.err);
+
+    let afterwards = server.run(&format!("{line} --json")).await;
+    assert_eq!((afterwards.exit, &afterwards.json()["outcome"]), (Exit::RolledBack, &"rolled-back".into()));
+    let unknown = server.run("watch 1a212892fec-12 --json").await;
+    assert_eq!(unknown.error()["message"], "the operation was one of a runtime that has ended");
 }
 
 #[tokio::test]
