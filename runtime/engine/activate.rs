@@ -136,7 +136,7 @@ async fn validated(
     way: &Way,
 ) -> Result<(Checked, Vec<Version>), EngineError> {
     let manifest = &definition.manifest;
-    validate::fits(definition, &work.shared.registry.snapshot(), &work.shared.board.running())?;
+    validate::fits(definition, &work.shared.registry.snapshot(), &work.shared.board.placed())?;
     validate::configured(manifest)?;
     let checked = validate::read(Arc::clone(definition)).await?;
     let mut pending = Vec::new();

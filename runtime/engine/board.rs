@@ -12,7 +12,7 @@ use super::slots::{CandidateView, SlotView, VersionState};
 use super::state::{Happening, Impossible, State};
 use crate::actors::{Instance, Router};
 use crate::monitor::InstanceKey;
-use crate::registry::resolver::Running;
+use crate::registry::resolver::Placed;
 
 /// A slot: what is kept of it and what runs of it.
 #[derive(Clone, Debug, Default)]
@@ -57,12 +57,14 @@ impl Board {
         self.slots.load().get(id).cloned().unwrap_or_default()
     }
 
-    /// The version of each module that serves.
-    pub(super) fn running(&self) -> Running {
+    /// What serves and what stands by.
+    pub(super) fn placed(&self) -> Placed {
         let slots = self.slots.load();
-        let serving =
-            slots.iter().filter_map(|(id, slot)| Some((id.clone(), version_of(slot.state.serving.as_ref()?)?)));
-        serving.collect()
+        let versions = |place: fn(&SlotState) -> Option<&InstanceKey>| {
+            let placed = slots.iter().filter_map(|(id, slot)| Some((id.clone(), version_of(place(&slot.state)?)?)));
+            placed.collect()
+        };
+        Placed { running: versions(|slot| slot.serving.as_ref()), standby: versions(|slot| slot.standby.as_ref()) }
     }
 
     /// Changes one slot. The coordinator alone may call this.

@@ -29,6 +29,7 @@ mod faults;
 mod health;
 mod returning;
 mod shifting;
+mod standby;
 mod together;
 
 struct NoServices;

@@ -34,7 +34,7 @@ pub(super) async fn unregister(
     for version in &doomed {
         let state = shared.board.state(id, version).state;
         if !state.is_idle() {
-            let dependents = resolver::dependents(id, None, &snapshot, &shared.board.running());
+            let dependents = resolver::dependents_beside(id, None, &snapshot, &shared.board.placed());
             if !dependents.is_empty() {
                 return Err(EngineError::Needed { id: id.to_owned(), action: "unregistered".to_owned(), dependents });
             }
