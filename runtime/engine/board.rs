@@ -104,6 +104,17 @@ impl Board {
 }
 
 impl Slot {
+    /// The state of the version that serves.
+    pub(super) fn serving_state(&self) -> Option<State> {
+        let version = version_of(self.state.serving.as_ref()?)?;
+        self.versions.get(&version).map(|record| record.state)
+    }
+
+    /// Whether what serves does so only because its rollback failed; `failed` if it was tried anew since and failed again.
+    pub(super) fn is_stuck(&self) -> bool {
+        matches!(self.serving_state(), Some(State::FailedToRestore | State::Failed))
+    }
+
     /// The state after `happening` of the instance `key`, which becomes the version's newest.
     ///
     /// # Errors

@@ -92,6 +92,18 @@ pub enum EngineError {
         /// Its version.
         version: Version,
     },
+    /// What serves is in a state in which it cannot be confirmed.
+    #[error(
+        "{id}@{version} is {state} and cannot be confirmed; activate a version that works: replug activate {id}@VERSION"
+    )]
+    Unconfirmable {
+        /// The module.
+        id: String,
+        /// Its version.
+        version: Version,
+        /// Its state.
+        state: super::state::State,
+    },
     /// There is no version to return to.
     #[error("{id} has no version to return to; name one: replug rollback {id} --to VERSION")]
     NothingToReturnTo {

@@ -30,6 +30,7 @@ mod health;
 mod returning;
 mod shifting;
 mod standby;
+mod stuck;
 mod together;
 
 struct NoServices;
