@@ -55,6 +55,9 @@ pub(super) struct Ran {
 }
 
 /// The command `activate`. A version that serves already is left as it is; one on standby takes over by a switch.
+///
+/// A version that serves only because its rollback failed is tried again as a new generation beside itself: by the table of
+/// states failed-to-restore can be activated, and what is routed stays so until the new one has proved itself.
 pub(super) async fn activate(
     work: &Activation,
     id: &str,
@@ -64,7 +67,7 @@ pub(super) async fn activate(
     let definition = definition(work, id, version)?;
     let slot = work.shared.board.slot(id);
     let serving = slot.state.serving.as_ref().and_then(version_of);
-    if serving.as_ref() == Some(version) {
+    if serving.as_ref() == Some(version) && !slot.is_stuck() {
         let outcome = if slot.state.is_provisional() { Outcome::Provisional } else { Outcome::Active };
         return Ok(report(id, version, outcome));
     }
@@ -75,7 +78,9 @@ pub(super) async fn activate(
         return Ok(super::rollback::switch(work, id, version, None).await?.report);
     }
     let strategy = strategy.unwrap_or(definition.manifest.lifecycle.activation.strategy);
-    Ok(run(work, &definition, &Way::of(strategy)).await?.report)
+    // what failed is nothing to return to: only the confirmed version behind it is
+    let keeps_standby = !slot.is_stuck() || slot.state.is_provisional();
+    Ok(run(work, &definition, &Way { keeps_standby, ..Way::of(strategy) }).await?.report)
 }
 
 /// Starts again what served when the runtime ended; its strategy is only remembered.
@@ -136,7 +141,7 @@ async fn validated(
     way: &Way,
 ) -> Result<(Checked, Vec<Version>), EngineError> {
     let manifest = &definition.manifest;
-    validate::fits(definition, &work.shared.registry.snapshot(), &work.shared.board.running())?;
+    validate::fits(definition, &work.shared.registry.snapshot(), &work.shared.board.placed())?;
     validate::configured(manifest)?;
     let checked = validate::read(Arc::clone(definition)).await?;
     let mut pending = Vec::new();

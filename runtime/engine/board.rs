@@ -12,7 +12,7 @@ use super::slots::{CandidateView, SlotView, VersionState};
 use super::state::{Happening, Impossible, State};
 use crate::actors::{Instance, Router};
 use crate::monitor::InstanceKey;
-use crate::registry::resolver::Running;
+use crate::registry::resolver::Placed;
 
 /// A slot: what is kept of it and what runs of it.
 #[derive(Clone, Debug, Default)]
@@ -57,12 +57,14 @@ impl Board {
         self.slots.load().get(id).cloned().unwrap_or_default()
     }
 
-    /// The version of each module that serves.
-    pub(super) fn running(&self) -> Running {
+    /// What serves and what stands by.
+    pub(super) fn placed(&self) -> Placed {
         let slots = self.slots.load();
-        let serving =
-            slots.iter().filter_map(|(id, slot)| Some((id.clone(), version_of(slot.state.serving.as_ref()?)?)));
-        serving.collect()
+        let versions = |place: fn(&SlotState) -> Option<&InstanceKey>| {
+            let placed = slots.iter().filter_map(|(id, slot)| Some((id.clone(), version_of(place(&slot.state)?)?)));
+            placed.collect()
+        };
+        Placed { running: versions(|slot| slot.serving.as_ref()), standby: versions(|slot| slot.standby.as_ref()) }
     }
 
     /// Changes one slot. The coordinator alone may call this.
@@ -102,6 +104,17 @@ impl Board {
 }
 
 impl Slot {
+    /// The state of the version that serves.
+    pub(super) fn serving_state(&self) -> Option<State> {
+        let version = version_of(self.state.serving.as_ref()?)?;
+        self.versions.get(&version).map(|record| record.state)
+    }
+
+    /// Whether what serves does so only because its rollback failed; `failed` if it was tried anew since and failed again.
+    pub(super) fn is_stuck(&self) -> bool {
+        matches!(self.serving_state(), Some(State::FailedToRestore | State::Failed))
+    }
+
     /// The state after `happening` of the instance `key`, which becomes the version's newest.
     ///
     /// # Errors

@@ -136,16 +136,16 @@ impl Coordinator {
     }
 
     fn still_fits(&self, id: &str, to: &SlotState) -> Result<(), EngineError> {
-        let (snapshot, running) = (self.shared.registry.snapshot(), self.shared.board.running());
+        let (snapshot, placed) = (self.shared.registry.snapshot(), self.shared.board.placed());
         match to.serving.as_ref().and_then(version_of) {
             Some(version) => {
                 let definition = snapshot
                     .get(id, &version)
                     .ok_or_else(|| EngineError::Internal(format!("{id}@{version} was unregistered meanwhile")))?;
-                validate::fits(definition, &snapshot, &running)
+                validate::fits(definition, &snapshot, &placed)
             }
             None => {
-                let dependents = resolver::dependents(id, None, &snapshot, &running);
+                let dependents = resolver::dependents_beside(id, None, &snapshot, &placed);
                 if dependents.is_empty() {
                     return Ok(());
                 }

@@ -184,11 +184,14 @@ impl Coordinator {
         let Some((key, version)) = serving.and_then(|key| Some((key.clone(), version_of(&key)?))) else {
             return Err(EngineError::NothingServes { id: id.to_owned() });
         };
-        let state = slot.versions.get(&version).map(|record| record.state);
-        if state == Some(State::Activating) {
-            return Err(EngineError::NotYet { id: id.to_owned(), version });
-        }
-        let already = state != Some(State::Provisional);
+        let state = slot.serving_state().unwrap_or_default();
+        let already = match state {
+            State::Provisional => false,
+            State::Active => true,
+            State::Activating => return Err(EngineError::NotYet { id: id.to_owned(), version }),
+            // what is taken back, or could not be, serves still and must not become what a restart starts
+            state => return Err(EngineError::Unconfirmable { id: id.to_owned(), version, state }),
+        };
         if !already {
             let told = Told { kind: Kind::Confirmed, who, subject: format!("{id}@{version}"), data: json!({}) };
             let (id, turn, told) = (id.to_owned(), Turn::Confirm, Some(told));

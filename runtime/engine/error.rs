@@ -23,7 +23,7 @@ pub enum EngineError {
         obstacles: Vec<Obstacle>,
     },
     /// Running modules would lose what they need.
-    #[error("{id} cannot be {action}: {}; deactivate {} first", lines(dependents), names(dependents))]
+    #[error("{id} cannot be {action}: {}; {} first", lines(dependents), ways_out(dependents))]
     Needed {
         /// The module that others need.
         id: String,
@@ -92,6 +92,18 @@ pub enum EngineError {
         /// Its version.
         version: Version,
     },
+    /// What serves is in a state in which it cannot be confirmed.
+    #[error(
+        "{id}@{version} is {state} and cannot be confirmed; activate a version that works: replug activate {id}@VERSION"
+    )]
+    Unconfirmable {
+        /// The module.
+        id: String,
+        /// Its version.
+        version: Version,
+        /// Its state.
+        state: super::state::State,
+    },
     /// There is no version to return to.
     #[error("{id} has no version to return to; name one: replug rollback {id} --to VERSION")]
     NothingToReturnTo {
@@ -152,8 +164,15 @@ fn list(versions: &[Version]) -> String {
     versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn names(dependents: &[Dependent]) -> String {
-    let mut ids: Vec<&str> = dependents.iter().map(|dependent| dependent.id.as_str()).collect();
+fn names<'a>(dependents: impl IntoIterator<Item = &'a Dependent>) -> String {
+    let mut ids: Vec<&str> = dependents.into_iter().map(|dependent| dependent.id.as_str()).collect();
     ids.dedup();
     ids.join(", ")
+}
+
+/// What runs is to be deactivated; what stands by goes with a confirmation of its module.
+fn ways_out(dependents: &[Dependent]) -> String {
+    let (stand_by, run): (Vec<_>, Vec<_>) = dependents.iter().partition(|dependent| dependent.stands_by);
+    let ways = [("deactivate", run), ("confirm", stand_by)].into_iter().filter(|(_, ids)| !ids.is_empty());
+    ways.map(|(verb, ids)| format!("{verb} {}", names(ids))).collect::<Vec<_>>().join(" and ")
 }

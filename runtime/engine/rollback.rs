@@ -34,7 +34,8 @@ pub(super) async fn rollback(
     let previous = slot.record.as_ref().and_then(|record| record.returns_to().cloned());
     let Some(target) = to.or(previous) else { return Err(EngineError::NothingToReturnTo { id: id.to_owned() }) };
     let (older, newer) = (definition(work, id, &target)?, definition(work, id, &serving)?);
-    if target == serving {
+    // what serves only because its rollback failed is started anew
+    if target == serving && !slot.is_stuck() {
         let outcome = if slot.state.is_provisional() { Outcome::Provisional } else { Outcome::Active };
         return Ok(report(id, &target, outcome));
     }

@@ -9,10 +9,11 @@
 //! | active | superseded → standby · deactivated or returned from → draining |
 //! | draining | drained → inactive |
 //! | rolling-back | undone → failed · undo failed → failed-to-restore |
+//! | failed-to-restore | it served still and something else does now → draining |
 //! | inactive, failed, failed-to-restore | activate → activating |
 //!
 //! A version that was never activated is registered. `unregister` is allowed in registered, inactive and the failed
-//! states; what it removes has no state any more.
+//! states, unless the version has a place in its slot still; what it removes has no state any more.
 
 use std::fmt;
 
@@ -99,7 +100,7 @@ impl State {
             (Self::Activating, H::Succeeded { provisional: false }) => Self::Active,
             (Self::Activating | Self::Provisional, H::Trigger) => Self::RollingBack,
             (Self::Provisional, H::Confirmed) => Self::Active,
-            (Self::Provisional, H::Superseded | H::Withdrawn) => Self::Draining,
+            (Self::Provisional | Self::FailedToRestore, H::Superseded | H::Withdrawn) => Self::Draining,
             (Self::Active, H::Superseded) => Self::Standby,
             (Self::Active, H::Withdrawn) => Self::Draining,
             (Self::Standby, H::ReturnedTo) => Self::Active,
@@ -128,7 +129,8 @@ impl State {
         }
     }
 
-    /// Whether nothing of it runs, so that it may be unregistered.
+    /// Whether nothing happens to it, so that it may be activated, or unregistered where it has no place in a slot: what
+    /// failed to restore may serve still.
     #[must_use]
     pub const fn is_idle(self) -> bool {
         matches!(self, Self::Registered | Self::Inactive | Self::Failed | Self::FailedToRestore)
@@ -165,6 +167,16 @@ mod tests {
             state = state.after(happening).expect("a life's event");
             assert_eq!(state, expected);
         }
+    }
+
+    #[test]
+    fn what_serves_although_its_rollback_failed_can_be_replaced_or_tried_anew() {
+        use Happening as H;
+        for happening in [H::Superseded, H::Withdrawn] {
+            assert_eq!(State::FailedToRestore.after(happening), Ok(State::Draining));
+        }
+        assert_eq!(State::FailedToRestore.after(H::Activate), Ok(State::Activating));
+        assert!(State::FailedToRestore.after(H::Confirmed).is_err());
     }
 
     #[test]

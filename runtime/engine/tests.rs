@@ -29,6 +29,8 @@ mod faults;
 mod health;
 mod returning;
 mod shifting;
+mod standby;
+mod stuck;
 mod together;
 
 struct NoServices;

@@ -4,6 +4,7 @@ use semver::Version;
 
 use super::EngineError;
 use super::activation::Activation;
+use super::board::version_of;
 use super::state::State;
 use crate::monitor::Event;
 use crate::registry::resolver;
@@ -31,10 +32,12 @@ pub(super) async fn unregister(
             };
         }
     };
+    let placed: Vec<Version> = shared.board.slot(id).state.keys().filter_map(version_of).collect();
     for version in &doomed {
         let state = shared.board.state(id, version).state;
-        if !state.is_idle() {
-            let dependents = resolver::dependents(id, None, &snapshot, &shared.board.running());
+        // what failed to restore may serve still
+        if !state.is_idle() || placed.contains(version) {
+            let dependents = resolver::dependents_beside(id, None, &snapshot, &shared.board.placed());
             if !dependents.is_empty() {
                 return Err(EngineError::Needed { id: id.to_owned(), action: "unregistered".to_owned(), dependents });
             }
@@ -72,6 +75,10 @@ fn help(id: &str, state: State) -> String {
         State::Active | State::Provisional => format!("deactivate it first: replug deactivate {id}"),
         State::Standby => format!(
             "it stands by so that a rollback can return to it; activate another version twice, or deactivate: \
+             replug deactivate {id}"
+        ),
+        State::FailedToRestore | State::Failed => format!(
+            "it serves still, since its rollback failed; activate a version that works, or deactivate: \
              replug deactivate {id}"
         ),
         _ => "wait until that has ended".to_owned(),

@@ -12,7 +12,7 @@ use super::EngineError;
 use super::ports::Subject;
 use crate::manifest::{ActivationStrategy, Manifest};
 use crate::monitor::InstanceKey;
-use crate::registry::resolver::{self, Running};
+use crate::registry::resolver::{self, Placed};
 use crate::registry::{Bundle, Definition, RegistryError, Snapshot};
 
 /// A version whose files were read and whose scripts compile.
@@ -34,17 +34,17 @@ impl Checked {
     }
 }
 
-/// Whether the version may run beside what runs, and whether those who run can live with it.
+/// Whether the version may run beside what runs or may be returned to, and whether those can live with it.
 ///
 /// # Errors
 /// What stands in the way.
-pub(super) fn fits(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Result<(), EngineError> {
+pub(super) fn fits(definition: &Definition, snapshot: &Snapshot, placed: &Placed) -> Result<(), EngineError> {
     let manifest = &definition.manifest;
-    let obstacles = resolver::obstacles(definition, snapshot, running);
+    let obstacles = resolver::obstacles_beside(definition, snapshot, placed);
     if !obstacles.is_empty() {
         return Err(EngineError::Obstructed { module: manifest.label(), obstacles });
     }
-    let dependents = resolver::dependents(&manifest.id, Some(&manifest.version), snapshot, running);
+    let dependents = resolver::dependents_beside(&manifest.id, Some(&manifest.version), snapshot, placed);
     if dependents.is_empty() {
         return Ok(());
     }

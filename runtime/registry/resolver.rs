@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what stands in the way of running this version | [`obstacles`] |
 //! | which running modules break when this one goes or changes its version | [`dependents`] |
+//! | the same, where versions stand by that may run again | [`obstacles_beside`], [`dependents_beside`] |
 //! | which registered modules lose the last version that they need | [`orphans`] |
 //! | in which order to start these | [`start_order`] |
 //!
@@ -20,12 +21,14 @@ use crate::manifest::{CapabilityRequirement, Manifest};
 mod obstacle;
 mod order;
 mod routes;
+mod standby;
 
 #[cfg(test)]
 mod tests;
 
 pub use obstacle::{Dependent, Obstacle};
 pub use order::{Cycle, start_order};
+pub use standby::{Placed, dependents_beside, obstacles_beside};
 
 use routes::taken;
 
@@ -84,6 +87,7 @@ pub fn dependents(id: &str, after: Option<&Version>, snapshot: &Snapshot, runnin
             version: manifest.version.clone(),
             needs: needs.to_owned(),
             range: range.clone(),
+            stands_by: false,
         };
         for need in manifest.dependencies.iter().filter(|need| need.required && need.id == id) {
             let meets = |running: &Running| running.get(id).is_some_and(|version| need.version.matches(version));
@@ -115,6 +119,7 @@ pub fn orphans(id: &str, version: &Version, snapshot: &Snapshot) -> Vec<Dependen
                     version: manifest.version.clone(),
                     needs: need.id.clone(),
                     range: need.version.clone(),
+                    stands_by: false,
                 });
             }
         }

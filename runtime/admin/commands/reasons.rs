@@ -56,8 +56,9 @@ impl From<EngineError> for CommandError {
                 new("obstructed", "replug list shows what runs, replug find who offers a capability".to_owned())
             }
             E::Needed { dependents, .. } => {
-                let first = dependents.first().map_or("ID", |dependent| &dependent.id);
-                new("needed", format!("replug deactivate {first}"))
+                let first = dependents.first();
+                let verb = if first.is_some_and(|it| it.stands_by) { "confirm" } else { "deactivate" };
+                new("needed", format!("replug {verb} {}", first.map_or("ID", |dependent| &dependent.id)))
             }
             E::Orphans { dependents, .. } => {
                 let first = dependents.first().map_or("ID".to_owned(), |it| format!("{}@{}", it.id, it.version));
@@ -74,6 +75,7 @@ impl From<EngineError> for CommandError {
             E::Busy { id, .. } => new("busy", format!("replug show {id}")),
             E::NothingServes { id } => new("nothing-serves", format!("replug activate {id}")),
             E::NotYet { id, .. } => new("not-yet", format!("replug watch {id}")),
+            E::Unconfirmable { id, .. } => new("unconfirmable", format!("replug activate {id}@VERSION")),
             E::NothingToReturnTo { id } => new("nothing-to-return-to", format!("replug versions {id}")),
             E::Irreversible { id, .. } => new(
                 "irreversible",
@@ -119,6 +121,8 @@ mod tests {
             EngineError::PendingMigrations { module: id(), pending: vec![version()] },
             EngineError::Busy { id: id(), waiting: 64 },
             EngineError::NothingServes { id: id() },
+            EngineError::NotYet { id: id(), version: version() },
+            EngineError::Unconfirmable { id: id(), version: version(), state: crate::engine::State::Failed },
             EngineError::NothingToReturnTo { id: id() },
             EngineError::Irreversible { id: id(), to: version(), migration: version() },
             EngineError::Port { module: id(), cause: id() },

@@ -51,6 +51,8 @@ fn status(kind: &str) -> StatusCode {
         | "unconfigured"
         | "pending-migrations"
         | "nothing-serves"
+        | "not-yet"
+        | "unconfirmable"
         | "nothing-to-return-to"
         | "irreversible"
         | "runs" => StatusCode::CONFLICT,
@@ -97,7 +99,9 @@ mod tests {
             (409, "obstructed"),
             (409, "needed"),
             (409, "orphans"),
+            (409, "not-yet"),
             (409, "runs"),
+            (409, "unconfirmable"),
             (412, "changed-meanwhile"),
             (413, "too-large"),
             (422, "manifest"),

@@ -31,12 +31,14 @@ pub(super) enum Place {
 /// The migrations that are applied, by module. They outlive the process, as tables do.
 pub(super) type Tables = BTreeMap<String, BTreeSet<Version>>;
 
-/// Serves `GET /ID`. It knows which instances it holds something for.
+/// Serves `GET /ID`, or what `paths` says. It knows which instances it holds something for.
 #[derive(Default)]
 pub(super) struct Brittle {
     pub(super) faults: Mutex<Vec<(Place, Fault)>>,
     pub(super) held: Mutex<BTreeSet<InstanceKey>>,
     pub(super) tables: Mutex<Tables>,
+    /// Paths other than `/ID`, by `id@version`; the manifests know nothing of them.
+    pub(super) paths: Mutex<BTreeMap<String, &'static str>>,
     /// Where set, that place of this module tells `reached` and waits for `go`.
     pause: Mutex<Option<(Place, &'static str)>>,
     pub(super) reached: Notify,
@@ -85,7 +87,9 @@ impl Binding for Brittle {
 
     async fn commit(&self, subject: &Subject) -> Result<Vec<Endpoint>, PortError> {
         self.at(Place::Commit, subject).await?;
-        let path = format!("/{}", subject.key.id);
+        let label = format!("{}@{}", subject.key.id, subject.key.version);
+        let moved = self.paths.lock().unwrap().get(&label).copied();
+        let path = moved.map_or_else(|| format!("/{}", subject.key.id), str::to_owned);
         Ok(vec![Endpoint {
             pattern: path.as_str().into(),
             method: http::Method::GET,

@@ -9,7 +9,10 @@ fn window(time: &str) -> String {
 
 impl World {
     /// Waits for an event that `wanted` accepts.
-    async fn until(events: &mut tokio::sync::broadcast::Receiver<Arc<Event>>, wanted: impl Fn(&Event) -> bool) {
+    pub(super) async fn until(
+        events: &mut tokio::sync::broadcast::Receiver<Arc<Event>>,
+        wanted: impl Fn(&Event) -> bool,
+    ) {
         let found = async { while !wanted(&events.recv().await.unwrap()) {} };
         tokio::time::timeout(Duration::from_secs(20), found).await.expect("the event comes");
     }
@@ -23,7 +26,7 @@ impl World {
     }
 }
 
-fn state_is(event: &Event, version: &str, state: State) -> bool {
+pub(super) fn state_is(event: &Event, version: &str, state: State) -> bool {
     matches!(event, Event::StateChanged { instance, to, .. } if &*instance.version == version && *to == state.name())
 }
 

@@ -1,6 +1,7 @@
 //! What stands in the way, told so that a person knows what to do.
 
 use std::fmt;
+use std::mem::Discriminant;
 
 use semver::{Version, VersionReq};
 use serde::Serialize;
@@ -97,82 +98,125 @@ pub enum Obstacle {
         /// The owner's path, which may name its parameters otherwise.
         owner_path: String,
     },
+    /// Nothing that runs is in the way, but a version that stands by would be if its module returned to it.
+    StandsBy {
+        /// What stands by, `id@version`.
+        standby: String,
+        /// What runs of that module and is not confirmed, `id@version`.
+        unconfirmed: String,
+        /// What would be in the way.
+        obstacle: Box<Obstacle>,
+    },
 }
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause(f)?;
+        f.write_str("; ")?;
+        self.help(f)
+    }
+}
+
+impl Obstacle {
+    /// What it is about, whichever version of the other module is in the way.
+    pub(super) fn matter(&self) -> (Discriminant<Self>, &str, &str) {
+        let (one, other) = match self {
+            Self::MissingDependency { needs, .. }
+            | Self::DependencyNotRunning { needs, .. }
+            | Self::WrongVersionRunning { needs, .. } => (needs.as_str(), ""),
+            Self::MissingCapability { capability, .. }
+            | Self::TakenCapability { capability, .. }
+            | Self::HostedCapability { capability, .. } => (capability.as_str(), ""),
+            Self::Conflict { running, .. } => (id(running), ""),
+            Self::TakenRoute { method, path, .. } => (method.as_str(), path.as_str()),
+            Self::StandsBy { standby, .. } => (id(standby), ""),
+        };
+        (std::mem::discriminant(self), one, other)
+    }
+
+    fn cause(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingDependency { module, needs, range, registered } => {
                 write!(f, "{module} needs `{needs}` in a version {range}, and ")?;
                 match registered.as_slice() {
-                    [] => write!(f, "no version of it is registered; register `{needs}` first"),
-                    versions => write!(f, "only {} is registered; register one in that range", list(versions)),
+                    [] => write!(f, "no version of it is registered"),
+                    versions => write!(f, "only {} is registered", list(versions)),
                 }
             }
-            Self::DependencyNotRunning { module, needs, range, fitting } => {
-                write!(
-                    f,
-                    "{module} needs `{needs}` in a version {range}, which does not run; activate {needs}@{fitting} first"
-                )
+            Self::DependencyNotRunning { module, needs, range, .. } => {
+                write!(f, "{module} needs `{needs}` in a version {range}, which does not run")
             }
-            Self::WrongVersionRunning { module, needs, range, running, fitting } => {
-                write!(f, "{module} needs `{needs}` in a version {range}, but {needs}@{running} runs; ")?;
-                match fitting {
-                    Some(fitting) => write!(f, "activate {needs}@{fitting} first"),
-                    None => write!(f, "register a version of `{needs}` in that range and activate it first"),
-                }
+            Self::WrongVersionRunning { module, needs, range, running, .. } => {
+                write!(f, "{module} needs `{needs}` in a version {range}, but {needs}@{running} runs")
             }
-            Self::MissingCapability { module, capability, range, providers } => {
-                write!(
-                    f,
-                    "{module} needs the capability `{capability}` in a version {range}, which no running module offers; "
-                )?;
-                match providers.as_slice() {
-                    [] => write!(f, "register a module that offers it"),
-                    providers => write!(f, "activate one of {} first", providers.join(", ")),
-                }
-            }
+            Self::MissingCapability { module, capability, range, .. } => write!(
+                f,
+                "{module} needs the capability `{capability}` in a version {range}, which no running module offers"
+            ),
             Self::Conflict { module, running, declared_by_running, range } => {
                 let (by, with) = if *declared_by_running { (running, module) } else { (module, running) };
-                let id = |label: &str| label.split('@').next().unwrap_or_default().to_owned();
+                let with = id(with);
                 write!(
                     f,
-                    "{module} cannot run beside {running}: the manifest of {by} declares a conflict with `{}",
-                    id(with)
+                    "{module} cannot run beside {running}: the manifest of {by} declares a conflict with `{with}"
                 )?;
                 match range {
-                    Some(range) => write!(f, "@{range}`; ")?,
-                    None => write!(f, "`; ")?,
+                    Some(range) => write!(f, "@{range}`"),
+                    None => write!(f, "`"),
                 }
-                write!(f, "deactivate `{}` first", id(running))
             }
-            Self::TakenCapability { claimant, owner, capability } => {
-                let id = owner.split('@').next().unwrap_or_default();
-                write!(
-                    f,
-                    "{claimant} offers `{capability}`, which only one module may offer at a time and {owner} does; \
-                     deactivate `{id}` first"
-                )
-            }
+            Self::TakenCapability { claimant, owner, capability } => write!(
+                f,
+                "{claimant} offers `{capability}`, which only one module may offer at a time and {owner} does"
+            ),
             Self::HostedCapability { claimant, capability } => {
-                write!(
-                    f,
-                    "{claimant} offers `{capability}`, which the host application offers itself; give the capability \
-                     another id in the manifest, or start the host without its service"
-                )
+                write!(f, "{claimant} offers `{capability}`, which the host application offers itself")
             }
             Self::TakenRoute { claimant, owner, method, path, owner_path } => {
                 write!(f, "{method} {path} of {claimant} is taken: {owner} serves ")?;
-                if path == owner_path {
-                    write!(f, "it")?;
-                } else {
-                    write!(f, "{owner_path}")?;
-                }
-                let id = owner.split('@').next().unwrap_or_default();
-                write!(f, "; change the path in the manifest or deactivate `{id}` first")
+                if path == owner_path { write!(f, "it") } else { write!(f, "{owner_path}") }
+            }
+            Self::StandsBy { standby, unconfirmed, obstacle } => {
+                write!(f, "{standby} stands by until {unconfirmed} is confirmed, and if it returns, ")?;
+                obstacle.cause(f)
             }
         }
     }
+
+    fn help(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingDependency { needs, registered, .. } => match registered.as_slice() {
+                [] => write!(f, "register `{needs}` first"),
+                _ => write!(f, "register one in that range"),
+            },
+            Self::DependencyNotRunning { needs, fitting, .. }
+            | Self::WrongVersionRunning { needs, fitting: Some(fitting), .. } => {
+                write!(f, "activate {needs}@{fitting} first")
+            }
+            Self::WrongVersionRunning { needs, fitting: None, .. } => {
+                write!(f, "register a version of `{needs}` in that range and activate it first")
+            }
+            Self::MissingCapability { providers, .. } => match providers.as_slice() {
+                [] => write!(f, "register a module that offers it"),
+                providers => write!(f, "activate one of {} first", providers.join(", ")),
+            },
+            Self::Conflict { running: other, .. } | Self::TakenCapability { owner: other, .. } => {
+                write!(f, "deactivate `{}` first", id(other))
+            }
+            Self::HostedCapability { .. } => {
+                write!(f, "give the capability another id in the manifest, or start the host without its service")
+            }
+            Self::TakenRoute { owner, .. } => {
+                write!(f, "change the path in the manifest or deactivate `{}` first", id(owner))
+            }
+            Self::StandsBy { standby, .. } => write!(f, "confirm `{}` first", id(standby)),
+        }
+    }
+}
+
+/// The module's id of a label `id@version`.
+fn id(label: &str) -> &str {
+    label.split('@').next().unwrap_or_default()
 }
 
 /// A module that needs another one. Displays as `id@version needs …`.
@@ -187,10 +231,14 @@ pub struct Dependent {
     pub needs: String,
     /// The versions that would do.
     pub range: VersionReq,
+    /// Whether it does not run but stands by, to be returned to until a newer version of its module is confirmed.
+    pub stands_by: bool,
 }
 
 impl fmt::Display for Dependent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{} needs `{}` in a version {}", self.id, self.version, self.needs, self.range)
+        let Self { id, version, needs, range, stands_by } = self;
+        let until = if *stands_by { format!(", which stands by until `{id}` is confirmed,") } else { String::new() };
+        write!(f, "{id}@{version}{until} needs `{needs}` in a version {range}")
     }
 }

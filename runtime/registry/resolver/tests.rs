@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod hosted;
+mod standby;
 
 /// A snapshot of the modules written in a small form: a line `ID VERSION` begins one, further lines are parts of its
 /// manifest.
