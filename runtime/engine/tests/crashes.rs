@@ -28,8 +28,9 @@ async fn an_interrupted_first_activation_leaves_no_slot() {
     assert!(!world.engine.has_slot("a"));
     let history = world.engine.history("a", 1).await.unwrap();
     assert_eq!(history[0].outcome, Some(Outcome::Failed));
-    // which step it was is queued, not waited for: nothing of these steps outlives the process
-    assert!(history[0].reason.as_deref().unwrap().starts_with("the runtime ended during"), "{history:?}");
+    // which step it was is queued, not waited for, and may be lost: nothing of these steps outlives the process
+    let reason = history[0].reason.as_deref().unwrap();
+    assert!(reason.starts_with("the runtime ended ") && reason.contains(" before the switch; "), "{history:?}");
     world.serves("a@2.0.0").await;
 }
 
