@@ -191,5 +191,7 @@ async fn a_call_while_the_runtime_ends_fails_without_a_panic() {
     let call = CallContext { module: "caller".into(), ..circle(Instant::now() + Duration::from_secs(5)) };
     let calling = std::thread::spawn(move || calls.call(&["sums".into()], "math.sums", "spin", Value::Null, &call));
     let answer = calling.join().expect("no panic leaves the call");
-    assert_eq!(answer.expect_err("no answer").kind, HostErrorKind::Failed);
+    let error = answer.expect_err("no answer");
+    assert_eq!(error.kind, HostErrorKind::Failed);
+    assert_eq!(error.message, "services.call: math.sums.spin: the runtime is shutting down");
 }
