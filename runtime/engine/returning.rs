@@ -1,7 +1,6 @@
 //! The way back from a version that serves provisionally, when one of its triggers says so.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::json;
 
@@ -15,7 +14,7 @@ use crate::store::audit::Kind;
 
 /// Returns from `key` to the version on standby, unless something else was decided about it meanwhile.
 pub(super) async fn return_from(work: &Activation, key: &InstanceKey, reason: &str) -> Result<(), EngineError> {
-    let (shared, started) = (&work.shared, Instant::now());
+    let shared = &work.shared;
     let slot = shared.board.slot(&key.id);
     let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
     let (true, Some(provisional)) = (slot.state.serving.as_ref() == Some(key), provisional) else { return Ok(()) };
@@ -35,12 +34,12 @@ pub(super) async fn return_from(work: &Activation, key: &InstanceKey, reason: &s
         before: None,
         reports: Vec::new(),
     };
-    let (outcome, reason) = undo.end(reason.to_owned()).await?;
+    let (outcome, reason) = undo.end(reason.to_owned(), work.since).await?;
     undo.entry.end(outcome, Some(reason.clone()), shared.now());
     shared.records.write_entry(&key.id, &undo.entry).await?;
     let told = json!({ "outcome": outcome.name(), "reason": reason, "number": undo.entry.number });
     work.audit(Kind::RolledBack, format!("{}@{}", key.id, key.version), told).await?;
-    shared.ended(key, outcome, Some(reason), started.elapsed());
+    shared.told(key, outcome, Some(reason));
     Ok(())
 }
 

@@ -27,6 +27,7 @@ mod confirming;
 mod crashes;
 mod faults;
 mod health;
+mod measures;
 mod returning;
 mod shifting;
 mod standby;

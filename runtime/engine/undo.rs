@@ -36,12 +36,12 @@ pub(super) struct Undo<'a> {
 }
 
 impl Undo<'_> {
-    /// Takes everything back and says how that ended; the version keeps the reason.
-    pub(super) async fn end(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
-        let (work, started) = (self.work, Instant::now());
+    /// Takes everything back because of what was seen at `since`, and says how that ended; the version keeps the reason.
+    pub(super) async fn end(&mut self, reason: String, since: Instant) -> Result<(Outcome, String), EngineError> {
+        let work = self.work;
         work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
         let taken = self.run().await;
-        work.shared.metrics.activation(&self.key).rolled_back(started.elapsed());
+        work.shared.metrics.activation(&self.key).rolled_back(since.elapsed());
         if let Err(faults) = taken {
             let reason = format!("{reason}; and what was done could not be taken back: {faults}");
             work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;

@@ -55,7 +55,8 @@ async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference
             health: Health::of(report.status, &detail),
             critical: critical.as_deref(),
         };
-        let duty = vigil.observe(Instant::now(), &seen, reference, rules);
+        let now = Instant::now();
+        let duty = vigil.observe(now, &seen, reference, rules);
         drop(slots);
         match duty {
             Duty::Nothing => {}
@@ -65,11 +66,11 @@ async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference
                 }
             }
             Duty::Return(reason) => {
-                let _ = work.coordinator.send_message(Message::Return(key.clone(), reason));
+                let _ = work.coordinator.send_message(Message::Return(key.clone(), reason, now));
                 return;
             }
             Duty::RollBack(reason) => {
-                roll_back(work, key, &reason).await;
+                roll_back(work, key, &reason, now).await;
                 return;
             }
             Duty::Alarm(reason) => alarm(work, key, reason),
@@ -95,11 +96,11 @@ async fn wait_until(due: Instant, key: &InstanceKey, events: &mut broadcast::Rec
 }
 
 /// Returns from a confirmed version whose manifest wants that.
-async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str) {
+async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str, since: Instant) {
     alarm(work, key, format!("{reason}; the version before is activated"));
     let (reply, answer) = oneshot::channel();
     let command = Command::Rollback { id: key.id.to_string(), to: None };
-    let _ = work.coordinator.send_message(Message::Run(command, Reply { to: reply, who: Who::Runtime }));
+    let _ = work.coordinator.send_message(Message::Run(command, Reply { to: reply, who: Who::Runtime, since }));
     if let Ok(Err(error)) = answer.await {
         alarm(work, key, format!("{reason}; and there is no way back: {error}"));
     }
