@@ -28,6 +28,7 @@ mod crashes;
 mod faults;
 mod health;
 mod measures;
+mod resuming;
 mod returning;
 mod shifting;
 mod standby;
