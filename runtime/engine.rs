@@ -47,7 +47,7 @@ mod vigil;
 mod window;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorCell, ActorRef};
@@ -328,7 +328,7 @@ impl Engine {
         let Some(_running) = Pass::enter(Arc::clone(&self.commands)) else { return Err(EngineError::Stopped) };
         let (reply, answer) = oneshot::channel();
         self.coordinator
-            .send_message(Message::Run(command, Reply { to: reply, who: self.who }))
+            .send_message(Message::Run(command, Reply { to: reply, who: self.who, since: Instant::now() }))
             .map_err(|_| EngineError::Stopped)?;
         answer.await.unwrap_or_else(|_| {
             Err(EngineError::Internal("the command ended without an answer; look at the log".to_owned()))

@@ -124,8 +124,7 @@ impl Actor for Prober {
     async fn post_stop(&self, _: ActorRef<ProberMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         // at once: ractor hands the state to the supervisor, which drops it when it comes to that
         state.give_up();
-        // an instance that nobody asks any more shows no health, rather than the last it had
-        state.instance.metrics.health().set(f64::NAN);
+        state.instance.metrics.unset_health();
         Ok(())
     }
 }
@@ -134,7 +133,7 @@ impl Prober {
     fn publish(&self, state: &State) {
         let (instance, report) = (&state.instance, state.schedule.report());
         let (status, detail) = (report.status, report.detail());
-        instance.metrics.health().set(status.gauge());
+        instance.metrics.set_health(status.gauge());
         if instance.health.set(report) {
             self.events.emit(Event::HealthChanged { instance: instance.key.clone(), status, detail });
         }

@@ -1,6 +1,7 @@
 //! An actor for one command of one module, as long as the command runs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -85,6 +86,8 @@ pub(super) struct Reply {
     pub(super) to: oneshot::Sender<Result<Done, EngineError>>,
     /// Who gave the command.
     pub(super) who: Who,
+    /// When it was given, or when what calls for it was seen.
+    pub(super) since: Instant,
 }
 
 impl Reply {
@@ -101,6 +104,8 @@ pub(super) struct Activation {
     pub(super) coordinator: ActorRef<Message>,
     /// Who gave the command.
     pub(super) who: Who,
+    /// When it was given, or when what calls for it was seen: before it waited for its turn.
+    pub(super) since: Instant,
     /// Says why the command is to give up, once it is.
     pub(super) aborted: watch::Receiver<Option<String>>,
 }

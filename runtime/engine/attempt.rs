@@ -289,7 +289,7 @@ impl<'a> Attempt<'a> {
         let reason = clipped(reason);
         self.entry.reason = Some(reason.clone());
         let mut undo = self.undo();
-        let ended = undo.end(reason).await;
+        let ended = undo.end(reason, Instant::now()).await;
         self.entry = undo.entry;
         self.taken_back = undo.reports;
         ended

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use semver::Version;
@@ -41,8 +42,8 @@ pub(super) enum Message {
     Commit(Box<Commit>, RpcReplyPort<Result<Committed, EngineError>>),
     /// Confirm what serves; `Some`: only if it is that instance.
     Confirm(String, Option<InstanceKey>, Who, RpcReplyPort<Result<ConfirmReport, EngineError>>),
-    /// Return from a version that is provisional, before anything else is done to its module.
-    Return(InstanceKey, String, oneshot::Sender<Result<Done, EngineError>>),
+    /// Return from a version that is provisional, before anything else is done to its module; why, and since when.
+    Return(InstanceKey, (String, Instant), oneshot::Sender<Result<Done, EngineError>>),
     /// Versions were unregistered.
     Forget(String, Vec<Version>, RpcReplyPort<Result<(), EngineError>>),
 }
@@ -93,7 +94,7 @@ impl Actor for Coordinator {
             Message::Confirm(id, only, who, reply) => {
                 let _ = reply.send(self.confirm(&myself, &id, only, who).await);
             }
-            Message::Return(key, reason, reply) => self.return_from(&myself, (key, reason), reply, lanes).await,
+            Message::Return(key, why, reply) => self.return_from(&myself, (key, why), reply, lanes).await,
             Message::Forget(id, versions, reply) => drop(reply.send(self.forget(&id, &versions).await)),
         }
         Ok(())
@@ -144,7 +145,7 @@ impl Coordinator {
     async fn start(&self, myself: &ActorRef<Message>, command: Command, reply: Reply, lanes: &mut Lanes) {
         let id = command.id().to_owned();
         let (abort, aborted) = watch::channel(None);
-        let actor = self.hand(myself, aborted, reply.who);
+        let actor = self.hand(myself, aborted, (reply.who, reply.since));
         match Activation::spawn_linked(None, actor, (command, reply), myself.get_cell()).await {
             Ok((activation, _)) => drop(lanes.running.insert(activation.get_id(), Running { id, abort })),
             // the reply went with the arguments, which tells the caller
@@ -155,8 +156,13 @@ impl Coordinator {
         }
     }
 
-    fn hand(&self, myself: &ActorRef<Message>, aborted: watch::Receiver<Option<String>>, who: Who) -> Activation {
-        Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone(), who, aborted }
+    fn hand(
+        &self,
+        myself: &ActorRef<Message>,
+        aborted: watch::Receiver<Option<String>>,
+        (who, since): (Who, Instant),
+    ) -> Activation {
+        Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone(), who, since, aborted }
     }
 
     async fn begin(&self, id: String, entry: Entry) -> Result<(InstanceKey, Entry), EngineError> {
@@ -197,7 +203,7 @@ impl Coordinator {
             let (id, turn, told) = (id.to_owned(), Turn::Confirm, Some(told));
             let commit = Commit { id, turn, strategy: None, before: None, entry: None, told };
             let done = self.commit(commit).await?;
-            let work = self.hand(myself, watch::channel(None).1, who);
+            let work = self.hand(myself, watch::channel(None).1, (who, Instant::now()));
             if let Some(gone) = done.from.standby {
                 retire::spawn(&work, &gone, Why::Replaced);
             }
@@ -211,7 +217,7 @@ impl Coordinator {
     async fn return_from(
         &self,
         myself: &ActorRef<Message>,
-        (key, reason): (InstanceKey, String),
+        (key, (reason, since)): (InstanceKey, (String, Instant)),
         reply: oneshot::Sender<Result<Done, EngineError>>,
         lanes: &mut Lanes,
     ) {
@@ -219,7 +225,7 @@ impl Coordinator {
         if slot.serving.as_ref() != Some(&key) || !slot.is_provisional() {
             return;
         }
-        let (id, reply) = (key.id.to_string(), Reply { to: reply, who: Who::Runtime });
+        let (id, reply) = (key.id.to_string(), Reply { to: reply, who: Who::Runtime, since });
         let Some(queue) = lanes.waiting.get_mut(&id) else {
             lanes.waiting.insert(id, VecDeque::new());
             let command = Command::Return { key, reason, withdrawn: None };

@@ -1,8 +1,9 @@
 //! The start of a runtime: what served when the last one ended serves again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use semver::Version;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde_json::json;
 
 use super::activate::schema_key;
@@ -14,7 +15,7 @@ use super::recovery::{Settled, settle};
 use super::{Engine, EngineError, Outcome, validate};
 use crate::monitor::{Event, Events};
 use crate::registry::Snapshot;
-use crate::registry::resolver::{Running, start_order};
+use crate::registry::resolver::{Running, Starts, start_order};
 use crate::store::audit::{AuditLog, Entry, Kind, Who};
 
 /// Decides about everything that the end of the last runtime interrupted, before anything starts. It may be cut off
@@ -64,42 +65,56 @@ async fn take_back(id: &str, owed: &Owed, snapshot: &Snapshot, hands: &Hands) ->
     hands.revert(&checked.subject(schema_key(&definition.manifest)), &owed.migrations).await
 }
 
+/// How many modules start at the same time: enough that one that waits for its database does not keep the others, and not
+/// so many that each starts slowly.
+const AT_ONCE: usize = 8;
+
 impl Engine {
-    /// Starts what served when the last runtime ended, what is needed before who needs it. What does not start raises an
-    /// alarm and is tried again by the next runtime; the rest serves. Gives what does not, and why, a line for each.
+    /// Starts what served when the last runtime ended: what is needed before who needs it, the rest side by side. What does
+    /// not start raises an alarm and is tried again by the next runtime; the rest serves.
+    ///
+    /// Returns what did not start as `ID@VERSION: reason`, by id.
     pub async fn resume(&self) -> Vec<String> {
-        let mut left = Vec::new();
         let slots = self.shared.board.slots();
         let serving: Running =
             slots.iter().filter_map(|(id, slot)| Some((id.clone(), slot.record.as_ref()?.serving.clone()?))).collect();
         let snapshot = self.shared.registry.snapshot();
-        let order = start_order(&serving, &snapshot).unwrap_or_else(|cycle| {
-            left.push(self.alarm("slots", &cycle.to_string()));
-            serving.keys().cloned().collect()
-        });
-        for id in order {
-            let (Some(version), Some(slot)) = (serving.get(&id).cloned(), slots.get(&id)) else { continue };
-            let strategy = slot.record.clone().unwrap_or_default().strategy();
-            let command = Command::Resume { id: id.clone(), version: version.clone(), strategy };
-            match self.activated(command).await {
-                Ok(report) if report.outcome == Outcome::Active => {}
-                Ok(report) => {
-                    left.push(self.not_resumed(&id, &version, report.reason.as_deref().unwrap_or("no reason")));
-                }
-                Err(EngineError::Stopped) => break,
-                Err(error) => left.push(self.not_resumed(&id, &version, &error.to_string())),
+        if let Err(cycle) = start_order(&serving, &snapshot) {
+            self.alarm("slots", &cycle.to_string());
+        }
+        let mut starts = Starts::of(&serving, &snapshot);
+        let (mut starting, mut faults) = (FuturesUnordered::new(), BTreeMap::new());
+        loop {
+            while starting.len() < AT_ONCE
+                && let Some(id) = starts.begin()
+            {
+                let record = slots.get(id).and_then(|slot| slot.record.clone()).unwrap_or_default();
+                let (module, version, strategy) = (id.to_owned(), serving[id].clone(), record.strategy());
+                let command = Command::Resume { id: module, version, strategy };
+                starting.push(async move { (id, self.resume_one(command).await) });
+            }
+            let Some((id, started)) = starting.next().await else { break };
+            starts.ended(id);
+            if let Err(reason) = started {
+                let label = format!("{id}@{}", serving[id]);
+                self.alarm(&label, &format!("it served when the runtime ended and does not start again: {reason}"));
+                faults.insert(id, format!("{label}: {reason}"));
             }
         }
-        left
+        faults.into_values().collect()
     }
 
-    fn not_resumed(&self, id: &str, version: &Version, reason: &str) -> String {
-        let what = format!("it served when the runtime ended and does not start again: {reason}");
-        self.alarm(&format!("{id}@{version}"), &what)
+    /// Starts one module; why it does not start. That the runtime stops is no fault of a module.
+    async fn resume_one(&self, command: Command) -> Result<(), String> {
+        match self.activated(command).await {
+            Ok(report) if report.outcome == Outcome::Active => Ok(()),
+            Ok(report) => Err(report.reason.unwrap_or_else(|| "no reason".to_owned())),
+            Err(EngineError::Stopped) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
-    fn alarm(&self, subject: &str, message: &str) -> String {
+    fn alarm(&self, subject: &str, message: &str) {
         self.shared.events.emit(Event::Alarm { subject: subject.to_owned(), message: message.to_owned() });
-        format!("{subject}: {message}")
     }
 }

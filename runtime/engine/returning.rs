@@ -1,7 +1,6 @@
 //! The way back from a version that serves provisionally, when one of its triggers says so.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::json;
 
@@ -21,7 +20,7 @@ pub(super) async fn return_from(
     reason: &str,
     withdrawn: Option<Box<Entry>>,
 ) -> Result<(), EngineError> {
-    let (shared, started) = (&work.shared, Instant::now());
+    let shared = &work.shared;
     let slot = shared.board.slot(&key.id);
     let entry = match withdrawn {
         Some(entry) => *entry,
@@ -48,12 +47,12 @@ pub(super) async fn return_from(
         before: None,
         reports: Vec::new(),
     };
-    let (outcome, reason) = undo.end(reason.to_owned()).await?;
+    let (outcome, reason) = undo.end(reason.to_owned(), work.since).await?;
     undo.entry.end(outcome, Some(reason.clone()), shared.now());
     shared.records.write_entry(&key.id, &undo.entry).await?;
     let told = json!({ "outcome": outcome.name(), "reason": reason, "number": undo.entry.number });
     work.audit(Kind::RolledBack, format!("{}@{}", key.id, key.version), told).await?;
-    shared.ended(key, outcome, Some(reason), started.elapsed());
+    shared.told(key, outcome, Some(reason));
     Ok(())
 }
 

@@ -28,7 +28,6 @@ pub(super) async fn rollback(
     id: &str,
     to: Option<Version>,
 ) -> Result<ActivationReport, EngineError> {
-    let started = Instant::now();
     let slot = work.shared.board.slot(id);
     let Some(serving) = slot.state.serving.as_ref().and_then(version_of) else { return Err(not_serving(work, id)) };
     let previous = slot.record.as_ref().and_then(|record| record.returns_to().cloned());
@@ -48,7 +47,7 @@ pub(super) async fn rollback(
             activate::run(work, &older, &Way::back(owes.clone())).await?
         };
     if let (true, Some(left)) = (report.outcome.serves(), &slot.state.serving) {
-        work.shared.metrics.activation(left).rolled_back(started.elapsed());
+        work.shared.metrics.activation(left).rolled_back(work.since.elapsed());
     }
     if let (true, Some(owed)) = (report.outcome.serves(), owes) {
         // requests that the newer version still holds need its tables
@@ -125,7 +124,7 @@ pub(super) async fn switch(
     let told = json!({ "outcome": Outcome::Active.name(), "number": entry.number });
     work.audit(Kind::ActivationEnded, subject, told).await?;
     if let Some(key) = &committed.to.serving {
-        shared.ended(key, Outcome::Active, None, started.elapsed());
+        shared.told(key, Outcome::Active, None);
     }
     let steps = vec![StepReport { name: StepName::Activate, ms: millis(started), outcome: StepOutcome::Done }];
     let report = ActivationReport { steps, ..report(id, standby, Outcome::Active) };

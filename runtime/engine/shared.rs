@@ -44,6 +44,12 @@ impl Shared {
     /// Counts and tells an activation that ended.
     pub(super) fn ended(&self, key: &InstanceKey, outcome: Outcome, reason: Option<String>, took: Duration) {
         self.metrics.activation(key).ended(outcome.name(), took);
+        self.told(key, outcome, reason);
+    }
+
+    /// Tells what became of a version. A return and a switch to what stands by activate nothing, so they are not counted
+    /// among the activations.
+    pub(super) fn told(&self, key: &InstanceKey, outcome: Outcome, reason: Option<String>) {
         self.events.emit(Event::ActivationEnded { instance: key.clone(), outcome: outcome.name(), reason });
     }
 }

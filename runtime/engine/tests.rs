@@ -27,6 +27,8 @@ mod confirming;
 mod crashes;
 mod faults;
 mod health;
+mod measures;
+mod resuming;
 mod returning;
 mod shifting;
 mod standby;

@@ -36,15 +36,15 @@ pub(super) struct Undo<'a> {
 }
 
 impl Undo<'_> {
-    /// Takes everything back and says how that ended; the version keeps the reason.
-    pub(super) async fn end(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
-        let (work, started, reason) = (self.work, Instant::now(), clipped(reason));
+    /// Takes everything back because of what was seen at `since`, and says how that ended; the version keeps the reason.
+    pub(super) async fn end(&mut self, reason: String, since: Instant) -> Result<(Outcome, String), EngineError> {
+        let (work, reason) = (self.work, clipped(reason));
         let version = &self.manifest.version;
         if work.shared.board.state(&self.key.id, version).state != State::RollingBack {
             work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
         }
         let taken = self.run().await;
-        work.shared.metrics.activation(&self.key).rolled_back(started.elapsed());
+        work.shared.metrics.activation(&self.key).rolled_back(since.elapsed());
         if let Err(faults) = taken {
             let reason = clipped(format!("{reason}; and what was done could not be taken back: {faults}"));
             work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;

@@ -56,7 +56,8 @@ async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference
             health: Health::of(report.status, &detail),
             critical: critical.as_deref(),
         };
-        let duty = vigil.observe(Instant::now(), &seen, reference, rules);
+        let now = Instant::now();
+        let duty = vigil.observe(now, &seen, reference, rules);
         drop(slots);
         match duty {
             Duty::Nothing => {}
@@ -68,8 +69,8 @@ async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference
             }
             // what loses its place by it is not watched any more, and what keeps it is: by a confirmation that came before,
             // or because there is no way back
-            Duty::Return(reason) => return_from(work, key, &reason).await,
-            Duty::RollBack(reason) => roll_back(work, key, &reason).await,
+            Duty::Return(reason) => return_from(work, key, &reason, now).await,
+            Duty::RollBack(reason) => roll_back(work, key, &reason, now).await,
             Duty::Alarm(reason) => alarm(work, key, reason),
         }
     }
@@ -93,9 +94,9 @@ async fn wait_until(due: Instant, key: &InstanceKey, events: &mut broadcast::Rec
 }
 
 /// Returns from a provisional version; returns when that has ended.
-async fn return_from(work: &Activation, key: &InstanceKey, reason: &str) {
+async fn return_from(work: &Activation, key: &InstanceKey, reason: &str, since: Instant) {
     let (reply, answer) = oneshot::channel();
-    let _ = work.coordinator.send_message(Message::Return(key.clone(), reason.to_owned(), reply));
+    let _ = work.coordinator.send_message(Message::Return(key.clone(), (reason.to_owned(), since), reply));
     if let Ok(Err(error)) = answer.await
         && !matches!(error, EngineError::Stopped)
     {
@@ -104,11 +105,11 @@ async fn return_from(work: &Activation, key: &InstanceKey, reason: &str) {
 }
 
 /// Returns from a confirmed version whose manifest wants that, if it serves still when its turn comes.
-async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str) {
+async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str, since: Instant) {
     alarm(work, key, format!("{reason}; the version before is activated"));
     let (reply, answer) = oneshot::channel();
     let command = Command::FallBack { key: key.clone() };
-    let _ = work.coordinator.send_message(Message::Run(command, Reply { to: reply, who: Who::Runtime }));
+    let _ = work.coordinator.send_message(Message::Run(command, Reply { to: reply, who: Who::Runtime, since }));
     let failed = match answer.await {
         Ok(Err(EngineError::Stopped)) | Err(_) => return,
         Ok(Err(error)) => error.to_string(),

@@ -106,7 +106,7 @@ mod tests {
             instance.record(true, Duration::from_millis(5));
             metrics.query_seconds(&key(version)).observe(0.001);
             instance.health_check_seconds("ready").observe(0.001);
-            instance.health().set(1.0);
+            instance.set_health(1.0);
             metrics.host_calls(&key(version), "kv.get").inc();
             let activation = metrics.activation(&key(version));
             activation.ended("active", Duration::from_secs(1));
@@ -124,6 +124,32 @@ mod tests {
         // registered again, it begins at nothing
         let again = metrics.instance(&key("1.0.0"));
         assert_eq!((again.failed.get(), again.seconds.get_sample_count()), (0, 0));
+    }
+
+    #[test]
+    fn a_version_shows_the_health_of_its_newest_instance_that_is_asked() {
+        let metrics = Metrics::default();
+        let instance = |generation| metrics.instance(&InstanceKey { generation, ..key("1.0.0") });
+        let (old, new) = (instance(1), instance(2));
+        let shown = || {
+            let text = metrics.render();
+            let line =
+                text.lines().find_map(|line| line.strip_prefix("replug_health{module=\"shop\",version=\"1.0.0\"} "));
+            line.map(str::to_owned)
+        };
+        new.unset_health();
+        assert_eq!(shown(), None, "nobody was asked");
+        old.set_health(1.0);
+        new.set_health(0.5);
+        old.set_health(0.0);
+        assert_eq!(shown().as_deref(), Some("0.5"));
+        old.unset_health();
+        assert_eq!(shown().as_deref(), Some("0.5"), "it drained, and the newer one is asked");
+        old.set_health(1.0);
+        new.unset_health();
+        assert_eq!(shown().as_deref(), Some("NaN"));
+        old.set_health(1.0);
+        assert_eq!(shown().as_deref(), Some("1"), "the newer one failed, and the older one is asked still");
     }
 
     #[cfg(target_os = "linux")]

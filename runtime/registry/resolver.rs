@@ -7,6 +7,7 @@
 //! | the same, where versions stand by that may run again | [`obstacles_beside`], [`dependents_beside`] |
 //! | which registered modules lose the last version that they need | [`orphans`] |
 //! | in which order to start these | [`start_order`] |
+//! | which of these can start while others are starting | [`Starts`] |
 //!
 //! Only what is `required` counts, of module dependencies and of capability requirements alike. Ranges are semver's: a
 //! pre-release is in a range only if the range names a pre-release of the same version, and build metadata never counts.
@@ -22,6 +23,7 @@ mod obstacle;
 mod order;
 mod routes;
 mod standby;
+mod starts;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ mod tests;
 pub use obstacle::{Dependent, Obstacle};
 pub use order::{Cycle, start_order};
 pub use standby::{Placed, dependents_beside, obstacles_beside};
+pub use starts::Starts;
 
 use routes::taken;
 

@@ -1,6 +1,7 @@
 //! Every metric there is: its name, what it means, its labels.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -13,6 +14,9 @@ const LATENCY: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 /// Upper bounds of the buckets for what moves versions, which may wait for traffic, in seconds.
 const PROCEEDING: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
+
+/// The newest generation of each module's version whose health is asked.
+pub(super) type Askers = HashMap<(Arc<str>, Arc<str>), u64>;
 
 pub(super) struct Families {
     pub(super) requests: IntCounterVec,
@@ -34,6 +38,8 @@ pub(super) struct Families {
     pub(super) rollback_seconds: HistogramVec,
     pub(super) error_ratio: GaugeVec,
     pub(super) success_ratio: GaugeVec,
+    /// Whose health the gauges show. Locked while a gauge is set, so that an older instance cannot come between.
+    askers: Mutex<Askers>,
 }
 
 impl Families {
@@ -82,7 +88,11 @@ impl Families {
                 &LATENCY,
                 &["check"],
             ),
-            activations: counter("replug_activations_total", "Activations by outcome.", &["outcome"]),
+            activations: counter(
+                "replug_activations_total",
+                "Activations by outcome; returns and switches are none.",
+                &["outcome"],
+            ),
             activation_seconds: histogram(
                 "replug_activation_seconds",
                 "Time an activation took, from its first step to its outcome.",
@@ -109,7 +119,12 @@ impl Families {
                 "replug_activation_success_ratio",
                 "Share of answers that did not fail in the interval of its traffic shift that was judged last.",
             ),
+            askers: Mutex::default(),
         }
+    }
+
+    pub(super) fn askers(&self) -> MutexGuard<'_, Askers> {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes the series of one version from every family.
@@ -134,7 +149,9 @@ impl Families {
             rollback_seconds,
             error_ratio,
             success_ratio,
+            askers: _,
         } = self;
+        self.askers().remove(&(module.into(), version.into()));
         for family in [requests, verdicts, restarts, received, sent, host_calls, activations] {
             forget(family, module, version);
         }

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
 use super::families::Families;
 use crate::monitor::{InstanceKey, Stats};
@@ -47,6 +47,7 @@ pub struct InstanceMetrics {
     families: Arc<Families>,
     id: Arc<str>,
     version: Arc<str>,
+    generation: u64,
 }
 
 impl InstanceMetrics {
@@ -69,15 +70,31 @@ impl InstanceMetrics {
             stats: Arc::default(),
             id: Arc::clone(&instance.id),
             version: Arc::clone(&instance.version),
+            generation: instance.generation,
             families,
         }
     }
 
-    /// Its health, see [`HealthStatus::gauge`](crate::monitor::HealthStatus::gauge). There is no series before somebody
-    /// asked.
-    #[must_use]
-    pub fn health(&self) -> Gauge {
-        self.families.health.with_label_values(&[&self.id, &self.version])
+    /// Tells its health, see [`HealthStatus::gauge`](crate::monitor::HealthStatus::gauge). A version shows that of its
+    /// newest instance that is asked; there is no series before one was.
+    pub fn set_health(&self, health: f64) {
+        let mut askers = self.families.askers();
+        let newest = askers.entry((Arc::clone(&self.id), Arc::clone(&self.version))).or_default();
+        if *newest <= self.generation {
+            *newest = self.generation;
+            self.families.health.with_label_values(&[&self.id, &self.version]).set(health);
+        }
+    }
+
+    /// Nobody asks this instance any more. If it was the newest that is asked, its version shows no health rather than the
+    /// last it had, until an older one that is still asked tells its own.
+    pub fn unset_health(&self) {
+        let mut askers = self.families.askers();
+        let version = (Arc::clone(&self.id), Arc::clone(&self.version));
+        if askers.get(&version) == Some(&self.generation) {
+            askers.remove(&version);
+            self.families.health.with_label_values(&[&self.id, &self.version]).set(f64::NAN);
+        }
     }
 
     /// The seconds that one of its health checks took.

@@ -40,10 +40,10 @@ pub fn start_order(modules: &Running, snapshot: &Snapshot) -> Result<Vec<String>
     Ok(order)
 }
 
-type Edges<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+pub(super) type Edges<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 /// Who must start before whom, and who should.
-fn edges<'a>(modules: &'a Running, snapshot: &Snapshot) -> (Edges<'a>, Edges<'a>) {
+pub(super) fn edges<'a>(modules: &'a Running, snapshot: &Snapshot) -> (Edges<'a>, Edges<'a>) {
     let (mut needs, mut wishes) = (Edges::new(), Edges::new());
     for (id, version) in modules {
         let (must, should) = (needs.entry(id.as_str()).or_default(), wishes.entry(id.as_str()).or_default());

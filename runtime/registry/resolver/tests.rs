@@ -8,6 +8,7 @@ use super::*;
 
 mod hosted;
 mod standby;
+mod starts;
 
 /// A snapshot of the modules written in a small form: a line `ID VERSION` begins one, further lines are parts of its
 /// manifest.

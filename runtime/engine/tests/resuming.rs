@@ -1,0 +1,48 @@
+//! The start of a runtime that served something before.
+
+use super::*;
+
+/// `a`, `b` that has nothing to do with it, and `c` that needs `a`, as a runtime finds them at its start.
+async fn found() -> World {
+    let world = World::new().await;
+    for (id, more) in [("a", ""), ("b", ""), ("c", "dependencies:\n  - id: a\n")] {
+        world.register(id, "1.0.0", more).await;
+        world.serves(&format!("{id}@1.0.0")).await;
+    }
+    world.restarted().await
+}
+
+#[tokio::test]
+async fn what_has_nothing_to_do_with_a_slow_module_does_not_wait_for_it() {
+    let world = Arc::new(found().await);
+    let mut events = world.events.subscribe();
+    world.binding.pause(Place::Commit, "a");
+    let engine = world.engine.clone();
+    let resuming = tokio::spawn(async move { engine.resume().await });
+    world.binding.reached.notified().await;
+    World::until(
+        &mut events,
+        |event| matches!(event, Event::ActivationEnded { instance, outcome: "active", .. } if &*instance.id == "b"),
+    )
+    .await;
+    assert_eq!((world.routed("b").as_deref(), world.routed("a")), (Some("1.0.0"), None));
+    assert_eq!((world.routed("c"), world.state("c@1.0.0")), (None, State::Registered), "it waits for what it needs");
+    world.binding.go.notify_one();
+    assert_eq!(resuming.await.unwrap(), Vec::<String>::new());
+    let routed = ["a", "b", "c"].map(|id| world.routed(id));
+    assert_eq!(routed.each_ref().map(Option::as_deref), [Some("1.0.0"); 3]);
+}
+
+#[tokio::test]
+async fn what_does_not_start_is_told_by_id_and_the_next_runtime_tries_it_again() {
+    let world = found().await;
+    world.fail(&[(Place::Commit, Fault::Error)]);
+    let faults = world.engine.resume().await;
+    let expected =
+        ["a@1.0.0: register: ", "b@1.0.0: register: ", "c@1.0.0: c@1.0.0 cannot be activated: c@1.0.0 needs `a`"];
+    assert!(faults.iter().zip(expected).all(|(fault, begins)| fault.starts_with(begins)), "{faults:#?}");
+    assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+    let world = world.restarted().await;
+    assert_eq!(world.engine.resume().await, Vec::<String>::new());
+    assert_eq!(world.routed("c").as_deref(), Some("1.0.0"));
+}
