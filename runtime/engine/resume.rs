@@ -97,8 +97,9 @@ impl Engine {
             starts.ended(id);
             if let Err(reason) = started {
                 let label = format!("{id}@{}", serving[id]);
-                self.alarm(&label, &format!("it served when the runtime ended and does not start again: {reason}"));
-                faults.insert(id, format!("{label}: {reason}"));
+                let message = format!("it served when the runtime ended and does not start again: {reason}");
+                self.alarm(&label, &message);
+                faults.insert(id, format!("{label}: {message}"));
             }
         }
         faults.into_values().collect()
