@@ -147,6 +147,19 @@ impl World {
         self.engine.activate(id, &version.parse().unwrap(), None).await
     }
 
+    /// Begins an activation and returns once it waits at `place`, until `binding.go` is notified.
+    async fn paused(
+        self: &Arc<Self>,
+        place: Place,
+        label: &'static str,
+    ) -> tokio::task::JoinHandle<Result<ActivationReport, EngineError>> {
+        self.binding.pause(place, label.split_once('@').unwrap().0);
+        let world = Arc::clone(self);
+        let coming = tokio::spawn(async move { world.activate(label).await });
+        self.binding.reached.notified().await;
+        coming
+    }
+
     /// Activates and confirms.
     async fn serves(&self, label: &str) {
         let report = self.activate(label).await.unwrap();

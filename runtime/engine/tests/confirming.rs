@@ -127,12 +127,7 @@ async fn a_window_that_passes_while_a_newer_version_comes_confirms_all_the_same(
     let world = Arc::new(World::upgraded("").await);
     world.register("a", "3.0.0", "").await;
     world.provisional("a@2.0.0").await;
-    world.binding.pause(Place::Commit, "a");
-    let coming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@3.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let coming = world.paused(Place::Commit, "a@3.0.0").await;
     assert_eq!(world.engine.confirm("a").await.unwrap().version, "2.0.0");
     world.binding.go.notify_one();
     assert_eq!(coming.await.unwrap().unwrap().outcome, Outcome::Provisional);

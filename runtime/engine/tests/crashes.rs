@@ -9,12 +9,7 @@ async fn cut_at_commit(first: bool) -> World {
     if !first {
         world.serves("a@1.0.0").await;
     }
-    world.binding.pause(Place::Commit, "a");
-    let coming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@2.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let coming = world.paused(Place::Commit, "a@2.0.0").await;
     let after = world.killed().await;
     world.binding.go.notify_one();
     coming.await.unwrap().unwrap().ensure_serves().unwrap();

@@ -50,12 +50,7 @@ async fn the_time_of_a_return_counts_its_wait_for_the_command_before_it() {
         world.register("a", version, "").await;
     }
     world.serves("a@1.0.0").await;
-    world.binding.pause(Place::Commit, "a");
-    let coming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@2.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let coming = world.paused(Place::Commit, "a@2.0.0").await;
     let mut back = Box::pin(world.engine.rollback("a", None));
     assert!(futures::poll!(&mut back).is_pending());
     let given = Instant::now();

@@ -131,12 +131,7 @@ async fn a_kill_after_the_migration_of_a_candidate_takes_it_back() {
     let files = [("main.lua", "return {}"), ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
     world.register_files("a", "2.0.0", TABLE, &files).await;
     let world = Arc::new(world);
-    world.binding.pause(Place::Up, "a");
-    let coming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@2.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let coming = world.paused(Place::Up, "a@2.0.0").await;
     assert_eq!(world.tables("a"), ["2.0.0"]);
     let killed = world.killed().await;
     killed.engine.resume().await;
@@ -194,12 +189,7 @@ async fn a_confirmed_version_that_failed_does_not_undo_the_one_that_mends_it() {
     for version in ["1.0.0", "1.1.0"] {
         world.serves(&format!("a@{version}")).await;
     }
-    world.binding.pause(Place::Commit, "a");
-    let mending = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@1.2.0").await }
-    });
-    world.binding.reached.notified().await;
+    let mending = world.paused(Place::Commit, "a@1.2.0").await;
     let mut events = world.events.subscribe();
     world.trip();
     let alarm = |event: &Event| matches!(event, Event::Alarm { message, .. } if message.contains("the version before is activated"));
@@ -238,12 +228,7 @@ async fn a_version_that_is_confirmed_while_its_return_waits_stays_watched() {
     world.register("a", "3.0.0", "").await;
     world.serves("a@1.0.0").await;
     world.provisional("a@2.0.0").await;
-    world.binding.pause(Place::Commit, "a");
-    let coming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@3.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let coming = world.paused(Place::Commit, "a@3.0.0").await;
     world.trip();
     assert_eq!(world.engine.confirm("a").await.unwrap().version, "2.0.0");
     world.binding.go.notify_one();
@@ -264,12 +249,7 @@ async fn a_version_that_is_confirmed_while_its_return_waits_stays_watched() {
 async fn a_failing_version_loses_its_traffic_at_once_also_while_a_newer_one_is_on_its_way() {
     let world = Arc::new(World::with_tables().await);
     world.register("a", "3.0.0", "").await;
-    world.binding.pause(Place::Commit, "a");
-    let coming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@3.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let coming = world.paused(Place::Commit, "a@3.0.0").await;
     let mut events = world.events.subscribe();
     world.trip();
     let returned = |event: &Event| matches!(event, Event::StateChanged { instance, to: "active", .. } if &*instance.version == "1.0.0");

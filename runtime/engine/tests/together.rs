@@ -8,12 +8,7 @@ async fn a_dependency_that_goes_while_its_dependent_comes_fails_the_activation()
     world.register("a", "1.0.0", "").await;
     world.register("b", "1.0.0", "dependencies:\n  - id: a\n").await;
     world.serves("a@1.0.0").await;
-    world.binding.pause(Place::Commit, "b");
-    let coming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("b@1.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let coming = world.paused(Place::Commit, "b@1.0.0").await;
     world.engine.deactivate("a").await.unwrap();
     world.binding.go.notify_one();
     let report = coming.await.unwrap().unwrap();
@@ -29,12 +24,7 @@ async fn of_two_modules_that_claim_one_path_at_once_one_serves() {
     let api = "apis:\n  - path: /same\n    methods: [GET]\n";
     world.register("a", "1.0.0", api).await;
     world.register("b", "1.0.0", api).await;
-    world.binding.pause(Place::Commit, "a");
-    let first = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@1.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let first = world.paused(Place::Commit, "a@1.0.0").await;
     world.serves("b@1.0.0").await;
     world.binding.go.notify_one();
     let report = first.await.unwrap().unwrap();
@@ -69,12 +59,7 @@ async fn unrelated_modules_do_not_wait_for_each_other() {
     let world = Arc::new(World::new().await);
     world.register("slow", "1.0.0", "").await;
     world.register("quick", "1.0.0", "").await;
-    world.binding.pause(Place::Commit, "slow");
-    let slow = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("slow@1.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let slow = world.paused(Place::Commit, "slow@1.0.0").await;
     world.serves("quick@1.0.0").await;
     assert!(!slow.is_finished());
     world.binding.go.notify_one();
@@ -85,12 +70,7 @@ async fn unrelated_modules_do_not_wait_for_each_other() {
 async fn a_caller_that_goes_away_does_not_stop_the_command() {
     let world = Arc::new(World::new().await);
     world.register("a", "1.0.0", "").await;
-    world.binding.pause(Place::Commit, "a");
-    let caller = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@1.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let caller = world.paused(Place::Commit, "a@1.0.0").await;
     caller.abort();
     world.binding.go.notify_one();
     // a command for the same module waits for the one before it
@@ -102,12 +82,7 @@ async fn a_caller_that_goes_away_does_not_stop_the_command() {
 async fn a_first_activation_that_a_stop_interrupts_leaves_no_slot() {
     let world = Arc::new(World::new().await);
     world.register("a", "1.0.0", "").await;
-    world.binding.pause(Place::Commit, "a");
-    let coming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.activate("a@1.0.0").await }
-    });
-    world.binding.reached.notified().await;
+    let coming = world.paused(Place::Commit, "a@1.0.0").await;
     let stopping = world.engine.stop(Duration::from_secs(5));
     let released = async {
         while !matches!(world.engine.deactivate("a").await, Err(EngineError::Stopped)) {}
