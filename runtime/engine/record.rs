@@ -212,7 +212,13 @@ impl Records {
     }
 
     fn put_entry(&self, batch: &mut Batch, id: &str, entry: &Entry) -> Result<(), StoreError> {
-        batch.put(&self.journal, (id, entry.number), &entry.bounded())?;
+        // one that was open for so long that its place is gone goes when it is decided
+        let is_old = entry.closed && entry.number + KEPT <= self.numbers.get(id)?.unwrap_or(0);
+        if is_old {
+            batch.remove(&self.journal, (id, entry.number))?;
+        } else {
+            batch.put(&self.journal, (id, entry.number), &entry.bounded())?;
+        }
         if entry.closed {
             batch.remove(&self.open, (id, entry.number))
         } else {

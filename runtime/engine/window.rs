@@ -12,6 +12,7 @@ use super::EngineError;
 use super::activation::{Activation, Command, Done, Reply};
 use super::analysis::Rules;
 use super::coordinator::Message;
+use super::state::State;
 use super::traffic::Health;
 use super::vigil::{Duty, Seen, Vigil};
 use crate::manifest::{RollbackTrigger, TriggerKind};
@@ -64,7 +65,11 @@ async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference
             Duty::Confirm => {
                 if let Err(error) = work.confirm(key).await {
                     vigil.postpone(Instant::now());
-                    alarm(work, key, format!("it could not be confirmed and stays provisional: {error}"));
+                    // one that lost its place in between has nothing to be confirmed
+                    let slot = work.shared.board.slot(&key.id);
+                    if slot.state.serving.as_ref() == Some(key) && slot.serving_state() == Some(State::Provisional) {
+                        alarm(work, key, format!("it could not be confirmed and stays provisional: {error}"));
+                    }
                 }
             }
             // what loses its place by it is not watched any more, and what keeps it is: by a confirmation that came before,

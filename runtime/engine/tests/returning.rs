@@ -210,6 +210,7 @@ async fn a_hundred_commands_later_there_is_still_a_way_back() {
     world.register("a", "3.0.0", "").await;
     world.serves("a@1.0.0").await;
     world.provisional("a@2.0.0").await;
+    let number = world.engine.history("a", 1).await.unwrap()[0].number;
     world.fail(&[(Place::Prepare, Fault::Error)]);
     for _ in 0..101 {
         assert_eq!(world.activate("a@3.0.0").await.unwrap().outcome, Outcome::RolledBack);
@@ -218,6 +219,9 @@ async fn a_hundred_commands_later_there_is_still_a_way_back() {
     world.trip();
     world.comes_to(State::Failed).await;
     assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+    // a command of its own comes after the end of the return, whose entry is too old to be kept then
+    assert_eq!(world.activate("a@3.0.0").await.unwrap().outcome, Outcome::Provisional);
+    assert!(world.engine.shared.records.entry("a", number).unwrap().is_none());
 }
 
 #[tokio::test]
