@@ -48,9 +48,7 @@ impl Runtime {
         method: &str,
         args: impl Serialize + Send,
     ) -> Result<T, Error> {
-        let service = service(capability, method);
-        let args = arguments(&service, &args)?;
-        answer(&service, self.answered(&service, capability, args, None).await?)
+        self.typed(capability, method, args, None).await
     }
 
     /// [`Runtime::call`] with plain data both ways: nothing is converted.
@@ -76,9 +74,19 @@ impl Runtime {
         method: &str,
         args: impl Serialize + Send,
     ) -> Result<T, Error> {
+        self.typed(capability, method, args, Some(context)).await
+    }
+
+    async fn typed<T: DeserializeOwned>(
+        &self,
+        capability: &str,
+        method: &str,
+        args: impl Serialize + Send,
+        context: Option<&ServiceContext>,
+    ) -> Result<T, Error> {
         let service = service(capability, method);
         let args = arguments(&service, &args)?;
-        answer(&service, self.answered(&service, capability, args, Some(context)).await?)
+        answer(&service, self.answered(&service, capability, args, context).await?)
     }
 
     async fn answered(
