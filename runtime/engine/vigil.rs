@@ -49,6 +49,8 @@ pub(super) struct Vigil {
     alarmed: bool,
     /// Until when nothing is done about a trigger again: what was done about it did not help.
     spent_until: Option<Instant>,
+    /// Why it could not be confirmed, the last time.
+    unconfirmed: Option<String>,
 }
 
 impl Vigil {
@@ -62,6 +64,7 @@ impl Vigil {
             looked: now,
             alarmed: false,
             spent_until: None,
+            unconfirmed: None,
         }
     }
 
@@ -76,9 +79,12 @@ impl Vigil {
         (self.began, self.before, self.looked) = (now, done, now);
     }
 
-    /// It could not be confirmed: that is tried again after an interval.
-    pub(super) fn postpone(&mut self, now: Instant) {
+    /// It could not be confirmed: that is tried again after an interval. Returns whether the cause is another than before.
+    pub(super) fn postpone(&mut self, now: Instant, cause: &str) -> bool {
         self.window_ends = now + self.interval;
+        let is_news = self.unconfirmed.as_deref() != Some(cause);
+        self.unconfirmed = Some(cause.to_owned());
+        is_news
     }
 
     pub(super) fn observe(&mut self, now: Instant, seen: &Seen<'_>, reference: &Sample, rules: &Rules) -> Duty {

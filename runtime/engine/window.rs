@@ -64,10 +64,12 @@ async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference
             Duty::Nothing => {}
             Duty::Confirm => {
                 if let Err(error) = work.confirm(key).await {
-                    vigil.postpone(Instant::now());
+                    let is_news = vigil.postpone(Instant::now(), &error.to_string());
                     // one that lost its place in between has nothing to be confirmed
                     let slot = work.shared.board.slot(&key.id);
-                    if slot.state.serving.as_ref() == Some(key) && slot.serving_state() == Some(State::Provisional) {
+                    let stays =
+                        slot.state.serving.as_ref() == Some(key) && slot.serving_state() == Some(State::Provisional);
+                    if stays && is_news {
                         alarm(work, key, format!("it could not be confirmed and stays provisional: {error}"));
                     }
                 }

@@ -98,6 +98,9 @@ pub enum Request {
         /// How the version takes over, if not as its manifest says
         #[arg(long, value_enum)]
         strategy: Option<Strategy>,
+        /// Return once it is registered; the activation goes on
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Bring a version into service.
     #[command(about = about("activate"), after_help = example("activate"))]

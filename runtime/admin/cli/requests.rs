@@ -101,16 +101,16 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             output.warnings(&done.warnings);
             show(output, &answer, || human::registered(&done))
         }
-        Request::Update { path, strategy } => {
+        Request::Update { path, strategy, no_wait } => {
             let query = strategy.map_or(String::new(), |strategy| format!("?strategy={}", strategy.name()));
             let progress = Progress::of(output, "updating");
             let started = upload(client, format!("/v1/update{query}"), &path).await?;
+            if no_wait {
+                return begun(output, progress, &started, "update");
+            }
             let answer = client.wait(&started).await.map_err(|error| local(error, &path))?;
             drop(progress);
-            let mut done: Registered = read(&answer)?;
-            rename(&mut done.warnings, &path);
-            output.warnings(&done.warnings);
-            updated(output, &answer, &done)
+            updated(output, &answer, Some(&path))
         }
         Request::Unregister { module: ModuleRef { id, version } } => {
             let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
@@ -126,7 +126,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let progress = Progress::of(output, "activating");
             let started = client.send(Method::POST, &format!("/v1/modules/{id}/activate"), Body::Json(body)).await?;
             if no_wait {
-                return begun(output, progress, &started, "activation", &id);
+                return begun(output, progress, &started, "activation");
             }
             let answer = client.wait(&started).await?;
             drop(progress);
@@ -137,7 +137,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let progress = Progress::of(output, "rolling back");
             let started = client.send(Method::POST, &format!("/v1/modules/{id}/rollback"), Body::Json(body)).await?;
             if no_wait {
-                return begun(output, progress, &started, "rollback", &id);
+                return begun(output, progress, &started, "rollback");
             }
             let answer = client.wait(&started).await?;
             drop(progress);
@@ -147,7 +147,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let progress = Progress::of(output, "deactivating");
             let started = client.send(Method::POST, &format!("/v1/modules/{id}/deactivate"), Body::Empty).await?;
             if no_wait {
-                return begun(output, progress, &started, "deactivation", &id);
+                return begun(output, progress, &started, "deactivation");
             }
             let answer = client.wait(&started).await?;
             drop(progress);
@@ -194,22 +194,17 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
 }
 
 /// The end of a command that does not wait: the operation is the result.
-fn begun(
-    output: &mut Output,
-    progress: Progress,
-    started: &RawValue,
-    what: &str,
-    id: &str,
-) -> Result<Exit, CommandError> {
+fn begun(output: &mut Output, progress: Progress, started: &RawValue, what: &str) -> Result<Exit, CommandError> {
     #[derive(Deserialize)]
     struct Started {
         id: String,
+        module: String,
     }
     drop(progress);
-    let Started { id: operation } = read(started)?;
+    let Started { id: operation, module } = read(started)?;
     show(output, started, || {
         format!(
-            "the {what} of {id} has begun (operation {operation}); replug watch {operation} shows how it goes and how it ended"
+            "the {what} of {module} has begun (operation {operation}); replug watch {operation} shows how it goes and how it ended"
         )
     })
 }
@@ -248,7 +243,7 @@ pub(super) fn ended(verb: &str, answer: &RawValue, output: &mut Output) -> Resul
             let done = read(answer)?;
             show(output, answer, || human::deactivated(&done))
         }
-        "update" => updated(output, answer, &read(answer)?),
+        "update" => updated(output, answer, None),
         _ => activated(output, answer),
     }
 }
@@ -262,13 +257,19 @@ fn activated(output: &mut Output, answer: &RawValue) -> Result<Exit, CommandErro
     report.into_failure().map_or(Ok(Exit::Done), Err)
 }
 
-fn updated(output: &mut Output, answer: &RawValue, done: &Registered) -> Result<Exit, CommandError> {
+/// The end of an update: the registration's warnings, then what came of it. `folder` is where the files are, if known.
+fn updated(output: &mut Output, answer: &RawValue, folder: Option<&Path>) -> Result<Exit, CommandError> {
     #[derive(Deserialize)]
     struct Updated {
         activation: Option<human::Activation>,
     }
+    let mut done: Registered = read(answer)?;
+    if let Some(folder) = folder {
+        rename(&mut done.warnings, folder);
+    }
+    output.warnings(&done.warnings);
     let Updated { activation } = read(answer)?;
-    let mut text = human::registered(done);
+    let mut text = human::registered(&done);
     match &activation {
         Some(report) if report.serves() => text = format!("{text}\n{}", human::activated(report)),
         Some(_) => {}

@@ -110,12 +110,15 @@ fn a_return_that_did_not_help_is_tried_again_each_interval_and_no_oftener() {
 }
 
 #[test]
-fn a_confirmation_that_cannot_be_written_is_tried_again_after_an_interval() {
+fn a_confirmation_that_cannot_be_written_is_tried_again_after_an_interval_and_told_once() {
     let mut drive = Drive::new(AfterConfirm::Alarm);
     drive.until(WELL, |duty| *duty == Duty::Confirm);
     drive.provisional = true;
-    drive.vigil.postpone(drive.now);
-    assert_eq!(drive.until(WELL, |duty| *duty != Duty::Nothing), (Duty::Confirm, INTERVAL));
+    for (cause, is_news) in [("the disk is full", true), ("the disk is full", false), ("the disk is gone", true)] {
+        assert_eq!(drive.vigil.postpone(drive.now, cause), is_news, "{cause}");
+        assert_eq!(drive.until(WELL, |duty| *duty != Duty::Nothing), (Duty::Confirm, INTERVAL));
+        drive.provisional = true;
+    }
 }
 
 #[test]

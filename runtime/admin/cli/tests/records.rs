@@ -265,11 +265,16 @@ async fn watching_everything_ends_with_the_runtime() {
 }
 
 #[tokio::test]
-async fn rollback_and_deactivate_need_not_be_waited_for() {
+async fn rollbacks_updates_and_deactivations_need_not_be_waited_for() {
     let server = serving().await;
     let begun = server.run("rollback a --no-wait --json").await;
     assert_eq!((begun.exit, &begun.json()["verb"]), (Exit::Done, &"rollback".into()));
     while server.world.fake.calls().last().map(String::as_str) != Some("rollback a None") {
+        tokio::task::yield_now().await;
+    }
+    let begun = server.run(&format!("update {} --no-wait", server.module("a", "1.2.0", ""))).await.out;
+    assert!(begun.starts_with("the update of a has begun (operation "), "{begun}");
+    while server.world.fake.calls().last().map(String::as_str) != Some("activate a@1.2.0 None") {
         tokio::task::yield_now().await;
     }
     let begun = server.run("deactivate a --no-wait").await.out;
