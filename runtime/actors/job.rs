@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use prometheus::IntCounter;
 use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Value};
 use tokio::sync::oneshot;
 
-use super::error::CallError;
+use super::error::{Blame, CallError};
 use super::gate::Pass;
 use super::instance::Instance;
+use crate::monitor::InstanceMetrics;
 
 /// Where a result goes. Dropping it unanswered tells the caller that the worker died.
 pub type Reply<T> = oneshot::Sender<Result<T, CallError>>;
@@ -79,27 +79,53 @@ impl Job {
         }
     }
 
-    /// Runs it in `vm` and answers; says whether the VM is spent. A verdict is in `verdicts` before its caller hears of it.
+    /// Runs it in `vm` and answers; says whether the VM is spent. A verdict is counted before its caller hears of it.
     ///
     /// A call ends `wall_time` after it began, also inside a host function, which knows only the deadline.
-    pub fn run(self, vm: &mut dyn replug_scripts::Vm, wall_time: Duration, verdicts: &IntCounter) -> bool {
+    pub fn run(self, vm: &mut dyn replug_scripts::Vm, wall_time: Duration, metrics: &InstanceMetrics) -> bool {
         let Self { work, mut call, pass } = self;
+        let patience = call.deadline;
         call.deadline = call.deadline.min(Instant::now() + wall_time);
         let spent = match work {
-            Work::Respond { handler, request, reply } => answer(vm.respond(&handler, &request, &call), reply, verdicts),
-            Work::Call { handler, args, reply } => answer(vm.call(&handler, &args, &call), reply, verdicts),
+            Work::Respond { handler, request, reply } => {
+                let failed = |result: &Result<Response, CallError>| match result {
+                    Ok(response) => response.status.is_server_error(),
+                    Err(error) => error.blame() == Blame::Instance,
+                };
+                answer(vm.respond(&handler, &request, &call), (reply, patience), metrics, failed)
+            }
+            Work::Call { handler, args, reply } => {
+                // what the runtime asks of its own accord is no request
+                let is_request = matches!(handler, Handler::Service(_));
+                let failed = |result: &Result<Value, CallError>| {
+                    let blame = result.as_ref().err().map(CallError::blame_of_service);
+                    is_request && blame == Some(Blame::Instance)
+                };
+                answer(vm.call(&handler, &args, &call), (reply, patience), metrics, failed)
+            }
         };
         drop(pass);
         spent
     }
 }
 
-fn answer<T>(result: Result<T, ScriptError>, reply: Reply<T>, verdicts: &IntCounter) -> bool {
+/// Sends the result. A caller that went away counted its request as abandoned, and cannot know that it failed; one that
+/// waited until its deadline, `patience`, knows.
+fn answer<T>(
+    result: Result<T, ScriptError>,
+    (reply, patience): (Reply<T>, Instant),
+    metrics: &InstanceMetrics,
+    failed: impl FnOnce(&Result<T, CallError>) -> bool,
+) -> bool {
     let spent = result.as_ref().is_err_and(ScriptError::retires_vm);
     if matches!(result, Err(ScriptError::Limit(_))) {
-        verdicts.inc();
+        metrics.verdicts.inc();
     }
-    // a caller that went away is no fault
-    let _ = reply.send(result.map_err(CallError::from));
+    if let Err(unheard) = reply.send(result.map_err(CallError::from))
+        && Instant::now() < patience
+        && failed(&unheard)
+    {
+        metrics.failed_unheard();
+    }
     spent
 }

@@ -289,7 +289,7 @@ fn count(held: Held<'_>, result: &Result<Value, CallError>) {
         Ok(_) | Err(Blame::Caller) => held.answered(false),
         Err(Blame::Instance) => held.answered(true),
         Err(Blame::Admission) => held.refused(),
-        Err(Blame::Nobody) => {}
+        Err(Blame::Nobody) => held.passed_on(),
     }
 }
 

@@ -161,7 +161,7 @@ fn serve(instance: &Instance, vm: &mut Option<Box<dyn Vm>>, job: Job) -> Result<
         too_late(job);
         return Ok(());
     }
-    if job.run(ready.as_mut(), instance.limits().wall_time, &instance.metrics.verdicts) {
+    if job.run(ready.as_mut(), instance.limits().wall_time, &instance.metrics) {
         *vm = None;
     }
     Ok(())

@@ -7,6 +7,9 @@
 //! | error rate | 20 requests of the candidate | above the larger of 5 % and the baseline's rate + 5 points |
 //! | response time | 20 requests of the candidate | a 95th percentile above the larger of twice the baseline's and the baseline's + 100 ms |
 //!
+//! A request whose client went away before the answer is one of them, with the time it waited: a candidate that answers
+//! nobody must not look like one that nobody asks. It counts as failed if the instance fails it afterwards.
+//!
 //! A trigger's threshold takes the place of its limit, whatever the baseline does. A baseline of fewer than 20 requests
 //! tells nothing: its error rate counts as 0, so that a candidate which fails is not kept for want of a comparison, and
 //! response times are then judged against a threshold only. An error rate is judged before a response time, since answers

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::sync::broadcast;
 
 use super::EngineError;
 use super::activate::{Ran, Way, millis, report};
@@ -20,9 +21,9 @@ use super::retire::{self, Why};
 use super::state::Happening;
 use super::strategy::StepName;
 use super::undo::Undo;
-use super::window;
+use super::window::{self, critical_error, trigger_name};
 use crate::actors::Instance;
-use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger};
+use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger, TriggerKind};
 use crate::monitor::{Event, InstanceKey, Sample};
 use crate::store::audit::Kind;
 
@@ -51,8 +52,10 @@ pub(super) struct Attempt<'a> {
     /// The changes that were begun, the last one perhaps only half made.
     pub(super) done: Vec<Change>,
     committed: Option<Committed>,
-    /// What the version before did, to compare with.
+    /// What the version before did lately, to compare with.
     reference: Sample,
+    /// What happens from the start on: a tree that gives up between two steps is noticed as well.
+    pub(super) events: broadcast::Receiver<Arc<Event>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -90,6 +93,7 @@ impl<'a> Attempt<'a> {
             done: Vec::new(),
             committed: None,
             reference: Sample::default(),
+            events: work.shared.events.subscribe(),
         }
     }
 
@@ -160,16 +164,35 @@ impl<'a> Attempt<'a> {
                 continue;
             }
             self.done.push(change.clone());
-            let hands = &self.work.shared.hands;
-            let made = async {
-                match change {
-                    Change::Migrate(..) => hands.migrate(&self.key).await,
-                    change => hands.apply(change).await,
-                }
-            };
-            tokio::time::timeout_at(self.deadline.into(), made).await.map_err(|_| self.too_late.clone())??;
+            self.change(change).await?;
         }
         Ok(())
+    }
+
+    /// Makes one change, unless the time is over or the instance gives up first.
+    async fn change(&mut self, change: &Change) -> Result<(), String> {
+        let hands = &self.work.shared.hands;
+        let made = async {
+            match change {
+                Change::Migrate(..) => hands.migrate(&self.key).await,
+                change => hands.apply(change).await,
+            }
+        };
+        // what served before the restart goes on as before: its window decides
+        let listens = self.entry.action != Action::Resume && self.listens_to(TriggerKind::CriticalError);
+        let gave_up = async {
+            let reason = critical_error(&mut self.events, &self.key).await;
+            format!("{}: {reason}", trigger_name(TriggerKind::CriticalError))
+        };
+        tokio::select! {
+            biased;
+            reason = gave_up, if listens => Err(reason),
+            made = tokio::time::timeout_at(self.deadline.into(), made) => made.map_err(|_| self.too_late.clone())?,
+        }
+    }
+
+    pub(super) fn listens_to(&self, kind: TriggerKind) -> bool {
+        self.triggers.iter().any(|trigger| trigger.kind == kind)
     }
 
     /// What the traffic is shifted from; nothing where it moves at once.
@@ -187,7 +210,7 @@ impl<'a> Attempt<'a> {
         }
         let serving = self.work.shared.board.slot(&self.key.id).state.serving;
         if let Some(before) = serving.and_then(|key| self.work.shared.hands.instances.instance(&key)) {
-            self.reference = before.metrics.stats.sample();
+            self.reference = before.metrics.stats.recent();
         }
         // made whole or not at all, and not cut off: what is half known cannot be taken back
         self.commit(turn).await
@@ -241,7 +264,8 @@ impl<'a> Attempt<'a> {
             let committed = self.committed.take();
             let gone = committed.map(|committed| plan::retired(&committed.from, &committed.to)).unwrap_or_default();
             drains.extend(gone.iter().filter_map(|key| retire::spawn(self.work, key, Why::Replaced)));
-            window::open(self.work, &self.key, self.reference.clone(), self.triggers.clone());
+            let reference = std::mem::take(&mut self.reference);
+            window::open(self.work, &self.key, reference, (self.triggers.clone(), self.events));
             written?;
             if outcome == Outcome::Provisional && self.manifest.lifecycle.activation.confirm_window.is_zero() {
                 self.work.confirm(&self.key).await?;

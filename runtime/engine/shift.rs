@@ -38,7 +38,6 @@ impl Attempt<'_> {
         let manifest = Arc::clone(&self.manifest);
         let activation = &manifest.lifecycle.activation;
         let rules = Rules::of(&self.triggers);
-        let mut events = self.work.shared.events.subscribe();
         let mut shift = Shift::new(&activation.traffic_shifting, activation.on_inconclusive, Instant::now());
         // nothing is routed to a candidate that is not well
         let health = self.work.shared.hands.apply(&Change::Verify(self.key.clone())).await;
@@ -48,7 +47,7 @@ impl Attempt<'_> {
         let mut since = samples();
         let metrics = self.work.shared.metrics.activation(&self.key);
         loop {
-            self.wait_until(shift.due(), &mut events).await?;
+            self.wait_until(shift.due()).await?;
             let (of_candidate, of_baseline) = samples();
             let (seen, compared) = (of_candidate.since(&since.0), of_baseline.since(&since.1));
             let report = candidate.health.report();
@@ -96,11 +95,7 @@ impl Attempt<'_> {
     }
 
     /// Waits until `due`, or for something that has to be looked at at once.
-    async fn wait_until(
-        &self,
-        due: Instant,
-        events: &mut tokio::sync::broadcast::Receiver<Arc<Event>>,
-    ) -> Result<(), String> {
+    async fn wait_until(&mut self, due: Instant) -> Result<(), String> {
         let mut aborted = self.work.aborted.clone();
         let sleep = tokio::time::sleep_until(due.into());
         tokio::pin!(sleep);
@@ -112,10 +107,10 @@ impl Attempt<'_> {
                     let why = why.ok().and_then(|why| why.clone());
                     return Err(why.unwrap_or_else(|| "the engine is gone".to_owned()));
                 }
-                event = events.recv() => match event.as_deref() {
+                event = self.events.recv() => match event.as_deref() {
                     Ok(Event::CriticalError { instance, reason }) if *instance == self.key => {
                         let kind = TriggerKind::CriticalError;
-                        if self.triggers.iter().any(|trigger| trigger.kind == kind) {
+                        if self.listens_to(kind) {
                             return Err(format!("{}: {reason}", trigger_name(kind)));
                         }
                     }

@@ -25,6 +25,7 @@ use crate::store::{KvStore, Store};
 mod brittle;
 mod confirming;
 mod crashes;
+mod critical;
 mod faults;
 mod health;
 mod measures;

@@ -45,6 +45,8 @@ pub(super) struct Vigil {
     began: Instant,
     before: Sample,
     looked: Instant,
+    /// What had been done when the interval began that ended last, until that is asked for.
+    ended: Option<Sample>,
     /// Whether an alarm was raised that an interval without a trigger would end.
     alarmed: bool,
     /// Until when nothing is done about a trigger again: what was done about it did not help.
@@ -62,6 +64,7 @@ impl Vigil {
             began: now,
             before: done,
             looked: now,
+            ended: None,
             alarmed: false,
             spent_until: None,
             unconfirmed: None,
@@ -87,6 +90,11 @@ impl Vigil {
         is_news
     }
 
+    /// What had been done when the interval began that has ended since this was asked.
+    pub(super) fn ended_interval(&mut self) -> Option<Sample> {
+        self.ended.take()
+    }
+
     pub(super) fn observe(&mut self, now: Instant, seen: &Seen<'_>, reference: &Sample, rules: &Rules) -> Duty {
         self.looked = now;
         let interval = seen.sample.since(&self.before);
@@ -103,7 +111,8 @@ impl Vigil {
         let interval_ended = now >= self.began + self.interval;
         // what is too little to judge by adds up, or a version with few requests could fail them all
         if interval_ended && (interval.requests() >= SAMPLES || trigger.is_some()) {
-            (self.began, self.before) = (now, seen.sample.clone());
+            self.began = now;
+            self.ended = Some(std::mem::replace(&mut self.before, seen.sample.clone()));
         }
         let Some((kind, reason)) = trigger else {
             let is_over = interval_ended && (interval.requests() >= SAMPLES || interval.errors() == 0);

@@ -19,8 +19,14 @@ use crate::manifest::{RollbackTrigger, TriggerKind};
 use crate::monitor::{Event, InstanceKey, Sample};
 use crate::store::audit::Who;
 
-/// Watches `key` from now on, by these triggers. `reference` is what the version before did, to compare with.
-pub(super) fn open(work: &Activation, key: &InstanceKey, reference: Sample, triggers: Vec<RollbackTrigger>) {
+/// Watches `key` from now on, by these triggers. `reference` is what the version before did, to compare with; `events` are
+/// those that its activation has not looked at.
+pub(super) fn open(
+    work: &Activation,
+    key: &InstanceKey,
+    reference: Sample,
+    (triggers, events): (Vec<RollbackTrigger>, broadcast::Receiver<Arc<Event>>),
+) {
     let Some(instance) = work.shared.hands.instances.instance(key) else { return };
     let (work, key) = (work.clone(), key.clone());
     let rules = Rules::of(&triggers);
@@ -31,13 +37,18 @@ pub(super) fn open(work: &Activation, key: &InstanceKey, reference: Sample, trig
         let stopping = work.shared.stopping.wait();
         tokio::select! {
             _ = stopping => {}
-            () = watch(&work, &key, vigil, &reference, &rules) => {}
+            () = watch(&work, &key, (vigil, events), &reference, &rules) => {}
         }
     });
 }
 
-async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference: &Sample, rules: &Rules) {
-    let mut events = work.shared.events.subscribe();
+async fn watch(
+    work: &Activation,
+    key: &InstanceKey,
+    (mut vigil, mut events): (Vigil, broadcast::Receiver<Arc<Event>>),
+    reference: &Sample,
+    rules: &Rules,
+) {
     loop {
         let critical = wait_until(vigil.due(), key, &mut events).await;
         let Some(instance) = work.shared.hands.instances.instance(key) else { return };
@@ -59,6 +70,9 @@ async fn watch(work: &Activation, key: &InstanceKey, mut vigil: Vigil, reference
         };
         let now = Instant::now();
         let duty = vigil.observe(now, &seen, reference, rules);
+        if let Some(began) = vigil.ended_interval() {
+            instance.metrics.stats.set_recent(began);
+        }
         drop(slots);
         match duty {
             Duty::Nothing => {}
@@ -96,6 +110,17 @@ async fn wait_until(due: Instant, key: &InstanceKey, events: &mut broadcast::Rec
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
                 _ => {}
             },
+        }
+    }
+}
+
+/// Waits until the tree of `key` gives up, and says why.
+pub(super) async fn critical_error(events: &mut broadcast::Receiver<Arc<Event>>, key: &InstanceKey) -> String {
+    loop {
+        match events.recv().await.as_deref() {
+            Ok(Event::CriticalError { instance, reason }) if instance == key => return reason.clone(),
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            _ => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use histogram::{AtomicHistogram, Config, Histogram};
@@ -19,18 +20,33 @@ const RANGE: u8 = 30;
 pub struct Stats {
     answered: AtomicU64,
     failed: AtomicU64,
+    abandoned: AtomicU64,
+    failed_unheard: AtomicU64,
     times: AtomicHistogram,
+    /// What had been done when the time began that counts as recent; nothing: all of it.
+    recent_since: Mutex<Option<Sample>>,
 }
 
 impl Default for Stats {
     fn default() -> Self {
-        Self { answered: AtomicU64::new(0), failed: AtomicU64::new(0), times: AtomicHistogram::with_config(&config()) }
+        Self {
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            failed_unheard: AtomicU64::new(0),
+            times: AtomicHistogram::with_config(&config()),
+            recent_since: Mutex::default(),
+        }
     }
 }
 
 impl fmt::Debug for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stats").field("answered", &self.answered).field("failed", &self.failed).finish_non_exhaustive()
+        f.debug_struct("Stats")
+            .field("answered", &self.answered)
+            .field("failed", &self.failed)
+            .field("abandoned", &self.abandoned)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,11 +54,37 @@ impl Stats {
     /// Counts one answer and the time from admission to it. It waits for nobody.
     pub fn record(&self, failed: bool, took: Duration) {
         // one counter or the other, so that no sample ever has more errors than requests
-        let counter = if failed { &self.failed } else { &self.answered };
+        self.add(if failed { &self.failed } else { &self.answered }, took);
+    }
+
+    /// Counts a request whose client went away before its answer, and the time it had waited by then, which is the least
+    /// that the answer takes.
+    pub fn abandon(&self, waited: Duration) {
+        self.add(&self.abandoned, waited);
+    }
+
+    /// Counts that the instance failed a request which was abandoned before.
+    pub fn fail_unheard(&self) {
+        self.failed_unheard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add(&self, counter: &AtomicU64, took: Duration) {
         counter.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let counted = self.times.increment(micros.min((1 << RANGE) - 1));
         debug_assert!(counted.is_ok(), "the range was clamped");
+    }
+
+    /// From now on what came after `began`, an earlier sample of this instance, counts as recent.
+    pub fn set_recent(&self, began: Sample) {
+        *self.recent_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+    }
+
+    /// What was done lately, so that an outage of last week does not excuse one of today.
+    #[must_use]
+    pub fn recent(&self) -> Sample {
+        let since = self.recent_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.as_ref().map_or_else(|| self.sample(), |began| self.sample().since(began))
     }
 
     /// Everything so far: a copy of 7 KB. A request that is being counted at this moment may be in one part of it only.
@@ -51,6 +93,8 @@ impl Stats {
         Sample {
             answered: self.answered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            abandoned: self.abandoned.load(Ordering::Relaxed),
+            failed_unheard: self.failed_unheard.load(Ordering::Relaxed),
             times: self.times.load(),
         }
     }
@@ -61,13 +105,15 @@ impl Stats {
 pub struct Sample {
     answered: u64,
     failed: u64,
+    abandoned: u64,
+    failed_unheard: u64,
     times: Histogram,
 }
 
 impl Default for Sample {
     /// No request.
     fn default() -> Self {
-        Self { answered: 0, failed: 0, times: Histogram::with_config(&config()) }
+        Self { answered: 0, failed: 0, abandoned: 0, failed_unheard: 0, times: Histogram::with_config(&config()) }
     }
 }
 
@@ -79,20 +125,23 @@ impl Sample {
         Self {
             answered: self.answered.saturating_sub(earlier.answered),
             failed: self.failed.saturating_sub(earlier.failed),
+            abandoned: self.abandoned.saturating_sub(earlier.abandoned),
+            failed_unheard: self.failed_unheard.saturating_sub(earlier.failed_unheard),
             times: self.times.checked_sub(&earlier.times).unwrap_or_else(|_| Self::default().times),
         }
     }
 
-    /// How many requests were answered or failed.
+    /// How many requests were answered, failed, or abandoned by their clients.
     #[must_use]
     pub const fn requests(&self) -> u64 {
-        self.answered + self.failed
+        self.answered + self.failed + self.abandoned
     }
 
-    /// How many of them the instance failed.
+    /// How many of them the instance failed. A request that is abandoned in one interval may fail in the next: no more
+    /// than all of an interval count.
     #[must_use]
-    pub const fn errors(&self) -> u64 {
-        self.failed
+    pub fn errors(&self) -> u64 {
+        (self.failed + self.failed_unheard).min(self.requests())
     }
 
     /// The share of the requests that failed, from 0 to 1; 0 without a request.
@@ -100,11 +149,11 @@ impl Sample {
     pub fn error_rate(&self) -> f64 {
         match self.requests() {
             0 => 0.0,
-            requests => self.failed as f64 / requests as f64,
+            requests => self.errors() as f64 / requests as f64,
         }
     }
 
-    /// The time within which 95 of 100 requests ended, failed ones included, by nearest rank. It is the upper end of its
+    /// The time within which 95 of 100 requests ended, failed and abandoned ones included, by nearest rank. It is the upper end of its
     /// bucket: up to 3.1 % too long, never too short. Nothing without a request.
     #[must_use]
     pub fn p95(&self) -> Option<Duration> {
@@ -149,12 +198,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_recent_begins_where_it_was_set() {
+        let stats = Stats::default();
+        (0..30).for_each(|_| stats.record(true, Duration::from_millis(1)));
+        assert_eq!(stats.recent().errors(), 30);
+        stats.set_recent(stats.sample());
+        (0..20).for_each(|_| stats.record(false, Duration::from_millis(1)));
+        assert_eq!((stats.recent().requests(), stats.recent().errors()), (20, 0));
+    }
+
+    #[test]
     fn samples_of_two_instances_never_go_below_zero() {
         let (one, other) = (Stats::default(), Stats::default());
         one.record(true, Duration::from_millis(1));
         other.record(false, Duration::from_millis(2));
         let mixed = one.sample().since(&other.sample());
         assert_eq!((mixed.requests(), mixed.errors(), mixed.p95()), (1, 1, None));
+    }
+
+    #[test]
+    fn what_clients_abandon_counts_with_its_time_and_as_failed_once_it_fails() {
+        let stats = Stats::default();
+        (0..20).for_each(|_| stats.abandon(Duration::from_millis(300)));
+        let first = stats.sample();
+        assert_eq!((first.requests(), first.errors()), (20, 0));
+        assert!(first.p95().is_some_and(|p95| p95 >= Duration::from_millis(300)));
+        (0..5).for_each(|_| stats.fail_unheard());
+        assert_eq!((stats.sample().requests(), stats.sample().errors()), (20, 5));
+        let later = stats.sample().since(&first);
+        assert_eq!((later.requests(), later.errors(), later.error_rate().to_bits()), (0, 0, 0.0f64.to_bits()));
     }
 
     #[test]

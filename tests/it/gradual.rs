@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -26,6 +27,15 @@ struct Load {
 
 impl Load {
     fn start(server: &Arc<Server>) -> Self {
+        Self::of(server, None)
+    }
+
+    /// Clients that go away when an answer takes longer than `patience`.
+    fn impatient(server: &Arc<Server>, patience: Duration) -> Self {
+        Self::of(server, Some(patience))
+    }
+
+    fn of(server: &Arc<Server>, patience: Option<Duration>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let client = |n: usize| {
             let (server, stop) = (Arc::clone(server), Arc::clone(&stop));
@@ -37,7 +47,14 @@ impl Load {
                     }
                     let body = if serial % 2 == 0 { String::new() } else { format!("{n}-{serial}") };
                     let method = if body.is_empty() { "GET" } else { "POST" };
-                    let answer = server.send(server.request(method, "/api/probe").body(body.clone())).await;
+                    let mut request = server.request(method, "/api/probe").body(body.clone());
+                    if let Some(patience) = patience {
+                        request = request.timeout(patience);
+                    }
+                    let answer = match request.send().await {
+                        Err(error) if patience.is_some() && error.is_timeout() => continue,
+                        answer => server.answer(answer).await,
+                    };
                     let version = answer.header("x-replug-module").trim_start_matches("probe@").to_owned();
                     if answer.status == 200 {
                         assert_eq!(answer.body, format!("{version} {body}"));
@@ -120,4 +137,31 @@ return { apis = { ["GET /api/probe"] = reply, ["POST /api/probe"] = reply,
     let all: usize = seen.values().sum();
     assert!(failed * 100 <= all * 30, "more than its share of all requests met the fault: {seen:?}");
     assert_eq!(server.get("/api/probe").await.header("x-replug-module"), "probe@1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_answers_nobody_is_taken_back_although_its_clients_do_not_wait_for_it() {
+    let server = Arc::new(Server::with(&[Module::echo("probe", "1.0.0", "lua")]).await);
+    let load = Load::impatient(&server, Duration::from_millis(150));
+    let script = r#"
+local function reply()
+  local n = 0
+  while true do n = n + 1 end
+end
+return { apis = { ["GET /api/probe"] = reply, ["POST /api/probe"] = reply } }"#;
+    let module = Module::new("probe", "2.0.0").api("/api/probe", "GET, POST");
+    let dir = server.write(&module.manifest(&shifting()).lua(script));
+    server.ok(&["register", &dir]).await;
+    let begun = server.ok(&["activate", "probe@2.0.0", "--no-wait"]).await;
+    let ended = server.operation(begun["id"].as_str().unwrap()).await;
+    let report = &ended["result"];
+    assert_eq!(report["outcome"], "rolled-back", "{report}");
+    let reason = report["reason"].as_str().unwrap();
+    assert!(reason.contains("errorRateExceeded") || reason.contains("responseTimeExceeded"), "{reason}");
+    let seen = load.end().await;
+    assert!(seen.keys().all(|(version, status)| version == "1.0.0" && *status == 200), "{seen:?}");
+    let metrics = server.metrics().await;
+    let abandoned = "replug_requests_total{module=\"probe\",outcome=\"abandoned\",version=\"2.0.0\"} ";
+    let abandoned = metrics.lines().find_map(|line| line.strip_prefix(abandoned)).expect("they are counted");
+    assert!(abandoned.parse::<u64>().unwrap() >= 20, "{abandoned}");
 }

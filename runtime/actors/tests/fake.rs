@@ -135,10 +135,10 @@ impl Vm for FakeVm {
                 self.brittle = true;
                 Ok(Value::Null)
             }
-            "wait" => {
+            "wait" | "wait, then limit" => {
                 self.script.begun.add_permits(1);
                 self.script.release.1.recv_timeout(Duration::from_secs(60)).expect("a release");
-                Ok(Value::Null)
+                if name == "wait" { Ok(Value::Null) } else { Err(ScriptError::Limit(Verdict::Ticks(1))) }
             }
             other => panic!("the fake has no service {other}"),
         }

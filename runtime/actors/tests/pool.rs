@@ -53,6 +53,26 @@ async fn a_job_whose_deadline_passed_in_the_queue_is_not_run() {
 }
 
 #[tokio::test]
+async fn a_call_that_fails_after_its_caller_went_away_counts_as_failed() {
+    let (rig, script) = (Rig::new().await, Script::new());
+    let instance = rig.start(&script, |_| {}).await;
+    let stats = &instance.metrics.stats;
+    for (service, errors) in [("wait", 0), ("wait, then limit", 1)] {
+        let held = instance.metrics.hold();
+        let gone = calling(&instance, service);
+        script.begun().await;
+        gone.abort();
+        assert!(gone.await.is_err_and(|error| error.is_cancelled()));
+        drop(held);
+        script.release();
+        call(&instance, "ok").await.expect("the worker is free");
+        assert_eq!(stats.sample().errors(), errors, "{service}");
+    }
+    assert_eq!((stats.sample().requests(), instance.metrics.abandoned.get()), (2, 2));
+    rig.stop(&instance).await;
+}
+
+#[tokio::test]
 async fn a_job_that_nobody_takes_is_gone_when_its_caller_gives_up() {
     let script = Script::new();
     // no tree: no worker ever comes up

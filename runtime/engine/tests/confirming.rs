@@ -182,6 +182,32 @@ async fn a_confirmed_version_returns_by_itself_where_its_manifest_says_so() {
 }
 
 #[tokio::test]
+async fn an_old_outage_of_the_version_before_excuses_nothing() {
+    let world = World::new().await;
+    let judged = "lifecycle:\n  activation:\n    rollbackTriggers: [errorRateExceeded]\n    confirmWindow: 1h\n    trafficShifting: { interval: 10ms }\n";
+    world.register("a", "1.0.0", QUICK).await;
+    world.register("a", "2.0.0", judged).await;
+    world.serves("a@1.0.0").await;
+    let instance = || Arc::clone(world.router.snapshot().instance("a", 0).unwrap());
+    let answers = |failed: u64| {
+        let instance = instance();
+        (0..100).for_each(|n| instance.metrics.stats.record(n < failed, Duration::from_millis(1)));
+    };
+    (0..10).for_each(|_| answers(50));
+    // it is over once the intervals since then are all that counts as recent
+    let before = instance();
+    while before.metrics.stats.recent().errors() > 0 {
+        answers(0);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut events = world.events.subscribe();
+    world.provisional("a@2.0.0").await;
+    answers(40);
+    World::until(&mut events, |event| state_is(event, "2.0.0", State::Failed)).await;
+    assert_eq!(world.routed("a").as_deref(), Some("1.0.0"));
+}
+
+#[tokio::test]
 async fn a_deactivation_that_is_refused_is_not_told_as_one_that_was_done() {
     let world = World::new().await;
     world.register("a", "1.0.0", "").await;

@@ -20,7 +20,7 @@ pub(super) fn count(held: Held<'_>, result: &Result<Response, CallError>) {
         Err(Blame::Caller) => held.answered(false),
         Err(Blame::Instance) => held.answered(true),
         Err(Blame::Admission) => held.refused(),
-        Err(Blame::Nobody) => {}
+        Err(Blame::Nobody) => held.passed_on(),
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `networkBandwidth` | `received` and `sent`, of which a rate is a bandwidth |
 //! | `apiResponseTime` | `seconds` |
 //! | `databaseQueryTime` | [`Metrics::query_seconds`](super::Metrics::query_seconds) |
-//! | `errorRate` | `failed` of all that `answered` or `failed`; `stats` for one instance |
+//! | `errorRate` | `failed` of all that were `answered`, `failed` or `abandoned`; `stats` for one instance |
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub struct InstanceMetrics {
     pub answered: IntCounter,
     /// Answers of 500 and above that the instance made.
     pub failed: IntCounter,
+    /// Requests whose clients went away before the answer.
+    pub abandoned: IntCounter,
     /// Requests that admission turned away.
     pub refused: IntCounter,
     /// Calls ended by a limit.
@@ -58,6 +60,7 @@ impl InstanceMetrics {
         Self {
             answered: requests("answered"),
             failed: requests("failed"),
+            abandoned: requests("abandoned"),
             refused: requests("refused"),
             verdicts: families.verdicts.with_label_values(&labels),
             restarts: families.restarts.with_label_values(&labels),
@@ -114,34 +117,58 @@ impl InstanceMetrics {
         self.stats.record(failed, took);
     }
 
+    /// Counts a request whose client went away before its answer, after it `waited` so long.
+    fn abandon(&self, waited: Duration) {
+        self.abandoned.inc();
+        self.seconds.observe(waited.as_secs_f64());
+        self.stats.abandon(waited);
+    }
+
+    /// Counts that a request which its client had abandoned failed.
+    pub fn failed_unheard(&self) {
+        self.stats.fail_unheard();
+    }
+
     /// Counts a request in; it is counted out when the answer is dropped.
     #[must_use]
     pub fn hold(&self) -> Held<'_> {
         self.in_flight.inc();
-        Held { metrics: self, since: Instant::now() }
+        Held { metrics: self, since: Instant::now(), told: false }
     }
 }
 
-/// A request inside an instance. It is counted out even if whoever waits for it goes away.
+/// A request inside an instance. It is counted out even if whoever waits for it goes away; dropped without a word of how
+/// it ended, it counts as abandoned.
 pub struct Held<'a> {
     metrics: &'a InstanceMetrics,
     since: Instant,
+    told: bool,
 }
 
 impl Held<'_> {
     /// Counts its answer, and the time since it was counted in.
-    pub fn answered(self, failed: bool) {
+    pub fn answered(mut self, failed: bool) {
+        self.told = true;
         self.metrics.record(failed, self.since.elapsed());
     }
 
     /// Counts that admission turned it away.
-    pub fn refused(self) {
+    pub fn refused(mut self) {
+        self.told = true;
         self.metrics.refused.inc();
+    }
+
+    /// It goes to another instance and is counted there.
+    pub fn passed_on(mut self) {
+        self.told = true;
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
+        if !self.told {
+            self.metrics.abandon(self.since.elapsed());
+        }
     }
 }

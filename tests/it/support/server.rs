@@ -226,7 +226,12 @@ impl Server {
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{error}: {}", self.logged()));
+        self.answer(request.send().await).await
+    }
+
+    /// An answer with its body, which there must be.
+    pub(crate) async fn answer(&self, answer: reqwest::Result<reqwest::Response>) -> Answer {
+        let answer = answer.unwrap_or_else(|error| panic!("{error}: {}", self.logged()));
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         Answer { status, headers, body: answer.text().await.expect("a body") }
     }
