@@ -14,7 +14,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
@@ -28,6 +27,7 @@ use crate::monitor::{Events, Metrics};
 use crate::registry::Registry;
 use crate::store::audit::AuditLog;
 use ending::{Ended, Ending};
+use readiness::Readiness;
 
 mod activate;
 mod audit;
@@ -43,6 +43,7 @@ mod greeting;
 mod host;
 #[cfg(feature = "cli")]
 mod listen;
+mod readiness;
 mod seed;
 #[cfg(feature = "cli")]
 pub mod serve;
@@ -71,7 +72,7 @@ pub struct Runtime {
     events: Events,
     metrics: Metrics,
     broken: watch::Receiver<Option<String>>,
-    ready: Arc<AtomicBool>,
+    readiness: Readiness,
     /// What served before and what of the folders was not registered or does not start.
     troubles: Mutex<Vec<String>>,
     /// Until it is shut down.
@@ -88,10 +89,6 @@ impl Runtime {
         let left = self.engine.resume().await;
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
         self.seed().await;
-    }
-
-    fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
     }
 
     /// The data directory.
@@ -149,10 +146,11 @@ impl Runtime {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether what served before and the modules of the folders have been started, as far as they start.
+    /// Whether what served before and the modules of the folders have been started, as far as they start, and the runtime is
+    /// not being shut down.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.readiness.is_started()
     }
 
     /// Waits until a coordinator is gone, which never happens by design, and says why.

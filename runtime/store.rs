@@ -13,6 +13,7 @@ mod batch;
 mod codec;
 mod disk;
 mod error;
+mod fault;
 mod keys;
 mod kv;
 mod tree;
@@ -29,6 +30,7 @@ use tokio::sync::oneshot;
 pub use batch::{Batch, MAX_BATCH_BYTES, MAX_BATCH_OPS};
 pub use codec::{MAX_VALUE, Record, from_json, to_json};
 pub use error::StoreError;
+pub use fault::WriteFault;
 pub use keys::{Key, KeyOf, MAX_KEY, Prefix};
 pub use kv::{KvEntry, KvError, KvStore, MAX_KV_KEY, MAX_KV_LIST, MAX_KV_VALUE};
 pub use tree::Tree;
@@ -62,6 +64,12 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let writer = Writer::spawn(Arc::clone(&disk), make_durable)?;
         Ok(Self { disk, writer: Arc::new(writer) })
+    }
+
+    /// Whether it takes writes; it tells as long as anybody asks.
+    #[must_use]
+    pub fn fault(&self) -> WriteFault {
+        self.writer.fault()
     }
 
     /// The tree of that name. Any number of views of one tree may exist; all of one name must have the same types.

@@ -62,7 +62,7 @@ const UPLOADS: usize = 4;
 pub struct Admin {
     commands: Commands,
     token: String,
-    ready: Box<dyn Fn() -> bool + Send + Sync>,
+    obstacle: Box<dyn Fn() -> Option<String> + Send + Sync>,
     metrics: Metrics,
     any_host: bool,
     stopped: watch::Receiver<bool>,
@@ -90,16 +90,17 @@ impl Shared {
 }
 
 impl Admin {
-    /// The API over these commands for whoever has `token`. `ready` answers `/readyz` and must not block.
+    /// The API over these commands for whoever has `token`. `obstacle` says for `/readyz` why the runtime is not ready, and
+    /// must not block.
     #[must_use]
     pub fn new(
         commands: Commands,
         token: impl Into<String>,
-        ready: impl Fn() -> bool + Send + Sync + 'static,
+        obstacle: impl Fn() -> Option<String> + Send + Sync + 'static,
         metrics: Metrics,
     ) -> Self {
         let stopped = watch::channel(false).1;
-        Self { commands, token: token.into(), ready: Box::new(ready), metrics, any_host: false, stopped }
+        Self { commands, token: token.into(), obstacle: Box::new(obstacle), metrics, any_host: false, stopped }
     }
 
     /// Says where the API will listen. On a loopback address, and without this call, a request must name an IP address or
@@ -160,8 +161,11 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(shared): App) -> (StatusCode, &'static str) {
-    if (shared.admin.ready)() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+async fn readyz(State(shared): App) -> (StatusCode, String) {
+    match (shared.admin.obstacle)() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(obstacle) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {obstacle}\n")),
+    }
 }
 
 async fn metrics(State(shared): App) -> impl IntoResponse {

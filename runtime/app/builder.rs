@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock};
 
 use ractor::Actor;
@@ -11,8 +10,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::ending::Ending;
+use super::readiness::Readiness;
 use super::supervisor::{Leash, RuntimeSupervisor};
-use super::upkeep::{self, Sweeper};
+use super::upkeep::{self, Upkeep};
 use super::{Runtime, data};
 use crate::actors::{ModulesSupervisor, Router};
 use crate::engine::{Engine, Parts, ports::Binding, ports::Migrator};
@@ -72,7 +72,7 @@ impl Builder {
     pub async fn build(self) -> Result<Runtime, Error> {
         let runtime = self.open().await?;
         runtime.begin().await;
-        runtime.set_ready();
+        runtime.readiness.started();
         Ok(runtime)
     }
 
@@ -121,6 +121,12 @@ impl Builder {
         };
         let engine = Engine::start(parts, cell).await?;
         let (ended, has_ended) = watch::channel(false);
+        let (store_fault, audit_fault) = (store.fault(), chronicle.log().fault());
+        let mut upkeep = Upkeep::default();
+        upkeep.sweep(kv);
+        for (part, fault) in [("store", &store_fault), ("audit log", &audit_fault)] {
+            upkeep.watch(part, fault.clone(), events.clone(), metrics.clone());
+        }
         let ending = Ending {
             engine: engine.clone(),
             registry: registry.clone(),
@@ -128,7 +134,7 @@ impl Builder {
             store,
             chronicle,
             supervisor,
-            sweeper: Sweeper::start(kv),
+            upkeep,
             ended,
             tokio: Handle::current(),
         };
@@ -143,7 +149,7 @@ impl Builder {
             events,
             metrics,
             broken,
-            ready: Arc::new(AtomicBool::new(false)),
+            readiness: Readiness::new(store_fault, audit_fault),
             troubles: Mutex::default(),
             ending: Mutex::new(Some(ending)),
             end: OnceLock::new(),

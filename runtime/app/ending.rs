@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::Runtime;
 use super::audit::Chronicle;
 use super::supervisor::Leash;
-use super::upkeep::Sweeper;
+use super::upkeep::Upkeep;
 use crate::actors::modules::ModulesMsg;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -31,7 +31,7 @@ pub(super) struct Ending {
     pub(super) store: Store,
     pub(super) chronicle: Chronicle,
     pub(super) supervisor: Leash,
-    pub(super) sweeper: Sweeper,
+    pub(super) upkeep: Upkeep,
     /// Told at the very end.
     pub(super) ended: watch::Sender<bool>,
     /// The async runtime that all of it runs on.
@@ -58,7 +58,7 @@ impl Ending {
 
     async fn run(self, patience: Duration) -> Result<(), Loss> {
         self.supervisor.expect_ends();
-        self.sweeper.stop().await;
+        self.upkeep.stop().await;
         self.engine.stop(patience).await;
         self.registry.stop().await;
         let _ = self.modules.stop_and_wait(None, Some(LAST)).await;
@@ -90,6 +90,7 @@ impl Runtime {
     /// # Errors
     /// Not everything could be written.
     pub async fn shutdown(&self, patience: Duration) -> Result<(), Error> {
+        self.readiness.stopping();
         let end = self.end.get_or_init(|| {
             let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
             // only whoever gets here takes it, and nobody gets here twice

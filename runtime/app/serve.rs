@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::Runtime;
 use super::greeting::Greeting;
 use super::listen::listen;
-use super::signals::told_to_stop;
+use super::signals::{self, told_to_stop};
 use crate::admin::{Admin, Commands, PrivateFileError, RuntimeFile, token};
 use crate::error::Error;
 use crate::store::audit::Who;
@@ -48,6 +48,8 @@ pub async fn serve(options: Options) -> Result<(), Error> {
         let cause = "there is no such folder".to_owned();
         return Err(Error::Directory { path: dir.clone(), action: "reading", cause });
     }
+    #[cfg(target_os = "linux")]
+    signals::survive_file_limits();
     // taken before anything is started: who cannot listen leaves no trace
     let (gateway, gateway_at) = bind(options.listen, "--listen").await?;
     let (admin, admin_at) = bind(options.admin, "--admin").await?;
@@ -63,33 +65,36 @@ pub async fn serve(options: Options) -> Result<(), Error> {
     let (stop, stopped) = watch::channel(false);
     let (registry, engine) = (runtime.registry.clone(), runtime.engine.by(Who::Admin));
     let commands = Commands::new(registry, engine, runtime.events.clone(), runtime.audit().clone());
-    let ready = Arc::clone(&runtime.ready);
-    let is_ready = move || ready.load(std::sync::atomic::Ordering::Acquire);
-    let api = Admin::new(commands, token, is_ready, runtime.metrics.clone());
-    let api = api.listening_on(admin_at).until(stopped.clone()).into_router();
+    let readiness = runtime.readiness.clone();
+    let api = Admin::new(commands, token, move || readiness.obstacle(), runtime.metrics.clone());
+    // it goes on while the gateway drains: whoever watches the end sees it
+    let (stop_admin, stopped_admin) = watch::channel(false);
+    let api = api.listening_on(admin_at).until(stopped_admin.clone()).into_router();
     let routed = Arc::clone(&runtime.router);
     let addresses = move || routed.load().needs_addresses();
-    let gateway = tokio::spawn(listen(gateway, runtime.router(), addresses, stopped.clone()));
-    let admin = tokio::spawn(listen(admin, api, || false, stopped));
+    let gateway = tokio::spawn(listen(gateway, runtime.router(), addresses, stopped));
+    let admin = tokio::spawn(listen(admin, api, || false, stopped_admin));
     file.write(&options.data).map_err(private)?;
 
     let ended = tokio::select! {
         () = async {
             runtime.begin().await;
             Greeting::of(&runtime, gateway_at, admin_at).await.say(options.json);
-            runtime.set_ready();
+            runtime.readiness.started();
             std::future::pending::<()>().await;
         } => Ok(()),
         () = told_to_stop() => Ok(()),
         why = runtime.broken() => Err(Error::Broken(why)),
     };
     tracing::info!("stopping");
+    runtime.readiness.stopping();
     stop.send_replace(true);
     // idle connections close at once, the others when their request is answered
     if tokio::time::timeout(DRAIN, gateway).await.is_err() {
         tracing::warn!("connections are cut off: the drain deadline passed");
     }
     let stopped = runtime.shutdown(CLOSE).await;
+    stop_admin.send_replace(true);
     // whoever waits for an operation has heard by now how it ended
     if tokio::time::timeout(CLOSE, admin).await.is_err() {
         tracing::warn!("connections to the admin API are cut off");

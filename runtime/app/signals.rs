@@ -38,6 +38,16 @@ fn is_first_ignored(status: &str) -> bool {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
+/// Lets a write beyond a limit on the size of files fail, as on a full disk, where it would end the process (SIGXFSZ).
+#[cfg(target_os = "linux")]
+pub(super) fn survive_file_limits() {
+    use tokio::signal::unix::{SignalKind, signal};
+    /// Of every architecture but MIPS, where the write ends the process as before.
+    const SIGXFSZ: i32 = 25;
+    // who listens once has replaced the default for good
+    drop(signal(SignalKind::from_raw(SIGXFSZ)));
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::is_first_ignored;

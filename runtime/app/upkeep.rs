@@ -1,33 +1,42 @@
-//! What has to be done now and then as long as a runtime lives.
+//! What has to be done now and then, or watched, as long as a runtime lives.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
-use crate::store::KvStore;
+use crate::monitor::{Event, Events, Metrics};
+use crate::store::{KvStore, WriteFault};
 
 /// How often expired entries of modules' stores are looked for, and how many are looked at each time.
 const SWEEP: (Duration, usize) = (Duration::from_secs(5), 512);
 
-/// Sweeps for as long as it is kept.
-pub(super) struct Sweeper(JoinHandle<()>);
+/// Goes on for as long as it is kept.
+#[derive(Default)]
+pub(super) struct Upkeep(JoinSet<()>);
 
-impl Sweeper {
-    pub(super) fn start(kv: KvStore) -> Self {
-        Self(tokio::spawn(sweep(kv)))
+impl Upkeep {
+    /// Sweeps the stores of modules.
+    pub(super) fn sweep(&mut self, kv: KvStore) {
+        self.0.spawn(sweep(kv));
+    }
+
+    /// Raises an alarm once `part` of what the runtime keeps takes no writes any more.
+    pub(super) fn watch(&mut self, part: &'static str, fault: WriteFault, events: Events, metrics: Metrics) {
+        metrics.set_writable(part, true);
+        self.0.spawn(async move {
+            let cause = fault.wait().await;
+            metrics.set_writable(part, false);
+            let message = format!(
+                "it takes no writes since one failed ({cause}); what serves goes on, but what has to be written fails: mend \
+                 the disk and restart the runtime"
+            );
+            events.emit(Event::Alarm { subject: part.to_owned(), message });
+        });
     }
 
     /// Ends it, and returns when it holds nothing any more.
     pub(super) async fn stop(mut self) {
-        self.0.abort();
-        // it was told to end, so how it ended says nothing
-        let _ = (&mut self.0).await;
-    }
-}
-
-impl Drop for Sweeper {
-    fn drop(&mut self) {
-        self.0.abort();
+        self.0.shutdown().await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Metrics in Prometheus form. Each runtime has a registry of its own: two runtimes in one process do not mix.
 //!
-//! Every series belongs to a version of a module and goes with it, see [`Metrics::forget`]. Handles are looked up once
+//! Every series but `replug_writable` belongs to a version of a module and goes with it, see [`Metrics::forget`]. Handles are looked up once
 //! and kept by whoever counts; counting is then a few atomic additions.
 
 mod activation;
@@ -71,6 +71,11 @@ impl Metrics {
     #[must_use]
     pub fn query_seconds(&self, instance: &InstanceKey) -> Histogram {
         self.families.query_seconds.with_label_values(&[&instance.id, &instance.version])
+    }
+
+    /// Tells whether a part of what the runtime keeps, the store or the audit log, can be written.
+    pub fn set_writable(&self, part: &str, is_writable: bool) {
+        self.families.writable.with_label_values(&[part]).set(i64::from(is_writable));
     }
 
     /// Drops every series of a version that is no longer registered. Who still holds a handle counts for nobody.

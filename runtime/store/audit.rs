@@ -53,6 +53,7 @@ pub use error::{AuditError, AuditFault, Defect};
 pub use read::MAX_READ;
 pub use scan::{Head, Verified, verify};
 
+use super::fault::WriteFault;
 use writer::{Job, Settings, Writer};
 
 /// The folder of the audit log in a data directory.
@@ -121,6 +122,12 @@ impl AuditLog {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.inner.dir
+    }
+
+    /// Whether it takes entries; it tells as long as anybody asks.
+    #[must_use]
+    pub fn fault(&self) -> WriteFault {
+        self.inner.writer.fault()
     }
 
     /// Appends an entry and returns its number when it is on the disk.

@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::Disk;
+use super::fault::WriteFault;
 use super::{Batch, StoreError};
 
 /// Commits that may wait; who comes after them waits to be let in.
@@ -57,7 +58,7 @@ impl Job {
 /// The handle on the writer. Dropping it finishes what is queued and ends the thread.
 pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
-    poison: Arc<OnceLock<String>>,
+    fault: WriteFault,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -67,12 +68,12 @@ impl Writer {
         make_durable: impl FnMut() -> Result<(), StoreError> + Send + 'static,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let poison = Arc::new(OnceLock::new());
+        let fault = WriteFault::default();
         let dir = disk.dir().to_owned();
-        let mut state = State { disk, make_durable, poison: Arc::clone(&poison) };
+        let mut state = State { disk, make_durable, fault: fault.clone() };
         let thread = thread::Builder::new().name("replug-store".to_owned()).spawn(move || state.run(queue));
         let thread = thread.map_err(|error| StoreError::Open { dir, cause: format!("writer thread: {error}") })?;
-        Ok(Self { jobs: Some(jobs), poison, thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), fault, thread: Some(thread) })
     }
 
     pub(super) async fn send(&self, job: Job) -> Result<(), StoreError> {
@@ -87,7 +88,11 @@ impl Writer {
 
     /// Why the writer does not answer any more.
     pub(super) fn gone(&self) -> StoreError {
-        self.poison.get().map_or(StoreError::Closed, |cause| StoreError::Poisoned { cause: cause.clone() })
+        poisoned(&self.fault).unwrap_or(StoreError::Closed)
+    }
+
+    pub(super) fn fault(&self) -> WriteFault {
+        self.fault.clone()
     }
 }
 
@@ -105,7 +110,7 @@ impl Drop for Writer {
 struct State<F> {
     disk: Arc<Disk>,
     make_durable: F,
-    poison: Arc<OnceLock<String>>,
+    fault: WriteFault,
 }
 
 /// The commits that share one sync.
@@ -129,7 +134,7 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
         if let Err(panic) = result {
             let cause = panic_text(panic.as_ref());
             tracing::error!(%cause, "the store's writer panicked, writes are refused from now on");
-            let _ = self.poison.set(cause);
+            self.fault.set(cause);
         }
     }
 
@@ -147,12 +152,11 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
                     let (Job::Commit { reply, .. } | Job::Decide { reply, .. } | Job::Close { reply }) = job;
                     let _ = reply.send(Err(StoreError::Closed));
                 }
-                let _ = reply
-                    .send(self.poison.get().map_or(Ok(()), |cause| Err(StoreError::Poisoned { cause: cause.clone() })));
+                let _ = reply.send(poisoned(&self.fault).map_or(Ok(()), Err));
                 return;
             }
         }
-        if self.poison.get().is_none()
+        if self.fault.cause().is_none()
             && let Err(error) = (self.make_durable)()
         {
             tracing::error!(%error, "the store's last flush failed");
@@ -183,8 +187,8 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
 
     /// Checks the conditions against all that was applied before, then applies the batch (not yet durably).
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        if let Some(cause) = self.poison.get() {
-            return Err(StoreError::Poisoned { cause: cause.clone() });
+        if let Some(error) = poisoned(&self.fault) {
+            return Err(error);
         }
         let (conditions, changes) = batch.into_parts();
         for condition in conditions {
@@ -210,7 +214,7 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
     /// Makes the group durable and answers it. Refusals too wait for that: they may rest on what the group wrote.
     fn settle(&mut self, mut group: Group) -> Option<Reply> {
         let applied = group.answers.iter().any(|(_, result)| result.is_ok());
-        if (applied || group.closing.is_some()) && self.poison.get().is_none() {
+        if (applied || group.closing.is_some()) && self.fault.cause().is_none() {
             let durable = catch_unwind(AssertUnwindSafe(&mut self.make_durable))
                 .unwrap_or_else(|panic| Err(StoreError::Write { cause: panic_text(panic.as_ref()) }));
             if let Err(error) = durable {
@@ -220,10 +224,10 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
                     *result = Err(error.clone());
                 }
             }
-        } else if let Some(cause) = self.poison.get().filter(|_| applied) {
+        } else if let Some(cause) = self.fault.cause().filter(|_| applied) {
             // An apply of this group failed after others had been applied; they cannot be promised either.
             for (_, result) in group.answers.iter_mut().filter(|(_, result)| result.is_ok()) {
-                *result = Err(StoreError::Write { cause: cause.clone() });
+                *result = Err(StoreError::Write { cause: cause.to_owned() });
             }
         }
         for (reply, result) in group.answers {
@@ -234,9 +238,13 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
 
     fn refuse_from_now_on(&self, cause: String) -> StoreError {
         tracing::error!(%cause, "a write to the store failed, writes are refused from now on");
-        let _ = self.poison.set(cause.clone());
+        self.fault.set(cause.clone());
         StoreError::Write { cause }
     }
+}
+
+fn poisoned(fault: &WriteFault) -> Option<StoreError> {
+    fault.cause().map(|cause| StoreError::Poisoned { cause: cause.to_owned() })
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -3,6 +3,7 @@
 mod audit;
 mod demo;
 mod embed;
+mod ending;
 mod failures;
 mod fixtures;
 mod gradual;

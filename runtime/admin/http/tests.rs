@@ -56,7 +56,8 @@ impl Server {
     async fn of(world: World) -> Self {
         let (ready, metrics) = (Arc::new(AtomicBool::new(false)), Metrics::default());
         let asked = Arc::clone(&ready);
-        let admin = Admin::new(world.commands.clone(), TOKEN, move || asked.load(Ordering::Relaxed), metrics.clone());
+        let obstacle = move || (!asked.load(Ordering::Relaxed)).then(|| "starting".to_owned());
+        let admin = Admin::new(world.commands.clone(), TOKEN, obstacle, metrics.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -218,7 +219,8 @@ async fn without_the_token_only_the_probes_answer() {
     }
     assert_eq!(server.world.commands.versions("a").unwrap().len(), 1);
     assert_eq!(server.raw("GET", "/healthz", &host, b"").await.status, 200);
-    assert_eq!(server.raw("GET", "/readyz", &host, b"").await.status, 503);
+    let starting = server.raw("GET", "/readyz", &host, b"").await;
+    assert_eq!((starting.status, &*starting.body), (503, &b"not ready: starting\n"[..]));
     server.ready.store(true, Ordering::Relaxed);
     assert_eq!(server.raw("GET", "/readyz", &host, b"").await.status, 200);
     let key = InstanceKey { id: "shop".into(), version: "1.0.0".into(), generation: 1 };

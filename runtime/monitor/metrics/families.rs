@@ -38,6 +38,7 @@ pub(super) struct Families {
     pub(super) rollback_seconds: HistogramVec,
     pub(super) error_ratio: GaugeVec,
     pub(super) success_ratio: GaugeVec,
+    pub(super) writable: IntGaugeVec,
     /// Whose health the gauges show. Locked while a gauge is set, so that an older instance cannot come between.
     askers: Mutex<Askers>,
 }
@@ -57,7 +58,7 @@ impl Families {
         Self {
             requests: counter(
                 "replug_requests_total",
-                "Requests by kind of answer: answered, failed, refused.",
+                "Requests by how they ended: answered, failed, abandoned, refused.",
                 &["outcome"],
             ),
             seconds: histogram("replug_request_seconds", "Time from admission to answer.", &LATENCY, &[]),
@@ -119,6 +120,16 @@ impl Families {
                 "replug_activation_success_ratio",
                 "Share of answers that did not fail in the interval of its traffic shift that was judged last.",
             ),
+            writable: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "replug_writable",
+                        "1 while what the runtime keeps can be written, 0 once a write failed.",
+                    ),
+                    &["part"],
+                ),
+            ),
             askers: Mutex::default(),
         }
     }
@@ -149,6 +160,7 @@ impl Families {
             rollback_seconds,
             error_ratio,
             success_ratio,
+            writable: _,
             askers: _,
         } = self;
         self.askers().remove(&(module.into(), version.into()));

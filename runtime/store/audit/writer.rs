@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,6 +14,7 @@ use super::scan::{Head, Scan, scan};
 use super::{AuditError, Cut, Entry, Found};
 use crate::store::StoreError;
 use crate::store::disk;
+use crate::store::fault::WriteFault;
 
 /// Entries that may wait; who comes after them waits to be let in.
 const QUEUE: usize = 256;
@@ -44,7 +44,7 @@ pub(super) enum Job {
 /// The handle on the writer. Dropping it finishes what is queued and ends the thread.
 pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
-    poison: Arc<OnceLock<String>>,
+    fault: WriteFault,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -63,11 +63,11 @@ impl Writer {
         let files = Files::open(dir, &scan).map_err(failed)?;
         let (newest, seen) = watch::channel(files.end.seq);
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let poison = Arc::new(OnceLock::new());
-        let state = State { files, settings, poison: Arc::clone(&poison), newest, _lock: lock };
+        let fault = WriteFault::default();
+        let state = State { files, settings, fault: fault.clone(), newest, _lock: lock };
         let thread = thread::Builder::new().name("replug-audit".to_owned()).spawn(move || state.run(queue));
         let thread = Some(thread.map_err(failed)?);
-        Ok((Self { jobs: Some(jobs), poison, thread }, seen, found))
+        Ok((Self { jobs: Some(jobs), fault, thread }, seen, found))
     }
 
     pub(super) async fn send(&self, job: Job) -> Result<(), AuditError> {
@@ -77,7 +77,11 @@ impl Writer {
 
     /// Why the writer does not answer any more.
     pub(super) fn gone(&self) -> AuditError {
-        self.poison.get().map_or(AuditError::Closed, |cause| AuditError::Poisoned { cause: cause.clone() })
+        poisoned(&self.fault).unwrap_or(AuditError::Closed)
+    }
+
+    pub(super) fn fault(&self) -> WriteFault {
+        self.fault.clone()
     }
 }
 
@@ -141,7 +145,7 @@ impl Files {
 struct State {
     files: Files,
     settings: Settings,
-    poison: Arc<OnceLock<String>>,
+    fault: WriteFault,
     newest: watch::Sender<u64>,
     _lock: File,
 }
@@ -161,8 +165,7 @@ impl State {
             if let Some(reply) = closing {
                 queue.close();
                 // what came too late learns by its dropped reply that the log is closed
-                let poisoned = self.poison.get().map(|cause| AuditError::Poisoned { cause: cause.clone() });
-                let _ = reply.send(poisoned.map_or(Ok(()), Err));
+                let _ = reply.send(poisoned(&self.fault).map_or(Ok(()), Err));
                 return;
             }
         }
@@ -175,8 +178,8 @@ impl State {
         }
         let (entries, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let first = self.files.end.seq.saturating_add(1);
-        let error = match self.poison.get() {
-            Some(cause) => Some(AuditError::Poisoned { cause: cause.clone() }),
+        let error = match poisoned(&self.fault) {
+            Some(error) => Some(error),
             None => self.write(&entries).err().map(|error| self.refuse_from_now_on(error.to_string())),
         };
         for (seq, reply) in (first..).zip(replies) {
@@ -209,7 +212,11 @@ impl State {
 
     fn refuse_from_now_on(&self, cause: String) -> AuditError {
         tracing::error!(%cause, "a write to the audit log failed, entries are refused from now on");
-        let _ = self.poison.set(cause.clone());
+        self.fault.set(cause.clone());
         AuditError::Write { cause }
     }
+}
+
+fn poisoned(fault: &WriteFault) -> Option<AuditError> {
+    fault.cause().map(|cause| AuditError::Poisoned { cause: cause.to_owned() })
 }

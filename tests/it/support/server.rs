@@ -251,8 +251,12 @@ impl Server {
 
     /// What `/metrics` says.
     pub(crate) async fn metrics(&self) -> String {
-        let url = format!("http://{}/metrics", self.address("admin"));
-        self.http.get(url).send().await.expect("the admin API answers").text().await.expect("a body")
+        self.probe("/metrics").await.body
+    }
+
+    /// What the admin API answers to who has no token.
+    pub(crate) async fn probe(&self, path: &str) -> Answer {
+        self.send(self.http.get(format!("http://{}{path}", self.address("admin")))).await
     }
 
     /// Ends the process at once, as `kill -9` does.
@@ -265,9 +269,14 @@ impl Server {
 
     /// Ends the process by SIGTERM and says how it ended.
     pub(crate) async fn terminate(&mut self) -> std::process::ExitStatus {
-        let mut process = self.process.take().expect("it runs");
-        let sent = Command::new("kill").arg(process.id().to_string()).status().expect("kill runs");
+        let sent = Command::new("kill").arg(self.pid().to_string()).status().expect("kill runs");
         assert!(sent.success());
+        self.wait().await
+    }
+
+    /// Waits for the end of the process, which was told to stop, and says how it ended.
+    pub(crate) async fn wait(&mut self) -> std::process::ExitStatus {
+        let mut process = self.process.take().expect("it runs");
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = process.try_wait().expect("the process can be asked") {

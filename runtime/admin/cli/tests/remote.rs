@@ -31,7 +31,7 @@ impl Server {
         RuntimeFile { pid: std::process::id(), admin, gateway: admin }.write(data).unwrap();
         let token = token::load_or_create(data).unwrap();
         let (stop, stopped) = tokio::sync::watch::channel(false);
-        let admin = Admin::new(world.commands.clone(), token, || true, Metrics::default());
+        let admin = Admin::new(world.commands.clone(), token, || None, Metrics::default());
         let router = admin.until(stopped).into_router();
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { world, work: tempfile::TempDir::new().unwrap(), stop }
