@@ -28,6 +28,7 @@ use crate::registry::Registry;
 use crate::store::audit::AuditLog;
 use ending::{Ended, Ending};
 use readiness::Readiness;
+use supervisor::Stops;
 
 mod activate;
 mod audit;
@@ -72,6 +73,7 @@ pub struct Runtime {
     events: Events,
     metrics: Metrics,
     broken: watch::Receiver<Option<String>>,
+    stops: Stops,
     readiness: Readiness,
     /// What served before and what of the folders was not registered or does not start.
     troubles: Mutex<Vec<String>>,
@@ -153,11 +155,16 @@ impl Runtime {
         self.readiness.is_started()
     }
 
-    /// Waits until a coordinator is gone, which never happens by design, and says why.
+    /// Waits until a coordinator is gone, which never happens by design, and says why. A shutdown is no breakdown: it never
+    /// returns then.
     pub async fn broken(&self) -> String {
         let mut broken = self.broken.clone();
-        let why = broken.wait_for(Option::is_some).await;
-        why.ok().and_then(|why| why.clone()).unwrap_or_else(|| "the supervisor is gone".to_owned())
+        let why = broken.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            None if self.stops.is_set() => std::future::pending().await,
+            None => "the supervisor is gone".to_owned(),
+        }
     }
 }
 

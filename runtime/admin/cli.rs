@@ -53,7 +53,7 @@ pub fn fail(error: &CommandError, globals: &Globals) -> ExitCode {
 
 /// Reads arguments as what `P` defines. `Err` is how to exit; what there was to say is written then.
 pub(super) fn parse_from<P: Parser>(args: Vec<OsString>, output: &mut Output) -> Result<P, Exit> {
-    let json = args.iter().any(|arg| arg == "--json");
+    let json = output.is_json() || args.iter().any(|arg| arg == "--json");
     P::try_parse_from(args).map_err(|error| {
         if !error.use_stderr() {
             output.help(&error.render().to_string());

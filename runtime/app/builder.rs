@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::ending::Ending;
 use super::readiness::Readiness;
-use super::supervisor::{Leash, RuntimeSupervisor};
+use super::supervisor::Leash;
 use super::upkeep::{self, Upkeep};
 use super::{Runtime, data};
 use crate::actors::{ModulesSupervisor, Router};
@@ -89,12 +89,8 @@ impl Builder {
         let (events, metrics) = (Events::default(), Metrics::default());
         let (store, chronicle) = data::open(&data, &events).await?;
         let (sender, broken) = watch::channel(None);
-        let (supervisor, _) =
-            RuntimeSupervisor::spawn(None, RuntimeSupervisor { events: events.clone(), broken: sender }, ())
-                .await
-                .map_err(|error| Error::Broken(error.to_string()))?;
-        let (hosted, cell) = (Arc::new(hosts.capabilities()), supervisor.get_cell());
-        let supervisor = Leash(supervisor);
+        let supervisor = Leash::start(events.clone(), sender).await.map_err(Error::Broken)?;
+        let (hosted, cell, stops) = (Arc::new(hosts.capabilities()), supervisor.cell(), supervisor.stops());
         let registry =
             Registry::start(store.clone(), chronicle.log(), &data, Arc::new(upkeep::now), hosted, Some(cell.clone()))
                 .await?;
@@ -149,6 +145,7 @@ impl Builder {
             events,
             metrics,
             broken,
+            stops,
             readiness: Readiness::new(store_fault, audit_fault),
             troubles: Mutex::default(),
             ending: Mutex::new(Some(ending)),

@@ -109,9 +109,11 @@ impl Output {
         #[derive(Serialize)]
         struct Document<'a> {
             error: &'a CommandError,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            line: Option<usize>,
         }
         if self.json {
-            let text = serde_json::to_string(&Document { error }).unwrap_or_default();
+            let text = serde_json::to_string(&Document { error, line: self.line }).unwrap_or_default();
             let _ = writeln!(self.err, "{text}");
         } else if error.faults.is_empty() {
             let place = error
@@ -120,20 +122,22 @@ impl Output {
                 .map_or("error".to_owned(), |at| format!("{}:{}:{}", at.file, at.line, at.column));
             self.note(&with_help(&format!("{}{place}: {}", self.place(), error.message), error.help.as_deref()));
         } else {
-            error.faults.iter().for_each(|fault| self.finding("", fault));
+            let place = self.place();
+            error.faults.iter().for_each(|fault| self.finding(&place, "", fault));
         }
     }
 
     /// Writes warnings, which with JSON stand in the result.
     pub(super) fn warnings(&mut self, warnings: &[Finding]) {
         if !self.json {
-            warnings.iter().for_each(|warning| self.finding("warning: ", warning));
+            let place = self.place();
+            warnings.iter().for_each(|warning| self.finding(&place, "warning: ", warning));
         }
     }
 
-    fn finding(&mut self, what: &str, finding: &Finding) {
+    fn finding(&mut self, place: &str, what: &str, finding: &Finding) {
         let at = &finding.location;
-        let line = format!("{}:{}:{}: {what}{}", at.file, at.line, at.column, finding.message);
+        let line = format!("{place}{}:{}:{}: {what}{}", at.file, at.line, at.column, finding.message);
         self.note(&with_help(&line, finding.help.as_deref()));
     }
 

@@ -63,3 +63,18 @@ async fn two_runtimes_with_the_same_module_do_not_mix() {
     }
     assert_eq!(registered, ["probe"], "nothing of the other's");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_shutdown_raises_no_alarm() {
+    for _ in 0..20 {
+        let data = tempfile::TempDir::new().expect("a folder");
+        let runtime = replug::Runtime::builder().data_dir(data.path()).build().await.expect("a runtime");
+        let mut events = runtime.events();
+        runtime.shutdown(std::time::Duration::from_secs(2)).await.expect("shut down");
+        assert!(futures::poll!(Box::pin(runtime.broken())).is_pending(), "a shutdown is no breakdown");
+        while let Some(event) = events.next().await {
+            let event = event.expect("no event is missed");
+            assert!(!matches!(&*event, replug::Event::Alarm { .. }), "{event:?}");
+        }
+    }
+}
