@@ -62,7 +62,8 @@ impl Coordinator {
         if let Some(Told { kind, who, subject, data }) = &commit.told {
             shared.audit(*kind, *who, subject.clone(), data.clone()).await?;
         }
-        let switches = to.serving != from.serving || to.standby != from.standby;
+        // what did not start again serves nothing, and its deactivation is kept all the same
+        let switches = commit.turn == Turn::Clear || to.serving != from.serving || to.standby != from.standby;
         let happened = if switches {
             self.switch(&commit, slot, &to, routes).await?
         } else {
