@@ -303,6 +303,7 @@ impl<'a> Attempt<'a> {
             entry: self.entry.clone(),
             before: self.before.clone(),
             done: std::mem::take(&mut self.done),
+            known: None,
             reports: Vec::new(),
         }
     }

@@ -142,8 +142,9 @@ impl Entry {
         }
     }
 
-    /// Notes that its version is being returned from for this reason.
+    /// Notes that its version is being returned from for this reason. Of tries that failed, only the last is kept.
     pub(super) fn reopen(&mut self, reason: &str) {
+        self.steps.retain(|step| step.name != StepName::StopTraffic.name());
         (self.outcome, self.ended, self.reason) = (None, None, Some(clipped(reason.to_owned())));
     }
 
