@@ -207,6 +207,11 @@ impl<'a> Attempt<'a> {
         self.entry.committed = committed.to.serving.as_ref() == Some(&self.key);
         self.done.retain(|change| !matches!(change, Change::Route(_)));
         self.done.push(Change::route(&self.key.id, &committed.from, &committed.to));
+        if !committed.inherited.is_empty() {
+            self.entry.inherit(committed.inherited.clone());
+            // applied before anything that this one did
+            self.done.insert(0, Change::Migrate(self.key.id.to_string(), committed.inherited.clone()));
+        }
         self.committed = Some(committed);
         Ok(())
     }

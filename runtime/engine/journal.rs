@@ -148,6 +148,12 @@ impl Entry {
         (self.outcome, self.ended, self.reason) = (None, None, Some(clipped(reason.to_owned())));
     }
 
+    /// Owes as well what the version owed that it took over from: what is returned to knows neither.
+    pub(super) fn inherit(&mut self, mut migrations: Vec<Version>) {
+        migrations.extend(self.owed.take().map(|owed| owed.migrations).unwrap_or_default());
+        self.owed = Some(Owed { version: self.version.clone(), migrations });
+    }
+
     /// Notes that the version was confirmed.
     pub(super) fn confirm(&mut self, now: u64) {
         (self.confirmed, self.outcome, self.closed, self.owed) = (Some(now), Some(Outcome::Active), true, None);

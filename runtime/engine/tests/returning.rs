@@ -1,5 +1,6 @@
 //! The way back from a version, cut or broken in each of its steps: the confirmed version serves all the same.
 
+use super::confirming::state_is;
 use super::*;
 
 /// A version with a table of its own, which goes with it.
@@ -275,4 +276,76 @@ async fn a_failing_version_loses_its_traffic_at_once_also_while_a_newer_one_is_o
     let history = world.engine.history("a", 9).await.unwrap();
     let returned = history.iter().find(|entry| entry.version == "2.0.0").unwrap();
     assert_eq!(returned.outcome, Some(Outcome::RolledBack), "{returned:?}");
+}
+
+/// The ways back from a provisional version that took over from a provisional version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Back {
+    Trigger,
+    Command,
+    Kill,
+    /// It is not well once it serves.
+    Verification,
+}
+
+impl World {
+    /// 3.0.0, with a table besides that of 2.0.0 and the `rollback` section given, takes over from 2.0.0 and is returned from.
+    async fn returned_over_two(back: Back, rollback: &str) -> Self {
+        let mut world = Self::with_tables().await;
+        let tables = "migrations: [{ version: 2.0.0, file: 2.sql }, { version: 3.0.0, file: 3.sql }]";
+        let more = TABLE.replace("migrations: [{ version: 2.0.0, file: 2.sql }]", tables);
+        let more = more.replace("preserveData: false", rollback);
+        let script = if back == Back::Verification { UNWELL_ONCE_IT_SERVES } else { "return {}" };
+        let files = [
+            ("main.lua", script),
+            ("2.sql", "create table t (n integer);"),
+            ("2.down.sql", "drop table t;"),
+            ("3.sql", "create table u (n integer);"),
+            ("3.down.sql", "drop table u;"),
+        ];
+        world.register_files("a", "3.0.0", &more, &files).await;
+        let mut events = world.events.subscribe();
+        if back == Back::Verification {
+            let report = world.activate("a@3.0.0").await.unwrap();
+            assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
+            assert!(report.steps.iter().any(|step| step.name.name() == "verify"), "{report:?}");
+        } else {
+            world.provisional("a@3.0.0").await;
+            assert_eq!(world.tables("a"), ["2.0.0", "3.0.0"]);
+        }
+        match back {
+            Back::Trigger => {
+                world.trip();
+                World::until(&mut events, |event| state_is(event, "3.0.0", State::Failed)).await;
+            }
+            Back::Command => world.engine.rollback("a", None).await.unwrap().ensure_serves().unwrap(),
+            Back::Kill => {
+                world = world.killed().await;
+                world.engine.resume().await;
+            }
+            Back::Verification => {}
+        }
+        assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active), "{back:?}");
+        world
+    }
+}
+
+/// Well when it is asked before the traffic, and not after.
+const UNWELL_ONCE_IT_SERVES: &str =
+    "local n = 0 return { health = function() n = n + 1 return n < 2 and 'healthy' or 'unhealthy' end }";
+
+#[tokio::test]
+async fn a_return_over_two_provisional_versions_takes_the_tables_of_both_back() {
+    for back in [Back::Trigger, Back::Command, Back::Kill, Back::Verification] {
+        let world = World::returned_over_two(back, "preserveData: false").await;
+        assert_eq!(world.tables("a"), Vec::<String>::new(), "{back:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_preserves_data_preserves_the_tables_that_it_found_too() {
+    for back in [Back::Trigger, Back::Command, Back::Kill, Back::Verification] {
+        let world = World::returned_over_two(back, "preserveData: true").await;
+        assert_eq!(world.tables("a"), ["2.0.0", "3.0.0"], "{back:?}");
+    }
 }
