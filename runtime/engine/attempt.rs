@@ -238,14 +238,16 @@ impl<'a> Attempt<'a> {
         let written = shared.records.write_entry(&self.key.id, &self.entry).await.map_err(EngineError::from);
         let written = written.and(self.work.audit(kind, self.manifest.label(), told).await);
         let mut outcome = outcome;
-        let mut drains = Vec::new();
+        // a provisional version lost its place to this one also where this one was taken back since
+        let took_over = self.committed.take().filter(|committed| committed.to.serving.as_ref() == Some(&self.key));
+        let gone = took_over.map(|committed| plan::retired(&committed.from, &committed.to)).unwrap_or_default();
+        let retire = || gone.iter().filter_map(|key| retire::spawn(self.work, key, Why::Replaced)).collect();
+        let drains;
         // what serves is watched and what does not stops, also where that could not be written
         if outcome.serves() {
             let provisional = outcome == Outcome::Provisional;
             self.work.happened(&self.key, Happening::Succeeded { provisional }, None).await?;
-            let committed = self.committed.take();
-            let gone = committed.map(|committed| plan::retired(&committed.from, &committed.to)).unwrap_or_default();
-            drains.extend(gone.iter().filter_map(|key| retire::spawn(self.work, key, Why::Replaced)));
+            drains = retire();
             window::open(self.work, &self.key, self.reference.clone(), self.triggers.clone());
             written?;
             if outcome == Outcome::Provisional && self.manifest.lifecycle.activation.confirm_window.is_zero() {
@@ -253,6 +255,7 @@ impl<'a> Attempt<'a> {
                 outcome = Outcome::Active;
             }
         } else {
+            drains = retire();
             written?;
         }
         shared.ended(&self.key, outcome, reason.clone(), self.started.elapsed());

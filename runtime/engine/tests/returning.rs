@@ -343,6 +343,18 @@ async fn a_return_over_two_provisional_versions_takes_the_tables_of_both_back() 
 }
 
 #[tokio::test]
+async fn a_provisional_version_stops_also_where_the_one_that_took_over_from_it_was_taken_back() {
+    let world = World::returned_over_two(Back::Verification, "preserveData: false").await;
+    let stopped = async {
+        while world.state("a@2.0.0") != State::Inactive {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), stopped).await.expect("it drains and stops");
+    assert_eq!(world.held(), ["a@1.0.0"]);
+}
+
+#[tokio::test]
 async fn a_version_that_preserves_data_preserves_the_tables_that_it_found_too() {
     for back in [Back::Trigger, Back::Command, Back::Kill, Back::Verification] {
         let world = World::returned_over_two(back, "preserveData: true").await;
