@@ -10,7 +10,7 @@ use super::journal::Entry;
 use super::outcome::Outcome;
 use super::plan::{Change, SlotState};
 use super::undo::Undo;
-use crate::monitor::InstanceKey;
+use crate::monitor::{Event, InstanceKey};
 use crate::store::audit::Kind;
 
 /// Returns from `key` to the version on standby, unless something else was decided about it meanwhile. Where its traffic was
@@ -61,13 +61,18 @@ pub(super) async fn return_from(
     if stays {
         (undo.entry.owed, undo.entry.closed) = (owed, false);
     }
-    shared.records.write_entry(&key.id, &undo.entry).await?;
+    let written = shared.records.write_entry(&key.id, &undo.entry).await.map_err(EngineError::from);
     if undo.known.as_ref() == Some(&reason) {
         return Ok(Done::Unreturned(reason));
     }
     let told = json!({ "outcome": outcome.name(), "reason": reason, "number": undo.entry.number });
-    work.audit(Kind::RolledBack, format!("{}@{}", key.id, key.version), told).await?;
+    let written = written.and(work.audit(Kind::RolledBack, format!("{}@{}", key.id, key.version), told).await);
     shared.told(key, outcome, Some(reason.clone()));
+    // it was made all the same, and must not be told as one that was not
+    if let Err(error) = written {
+        let message = format!("{reason}; the return ended as {}, which could not be written: {error}", outcome.name());
+        shared.events.emit(Event::Alarm { subject: key.to_string(), message });
+    }
     Ok(if stays { Done::Unreturned(reason) } else { Done::Returned })
 }
 
