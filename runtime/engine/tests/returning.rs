@@ -28,10 +28,14 @@ impl World {
         self.events.emit(Event::CriticalError { instance, reason: "its workers die".to_owned() });
     }
 
-    /// Waits until 2.0.0 came to this state.
+    /// Waits until 2.0.0 came to this state and the journal says so, which is a moment later.
     async fn comes_to(&self, state: State) {
         let mut events = self.events.subscribe();
-        while self.state("a@2.0.0") != state {
+        let is_open = async || {
+            let history = self.engine.history("a", 9).await.unwrap();
+            history.iter().any(|entry| entry.version == "2.0.0" && entry.outcome.is_none())
+        };
+        while self.state("a@2.0.0") != state || is_open().await {
             let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
             next.unwrap_or_else(|_| panic!("2.0.0 stays {}", self.state("a@2.0.0"))).unwrap();
         }
