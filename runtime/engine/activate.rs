@@ -104,7 +104,8 @@ pub(super) fn definition(work: &Activation, id: &str, version: &Version) -> Resu
 pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &Way) -> Result<Ran, EngineError> {
     let started = Instant::now();
     let manifest = &definition.manifest;
-    let time = if way.strategy == manifest.lifecycle.activation.strategy {
+    // a resume has the steps of neither strategy
+    let time = if way.action == Action::Resume || way.strategy == manifest.lifecycle.activation.strategy {
         manifest.lifecycle.activation.timeout
     } else {
         way.strategy.default_timeout()

@@ -71,3 +71,15 @@ async fn what_did_not_start_and_was_deactivated_is_left_alone_by_the_next_runtim
         world.serves("a@1.0.0").await;
     }
 }
+
+#[tokio::test]
+async fn a_start_has_the_time_of_the_manifest_whatever_the_strategy_of_the_activation_was() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", HASTY).await;
+    let instant = Some(ActivationStrategy::Instant);
+    world.engine.activate("a", &Version::new(1, 0, 0), instant).await.unwrap().ensure_serves().unwrap();
+    let world = world.restarted().await;
+    world.fail(&[(Place::Commit, Fault::Hang)]);
+    let faults = world.engine.resume().await;
+    assert!(faults[0].ends_with("the steps took longer than 200 ms"), "{faults:?}");
+}
