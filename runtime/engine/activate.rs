@@ -16,6 +16,7 @@ use super::instances::Running;
 use super::journal::{Action, Entry, Owed};
 use super::outcome::{ActivationReport, Outcome};
 use super::plan;
+use super::retire;
 use super::strategy::{self, StepName};
 use super::validate::{self, Checked};
 use crate::manifest::{ActivationStrategy, Manifest};
@@ -128,8 +129,10 @@ pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &W
         program: checked.program,
         instance: None,
         endpoints: Arc::new([]),
+        left: false,
     };
     work.shared.hands.instances.insert(key.clone(), running);
+    retire::sweep(work, &manifest.id);
     let plan = plan::activate(&key, &slot.state, way.steps, &pending, way.keeps_standby);
     let attempt = Attempt::new(work, (key, entry), checked.manifest, slot.record, way, (started, time));
     attempt.run(&plan).await

@@ -49,6 +49,10 @@ impl Undo<'_> {
         if let Err(faults) = taken {
             let reason = clipped(format!("{reason}; and what was done could not be taken back: {faults}"));
             work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;
+            let placed = work.shared.board.slot(&self.key.id).state;
+            if placed.keys().all(|key| *key != self.key) {
+                work.shared.hands.instances.change(&self.key, |running| running.left = true);
+            }
             if self.known.as_ref() != Some(&reason) {
                 work.shared.metrics.activation(&self.key).rolled_back(since.elapsed());
                 let help = format!("look at `replug show {}` and activate a version that works", self.key.id);
