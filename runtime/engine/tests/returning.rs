@@ -299,6 +299,7 @@ impl World {
         let tables = "migrations: [{ version: 2.0.0, file: 2.sql }, { version: 3.0.0, file: 3.sql }]";
         let more = TABLE.replace("migrations: [{ version: 2.0.0, file: 2.sql }]", tables);
         let more = more.replace("preserveData: false", rollback);
+        let more = more.replace("interval: 10ms", "interval: 10ms, increment: 100, maxIncrement: 100");
         let script = if back == Back::Verification { UNWELL_ONCE_IT_SERVES } else { "return {}" };
         let files = [
             ("main.lua", script),
@@ -334,9 +335,12 @@ impl World {
     }
 }
 
-/// Well when it is asked before the traffic, and not after.
-const UNWELL_ONCE_IT_SERVES: &str =
-    "local n = 0 return { health = function() n = n + 1 return n < 2 and 'healthy' or 'unhealthy' end }";
+/// Well when it is asked before the traffic, and not after: its prober asks once it takes any, which is everything.
+const UNWELL_ONCE_IT_SERVES: &str = "return { health = function()
+  if kv.get('asked') then return 'unhealthy' end
+  kv.put('asked', true)
+  return 'healthy'
+end }";
 
 #[tokio::test]
 async fn a_return_over_two_provisional_versions_takes_the_tables_of_both_back() {
