@@ -16,6 +16,7 @@ use super::instances::Running;
 use super::journal::{Action, Entry, Owed};
 use super::outcome::{ActivationReport, Outcome};
 use super::plan;
+use super::retire;
 use super::strategy::{self, StepName};
 use super::validate::{self, Checked};
 use crate::manifest::{ActivationStrategy, Manifest};
@@ -104,7 +105,8 @@ pub(super) fn definition(work: &Activation, id: &str, version: &Version) -> Resu
 pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &Way) -> Result<Ran, EngineError> {
     let started = Instant::now();
     let manifest = &definition.manifest;
-    let time = if way.strategy == manifest.lifecycle.activation.strategy {
+    // a resume has the steps of neither strategy
+    let time = if way.action == Action::Resume || way.strategy == manifest.lifecycle.activation.strategy {
         manifest.lifecycle.activation.timeout
     } else {
         way.strategy.default_timeout()
@@ -127,8 +129,10 @@ pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &W
         program: checked.program,
         instance: None,
         endpoints: Arc::new([]),
+        left: false,
     };
     work.shared.hands.instances.insert(key.clone(), running);
+    retire::sweep(work, &manifest.id);
     let plan = plan::activate(&key, &slot.state, way.steps, &pending, way.keeps_standby);
     let attempt = Attempt::new(work, (key, entry), checked.manifest, slot.record, way, (started, time));
     attempt.run(&plan).await

@@ -79,6 +79,8 @@ pub(super) enum Done {
     Deactivated(DeactivationReport),
     Unregistered(Vec<Version>),
     Returned,
+    /// It serves still, since its traffic could not be given back; why, which was told.
+    Unreturned(String),
 }
 
 /// Where the result goes. Dropping it unanswered tells the caller that the command died.
@@ -161,9 +163,7 @@ impl Activation {
                 }
                 rollback::rollback(self, &key.id, None).await.map(Done::Activated)
             }
-            Command::Return { key, reason, withdrawn } => {
-                returning::return_from(self, &key, &reason, withdrawn).await.map(|()| Done::Returned)
-            }
+            Command::Return { key, reason, withdrawn } => returning::return_from(self, &key, &reason, withdrawn).await,
             Command::Unregister { id, version } => {
                 unregister::unregister(self, &id, version).await.map(Done::Unregistered)
             }

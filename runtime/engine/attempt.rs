@@ -230,6 +230,11 @@ impl<'a> Attempt<'a> {
         self.entry.committed = committed.to.serving.as_ref() == Some(&self.key);
         self.done.retain(|change| !matches!(change, Change::Route(_)));
         self.done.push(Change::route(&self.key.id, &committed.from, &committed.to));
+        if !committed.inherited.is_empty() {
+            self.entry.inherit(committed.inherited.clone());
+            // applied before anything that this one did
+            self.done.insert(0, Change::Migrate(self.key.id.to_string(), committed.inherited.clone()));
+        }
         self.committed = Some(committed);
         Ok(())
     }
@@ -256,14 +261,16 @@ impl<'a> Attempt<'a> {
         let written = shared.records.write_entry(&self.key.id, &self.entry).await.map_err(EngineError::from);
         let written = written.and(self.work.audit(kind, self.manifest.label(), told).await);
         let mut outcome = outcome;
-        let mut drains = Vec::new();
+        // a provisional version lost its place to this one also where this one was taken back since
+        let took_over = self.committed.take().filter(|committed| committed.to.serving.as_ref() == Some(&self.key));
+        let gone = took_over.map(|committed| plan::retired(&committed.from, &committed.to)).unwrap_or_default();
+        let retire = || gone.iter().filter_map(|key| retire::spawn(self.work, key, Why::Replaced)).collect();
+        let drains;
         // what serves is watched and what does not stops, also where that could not be written
         if outcome.serves() {
             let provisional = outcome == Outcome::Provisional;
             self.work.happened(&self.key, Happening::Succeeded { provisional }, None).await?;
-            let committed = self.committed.take();
-            let gone = committed.map(|committed| plan::retired(&committed.from, &committed.to)).unwrap_or_default();
-            drains.extend(gone.iter().filter_map(|key| retire::spawn(self.work, key, Why::Replaced)));
+            drains = retire();
             let reference = std::mem::take(&mut self.reference);
             window::open(self.work, &self.key, reference, (self.triggers.clone(), self.events));
             written?;
@@ -272,6 +279,7 @@ impl<'a> Attempt<'a> {
                 outcome = Outcome::Active;
             }
         } else {
+            drains = retire();
             written?;
         }
         shared.ended(&self.key, outcome, reason.clone(), self.started.elapsed());
@@ -327,6 +335,7 @@ impl<'a> Attempt<'a> {
             entry: self.entry.clone(),
             before: self.before.clone(),
             done: std::mem::take(&mut self.done),
+            known: None,
             reports: Vec::new(),
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct Told {
 pub(super) struct Committed {
     pub(super) from: SlotState,
     pub(super) to: SlotState,
+    /// Migrations that the version that took over owes for the provisional one before it.
+    pub(super) inherited: Vec<Version>,
 }
 
 impl Coordinator {
@@ -62,14 +64,15 @@ impl Coordinator {
         if let Some(Told { kind, who, subject, data }) = &commit.told {
             shared.audit(*kind, *who, subject.clone(), data.clone()).await?;
         }
-        let switches = to.serving != from.serving || to.standby != from.standby;
-        let happened = if switches {
+        // what did not start again serves nothing, and its deactivation is kept all the same
+        let switches = commit.turn == Turn::Clear || to.serving != from.serving || to.standby != from.standby;
+        let (happened, inherited) = if switches {
             self.switch(&commit, slot, &to, routes).await?
         } else {
             // a share outlives no restart, so nothing is kept of it but the command's entry
             shared.router.store(routes);
             shared.board.change(&commit.id, |slot| slot.state = to.clone());
-            Vec::new()
+            (Vec::new(), Vec::new())
         };
         for key in to.serving.iter().chain(to.shift.iter().filter(|share| share.weight > 0).map(|share| &share.key)) {
             if let Some(instance) = shared.hands.instances.instance(key) {
@@ -87,7 +90,7 @@ impl Coordinator {
         if let Some((instance, weight)) = shifted {
             shared.events.emit(Event::TrafficShifted { instance: instance.clone(), weight });
         }
-        Ok(Committed { from, to })
+        Ok(Committed { from, to, inherited })
     }
 
     async fn switch(
@@ -96,10 +99,11 @@ impl Coordinator {
         mut slot: Slot,
         to: &SlotState,
         routes: Arc<Routed>,
-    ) -> Result<Vec<(InstanceKey, State, State)>, EngineError> {
+    ) -> Result<(Vec<(InstanceKey, State, State)>, Vec<Version>), EngineError> {
         let (shared, now) = (&self.shared, self.shared.now());
         let from = std::mem::replace(&mut slot.state, to.clone());
-        let replaced = self.replaced(commit, slot.record.as_ref())?;
+        let (replaced, inherited) = self.replaced(commit, slot.record.as_ref())?.unzip();
+        let inherited = inherited.unwrap_or_default();
         slot.record = record(commit, &from, to, slot.record.take(), now);
         let mut happened = Vec::new();
         for (key, happening) in transitions(&commit.turn, &from, to) {
@@ -109,7 +113,10 @@ impl Coordinator {
                 Err(impossible) => tracing::error!(instance = %key, %impossible, "a state was left as it is"),
             }
         }
-        let entry = commit.entry.clone().map(|entry| Entry { committed: true, ..entry });
+        let mut entry = commit.entry.clone().map(|entry| Entry { committed: true, ..entry });
+        if let (Some(entry), false) = (&mut entry, inherited.is_empty()) {
+            entry.inherit(inherited.clone());
+        }
         let change = Change {
             slot: Some(slot.record.clone()),
             versions: kept_versions(&commit.turn, &from, to, now),
@@ -118,7 +125,7 @@ impl Coordinator {
         shared.records.write(&commit.id, change).await?;
         shared.router.store(routes);
         shared.board.change(&commit.id, |present| *present = slot);
-        Ok(happened)
+        Ok((happened, inherited))
     }
 
     /// Whether the commit may be made now; all that was validated is looked at once more.
@@ -173,20 +180,32 @@ impl Coordinator {
         next.map_err(|taken| EngineError::Port { module: id.to_owned(), cause: taken.to_string() })
     }
 
-    /// The entry of a version that was provisional and whose time ends with this commit.
-    fn replaced(&self, commit: &Commit, record: Option<&SlotRecord>) -> Result<Option<Entry>, EngineError> {
+    /// The entry of a version that was provisional and whose time ends with this commit, and what the version that takes
+    /// over owes for it: nothing where that one preserves data, since its data may be in the same tables.
+    fn replaced(
+        &self,
+        commit: &Commit,
+        record: Option<&SlotRecord>,
+    ) -> Result<Option<(Entry, Vec<Version>)>, EngineError> {
         let Some(provisional) = record.and_then(|record| record.provisional.as_ref()) else { return Ok(None) };
         if commit.entry.as_ref().is_some_and(|entry| entry.number == provisional.entry) {
             return Ok(None);
         }
         let Some(mut entry) = self.shared.records.entry(&commit.id, provisional.entry)? else { return Ok(None) };
+        let mut inherited = Vec::new();
+        if let Turn::TakeOver { key, keeps_standby: true } = &commit.turn
+            && let Some(instance) = self.shared.hands.instances.instance(key)
+            && !instance.manifest.lifecycle.rollback.preserve_data
+        {
+            inherited = entry.owed.take().map(|owed| owed.migrations).unwrap_or_default();
+        }
         match &commit.turn {
             Turn::Confirm => entry.confirm(self.shared.now()),
             Turn::TakeOver { .. } => entry.close("another version took over before it was confirmed".to_owned()),
             Turn::Clear => entry.close("the module was deactivated before it was confirmed".to_owned()),
             _ => entry.close("a rollback returned to the version before".to_owned()),
         }
-        Ok(Some(entry))
+        Ok(Some((entry, inherited)))
     }
 }
 

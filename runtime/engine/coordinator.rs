@@ -221,8 +221,8 @@ impl Coordinator {
         reply: oneshot::Sender<Result<Done, EngineError>>,
         lanes: &mut Lanes,
     ) {
-        let slot = self.shared.board.slot(&key.id).state;
-        if slot.serving.as_ref() != Some(&key) || !slot.is_provisional() {
+        let slot = self.shared.board.slot(&key.id);
+        if slot.state.serving.as_ref() != Some(&key) || !slot.state.is_provisional() {
             return;
         }
         let (id, reply) = (key.id.to_string(), Reply { to: reply, who: Who::Runtime, since });
@@ -231,6 +231,10 @@ impl Coordinator {
             let command = Command::Return { key, reason, withdrawn: None };
             return self.start(myself, command, reply, lanes).await;
         };
+        // a return that failed before is tried again later: what runs may be the version that mends it
+        if slot.serving_state() != Some(State::Provisional) {
+            return;
+        }
         let why = format!("the version it builds on, {}, is returned from: {reason}", key.version);
         for running in lanes.running.values().filter(|running| running.id == id) {
             running.abort.send_replace(Some(why.clone()));

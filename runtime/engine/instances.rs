@@ -21,6 +21,8 @@ pub(super) struct Running {
     pub(super) instance: Option<Arc<Instance>>,
     /// What it serves; nothing before it is bound.
     pub(super) endpoints: Arc<[Endpoint]>,
+    /// Whether it was to go and something of it is left.
+    pub(super) left: bool,
 }
 
 /// The table. Only commands touch it, never requests.
@@ -54,6 +56,17 @@ impl Instances {
 
     pub(super) fn remove(&self, key: &InstanceKey) {
         self.table().remove(key);
+    }
+
+    /// The instances of a module that are left, for one who lets them go: no one else is told the same.
+    pub(super) fn take_left(&self, id: &str) -> Vec<InstanceKey> {
+        let mut table = self.table();
+        let left = table.iter_mut().filter(|(key, running)| &*key.id == id && running.left);
+        left.map(|(key, running)| {
+            running.left = false;
+            key.clone()
+        })
+        .collect()
     }
 
     pub(super) fn keys(&self) -> Vec<InstanceKey> {

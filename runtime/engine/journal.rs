@@ -142,9 +142,16 @@ impl Entry {
         }
     }
 
-    /// Notes that its version is being returned from for this reason.
+    /// Notes that its version is being returned from for this reason. Of tries that failed, only the last is kept.
     pub(super) fn reopen(&mut self, reason: &str) {
+        self.steps.retain(|step| step.name != StepName::StopTraffic.name());
         (self.outcome, self.ended, self.reason) = (None, None, Some(clipped(reason.to_owned())));
+    }
+
+    /// Owes as well what the version owed that it took over from: what is returned to knows neither.
+    pub(super) fn inherit(&mut self, mut migrations: Vec<Version>) {
+        migrations.extend(self.owed.take().map(|owed| owed.migrations).unwrap_or_default());
+        self.owed = Some(Owed { version: self.version.clone(), migrations });
     }
 
     /// Notes that the version was confirmed.

@@ -41,16 +41,40 @@ pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> us
     let deactivation = &instance.manifest.lifecycle.deactivation;
     let cut_off = drain(&instance, deactivation).await;
     hands.farewell(&instance, why == Why::Deactivated).await;
-    for change in [Change::Stop(key.clone()), Change::Unbind(key.clone()), Change::Release(key.clone())] {
-        if let Err(fault) = hands.apply(&change).await {
-            tracing::warn!(instance = %key, %fault, "an instance that drained left something behind");
-        }
-    }
-    hands.instances.remove(key);
+    let_go(work, key).await;
     if let Err(error) = work.happened(key, Happening::Drained, None).await {
         tracing::error!(instance = %key, %error, "the end of a drain could not be recorded");
     }
     cut_off
+}
+
+/// Lets go, beside whatever goes on, of what earlier instances of a module left behind.
+pub(super) fn sweep(work: &Activation, id: &str) {
+    for key in work.shared.hands.instances.take_left(id) {
+        // once the engine stops, it stops what is left itself
+        let Some(pass) = Pass::enter(Arc::clone(&work.shared.drains)) else { return };
+        let work = work.clone();
+        tokio::spawn(async move {
+            let_go(&work, &key).await;
+            drop(pass);
+        });
+    }
+}
+
+/// Stops an instance and releases what is held for it. What fails is tried again when the module is activated next.
+async fn let_go(work: &Activation, key: &InstanceKey) {
+    let (hands, mut left) = (&work.shared.hands, false);
+    for change in [Change::Stop(key.clone()), Change::Unbind(key.clone()), Change::Release(key.clone())] {
+        if let Err(fault) = hands.apply(&change).await {
+            tracing::warn!(instance = %key, %fault, "an instance that ended left something behind");
+            left = true;
+        }
+    }
+    if left {
+        hands.instances.change(key, |running| running.left = true);
+    } else {
+        hands.instances.remove(key);
+    }
 }
 
 /// Lets nobody enter and waits for those inside, at most as long as the manifest gives them; says how many are left.

@@ -5,32 +5,38 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::EngineError;
-use super::activation::Activation;
+use super::activation::{Activation, Done};
 use super::journal::Entry;
+use super::outcome::Outcome;
 use super::plan::{Change, SlotState};
 use super::undo::Undo;
-use crate::monitor::InstanceKey;
+use crate::monitor::{Event, InstanceKey};
 use crate::store::audit::Kind;
 
 /// Returns from `key` to the version on standby, unless something else was decided about it meanwhile. Where its traffic was
 /// given back already, `withdrawn` is its entry.
+///
+/// Where the traffic cannot be given back, the version serves on and the return may be tried again: what it owes is kept for
+/// that, and for the next runtime, and the same failure is told once.
 pub(super) async fn return_from(
     work: &Activation,
     key: &InstanceKey,
     reason: &str,
     withdrawn: Option<Box<Entry>>,
-) -> Result<(), EngineError> {
+) -> Result<Done, EngineError> {
     let shared = &work.shared;
     let slot = shared.board.slot(&key.id);
+    let mut known = None;
     let entry = match withdrawn {
         Some(entry) => *entry,
         None => {
             let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
             let serves = slot.state.serving.as_ref() == Some(key);
-            let Some(provisional) = provisional.filter(|_| serves) else { return Ok(()) };
+            let Some(provisional) = provisional.filter(|_| serves) else { return Ok(Done::Returned) };
             let Some(mut entry) = shared.records.entry(&key.id, provisional.entry)? else {
                 return Err(EngineError::Internal(format!("the journal has no entry of {key}")));
             };
+            known = entry.reason.take().filter(|_| entry.outcome == Some(Outcome::FailedToRestore));
             entry.reopen(reason);
             entry
         }
@@ -45,15 +51,29 @@ pub(super) async fn return_from(
         done: done(key, &slot.state, &entry),
         entry,
         before: None,
+        known,
         reports: Vec::new(),
     };
     let (outcome, reason) = undo.end(reason.to_owned(), work.since).await?;
+    let stays = shared.board.slot(&key.id).state.serving.as_ref() == Some(key);
+    let owed = undo.entry.owed.take();
     undo.entry.end(outcome, Some(reason.clone()), shared.now());
-    shared.records.write_entry(&key.id, &undo.entry).await?;
+    if stays {
+        (undo.entry.owed, undo.entry.closed) = (owed, false);
+    }
+    let written = shared.records.write_entry(&key.id, &undo.entry).await.map_err(EngineError::from);
+    if undo.known.as_ref() == Some(&reason) {
+        return Ok(Done::Unreturned(reason));
+    }
     let told = json!({ "outcome": outcome.name(), "reason": reason, "number": undo.entry.number });
-    work.audit(Kind::RolledBack, format!("{}@{}", key.id, key.version), told).await?;
-    shared.told(key, outcome, Some(reason));
-    Ok(())
+    let written = written.and(work.audit(Kind::RolledBack, format!("{}@{}", key.id, key.version), told).await);
+    shared.told(key, outcome, Some(reason.clone()));
+    // it was made all the same, and must not be told as one that was not
+    if let Err(error) = written {
+        let message = format!("{reason}; the return ended as {}, which could not be written: {error}", outcome.name());
+        shared.events.emit(Event::Alarm { subject: key.to_string(), message });
+    }
+    Ok(if stays { Done::Unreturned(reason) } else { Done::Returned })
 }
 
 /// What the activation of `key` did, as far as it is to be taken back.

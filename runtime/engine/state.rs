@@ -9,7 +9,7 @@
 //! | active | superseded → standby · deactivated or returned from → draining |
 //! | draining | drained → inactive |
 //! | rolling-back | undone → failed · undo failed → failed-to-restore |
-//! | failed-to-restore | it served still and something else does now → draining |
+//! | failed-to-restore | it serves still: something else does now → draining · its rollback is tried again → rolling-back |
 //! | inactive, failed, failed-to-restore | activate → activating |
 //!
 //! A version that was never activated is registered. `unregister` is allowed in registered, inactive and the failed
@@ -98,7 +98,7 @@ impl State {
             (Self::Activating, H::Refused) => Self::Registered,
             (Self::Activating, H::Succeeded { provisional: true }) => Self::Provisional,
             (Self::Activating, H::Succeeded { provisional: false }) => Self::Active,
-            (Self::Activating | Self::Provisional, H::Trigger) => Self::RollingBack,
+            (Self::Activating | Self::Provisional | Self::FailedToRestore, H::Trigger) => Self::RollingBack,
             (Self::Provisional, H::Confirmed) => Self::Active,
             (Self::Provisional | Self::FailedToRestore, H::Superseded | H::Withdrawn) => Self::Draining,
             (Self::Active, H::Superseded) => Self::Standby,
@@ -170,12 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn what_serves_although_its_rollback_failed_can_be_replaced_or_tried_anew() {
+    fn what_serves_although_its_rollback_failed_can_be_replaced_tried_anew_or_rolled_back_once_more() {
         use Happening as H;
         for happening in [H::Superseded, H::Withdrawn] {
             assert_eq!(State::FailedToRestore.after(happening), Ok(State::Draining));
         }
         assert_eq!(State::FailedToRestore.after(H::Activate), Ok(State::Activating));
+        assert_eq!(State::FailedToRestore.after(H::Trigger), Ok(State::RollingBack));
         assert!(State::FailedToRestore.after(H::Confirmed).is_err());
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Undo<'a> {
     pub(super) before: Option<SlotRecord>,
     /// What was done.
     pub(super) done: Vec<Change>,
+    /// The failure that was told already: the same is not told again.
+    pub(super) known: Option<String>,
     /// The steps that ran.
     pub(super) reports: Vec<StepReport>,
 }
@@ -44,14 +46,22 @@ impl Undo<'_> {
             work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
         }
         let taken = self.run().await;
-        work.shared.metrics.activation(&self.key).rolled_back(since.elapsed());
         if let Err(faults) = taken {
             let reason = clipped(format!("{reason}; and what was done could not be taken back: {faults}"));
             work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;
-            let message = format!("{reason}; look at `replug show {}` and activate a version that works", self.key.id);
-            work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });
+            let placed = work.shared.board.slot(&self.key.id).state;
+            if placed.keys().all(|key| *key != self.key) {
+                work.shared.hands.instances.change(&self.key, |running| running.left = true);
+            }
+            if self.known.as_ref() != Some(&reason) {
+                work.shared.metrics.activation(&self.key).rolled_back(since.elapsed());
+                let help = format!("look at `replug show {}` and activate a version that works", self.key.id);
+                let message = format!("{reason}; {help}");
+                work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });
+            }
             return Ok((Outcome::FailedToRestore, reason));
         }
+        work.shared.metrics.activation(&self.key).rolled_back(since.elapsed());
         work.shared.hands.instances.remove(&self.key);
         work.happened(&self.key, Happening::Undone, Some(reason.clone())).await?;
         let outcome = if self.entry.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };

@@ -11,6 +11,9 @@ use crate::monitor::Sample;
 #[cfg(test)]
 mod tests;
 
+/// The longest time before a return that keeps failing is tried again; an interval that is longer counts instead.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// What is seen of a version at one moment.
 pub(super) struct Seen<'a> {
     pub(super) provisional: bool,
@@ -35,6 +38,17 @@ pub(super) enum Duty {
     Alarm(String),
 }
 
+/// A return that was called for and could not be made.
+#[derive(Debug)]
+struct Unreturned {
+    /// What called for it.
+    reason: String,
+    /// Why it could not be made.
+    cause: String,
+    /// How long to wait before it is tried again.
+    wait: Duration,
+}
+
 /// A version that is watched.
 #[derive(Debug)]
 pub(super) struct Vigil {
@@ -53,6 +67,8 @@ pub(super) struct Vigil {
     spent_until: Option<Instant>,
     /// Why it could not be confirmed, the last time.
     unconfirmed: Option<String>,
+    /// Set once it could not be returned from: that is to be made up for, whatever is seen of it since.
+    unreturned: Option<Unreturned>,
 }
 
 impl Vigil {
@@ -68,6 +84,7 @@ impl Vigil {
             alarmed: false,
             spent_until: None,
             unconfirmed: None,
+            unreturned: None,
         }
     }
 
@@ -95,6 +112,17 @@ impl Vigil {
         self.ended.take()
     }
 
+    /// It could not be returned from: that is tried again after an interval, and after twice the time for each more try that
+    /// fails by the same cause. Returns whether the cause is another than before.
+    pub(super) fn put_off(&mut self, now: Instant, reason: String, cause: String) -> bool {
+        let before = self.unreturned.take().filter(|before| before.cause == cause);
+        let (is_news, longest) = (before.is_none(), self.interval.max(LONGEST_WAIT));
+        let wait = before.map_or(self.interval, |before| longest.min(before.wait * 2));
+        self.spent_until = Some(now + wait);
+        self.unreturned = Some(Unreturned { reason, cause, wait });
+        is_news
+    }
+
     pub(super) fn observe(&mut self, now: Instant, seen: &Seen<'_>, reference: &Sample, rules: &Rules) -> Duty {
         self.looked = now;
         let interval = seen.sample.since(&self.before);
@@ -114,13 +142,23 @@ impl Vigil {
             self.began = now;
             self.ended = Some(std::mem::replace(&mut self.before, seen.sample.clone()));
         }
+        let is_spent = self.spent_until.is_some_and(|until| now < until);
+        // what was confirmed in spite of it is watched as any other
+        self.unreturned = self.unreturned.take().filter(|_| seen.provisional);
+        if let Some(Unreturned { reason, .. }) = &self.unreturned {
+            if is_spent {
+                return Duty::Nothing;
+            }
+            self.spent_until = Some(now + self.interval);
+            return Duty::Return(reason.clone());
+        }
         let Some((kind, reason)) = trigger else {
             let is_over = interval_ended && (interval.requests() >= SAMPLES || interval.errors() == 0);
             self.alarmed = self.alarmed && !is_over;
             return if seen.provisional && now >= self.window_ends { Duty::Confirm } else { Duty::Nothing };
         };
         let reason = format!("{}: {reason}", trigger_name(kind));
-        if self.spent_until.is_some_and(|until| now < until) {
+        if is_spent {
             return Duty::Nothing;
         }
         if seen.provisional {

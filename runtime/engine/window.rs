@@ -90,7 +90,16 @@ async fn watch(
             }
             // what loses its place by it is not watched any more, and what keeps it is: by a confirmation that came before,
             // or because there is no way back
-            Duty::Return(reason) => return_from(work, key, &reason, now).await,
+            Duty::Return(reason) => match return_from(work, key, &reason, now).await {
+                Ok(Done::Unreturned(cause)) => drop(vigil.put_off(Instant::now(), reason, cause)),
+                Ok(_) | Err(EngineError::Stopped) => {}
+                Err(error) => {
+                    let message = format!("{reason}; and it could not be returned from: {error}");
+                    if vigil.put_off(Instant::now(), reason, error.to_string()) {
+                        alarm(work, key, message);
+                    }
+                }
+            },
             Duty::RollBack(reason) => roll_back(work, key, &reason, now).await,
             Duty::Alarm(reason) => alarm(work, key, reason),
         }
@@ -126,14 +135,10 @@ pub(super) async fn critical_error(events: &mut broadcast::Receiver<Arc<Event>>,
 }
 
 /// Returns from a provisional version; returns when that has ended.
-async fn return_from(work: &Activation, key: &InstanceKey, reason: &str, since: Instant) {
+async fn return_from(work: &Activation, key: &InstanceKey, reason: &str, since: Instant) -> Result<Done, EngineError> {
     let (reply, answer) = oneshot::channel();
     let _ = work.coordinator.send_message(Message::Return(key.clone(), (reason.to_owned(), since), reply));
-    if let Ok(Err(error)) = answer.await
-        && !matches!(error, EngineError::Stopped)
-    {
-        alarm(work, key, format!("{reason}; and it could not be returned from: {error}"));
-    }
+    answer.await.unwrap_or(Err(EngineError::Stopped))
 }
 
 /// Returns from a confirmed version whose manifest wants that, if it serves still when its turn comes.

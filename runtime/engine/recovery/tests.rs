@@ -98,8 +98,8 @@ fn what_an_undone_version_migrated_is_taken_back_and_what_serves_keeps_its_table
     assert_eq!(settle(Some(slot(Some(1), None)), vec![serves], NOW).owed, []);
 }
 
-/// What a process may leave: a slot, and open entries of which the newest may be provisional. A version owes only its own
-/// migrations, and a rollback those of the version it leaves.
+/// What a process may leave: a slot, and open entries of which the newest may be provisional. A version owes only
+/// migrations that are newer than what serves, and a rollback those of the version it leaves.
 fn left() -> impl Strategy<Value = (Option<SlotRecord>, Vec<Entry>)> {
     let action = prop_oneof![
         4 => Just(Action::Activate),

@@ -11,7 +11,7 @@ impl World {
     /// Waits for an event that `wanted` accepts.
     pub(super) async fn until(
         events: &mut tokio::sync::broadcast::Receiver<Arc<Event>>,
-        wanted: impl Fn(&Event) -> bool,
+        mut wanted: impl FnMut(&Event) -> bool,
     ) {
         let found = async { while !wanted(&events.recv().await.unwrap()) {} };
         tokio::time::timeout(Duration::from_secs(20), found).await.expect("the event comes");
@@ -237,6 +237,28 @@ async fn what_the_audit_log_does_not_take_is_not_begun() {
     assert!(matches!(world.engine.deactivate("a").await, Err(EngineError::Audit(_))));
     assert!(matches!(world.engine.rollback("a", None).await, Err(EngineError::Audit(_))));
     assert_eq!((world.engine.slots(), world.state("a@3.0.0")), (before, State::Registered));
+}
+
+#[tokio::test]
+async fn a_return_that_the_audit_log_does_not_take_is_told_as_made() {
+    let world = World::upgraded(&format!("{QUICK}    rollbackTriggers: [criticalError]\n")).await;
+    world.provisional("a@2.0.0").await;
+    world.engine.audit().close().await.unwrap();
+    let mut events = world.events.subscribe();
+    let instance = world.router.snapshot().instance("a", 0).unwrap().key.clone();
+    world.events.emit(Event::CriticalError { instance, reason: "its workers die".to_owned() });
+    World::until(&mut events, |event| matches!(event, Event::ActivationEnded { outcome: "rolled-back", .. })).await;
+    let mut alarm = None;
+    World::until(&mut events, |event| {
+        let Event::Alarm { message, .. } = event else { return false };
+        alarm = Some(message.clone());
+        true
+    })
+    .await;
+    let expected =
+        "criticalError: its workers die; the return ended as rolled-back, which could not be written: audit log: ";
+    assert!(alarm.as_deref().is_some_and(|alarm| alarm.starts_with(expected)), "{alarm:?}");
+    assert_eq!((world.routed("a").as_deref(), world.state("a@2.0.0")), (Some("1.0.0"), State::Failed));
 }
 
 #[tokio::test]

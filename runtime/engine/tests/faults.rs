@@ -133,3 +133,29 @@ async fn an_undo_that_hangs_ends_in_an_alarm_and_frees_the_module() {
     world.fail(&[]);
     world.serves("a@1.0.0").await;
 }
+
+#[tokio::test]
+async fn what_could_not_be_taken_back_goes_once_that_can_be_done() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.register("a", "2.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    world.fail(&[(Place::Commit, Fault::Error), (Place::Undo, Fault::Error)]);
+    for _ in 0..10 {
+        assert_eq!(world.activate("a@2.0.0").await.unwrap().outcome, Outcome::FailedToRestore);
+    }
+    assert_eq!(world.held().len(), 11);
+    // neither can what drains be released
+    world.fail(&[(Place::Undo, Fault::Error)]);
+    world.serves("a@2.0.0").await;
+    world.engine.deactivate("a").await.unwrap();
+    world.fail(&[]);
+    world.activate("a@1.0.0").await.unwrap().ensure_serves().unwrap();
+    let gone = async {
+        while world.held() != ["a@1.0.0"] || world.engine.shared.hands.instances.keys().len() != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("what is left goes");
+    assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+}

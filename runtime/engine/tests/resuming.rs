@@ -51,3 +51,35 @@ async fn what_does_not_start_is_told_by_id_and_the_next_runtime_tries_it_again()
     assert_eq!(world.engine.resume().await, Vec::<String>::new());
     assert_eq!(world.routed("c").as_deref(), Some("1.0.0"));
 }
+
+#[tokio::test]
+async fn what_did_not_start_and_was_deactivated_is_left_alone_by_the_next_runtime() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    let world = world.restarted().await;
+    world.fail(&[(Place::Commit, Fault::Error)]);
+    assert_eq!(world.engine.resume().await.len(), 1);
+    assert_eq!(world.engine.deactivate("a").await.unwrap().version, "1.0.0");
+    for world in [world.killed().await, world.restarted().await] {
+        assert_eq!(world.engine.resume().await, Vec::<String>::new());
+        assert_eq!((world.routed("a"), world.engine.slots()[0].version.as_str()), (None, "1.0.0"));
+        let deactivation = world.engine.history("a", 1).await.unwrap().remove(0);
+        let told = (deactivation.command.as_str(), deactivation.outcome, deactivation.reason);
+        assert_eq!(told, ("deactivate", Some(Outcome::Inactive), None));
+        assert!(matches!(world.engine.deactivate("a").await, Err(EngineError::NothingServes { .. })));
+        world.serves("a@1.0.0").await;
+    }
+}
+
+#[tokio::test]
+async fn a_start_has_the_time_of_the_manifest_whatever_the_strategy_of_the_activation_was() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", HASTY).await;
+    let instant = Some(ActivationStrategy::Instant);
+    world.engine.activate("a", &Version::new(1, 0, 0), instant).await.unwrap().ensure_serves().unwrap();
+    let world = world.restarted().await;
+    world.fail(&[(Place::Commit, Fault::Hang)]);
+    let faults = world.engine.resume().await;
+    assert!(faults[0].ends_with("the steps took longer than 200 ms"), "{faults:?}");
+}

@@ -1,5 +1,6 @@
 //! The way back from a version, cut or broken in each of its steps: the confirmed version serves all the same.
 
+use super::confirming::state_is;
 use super::*;
 
 /// A version with a table of its own, which goes with it.
@@ -27,10 +28,14 @@ impl World {
         self.events.emit(Event::CriticalError { instance, reason: "its workers die".to_owned() });
     }
 
-    /// Waits until 2.0.0 came to this state.
+    /// Waits until 2.0.0 came to this state and the journal says so, which is a moment later.
     async fn comes_to(&self, state: State) {
         let mut events = self.events.subscribe();
-        while self.state("a@2.0.0") != state {
+        let is_open = async || {
+            let history = self.engine.history("a", 9).await.unwrap();
+            history.iter().any(|entry| entry.version == "2.0.0" && entry.outcome.is_none())
+        };
+        while self.state("a@2.0.0") != state || is_open().await {
             let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
             next.unwrap_or_else(|_| panic!("2.0.0 stays {}", self.state("a@2.0.0"))).unwrap();
         }
@@ -275,4 +280,92 @@ async fn a_failing_version_loses_its_traffic_at_once_also_while_a_newer_one_is_o
     let history = world.engine.history("a", 9).await.unwrap();
     let returned = history.iter().find(|entry| entry.version == "2.0.0").unwrap();
     assert_eq!(returned.outcome, Some(Outcome::RolledBack), "{returned:?}");
+}
+
+/// The ways back from a provisional version that took over from a provisional version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Back {
+    Trigger,
+    Command,
+    Kill,
+    /// It is not well once it serves.
+    Verification,
+}
+
+impl World {
+    /// 3.0.0, with a table besides that of 2.0.0 and the `rollback` section given, takes over from 2.0.0 and is returned from.
+    async fn returned_over_two(back: Back, rollback: &str) -> Self {
+        let mut world = Self::with_tables().await;
+        let tables = "migrations: [{ version: 2.0.0, file: 2.sql }, { version: 3.0.0, file: 3.sql }]";
+        let more = TABLE.replace("migrations: [{ version: 2.0.0, file: 2.sql }]", tables);
+        let more = more.replace("preserveData: false", rollback);
+        let more = more.replace("interval: 10ms", "interval: 10ms, increment: 100, maxIncrement: 100");
+        let script = if back == Back::Verification { UNWELL_ONCE_IT_SERVES } else { "return {}" };
+        let files = [
+            ("main.lua", script),
+            ("2.sql", "create table t (n integer);"),
+            ("2.down.sql", "drop table t;"),
+            ("3.sql", "create table u (n integer);"),
+            ("3.down.sql", "drop table u;"),
+        ];
+        world.register_files("a", "3.0.0", &more, &files).await;
+        let mut events = world.events.subscribe();
+        if back == Back::Verification {
+            let report = world.activate("a@3.0.0").await.unwrap();
+            assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
+            assert!(report.steps.iter().any(|step| step.name.name() == "verify"), "{report:?}");
+        } else {
+            world.provisional("a@3.0.0").await;
+            assert_eq!(world.tables("a"), ["2.0.0", "3.0.0"]);
+        }
+        match back {
+            Back::Trigger => {
+                world.trip();
+                World::until(&mut events, |event| state_is(event, "3.0.0", State::Failed)).await;
+            }
+            Back::Command => world.engine.rollback("a", None).await.unwrap().ensure_serves().unwrap(),
+            Back::Kill => {
+                world = world.killed().await;
+                world.engine.resume().await;
+            }
+            Back::Verification => {}
+        }
+        assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active), "{back:?}");
+        world
+    }
+}
+
+/// Well when it is asked before the traffic, and not after: its prober asks once it takes any, which is everything.
+const UNWELL_ONCE_IT_SERVES: &str = "return { health = function()
+  if kv.get('asked') then return 'unhealthy' end
+  kv.put('asked', true)
+  return 'healthy'
+end }";
+
+#[tokio::test]
+async fn a_return_over_two_provisional_versions_takes_the_tables_of_both_back() {
+    for back in [Back::Trigger, Back::Command, Back::Kill, Back::Verification] {
+        let world = World::returned_over_two(back, "preserveData: false").await;
+        assert_eq!(world.tables("a"), Vec::<String>::new(), "{back:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_provisional_version_stops_also_where_the_one_that_took_over_from_it_was_taken_back() {
+    let world = World::returned_over_two(Back::Verification, "preserveData: false").await;
+    let stopped = async {
+        while world.state("a@2.0.0") != State::Inactive {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), stopped).await.expect("it drains and stops");
+    assert_eq!(world.held(), ["a@1.0.0"]);
+}
+
+#[tokio::test]
+async fn a_version_that_preserves_data_preserves_the_tables_that_it_found_too() {
+    for back in [Back::Trigger, Back::Command, Back::Kill, Back::Verification] {
+        let world = World::returned_over_two(back, "preserveData: true").await;
+        assert_eq!(world.tables("a"), ["2.0.0", "3.0.0"], "{back:?}");
+    }
 }

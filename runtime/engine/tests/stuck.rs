@@ -3,12 +3,16 @@
 use super::confirming::state_is;
 use super::*;
 
+/// A version with a table, which goes with it.
+const TABLE: &str = "database: { migrations: [{ version: 1.1.0, file: t.sql }] }\nlifecycle:\n  rollback: { preserveData: false }\n  activation:\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
+
 /// `r@1.1.0` serves although it failed: `o` has taken the path of `r@1.0.0` behind the manifests' back.
 async fn stuck() -> World {
     let world = World::new().await;
     world.register("r", "1.0.0", "").await;
+    let files = [("main.lua", "return {}"), ("t.sql", "create table t (n integer);"), ("t.down.sql", "drop table t;")];
     for version in ["1.1.0", "1.2.0"] {
-        world.register("r", version, &format!("{QUICK}    rollbackTriggers: [criticalError]\n")).await;
+        world.register_files("r", version, TABLE, &files).await;
     }
     world.register("o", "1.0.0", "").await;
     let paths = [("r@1.1.0", "/moved"), ("r@1.2.0", "/moved"), ("o@1.0.0", "/r")];
@@ -66,4 +70,62 @@ async fn it_drains_when_another_version_takes_over() {
     assert_eq!(world.state("r@1.0.0"), State::Standby);
     world.engine.confirm("r").await.unwrap();
     assert_eq!(world.routed("r").as_deref(), Some("1.2.0"));
+}
+
+/// The rollbacks that the audit log tells, as `ID@VERSION outcome`.
+async fn rollbacks(world: &World) -> Vec<String> {
+    let records = world.engine.audit().read(1, 100).await.unwrap();
+    let rollbacks = records
+        .iter()
+        .filter_map(crate::store::audit::Row::entry)
+        .filter(|record| record.kind == crate::store::audit::Kind::RolledBack);
+    let told = |record: &crate::store::audit::Record| {
+        let data: serde_json::Value = serde_json::from_str(record.data.get()).unwrap();
+        format!("{} {}", record.subject, data["outcome"].as_str().unwrap())
+    };
+    rollbacks.map(told).collect()
+}
+
+#[tokio::test]
+async fn it_is_returned_from_as_soon_as_it_can_be_and_the_failure_is_told_once() {
+    let world = stuck().await;
+    let mut events = world.events.subscribe();
+    for _ in 0..3 {
+        World::until(&mut events, |event| state_is(event, "1.1.0", State::RollingBack)).await;
+        World::until(&mut events, |event| state_is(event, "1.1.0", State::FailedToRestore)).await;
+    }
+    assert_eq!(rollbacks(&world).await, ["r@1.1.0 failed-to-restore"]);
+    let steps = world.engine.history("r", 1).await.unwrap().remove(0).steps;
+    assert_eq!(steps.iter().filter(|step| step.name == "stopTraffic").count(), 1, "{steps:?}");
+
+    world.engine.deactivate("o").await.unwrap();
+    let mut told = Vec::new();
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("it is returned from");
+        match &*next.unwrap() {
+            Event::Alarm { message, .. } => told.push(message.clone()),
+            Event::ActivationEnded { instance, outcome, .. } => {
+                assert_eq!((&*instance.version, *outcome), ("1.1.0", "rolled-back"));
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(told, Vec::<String>::new());
+    assert_eq!((world.routed("r").as_deref(), world.held()), (Some("1.0.0"), vec!["r@1.0.0".to_owned()]));
+    assert_eq!((world.state("r@1.0.0"), world.state("r@1.1.0")), (State::Active, State::Failed));
+    assert_eq!(world.tables("r"), Vec::<String>::new());
+    assert_eq!(rollbacks(&world).await, ["r@1.1.0 failed-to-restore", "r@1.1.0 rolled-back"]);
+}
+
+#[tokio::test]
+async fn a_restart_returns_from_it_with_its_tables() {
+    let world = stuck().await;
+    assert_eq!(world.tables("r"), ["1.1.0"]);
+    let killed = world.killed().await;
+    killed.engine.resume().await;
+    assert_eq!((killed.routed("r").as_deref(), killed.state("r@1.1.0")), (Some("1.0.0"), State::Failed));
+    assert_eq!(killed.tables("r"), Vec::<String>::new());
+    let returned = killed.engine.history("r", 9).await.unwrap().into_iter().find(|entry| entry.version == "1.1.0");
+    assert_eq!(returned.unwrap().outcome, Some(Outcome::RolledBack));
 }

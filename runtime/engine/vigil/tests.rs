@@ -110,6 +110,34 @@ fn a_return_that_did_not_help_is_tried_again_each_interval_and_no_oftener() {
 }
 
 #[test]
+fn a_return_that_fails_is_tried_again_after_twice_the_time_each_and_told_once() {
+    let mut drive = Drive::new(AfterConfirm::Alarm);
+    let (Duty::Return(reason), _) = drive.until((0, 0, false, true), |duty| matches!(duty, Duty::Return(_))) else {
+        panic!("it is to be returned from")
+    };
+    for (n, wait) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
+        assert_eq!(drive.vigil.put_off(drive.now, reason.clone(), "the disk is full".to_owned()), n == 0);
+        // it stays to be done, although nothing calls for it any more and the window is over
+        let (duty, took) = drive.until(WELL, |duty| *duty != Duty::Nothing);
+        assert_eq!((duty, took), (Duty::Return(reason.clone()), INTERVAL * wait));
+    }
+    assert!(drive.vigil.put_off(drive.now, reason.clone(), "the disk is gone".to_owned()), "that is news");
+    assert_eq!(drive.until(WELL, |duty| *duty != Duty::Nothing), (Duty::Return(reason), INTERVAL));
+}
+
+#[test]
+fn a_return_that_failed_is_not_made_once_the_version_is_confirmed() {
+    let mut drive = Drive::new(AfterConfirm::Alarm);
+    drive.until((0, 0, false, true), |duty| matches!(duty, Duty::Return(_)));
+    drive.vigil.put_off(drive.now, "a reason".to_owned(), "the disk is full".to_owned());
+    drive.provisional = false;
+    for _ in 0..50 {
+        assert_eq!(drive.look(WELL), Duty::Nothing);
+    }
+    assert!(matches!(drive.look((0, 0, false, true)), Duty::Alarm(_)));
+}
+
+#[test]
 fn a_confirmation_that_cannot_be_written_is_tried_again_after_an_interval_and_told_once() {
     let mut drive = Drive::new(AfterConfirm::Alarm);
     drive.until(WELL, |duty| *duty == Duty::Confirm);
