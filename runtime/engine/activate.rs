@@ -76,7 +76,10 @@ pub(super) async fn activate(
         validate::reversible(&*self::definition(work, id, &serving)?, &definition)?;
     }
     if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version) {
-        return Ok(super::rollback::switch(work, id, version, None).await?.report);
+        return match super::rollback::switch(work, id, version, None).await? {
+            Some(ran) => Ok(ran.report),
+            None => Box::pin(activate(work, id, version, strategy)).await,
+        };
     }
     let strategy = strategy.unwrap_or(definition.manifest.lifecycle.activation.strategy);
     // what failed is nothing to return to: only the confirmed version behind it is

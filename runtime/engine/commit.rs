@@ -52,11 +52,27 @@ pub(super) struct Committed {
     pub(super) inherited: Vec<Version>,
 }
 
+impl Commit {
+    /// A deactivation is of what serves when it is made: a return may have come between since the command looked.
+    fn names_what_serves(&mut self, from: &SlotState) {
+        let Some(version) = from.serving.as_ref().and_then(version_of).filter(|_| self.turn == Turn::Clear) else {
+            return;
+        };
+        if let Some(told) = &mut self.told {
+            told.subject = format!("{}@{version}", self.id);
+        }
+        if let Some(entry) = &mut self.entry {
+            (entry.version, entry.from) = (version.clone(), Some(version));
+        }
+    }
+}
+
 impl Coordinator {
-    pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, EngineError> {
+    pub(super) async fn commit(&self, mut commit: Commit) -> Result<Committed, EngineError> {
         let shared = &self.shared;
         let slot = shared.board.slot(&commit.id);
         let from = slot.state.clone();
+        commit.names_what_serves(&from);
         let to = from.turned(&commit.turn);
         self.may(&commit, &from, &to)?;
         // whatever can be refused is refused before anything is written

@@ -19,10 +19,10 @@ use crate::store::audit::Kind;
 pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<DeactivationReport, EngineError> {
     let (started, shared) = (Instant::now(), &work.shared);
     let slot = shared.board.slot(id);
-    let serving = slot.state.serving.clone();
     // what served before a restart and did not start again is not to be tried by the next runtime either
     let kept = slot.record.and_then(|record| record.serving);
-    let Some(version) = serving.as_ref().and_then(version_of).or(kept) else { return Err(not_serving(work, id)) };
+    let serving = slot.state.serving.as_ref().and_then(version_of).or(kept);
+    let Some(version) = serving else { return Err(not_serving(work, id)) };
     let mut entry = work.enter(Action::Deactivate, id, &version, Some(&version)).await?;
     let refused = entry.clone();
     entry.end(Outcome::Inactive, None, shared.now());
@@ -44,9 +44,12 @@ pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<Deactivati
             return Err(error);
         }
     };
+    // a return may have come between: another version served then
+    let served = committed.from.serving.as_ref();
+    let version = served.and_then(version_of).unwrap_or(version);
     let mut cut_off = 0;
     for key in plan::retired(&committed.from, &committed.to) {
-        if Some(&key) == serving.as_ref() {
+        if Some(&key) == served {
             cut_off = retire::retire(work, &key, Why::Deactivated).await;
         } else {
             drop(retire::spawn(work, &key, Why::Replaced));

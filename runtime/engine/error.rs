@@ -33,7 +33,7 @@ pub enum EngineError {
         dependents: Vec<Dependent>,
     },
     /// Registered modules would lose the only version that they can run with.
-    #[error("{id}@{version} cannot be unregistered: {}; unregister {} first", lines(dependents), names(dependents))]
+    #[error("{id}@{version} cannot be unregistered: {}; unregister {} first", lines(dependents), names(dependents.iter().map(|it| it.id.as_str())))]
     Orphans {
         /// The module.
         id: String,
@@ -164,15 +164,17 @@ fn list(versions: &[Version]) -> String {
     versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn names<'a>(dependents: impl IntoIterator<Item = &'a Dependent>) -> String {
-    let mut ids: Vec<&str> = dependents.into_iter().map(|dependent| dependent.id.as_str()).collect();
+fn names<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
+    let mut ids: Vec<&str> = ids.into_iter().collect();
     ids.dedup();
     ids.join(", ")
 }
 
 /// What runs is to be deactivated; what stands by goes with a confirmation of its module.
 fn ways_out(dependents: &[Dependent]) -> String {
-    let (stand_by, run): (Vec<_>, Vec<_>) = dependents.iter().partition(|dependent| dependent.stands_by);
-    let ways = [("deactivate", run), ("confirm", stand_by)].into_iter().filter(|(_, ids)| !ids.is_empty());
-    ways.map(|(verb, ids)| format!("{verb} {}", names(ids))).collect::<Vec<_>>().join(" and ")
+    let of = |verb: &str| {
+        let ways = dependents.iter().map(Dependent::way_out).filter(|(way, _)| *way == verb);
+        Some(names(ways.map(|(_, id)| id))).filter(|ids| !ids.is_empty()).map(|ids| format!("{verb} {ids}"))
+    };
+    ["deactivate", "confirm"].into_iter().filter_map(of).collect::<Vec<_>>().join(" and ")
 }

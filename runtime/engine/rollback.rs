@@ -18,7 +18,7 @@ use super::plan::{self, Turn};
 use super::retire::{self, Why};
 use super::strategy::StepName;
 use super::validate;
-use crate::monitor::Event;
+use crate::monitor::{Event, InstanceKey};
 use crate::registry::Definition;
 use crate::store::audit::Kind;
 
@@ -42,7 +42,10 @@ pub(super) async fn rollback(
     let owes = owed(&newer, &older);
     let Ran { report, drains, mut entry } =
         if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(&target) {
-            switch(work, id, &target, owes.clone()).await?
+            match switch(work, id, &target, owes.clone()).await? {
+                Some(ran) => ran,
+                None => return Box::pin(rollback(work, id, Some(target))).await,
+            }
         } else {
             activate::run(work, &older, &Way::back(owes.clone())).await?
         };
@@ -82,13 +85,14 @@ pub(super) async fn take_back(work: &Activation, newer: &Arc<Definition>, migrat
     }
 }
 
-/// Gives the traffic to the version on standby; the one that served drains.
+/// Gives the traffic to the version on standby; the one that served drains. `None`: it stands by no more, since a trigger or
+/// a confirmation came between, and what is to be done is decided anew.
 pub(super) async fn switch(
     work: &Activation,
     id: &str,
     standby: &Version,
     owes: Option<Owed>,
-) -> Result<Ran, EngineError> {
+) -> Result<Option<Ran>, EngineError> {
     let (started, shared) = (Instant::now(), &work.shared);
     let slot = shared.board.slot(id).state;
     let from = slot.serving.as_ref().and_then(version_of);
@@ -113,9 +117,17 @@ pub(super) async fn switch(
     let committed = match work.commit(commit).await {
         Ok(committed) => committed,
         Err(error) => {
-            entry.end(Outcome::Failed, Some(error.to_string()), shared.now());
+            let slot = shared.board.slot(id).state;
+            let is_target = |key: &Option<InstanceKey>| key.as_ref().and_then(version_of).as_ref() == Some(standby);
+            let (serves, stands_by) = (is_target(&slot.serving), is_target(&slot.standby));
+            let (outcome, reason) = match (serves, stands_by) {
+                (true, _) => (Outcome::Active, None),
+                (_, true) => (Outcome::Failed, Some(error.to_string())),
+                _ => (Outcome::Failed, Some(format!("{standby} did not stand by any more"))),
+            };
+            entry.end(outcome, reason, shared.now());
             shared.records.write_entry(id, &entry).await?;
-            return Err(error);
+            return if stands_by { Err(error) } else { Ok(None) };
         }
     };
     entry.committed = true;
@@ -128,5 +140,5 @@ pub(super) async fn switch(
     }
     let steps = vec![StepReport { name: StepName::Activate, ms: millis(started), outcome: StepOutcome::Done }];
     let report = ActivationReport { steps, ..report(id, standby, Outcome::Active) };
-    Ok(Ran { report, drains, entry })
+    Ok(Some(Ran { report, drains, entry }))
 }

@@ -91,6 +91,7 @@ pub fn dependents(id: &str, after: Option<&Version>, snapshot: &Snapshot, runnin
             needs: needs.to_owned(),
             range: range.clone(),
             stands_by: false,
+            returned: Vec::new(),
         };
         for need in manifest.dependencies.iter().filter(|need| need.required && need.id == id) {
             let meets = |running: &Running| running.get(id).is_some_and(|version| need.version.matches(version));
@@ -123,6 +124,7 @@ pub fn orphans(id: &str, version: &Version, snapshot: &Snapshot) -> Vec<Dependen
                     needs: need.id.clone(),
                     range: need.version.clone(),
                     stands_by: false,
+                    returned: Vec::new(),
                 });
             }
         }
@@ -202,10 +204,14 @@ fn offered(need: &CapabilityRequirement, id: &str, snapshot: &Snapshot, running:
     if snapshot.hosted.get(&need.capability).is_some_and(|version| need.version.matches(version)) {
         return true;
     }
+    let mut others = running.iter().filter(|(other, _)| *other != id);
+    others.any(|(other, version)| offers(need, other, version, snapshot))
+}
+
+/// Whether this version of a module offers what is needed.
+fn offers(need: &CapabilityRequirement, id: &str, version: &Version, snapshot: &Snapshot) -> bool {
     snapshot.providers(&need.capability).iter().any(|provider| {
-        provider.module != id
-            && running.get(&provider.module) == Some(&provider.version)
-            && need.version.matches(&provider.capability_version)
+        provider.module == id && provider.version == *version && need.version.matches(&provider.capability_version)
     })
 }
 

@@ -56,9 +56,8 @@ impl From<EngineError> for CommandError {
                 new("obstructed", "replug list shows what runs, replug find who offers a capability".to_owned())
             }
             E::Needed { dependents, .. } => {
-                let first = dependents.first();
-                let verb = if first.is_some_and(|it| it.stands_by) { "confirm" } else { "deactivate" };
-                new("needed", format!("replug {verb} {}", first.map_or("ID", |dependent| &dependent.id)))
+                let (verb, id) = dependents.first().map_or(("deactivate", "ID"), |dependent| dependent.way_out());
+                new("needed", format!("replug {verb} {id}"))
             }
             E::Orphans { dependents, .. } => {
                 let first = dependents.first().map_or("ID".to_owned(), |it| format!("{}@{}", it.id, it.version));

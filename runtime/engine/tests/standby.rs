@@ -61,3 +61,42 @@ async fn what_a_version_on_standby_needs_cannot_be_deactivated() {
     world.engine.confirm("app").await.unwrap();
     world.engine.deactivate("db").await.unwrap();
 }
+
+const OFFERS: &str = "capabilities: [{ id: x.y, name: X, category: ui, version: 1.0.0 }]\n";
+const NEEDS: &str = "capabilities: [{ id: own, name: O, category: ui, requirements: ['x.y@*'] }]\n";
+
+#[tokio::test]
+async fn what_a_third_module_needs_after_a_return_cannot_be_deactivated() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.register("a", "2.0.0", OFFERS).await;
+    world.register("b", "1.0.0", OFFERS).await;
+    world.register("c", "1.0.0", NEEDS).await;
+    for label in ["a@1.0.0", "b@1.0.0", "c@1.0.0"] {
+        world.serves(label).await;
+    }
+    world.provisional("a@2.0.0").await;
+    let refused = world.engine.deactivate("b").await.unwrap_err().to_string();
+    assert!(refused.contains("once a@1.0.0 is returned to") && refused.ends_with("confirm a first"), "{refused}");
+    world.engine.confirm("a").await.unwrap();
+    world.engine.deactivate("b").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_two_unconfirmed_modules_offer_is_relied_on_once_one_of_them_is_confirmed() {
+    let world = World::new().await;
+    for id in ["a", "b"] {
+        world.register(id, "1.0.0", "").await;
+        world.register(id, "2.0.0", OFFERS).await;
+        world.serves(&format!("{id}@1.0.0")).await;
+        world.provisional(&format!("{id}@2.0.0")).await;
+    }
+    world.register("c", "1.0.0", NEEDS).await;
+    let refused = world.refused("c@1.0.0").await;
+    assert!(refused.contains("as well as b@1.0.0") && refused.ends_with("confirm `a` first"), "{refused}");
+    world.engine.confirm("a").await.unwrap();
+    world.serves("c@1.0.0").await;
+    let world = world.restarted().await;
+    assert!(world.engine.resume().await.is_empty());
+    assert_eq!((world.routed("b").as_deref(), world.routed("c").as_deref()), (Some("1.0.0"), Some("1.0.0")));
+}

@@ -1,6 +1,43 @@
 //! Commands at the same time: each may be right alone, and together they must not be wrong.
 
+use std::time::Instant;
+
+use tokio::sync::watch;
+
 use super::*;
+use crate::engine::activation::Activation;
+use crate::engine::{deactivate, rollback};
+use crate::store::audit::{Kind, Who};
+
+/// A version that is returned from by a critical error.
+const TRIGGERED: &str = "lifecycle:\n  activation:\n    rollbackTriggers: [criticalError]\n    confirmWindow: 1h\n    trafficShifting: { interval: 10ms }\n";
+
+impl World {
+    /// 1.0.0 is confirmed and 2.0.0, which a trigger takes back, provisional.
+    async fn triggered() -> Self {
+        let world = Self::new().await;
+        world.register("a", "1.0.0", "").await;
+        world.register("a", "2.0.0", TRIGGERED).await;
+        world.serves("a@1.0.0").await;
+        world.provisional("a@2.0.0").await;
+        world
+    }
+
+    /// What a command works with. One that is polled once has looked at its slot, and waits for its first record.
+    fn hand(&self) -> Activation {
+        let (shared, coordinator) = (Arc::clone(&self.engine.shared), self.engine.coordinator.clone());
+        Activation { shared, coordinator, who: Who::Admin, since: Instant::now(), aborted: watch::channel(None).1 }
+    }
+
+    /// 2.0.0 is returned from.
+    async fn returns(&self) {
+        let instance = self.router.snapshot().instance("a", 0).unwrap().key.clone();
+        let mut events = self.events.subscribe();
+        self.events.emit(Event::CriticalError { instance, reason: "its workers die".to_owned() });
+        Self::until(&mut events, |event| super::confirming::state_is(event, "2.0.0", State::Failed)).await;
+        assert_eq!((self.routed("a").as_deref(), self.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+    }
+}
 
 #[tokio::test]
 async fn a_dependency_that_goes_while_its_dependent_comes_fails_the_activation() {
@@ -107,4 +144,63 @@ async fn what_is_not_registered_any_more_has_no_slot() {
     world.registry.unregister_by(crate::store::audit::Who::Admin, "a", &[Version::new(1, 0, 0)]).await.unwrap();
     let world = world.restarted().await;
     assert!(!world.engine.has_slot("a") && world.engine.slots().is_empty());
+}
+
+#[tokio::test]
+async fn a_rollback_that_a_trigger_forestalls_is_done() {
+    let world = World::triggered().await;
+    let work = world.hand();
+    let back = rollback::rollback(&work, "a", None);
+    tokio::pin!(back);
+    assert!(futures::poll!(&mut back).is_pending());
+    world.returns().await;
+    let report = back.await.unwrap();
+    assert_eq!((report.version.as_str(), report.outcome), ("1.0.0", Outcome::Active));
+    let history = world.engine.history("a", 9).await.unwrap();
+    let commanded = history.iter().find(|entry| entry.command == "rollback").unwrap();
+    assert_eq!((commanded.outcome, &commanded.reason), (Some(Outcome::Active), &None), "{history:?}");
+}
+
+#[tokio::test]
+async fn a_rollback_that_a_confirmation_forestalls_starts_the_version_before_again() {
+    let world = World::triggered().await;
+    let work = world.hand();
+    let back = rollback::rollback(&work, "a", None);
+    tokio::pin!(back);
+    assert!(futures::poll!(&mut back).is_pending());
+    world.engine.confirm("a").await.unwrap();
+    let report = back.await.unwrap();
+    assert_eq!((report.version.as_str(), report.outcome), ("1.0.0", Outcome::Active));
+    assert!(!report.steps.is_empty(), "it is an activation");
+    assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+}
+
+#[tokio::test]
+async fn an_activation_of_what_stands_by_that_a_trigger_forestalls_is_done() {
+    let world = World::triggered().await;
+    let work = world.hand();
+    let version = Version::new(1, 0, 0);
+    let back = crate::engine::activate::activate(&work, "a", &version, None);
+    tokio::pin!(back);
+    assert!(futures::poll!(&mut back).is_pending());
+    world.returns().await;
+    assert_eq!(back.await.unwrap().outcome, Outcome::Active);
+}
+
+#[tokio::test]
+async fn a_deactivation_that_a_return_forestalls_is_of_the_version_that_serves_then() {
+    let world = World::triggered().await;
+    let work = world.hand();
+    let out = deactivate::deactivate(&work, "a");
+    tokio::pin!(out);
+    assert!(futures::poll!(&mut out).is_pending());
+    world.returns().await;
+    assert_eq!(out.await.unwrap().version, "1.0.0");
+    assert_eq!((world.state("a@1.0.0"), world.routed("a"), world.held()), (State::Inactive, None, Vec::new()));
+    let records = world.engine.audit().read(1, 100).await.unwrap();
+    let told: Vec<_> = records.iter().filter(|it| it.kind == Kind::Deactivated).map(|it| it.subject.as_str()).collect();
+    assert_eq!(told, ["a@1.0.0"]);
+    let history = world.engine.history("a", 9).await.unwrap();
+    let deactivated = history.iter().find(|entry| entry.command == "deactivate").unwrap();
+    assert_eq!((deactivated.version.as_str(), deactivated.from.as_deref()), ("1.0.0", Some("1.0.0")));
 }

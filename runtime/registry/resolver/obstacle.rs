@@ -104,6 +104,9 @@ pub enum Obstacle {
         standby: String,
         /// What runs of that module and is not confirmed, `id@version`.
         unconfirmed: String,
+        /// Other versions that stand by, `id@version`, where it takes their return as well.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        with: Vec<String>,
         /// What would be in the way.
         obstacle: Box<Obstacle>,
     },
@@ -129,7 +132,7 @@ impl Obstacle {
             | Self::HostedCapability { capability, .. } => (capability.as_str(), ""),
             Self::Conflict { running, .. } => (id(running), ""),
             Self::TakenRoute { method, path, .. } => (method.as_str(), path.as_str()),
-            Self::StandsBy { standby, .. } => (id(standby), ""),
+            Self::StandsBy { obstacle, .. } => return obstacle.matter(),
         };
         (std::mem::discriminant(self), one, other)
     }
@@ -176,8 +179,10 @@ impl Obstacle {
                 write!(f, "{method} {path} of {claimant} is taken: {owner} serves ")?;
                 if path == owner_path { write!(f, "it") } else { write!(f, "{owner_path}") }
             }
-            Self::StandsBy { standby, unconfirmed, obstacle } => {
-                write!(f, "{standby} stands by until {unconfirmed} is confirmed, and if it returns, ")?;
+            Self::StandsBy { standby, unconfirmed, with, obstacle } => {
+                write!(f, "{standby} stands by until {unconfirmed} is confirmed, and if it returns")?;
+                let together = if with.is_empty() { String::new() } else { format!(" as well as {}", with.join(", ")) };
+                write!(f, "{together}, ")?;
                 obstacle.cause(f)
             }
         }
@@ -233,12 +238,37 @@ pub struct Dependent {
     pub range: VersionReq,
     /// Whether it does not run but stands by, to be returned to until a newer version of its module is confirmed.
     pub stands_by: bool,
+    /// The versions of other modules that stand by, `id@version`, where it lacks what it needs only once they are returned
+    /// to: until then those modules give it as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub returned: Vec<String>,
+}
+
+impl Dependent {
+    /// Who needs what.
+    pub(super) fn of(&self) -> (&str, &Version, &str, &VersionReq) {
+        (&self.id, &self.version, &self.needs, &self.range)
+    }
+
+    /// What would free what it needs: a command, and the module that it is for.
+    #[must_use]
+    pub fn way_out(&self) -> (&'static str, &str) {
+        match self.returned.first() {
+            _ if self.stands_by => ("confirm", &self.id),
+            Some(standby) => ("confirm", id(standby)),
+            None => ("deactivate", &self.id),
+        }
+    }
 }
 
 impl fmt::Display for Dependent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, version, needs, range, stands_by } = self;
+        let Self { id, version, needs, range, stands_by, returned } = self;
         let until = if *stands_by { format!(", which stands by until `{id}` is confirmed,") } else { String::new() };
-        write!(f, "{id}@{version}{until} needs `{needs}` in a version {range}")
+        write!(f, "{id}@{version}{until} needs `{needs}` in a version {range}")?;
+        match returned.as_slice() {
+            [] => Ok(()),
+            returned => write!(f, ", which no other module gives once {} is returned to", returned.join(" and ")),
+        }
     }
 }

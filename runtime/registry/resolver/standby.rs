@@ -1,9 +1,16 @@
 //! What a return must find as it was left. As long as a version is not confirmed, the one before it stands by, and its
-//! module may be back at it at any moment: after a trigger, a command or a restart.
+//! module may be back at it at any moment: after a trigger, a command or a restart. So may several modules together.
+//!
+//! What runs must fit each combination of such returns. Paths, conflicts and the need for a module are between two
+//! modules, so each return alone shows them all. A capability may be offered by many, and is lost once all of them have
+//! returned to versions that do not offer it: for each need that combination is looked at too.
+
+use std::collections::BTreeSet;
 
 use semver::Version;
 
-use super::{Definition, Dependent, Obstacle, Running, Snapshot, dependents, obstacles};
+use super::{Definition, Dependent, Obstacle, Running, Snapshot, dependents, obstacles, offers, required_capabilities};
+use crate::manifest::Manifest;
 
 /// The versions that have a place, by module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,39 +21,76 @@ pub struct Placed {
     pub standby: Running,
 }
 
+/// Modules that return together.
+type Returning<'a> = BTreeSet<&'a str>;
+
 impl Placed {
-    /// What would run after each return that is possible now, without that of module `id`, which is about to change.
-    fn returns<'a>(&'a self, id: &'a str) -> impl Iterator<Item = Return<'a>> + 'a {
-        let others = self.standby.iter().filter(move |(other, _)| *other != id);
-        others.filter_map(|(other, standby)| {
-            let mut running = self.running.clone();
-            let left = running.insert(other.clone(), standby.clone())?;
-            Some(Return { id: other, standby, left, running })
+    /// Each module that may return, alone; without module `id`, which is about to change.
+    fn alone<'a>(&'a self, id: &'a str) -> impl Iterator<Item = Returning<'a>> {
+        let others = self.standby.keys().filter(move |other| *other != id && self.running.contains_key(*other));
+        others.map(|other| Returning::from([other.as_str()]))
+    }
+
+    /// For each capability that `manifest` needs, the modules that offer it until they return; without module `id`, which
+    /// is about to change.
+    fn together<'a>(
+        &'a self,
+        manifest: &'a Manifest,
+        id: &'a str,
+        snapshot: &'a Snapshot,
+    ) -> impl Iterator<Item = Returning<'a>> {
+        required_capabilities(manifest).map(move |need| {
+            let until_return = self.standby.iter().filter(|(other, standby)| {
+                let offers = |version| offers(need, other, version, snapshot);
+                **other != manifest.id
+                    && *other != id
+                    && self.running.get(*other).is_some_and(offers)
+                    && !offers(standby)
+            });
+            until_return.map(|(other, _)| other.as_str()).collect()
         })
+    }
+
+    /// What runs once these modules have returned.
+    fn after(&self, returning: &Returning<'_>) -> Running {
+        let returned = self.standby.iter().filter(|(id, _)| returning.contains(id.as_str()));
+        let mut running = self.running.clone();
+        running.extend(returned.map(|(id, standby)| (id.clone(), standby.clone())));
+        running
     }
 }
 
-/// A return of one module, as if it had been made.
-struct Return<'a> {
-    id: &'a str,
-    standby: &'a Version,
-    /// The version that is returned from.
-    left: Version,
-    running: Running,
+/// The combinations to look at, the smaller ones first: what one of them shows is not told again of a larger one.
+fn in_order<'a>(returns: impl Iterator<Item = Returning<'a>>) -> Vec<Returning<'a>> {
+    let mut returns: Vec<_> = returns.filter(|returning| !returning.is_empty()).collect();
+    returns.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+    returns.dedup();
+    returns
+}
+
+fn label(id: &str, versions: &Running) -> String {
+    versions.get(id).map_or_else(|| id.to_owned(), |version| format!("{id}@{version}"))
 }
 
 /// Everything that stands in the way of running `definition` beside what runs, and beside what may run again: each return
 /// that is possible now must stay possible. What is in the way either way is told once, of what runs.
 #[must_use]
 pub fn obstacles_beside(definition: &Definition, snapshot: &Snapshot, placed: &Placed) -> Vec<Obstacle> {
-    let now = obstacles(definition, snapshot, &placed.running);
-    let known = |obstacle: &Obstacle| now.iter().any(|known| known.matter() == obstacle.matter());
-    let mut found = now.clone();
-    for Return { id, standby, left, running } in placed.returns(&definition.manifest.id) {
-        let then = obstacles(definition, snapshot, &running).into_iter().filter(|obstacle| !known(obstacle));
-        found.extend(then.map(|obstacle| Obstacle::StandsBy {
-            standby: format!("{id}@{standby}"),
-            unconfirmed: format!("{id}@{left}"),
+    let manifest = &definition.manifest;
+    let mut found = obstacles(definition, snapshot, &placed.running);
+    let now = found.len();
+    let together = placed.together(manifest, &manifest.id, snapshot);
+    for returning in in_order(placed.alone(&manifest.id).chain(together)) {
+        let told = if returning.len() == 1 { now } else { found.len() };
+        let mut then = obstacles(definition, snapshot, &placed.after(&returning));
+        then.retain(|obstacle| found[..told].iter().all(|known| known.matter() != obstacle.matter()));
+        let mut ids = returning.into_iter();
+        let Some(first) = ids.next() else { continue };
+        let with: Vec<String> = ids.map(|id| label(id, &placed.standby)).collect();
+        found.extend(then.into_iter().map(|obstacle| Obstacle::StandsBy {
+            standby: label(first, &placed.standby),
+            unconfirmed: label(first, &placed.running),
+            with: with.clone(),
             obstacle: Box::new(obstacle),
         }));
     }
@@ -54,13 +98,28 @@ pub fn obstacles_beside(definition: &Definition, snapshot: &Snapshot, placed: &P
 }
 
 /// The modules that need something of `id` which it no longer gives once it is at version `after` (`None`: once it is
-/// gone): those that run, and versions that stand by.
+/// gone): those that run, versions that stand by, and those that would lack it once others have returned. Each need is
+/// told once.
 #[must_use]
 pub fn dependents_beside(id: &str, after: Option<&Version>, snapshot: &Snapshot, placed: &Placed) -> Vec<Dependent> {
     let mut found = dependents(id, after, snapshot, &placed.running);
-    for Return { id: other, running, .. } in placed.returns(id) {
-        let then = dependents(id, after, snapshot, &running).into_iter().filter(|dependent| dependent.id == *other);
-        found.extend(then.map(|dependent| Dependent { stands_by: true, ..dependent }));
+    let others = placed.running.iter().chain(&placed.standby).filter(|(other, _)| *other != id);
+    let together = others.filter_map(|(other, version)| snapshot.get(other, version)).flat_map(|definition| {
+        let manifest = &definition.manifest;
+        let stands_by = placed.standby.get(&manifest.id) == Some(&manifest.version);
+        let own = stands_by.then_some(manifest.id.as_str());
+        placed.together(manifest, id, snapshot).map(move |returning| returning.into_iter().chain(own).collect())
+    });
+    for returning in in_order(placed.alone(id).chain(together)) {
+        for dependent in dependents(id, after, snapshot, &placed.after(&returning)) {
+            let same = |known: &Dependent| known.of() == dependent.of();
+            if found.iter().any(same) {
+                continue;
+            }
+            let stands_by = returning.contains(dependent.id.as_str());
+            let returned = returning.iter().filter(|id| **id != dependent.id).map(|id| label(id, &placed.standby));
+            found.push(Dependent { stands_by, returned: returned.collect(), ..dependent });
+        }
     }
     found
 }
