@@ -48,7 +48,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{oneshot, watch};
 
-pub use entry::{Entry, Kind, Lost, MAX_DATA, MAX_SUBJECT, Record, Row, Who};
+pub use entry::{Entry, Kind, MAX_DATA, MAX_SUBJECT, Record, Who};
 pub use error::{AuditError, AuditFault, Defect};
 pub use read::MAX_READ;
 pub use scan::{Head, Verified, verify};
@@ -144,17 +144,22 @@ impl AuditLog {
         answer.await.unwrap_or_else(|_| Err(self.inner.writer.gone()))
     }
 
-    /// At most `limit` rows (and never more than [`MAX_READ`]) from number `from`, ascending; what is not yet on the disk is
-    /// not among them. Numbers of which there is no whole entry are a row too.
+    /// At most `limit` entries (and never more than [`MAX_READ`]) from number `from`, ascending; what is not yet on the disk
+    /// is not among them, and neither is a line that cannot be read, of which [`verify`] tells.
     ///
     /// # Errors
-    /// [`AuditError::Read`] when the files cannot be read.
-    pub async fn read(&self, from: u64, limit: usize) -> Result<Vec<Row>, AuditError> {
-        let (dir, newest, limit) = (self.inner.dir.clone(), self.newest(), limit.min(MAX_READ));
+    /// [`AuditError::Read`] when the files, or all of the lines from `from` on, cannot be read.
+    pub async fn read(&self, from: u64, limit: usize) -> Result<Vec<Record>, AuditError> {
+        let (dir, newest) = (self.inner.dir.clone(), self.newest());
         let read = tokio::task::spawn_blocking(move || read::read(&dir, from, limit, newest)).await;
         let failed = |cause| AuditError::Read { dir: self.inner.dir.clone(), cause };
         let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        read.map_err(|error| failed(error.to_string()))
+        match read {
+            Ok(read) if read.is_empty() && limit > 0 && from.max(1) <= newest => Err(failed(format!(
+                "none of the lines from entry {from} on is an entry; replug audit verify says more"
+            ))),
+            read => read.map_err(|error| failed(error.to_string())),
+        }
     }
 
     /// The number of the newest entry on the disk; 0 if there is none.

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use super::{CommandError, Commands, Location};
 use crate::engine::{ConfirmReport, HistoryEntry};
 use crate::monitor::Event;
-use crate::store::audit::{self, AuditError, AuditFault, Defect, Row, Verified};
+use crate::store::audit::{self, AuditError, AuditFault, Defect, Record, Verified};
 
 /// How many entries of the audit log are read unless it is said.
 pub const AUDIT_PAGE: usize = 100;
@@ -37,11 +37,11 @@ impl Commands {
     }
 
     /// At most `limit` entries of the audit log from number `from` on, ascending; without `from` the newest ones. Where there
-    /// is none yet it waits for one, at most `wait`. Entries that are not what was written are told by their numbers.
+    /// is none yet it waits for one, at most `wait`.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub async fn audit(&self, from: Option<u64>, limit: usize, wait: Duration) -> Result<Vec<Row>, CommandError> {
+    pub async fn audit(&self, from: Option<u64>, limit: usize, wait: Duration) -> Result<Vec<Record>, CommandError> {
         let newest = self.audit.newest();
         let from = from.unwrap_or_else(|| newest.saturating_sub(u64::try_from(limit).unwrap_or(u64::MAX)) + 1);
         let mut follow = self.audit.follow();

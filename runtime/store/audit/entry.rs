@@ -119,37 +119,6 @@ impl Entry {
     }
 }
 
-/// What is read of the log.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub enum Row {
-    /// An entry that is what was written.
-    Entry(Record),
-    /// Entries that were written and are not there as they were written; [`verify`](super::verify) says more.
-    Lost(Lost),
-}
-
-impl Row {
-    /// The entry, if it is one.
-    #[must_use]
-    pub const fn entry(&self) -> Option<&Record> {
-        match self {
-            Self::Entry(record) => Some(record),
-            Self::Lost(_) => None,
-        }
-    }
-}
-
-/// Numbers of which the log has no whole entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Lost {
-    /// The first.
-    pub seq: u64,
-    /// The last.
-    #[serde(rename = "lostThrough")]
-    pub through: u64,
-}
-
 /// An entry as it stands in the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {

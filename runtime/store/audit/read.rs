@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek, SeekFrom};
 use std::path::Path;
 
-use super::entry::{Lost, Record, Row};
 use super::files::{self, Line};
-use super::line;
+use super::{Record, line};
 
 /// The most entries that are read at once.
 pub const MAX_READ: usize = 1000;
@@ -17,20 +16,18 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// A stretch that is read rather than halved.
 const STRETCH: u64 = 64 * 1024;
 
-/// At most `limit` rows from number `from` up to `newest`. What is not as it was written is not left out in silence: its
-/// numbers are a row.
-pub(super) fn read(dir: &Path, from: u64, limit: usize, newest: u64) -> io::Result<Vec<Row>> {
+/// At most `limit` entries from number `from` up to `newest`.
+pub(super) fn read(dir: &Path, from: u64, limit: usize, newest: u64) -> io::Result<Vec<Record>> {
     let segments = files::segments(dir)?;
     let start = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
     let (mut found, mut bytes, mut text) = (Vec::new(), 0, Vec::new());
-    let mut next = from.max(1);
     for (index, segment) in segments.iter().enumerate().skip(start) {
         let mut reader = BufReader::new(File::open(dir.join(&segment.name))?);
         if index == start {
             seek(&mut reader, from)?;
         }
         loop {
-            if found.len() >= limit || bytes > MAX_BYTES {
+            if found.len() >= limit.min(MAX_READ) || bytes > MAX_BYTES {
                 return Ok(found);
             }
             match files::next_line(&mut reader, &mut text)? {
@@ -38,24 +35,15 @@ pub(super) fn read(dir: &Path, from: u64, limit: usize, newest: u64) -> io::Resu
                 Line::Endless => continue,
                 Line::Unfinished | Line::End => break,
             }
-            // a number is believed only of a line that is what was written
-            let Ok(link) = line::link(&text) else { continue };
-            if link.seq < next || link.seq > newest {
-                continue;
-            }
             let Ok(record) = serde_json::from_slice::<Record>(&text) else { continue };
-            if link.seq > next {
-                found.push(Row::Lost(Lost { seq: next, through: link.seq - 1 }));
+            if record.seq > newest {
+                return Ok(found);
             }
-            next = link.seq + 1;
-            bytes += text.len();
-            if found.len() < limit {
-                found.push(Row::Entry(record));
+            if record.seq >= from {
+                bytes += text.len();
+                found.push(record);
             }
         }
-    }
-    if next <= newest && found.len() < limit {
-        found.push(Row::Lost(Lost { seq: next, through: newest }));
     }
     Ok(found)
 }

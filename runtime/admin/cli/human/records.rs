@@ -63,45 +63,10 @@ fn took(ms: u64) -> String {
     if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
 }
 
-/// A row of the audit log, as it is sent.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(in crate::admin::cli) enum Row {
-    Entry(Entry),
-    Lost(Lost),
-}
-
-impl Row {
-    /// The number of the last entry that it tells of.
-    pub(in crate::admin::cli) const fn last(&self) -> u64 {
-        match self {
-            Self::Entry(entry) => entry.seq,
-            Self::Lost(lost) => lost.through,
-        }
-    }
-
-    /// Which entries are not what was written.
-    pub(in crate::admin::cli) fn lost(&self) -> Option<String> {
-        match self {
-            Self::Entry(_) => None,
-            Self::Lost(Lost { seq, through }) if seq == through => Some(format!("entry {seq} is")),
-            Self::Lost(Lost { seq, through }) => Some(format!("entries {seq} to {through} are")),
-        }
-    }
-}
-
-/// Numbers without a whole entry, as they are sent.
-#[derive(Deserialize)]
-pub(in crate::admin::cli) struct Lost {
-    seq: u64,
-    #[serde(rename = "lostThrough")]
-    through: u64,
-}
-
 /// An entry of the audit log, as it is sent.
 #[derive(Deserialize)]
 pub(in crate::admin::cli) struct Entry {
-    seq: u64,
+    pub(in crate::admin::cli) seq: u64,
     at: u64,
     kind: String,
     actor: String,
@@ -110,19 +75,12 @@ pub(in crate::admin::cli) struct Entry {
 }
 
 /// The entries as lines of one layout, so that more of them can follow; with a header if they are the first.
-pub(in crate::admin::cli) fn entries(rows: &[Row], first: bool) -> String {
+pub(in crate::admin::cli) fn entries(rows: &[Entry], first: bool) -> String {
     let line = |seq: &str, at: &str, actor: &str, kind: &str, subject: &str, data: &str| {
         format!("{seq:>6}  {at:20}  {actor:7}  {kind:16}  {subject:24}  {data}").trim_end().to_owned()
     };
     let header = first.then(|| line("SEQ", "WHEN", "WHO", "WHAT", "SUBJECT", "MORE"));
     let rows = rows.iter().map(|row| {
-        let row = match row {
-            Row::Entry(entry) => entry,
-            Row::Lost(Lost { seq, through }) => {
-                let last = if seq == through { String::new() } else { format!("to {through}") };
-                return line(&seq.to_string(), &last, "", "LOST", "not as it was written", "");
-            }
-        };
         let told = row.data.iter().filter(|(_, value)| !value.is_null());
         let data: Vec<_> = told.map(|(name, value)| format!("{name}={}", short(value))).collect();
         let (seq, subject) = (row.seq.to_string(), row.subject.replace('\n', " "));

@@ -49,14 +49,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let next = runtime.block_on(log.append(entry("next"))).unwrap();
         let read = runtime.block_on(log.read(next, 1)).unwrap();
-        prop_assert_eq!(read[0].entry().unwrap().subject.as_str(), "next");
-        // each number is told once, with its entry or as lost
-        let read = runtime.block_on(log.read(1, 100)).unwrap();
-        let told = read.iter().flat_map(|row| match row {
-            Row::Entry(record) => record.seq..=record.seq,
-            Row::Lost(lost) => lost.seq..=lost.through,
-        });
-        prop_assert_eq!(told.collect::<Vec<_>>(), (1..=next).collect::<Vec<_>>());
+        prop_assert_eq!(read[0].subject.as_str(), "next");
         prop_assert!(path.ends_with("head") || fs::read(&path).unwrap().starts_with(&bytes));
         prop_assert!(path.ends_with("head") || verify(dir.path()).is_err());
     }
@@ -154,30 +147,6 @@ async fn a_log_that_lost_its_end_goes_on_behind_what_was_acknowledged() {
     let log = AuditLog::with(dir.path(), settings(SEGMENT)).unwrap();
     assert_eq!(log.append(entry("again")).await, Ok(7));
     assert_eq!(names(dir.path()).len(), 2, "the new segment goes on");
-}
-
-#[tokio::test]
-async fn what_is_read_says_which_entries_are_not_what_was_written() {
-    let dir = written(12, 100_000);
-    let name = &names(dir.path())[0];
-    let mut lines = lines(dir.path(), name);
-    lines[4] = lines[4].replace("\"seq\":5", "\"seq\":9");
-    lines.drain(7..9);
-    lines[9] = "{}\n".to_owned();
-    write(dir.path(), name, &lines);
-    let log = AuditLog::with(dir.path(), settings(100_000)).unwrap();
-    let numbers = |rows: Vec<Row>| -> Vec<(u64, u64)> {
-        let of = |row: Row| match row {
-            Row::Entry(record) => (record.seq, 0),
-            Row::Lost(lost) => (lost.seq, lost.through),
-        };
-        rows.into_iter().map(of).collect()
-    };
-    let all = [(1, 0), (2, 0), (3, 0), (4, 0), (5, 5), (6, 0), (7, 0), (8, 9), (10, 0), (11, 0), (12, 12)];
-    assert_eq!(numbers(log.read(1, 100).await.unwrap()), all);
-    assert_eq!(numbers(log.read(5, 1).await.unwrap()), [(5, 5)]);
-    assert_eq!(numbers(log.read(9, 2).await.unwrap()), [(9, 9), (10, 0)]);
-    assert_eq!(numbers(log.read(12, 9).await.unwrap()), [(12, 12)]);
 }
 
 #[test]
