@@ -50,7 +50,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use entry::{Entry, Kind, MAX_DATA, MAX_SUBJECT, Record, Who};
 pub use error::{AuditError, AuditFault, Defect};
-pub use read::MAX_READ;
+pub use read::{Damage, MAX_READ, Row};
 pub use scan::{Head, Verified, verify};
 
 use super::fault::WriteFault;
@@ -145,21 +145,16 @@ impl AuditLog {
     }
 
     /// At most `limit` entries (and never more than [`MAX_READ`]) from number `from`, ascending; what is not yet on the disk
-    /// is not among them, and neither is a line that cannot be read, of which [`verify`] tells.
+    /// is not among them. Where entries cannot be read or lines are too many, a row says so. The next page begins behind the
+    /// last entry, or at [`Damage::before`].
     ///
     /// # Errors
-    /// [`AuditError::Read`] when the files, or all of the lines from `from` on, cannot be read.
-    pub async fn read(&self, from: u64, limit: usize) -> Result<Vec<Record>, AuditError> {
+    /// [`AuditError::Read`] when the files cannot be read.
+    pub async fn read(&self, from: u64, limit: usize) -> Result<Vec<Row>, AuditError> {
         let (dir, newest) = (self.inner.dir.clone(), self.newest());
         let read = tokio::task::spawn_blocking(move || read::read(&dir, from, limit, newest)).await;
-        let failed = |cause| AuditError::Read { dir: self.inner.dir.clone(), cause };
-        let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        match read {
-            Ok(read) if read.is_empty() && limit > 0 && from.max(1) <= newest => Err(failed(format!(
-                "none of the lines from entry {from} on is an entry; replug audit verify says more"
-            ))),
-            read => read.map_err(|error| failed(error.to_string())),
-        }
+        let failed = |error: std::io::Error| AuditError::Read { dir: self.inner.dir.clone(), cause: error.to_string() };
+        read.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)
     }
 
     /// The number of the newest entry on the disk; 0 if there is none.

@@ -12,7 +12,7 @@ use crate::engine::HealthView;
 
 mod records;
 
-pub(super) use records::{Confirmation, Entry, HistoryRow, confirmed, entries, event, history};
+pub(super) use records::{Confirmation, HistoryRow, Row, confirmed, entries, event, history};
 
 /// What an activation came to, as it is sent.
 #[derive(Deserialize)]

@@ -28,16 +28,18 @@ pub(super) async fn history(id: &str, limit: u16, client: &Client, output: &mut 
     show(output, &answer, || human::history(id, &rows))
 }
 
-/// Shows entries of the audit log, and those that follow until Ctrl-C.
+/// Shows entries of the audit log, and those that follow until Ctrl-C. A log that cannot be shown whole is a failure.
 pub(super) async fn audit(args: AuditArgs, client: &Client, output: &mut Output) -> Result<Exit, CommandError> {
     let limit = args.limit.map_or(if args.follow { BEFORE } else { AUDIT_PAGE }, usize::from);
     let from = args.from.map_or(String::new(), |from| format!("&from={from}"));
     let answer = client.send(Method::GET, &format!("/v1/audit?limit={limit}{from}"), Body::Empty).await?;
     if !args.follow {
-        let rows: Vec<human::Entry> = read(&answer)?;
-        return show(output, &answer, || human::entries(&rows, true));
+        let rows: Vec<human::Row> = read(&answer)?;
+        show(output, &answer, || human::entries(&rows, true))?;
+        return damage(&rows).map_or(Ok(Exit::Done), Err);
     }
-    let mut next = each(output, &answer, true)?.or(args.from).unwrap_or(1);
+    let mut exit = Exit::Done;
+    let mut next = each(output, &answer, true, &mut exit)?.or(args.from).unwrap_or(1);
     while !output.is_over() {
         let path = format!("/v1/audit?from={next}&wait=30s");
         let answer = tokio::select! {
@@ -47,21 +49,35 @@ pub(super) async fn audit(args: AuditArgs, client: &Client, output: &mut Output)
             },
             _ = tokio::signal::ctrl_c() => break,
         };
-        next = each(output, &answer, false)?.unwrap_or(next);
+        next = each(output, &answer, false, &mut exit)?.unwrap_or(next);
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
-/// Shows each entry on a line of its own, and gives the number after the last.
-fn each(output: &mut Output, answer: &RawValue, first: bool) -> Result<Option<u64>, CommandError> {
-    let rows: Vec<human::Entry> = read(answer)?;
-    let next = rows.last().map(|row| row.seq + 1);
+/// Shows each entry on a line of its own, and gives the number after the last. What is damaged is told at once, and makes
+/// `exit` a failure.
+fn each(output: &mut Output, answer: &RawValue, first: bool, exit: &mut Exit) -> Result<Option<u64>, CommandError> {
+    let rows: Vec<human::Row> = read(answer)?;
+    let next = rows.last().map(human::Row::next);
     if output.is_json() {
         read::<Vec<Box<RawValue>>>(answer)?.into_iter().for_each(|row| output.result(row.get()));
     } else if first || next.is_some() {
         output.result(&human::entries(&rows, first));
     }
+    if let Some(error) = damage(&rows) {
+        output.error(&error);
+        *exit = Exit::Failed;
+    }
     Ok(next)
+}
+
+/// The error of rows that do not show the log whole.
+fn damage(rows: &[human::Row]) -> Option<CommandError> {
+    let mut damages = rows.iter().filter_map(human::Row::damage);
+    let (first, more) = (damages.next()?, damages.count());
+    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    let error = CommandError::new("broken-chain", format!("audit log: {first}{more}"));
+    Some(error.with_help("`replug audit verify` names the first place with file and line"))
 }
 
 /// Checks the audit log: the runtime does where one runs, and this process does where none can be asked.

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use super::{CommandError, Commands, Location};
 use crate::engine::{ConfirmReport, HistoryEntry};
 use crate::monitor::Event;
-use crate::store::audit::{self, AuditError, AuditFault, Defect, Record, Verified};
+use crate::store::audit::{self, AuditError, AuditFault, Defect, Row, Verified};
 
 /// How many entries of the audit log are read unless it is said.
 pub const AUDIT_PAGE: usize = 100;
@@ -36,12 +36,12 @@ impl Commands {
         Ok(entries)
     }
 
-    /// At most `limit` entries of the audit log from number `from` on, ascending; without `from` the newest ones. Where there
-    /// is none yet it waits for one, at most `wait`.
+    /// At most `limit` entries of the audit log from number `from` on, ascending, and where it is damaged; without `from` the
+    /// newest ones. Where there is none yet it waits for one, at most `wait`.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub async fn audit(&self, from: Option<u64>, limit: usize, wait: Duration) -> Result<Vec<Record>, CommandError> {
+    pub async fn audit(&self, from: Option<u64>, limit: usize, wait: Duration) -> Result<Vec<Row>, CommandError> {
         let newest = self.audit.newest();
         let from = from.unwrap_or_else(|| newest.saturating_sub(u64::try_from(limit).unwrap_or(u64::MAX)) + 1);
         let mut follow = self.audit.follow();

@@ -10,7 +10,7 @@ use super::reads::MAX_WAIT;
 use super::{App, OperationView, Problem};
 use crate::admin::commands::AUDIT_PAGE;
 use crate::engine::HistoryEntry;
-use crate::store::audit::{MAX_READ, Record, Verified};
+use crate::store::audit::{MAX_READ, Row, Verified};
 
 /// How many entries of a history, and how many operations, are sent unless it is said.
 const PAGE: usize = 20;
@@ -33,7 +33,7 @@ pub(super) async fn operations(
     Ok(Json(shared.operations.list(query.get("module").map(String::as_str), limit)))
 }
 
-pub(super) async fn audit(State(shared): App, Parameters(query): Parameters) -> Result<Json<Vec<Record>>, Problem> {
+pub(super) async fn audit(State(shared): App, Parameters(query): Parameters) -> Result<Json<Vec<Row>>, Problem> {
     let (from, limit) = (read::number(&query, "from")?, read::limit(&query, AUDIT_PAGE, MAX_READ)?);
     let wait = query.get("wait").map_or(Ok(Duration::ZERO), |wait| read::duration(wait, MAX_WAIT))?;
     let records = shared.admin.commands.audit(from, limit, wait);

@@ -1,6 +1,7 @@
 //! A version that took over is provisional until it is confirmed, and what happens to it until then.
 
 use super::*;
+use crate::store::audit::{Kind, Row};
 
 /// `lifecycle` of a version that confirms itself after this time.
 fn window(time: &str) -> String {
@@ -217,7 +218,7 @@ async fn a_deactivation_that_is_refused_is_not_told_as_one_that_was_done() {
     assert!(world.engine.deactivate("a").await.is_err());
     world.engine.deactivate("b").await.unwrap();
     let records = world.engine.audit().read(1, 100).await.unwrap();
-    let told: Vec<_> = records.iter().filter(|it| it.kind == crate::store::audit::Kind::Deactivated).collect();
+    let told: Vec<_> = records.iter().filter_map(Row::entry).filter(|it| it.kind == Kind::Deactivated).collect();
     assert_eq!(told.iter().map(|it| it.subject.as_str()).collect::<Vec<_>>(), ["b@1.0.0"]);
 }
 

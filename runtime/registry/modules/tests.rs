@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::registry::versions::Requirement;
+use crate::store::audit::Row;
 
 fn bundle(manifest: &str, script: &str) -> Bundle {
     let files = [(manifest::FILE_NAME, manifest), ("main.lua", script)];
@@ -258,7 +259,11 @@ async fn a_store_that_fails_leaves_the_snapshot_as_it_was() {
 
 async fn audited(log: &AuditLog) -> Vec<String> {
     let records = log.read(1, 100).await.unwrap();
-    records.iter().map(|it| format!("{} {} {}", it.kind.name(), it.who.name(), it.subject)).collect()
+    records
+        .iter()
+        .filter_map(Row::entry)
+        .map(|it| format!("{} {} {}", it.kind.name(), it.who.name(), it.subject))
+        .collect()
 }
 
 #[tokio::test]
@@ -275,8 +280,8 @@ async fn what_is_registered_and_unregistered_is_audited_once_and_by_whom() {
     registry.unregister_by(Who::Admin, "a", &[version("1.0.0")]).await.unwrap();
     let expected = ["registered host a@1.0.0", "registered runtime a@1.1.0", "unregistered admin a@1.0.0"];
     assert_eq!(audited(&log).await, expected);
-    let first = &log.read(1, 1).await.unwrap()[0];
-    assert_eq!(first.data.get(), format!(r#"{{"digest":"{}"}}"#, done.definition.digest));
+    let first = log.read(1, 1).await.unwrap();
+    assert_eq!(first[0].entry().unwrap().data.get(), format!(r#"{{"digest":"{}"}}"#, done.definition.digest));
     // what the store refuses is taken back in the log, which is written first
     store.close().await.unwrap();
     registry.register(module("b", "1.0.0")).await.unwrap_err();

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Serialize, Serializer};
+
 /// A failure of the log. It is `Clone` because one failed sync answers every entry that shared it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -132,4 +134,11 @@ pub enum Defect {
     /// The head makes no sense.
     #[error("the file was changed, so that it cannot be known whether the log's end was cut off")]
     HeadChanged,
+}
+
+impl Serialize for Defect {
+    /// As its text.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }

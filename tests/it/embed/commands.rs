@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use replug::store::audit::Row;
 use replug::{ActivationStrategy, Error, Event, Methods, Outcome, Runtime, Value};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -70,7 +71,8 @@ async fn the_host_runs_the_life_of_a_module_and_the_audit_log_names_it() {
     assert_eq!(runtime.unregister("pricing@1.1.0").await.unwrap().len(), 1);
     assert_eq!(runtime.unregister("pricing").await.unwrap().len(), 1);
     let records = runtime.audit().read(1, 100).await.unwrap();
-    let of = |who: &str| records.iter().filter(|it| it.who.name() == who).map(|it| it.kind.name()).collect::<Vec<_>>();
+    let entries: Vec<_> = records.iter().filter_map(Row::entry).collect();
+    let of = |who: &str| entries.iter().filter(|it| it.who.name() == who).map(|it| it.kind.name()).collect::<Vec<_>>();
     let acts = of("host");
     for act in ["registered", "activation-began", "confirmed", "deactivated", "unregistered"] {
         assert!(acts.contains(&act), "{act} is not among {acts:?}");

@@ -63,10 +63,46 @@ fn took(ms: u64) -> String {
     if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
 }
 
+/// What the audit log has, as it is sent.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(in crate::admin::cli) enum Row {
+    Entry(Entry),
+    Damage(Damage),
+}
+
+impl Row {
+    /// The number of what follows it.
+    pub(in crate::admin::cli) const fn next(&self) -> u64 {
+        match self {
+            Self::Entry(entry) => entry.seq.saturating_add(1),
+            Self::Damage(damage) => damage.before,
+        }
+    }
+
+    /// What cannot be shown, if it says so.
+    pub(in crate::admin::cli) fn damage(&self) -> Option<String> {
+        let Self::Damage(Damage { after, before, .. }) = self else { return None };
+        Some(match before.saturating_sub(*after) {
+            0 | 1 => format!("a line behind entry {after} does not belong there"),
+            2 => format!("entry {} cannot be read", after + 1),
+            _ => format!("the entries {} to {} cannot be read", after + 1, before - 1),
+        })
+    }
+}
+
+/// A place at which the log is not what was written: its entries from behind `after` to `before`, if there are any between.
+#[derive(Deserialize)]
+pub(in crate::admin::cli) struct Damage {
+    after: u64,
+    before: u64,
+    damaged: String,
+}
+
 /// An entry of the audit log, as it is sent.
 #[derive(Deserialize)]
 pub(in crate::admin::cli) struct Entry {
-    pub(in crate::admin::cli) seq: u64,
+    seq: u64,
     at: u64,
     kind: String,
     actor: String,
@@ -75,12 +111,23 @@ pub(in crate::admin::cli) struct Entry {
 }
 
 /// The entries as lines of one layout, so that more of them can follow; with a header if they are the first.
-pub(in crate::admin::cli) fn entries(rows: &[Entry], first: bool) -> String {
+pub(in crate::admin::cli) fn entries(rows: &[Row], first: bool) -> String {
     let line = |seq: &str, at: &str, actor: &str, kind: &str, subject: &str, data: &str| {
         format!("{seq:>6}  {at:20}  {actor:7}  {kind:16}  {subject:24}  {data}").trim_end().to_owned()
     };
     let header = first.then(|| line("SEQ", "WHEN", "WHO", "WHAT", "SUBJECT", "MORE"));
     let rows = rows.iter().map(|row| {
+        let row = match row {
+            Row::Entry(entry) => entry,
+            Row::Damage(Damage { after, before, damaged }) => {
+                let numbers = match before.saturating_sub(*after) {
+                    0 | 1 => String::new(),
+                    2 => (after + 1).to_string(),
+                    _ => format!("{}-{}", after + 1, before - 1),
+                };
+                return line(&numbers, "", "", "damaged", "", damaged);
+            }
+        };
         let told = row.data.iter().filter(|(_, value)| !value.is_null());
         let data: Vec<_> = told.map(|(name, value)| format!("{name}={}", short(value))).collect();
         let (seq, subject) = (row.seq.to_string(), row.subject.replace('\n', " "));

@@ -126,6 +126,50 @@ async fn a_changed_log_fails_with_its_place_whether_or_not_a_runtime_runs() {
 }
 
 #[tokio::test]
+async fn an_entry_that_cannot_be_shown_is_told_and_a_failure() {
+    let server = serving().await;
+    let file = server.world.dir.path().join("audit/00000000000000000001.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
+    let marker = |after: u64, before: u64, damaged: &str| serde_json::json!({"after": after, "before": before, "damaged": damaged});
+    let changed = "the line was changed: its hash is not that of its content";
+    let removed = "entry 2 stands where entry 1 should: entries were removed";
+    let inserted = "entry 1 stands where entry 2 should: an entry was inserted or moved";
+    for (damaged, at, marker, numbers, message) in [
+        (text.replace("a@1.1.0", "a@9.1.0"), 1, marker(1, 3, changed), "2 ", "entry 2 cannot be read"),
+        (lines[1].to_owned(), 0, marker(0, 2, removed), "1 ", "entry 1 cannot be read"),
+        ([lines[0], &text].concat(), 1, marker(1, 2, inserted), "", "a line behind entry 1 does not belong there"),
+    ] {
+        std::fs::write(&file, damaged).unwrap();
+        let shown = server.run("audit").await;
+        let row = format!("{numbers}damaged {}", marker["damaged"].as_str().unwrap());
+        let found = shown.out.lines().nth(at + 1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!((shown.exit, found), (Exit::Failed, row));
+        let told = format!("error: audit log: {message}\n  help: `replug audit verify` names");
+        assert!(shown.err.starts_with(&told), "{}", shown.err);
+        let sent = server.run("audit --from 1 --json").await;
+        let rows: serde_json::Value = serde_json::from_str(&sent.out).unwrap();
+        assert_eq!((sent.exit, &rows[at]), (Exit::Failed, &marker), "{rows}");
+        assert_eq!(sent.error()["kind"], "broken-chain");
+        assert_eq!(
+            server.run("audit --from 2 --limit 1").await.exit == Exit::Done,
+            at == 0,
+            "what is asked for counts"
+        );
+    }
+    let following = server.begin("audit --follow");
+    let module = server.module("b", "1.0.0", "");
+    server.run(&format!("register {module}")).await;
+    while !following.out.text().contains("b@1.0.0") {
+        tokio::task::yield_now().await;
+    }
+    server.stop.send_replace(true);
+    let done = following.task.await.unwrap();
+    assert!(done.err.starts_with("error: audit log: a line behind entry 1 does not belong there"), "{}", done.err);
+    assert_eq!((done.err.matches("audit log").count(), done.exit), (1, Exit::Unreachable), "{}", done.err);
+}
+
+#[tokio::test]
 async fn following_the_audit_log_goes_on_until_the_runtime_stops() {
     let server = serving().await;
     let following = server.begin("audit --follow --json");

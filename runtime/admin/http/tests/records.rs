@@ -143,6 +143,10 @@ async fn the_audit_log_is_read_waited_for_and_verified() {
     let file = server.world.dir.path().join("audit/00000000000000000001.jsonl");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("b@1.0.0", "x@1.0.0")).unwrap();
+    let sent = server.get("/v1/audit").await.json();
+    let damaged = "the line was changed: its hash is not that of its content";
+    assert_eq!(sent[1], json!({"after": 1, "before": 3, "damaged": damaged}));
+    assert_eq!((&sent[0]["seq"], &sent[2]["seq"], sent.as_array().unwrap().len()), (&1.into(), &3.into(), 3));
     let broken = server.ask("POST", "/v1/audit/verify", b"").await;
     let location = json!({"file": "00000000000000000001.jsonl", "line": 2, "column": 1});
     assert_eq!(broken.json()["location"], location);

@@ -49,7 +49,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let next = runtime.block_on(log.append(entry("next"))).unwrap();
         let read = runtime.block_on(log.read(next, 1)).unwrap();
-        prop_assert_eq!(read[0].subject.as_str(), "next");
+        prop_assert_eq!(read[0].entry().unwrap().subject.as_str(), "next");
         prop_assert!(path.ends_with("head") || fs::read(&path).unwrap().starts_with(&bytes));
         prop_assert!(path.ends_with("head") || verify(dir.path()).is_err());
     }
@@ -115,6 +115,89 @@ fn what_was_done_is_told_with_its_place() {
     check(&|dir| names.iter().for_each(|name| fs::remove_file(dir.join(name)).unwrap()), ("head", 1, cut));
     check(&|dir| fs::remove_file(dir.join("head")).unwrap(), ("head", 1, Defect::HeadMissing));
     check(&|dir| fs::write(dir.join("head"), "").unwrap(), ("head", 1, Defect::HeadChanged));
+}
+
+/// What is read from number `from` on, page by page: numbers of entries, and what is damaged between which numbers.
+fn read(dir: &Path, mut from: u64, limit: usize) -> Vec<Result<u64, (u64, u64, String)>> {
+    let log = AuditLog::with(dir, settings(1000)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut all = Vec::new();
+    loop {
+        let page = runtime.block_on(log.read(from, limit)).unwrap();
+        assert!(page.iter().filter_map(Row::entry).count() <= limit);
+        match page.last() {
+            Some(Row::Entry(record)) => from = record.seq + 1,
+            Some(Row::Damage(damage)) => from = damage.before,
+            None => return all,
+        }
+        all.extend(page.into_iter().map(|row| match row {
+            Row::Entry(record) => Ok(record.seq),
+            Row::Damage(Damage { after, before, defect }) => Err((after, before, defect.to_string())),
+        }));
+    }
+}
+
+#[test]
+fn who_reads_is_told_which_entries_are_not_shown() {
+    let whole = written(12, 1000);
+    let names = names(whole.path());
+    let in_first = lines(whole.path(), &names[0]).len() as u64;
+    let in_second = lines(whole.path(), &names[1]).len() as u64;
+    let check = |damage: &dyn Fn(&Path), hidden: std::ops::RangeInclusive<u64>, says: &str| {
+        for (from, limit) in [(1, 100), (1, 1), (1, 3), (*hidden.start(), 2)] {
+            let dir = copy(whole.path());
+            damage(dir.path());
+            let (after, before) = (hidden.start() - 1, hidden.end() + 1);
+            let told = Err((after, before, says.to_owned()));
+            let expected: Vec<_> = (from..=after).map(Ok).chain([told]).chain((before..=12).map(Ok)).collect();
+            assert_eq!(read(dir.path(), from, limit), expected, "from {from}, {limit} at once");
+        }
+    };
+    let edit = |change: &dyn Fn(&mut Vec<String>), hidden, says: &str| {
+        let damage = |dir: &Path| {
+            let mut found = lines(dir, &names[0]);
+            change(&mut found);
+            write(dir, &names[0], &found);
+        };
+        check(&damage, hidden, says);
+    };
+    let changed = "the line was changed: its hash is not that of its content";
+    edit(&|lines| lines[1] = lines[1].replace("m@2.0.0", "m@3.0.0"), 2..=2, changed);
+    edit(&|lines| lines[1] = "hello\n".into(), 2..=2, "the line is no entry: it is too short");
+    edit(&|lines| lines[1] = "x".repeat(200_000) + "\n", 2..=2, "the line is no entry: it is too long");
+    edit(&|lines| drop(lines.remove(1)), 2..=2, "entry 3 stands where entry 2 should: entries were removed");
+    edit(&|lines| drop(lines.drain(..2)), 1..=2, "entry 3 stands where entry 1 should: entries were removed");
+    let removed =
+        format!("entry {} stands where entry {} should: entries were removed", in_first + in_second + 1, in_first + 1);
+    check(&|dir| fs::remove_file(dir.join(&names[1])).unwrap(), in_first + 1..=in_first + in_second, &removed);
+    let last = |dir: &Path, change: &dyn Fn(&mut Vec<String>)| {
+        let mut found = lines(dir, names.last().unwrap());
+        change(&mut found);
+        write(dir, names.last().unwrap(), &found);
+    };
+    let cut = |dir: &Path| last(dir, &|lines| drop(lines.pop()));
+    check(&cut, 12..=12, "entry 13 stands where entry 12 should: entries were removed");
+}
+
+#[test]
+fn who_reads_is_told_of_lines_too_many() {
+    let whole = written(12, 1000);
+    let first = &names(whole.path())[0];
+    let check = |change: &dyn Fn(&mut Vec<String>), after: u64, says: &str| {
+        let dir = copy(whole.path());
+        let mut found = lines(dir.path(), first);
+        change(&mut found);
+        write(dir.path(), first, &found);
+        let told = Err((after, after + 1, says.to_owned()));
+        let expected: Vec<_> = (1..=after).map(Ok).chain([told]).chain((after + 1..=12).map(Ok)).collect();
+        assert_eq!(read(dir.path(), 1, 100), expected);
+    };
+    check(&|lines| lines.insert(0, "hello\n".into()), 0, "the line is no entry: it is too short");
+    check(&|lines| lines.insert(1, "hello\n".repeat(3)), 1, "the line is no entry: it is too short");
+    let inserted = "entry 1 stands where entry 3 should: an entry was inserted or moved";
+    check(&|lines| lines.insert(2, lines[0].clone()), 2, inserted);
+    let ahead = "entry 99 stands where entry 2 should: an entry was inserted or moved";
+    check(&|lines| lines.insert(1, line::sealed(&entry("forged"), 99, 7, line::ORIGIN).0), 1, ahead);
 }
 
 #[test]
