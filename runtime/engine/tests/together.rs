@@ -198,7 +198,12 @@ async fn a_deactivation_that_a_return_forestalls_is_of_the_version_that_serves_t
     assert_eq!(out.await.unwrap().version, "1.0.0");
     assert_eq!((world.state("a@1.0.0"), world.routed("a"), world.held()), (State::Inactive, None, Vec::new()));
     let records = world.engine.audit().read(1, 100).await.unwrap();
-    let told: Vec<_> = records.iter().filter(|it| it.kind == Kind::Deactivated).map(|it| it.subject.as_str()).collect();
+    let told: Vec<_> = records
+        .iter()
+        .filter_map(crate::store::audit::Row::entry)
+        .filter(|it| it.kind == Kind::Deactivated)
+        .map(|it| it.subject.as_str())
+        .collect();
     assert_eq!(told, ["a@1.0.0"]);
     let history = world.engine.history("a", 9).await.unwrap();
     let deactivated = history.iter().find(|entry| entry.command == "deactivate").unwrap();

@@ -175,6 +175,9 @@ async fn following_the_audit_log_goes_on_until_the_runtime_stops() {
     let following = server.begin("audit --follow --json");
     let module = server.module("b", "1.0.0", "");
     server.run(&format!("register {module}")).await;
+    while !following.out.text().contains("b@1.0.0") {
+        tokio::task::yield_now().await;
+    }
     server.stop.send_replace(true);
     let done = following.task.await.unwrap();
     let subjects: Vec<_> = done
