@@ -1,8 +1,8 @@
 //! The traffic shift of a gradual activation: gives a candidate more and more of the traffic as long as it does well.
 //!
 //! [`super::traffic`] decides; this looks at the clock, at the samples and at what the candidate reports, and commits the
-//! weights. A shift ends early when the candidate's tree gives up, when the version it builds on is returned from, and
-//! when the runtime stops.
+//! weights. A shift ends early when the candidate's tree gives up, when the version it builds on is returned from, when a
+//! command that waits wants that (see [`super::lanes`]), and when the runtime stops.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::analysis::Rules;
 use super::attempt::Attempt;
+use super::lanes::Abort;
 use super::outcome::ShiftReport;
 use super::plan::{Change, Share, Turn};
 use super::traffic::{Decision, Health, Shift};
@@ -41,14 +42,19 @@ impl Attempt<'_> {
         let mut events = self.work.shared.events.subscribe();
         let mut shift = Shift::new(&activation.traffic_shifting, activation.on_inconclusive, Instant::now());
         // nothing is routed to a candidate that is not well
-        let health = self.work.shared.hands.apply(&Change::Verify(self.key.clone())).await;
+        let verify = Change::Verify(self.key.clone());
+        let health = tokio::select! {
+            biased;
+            why = self.given_up(false) => return Err(why),
+            health = self.work.shared.hands.apply(&verify) => health,
+        };
         health.map_err(|fault| format!("{}: {fault}", trigger_name(TriggerKind::HealthCheckFailure)))?;
         self.route(shift.weight()).await?;
         let samples = || (candidate.metrics.stats.sample(), baseline.metrics.stats.sample());
         let mut since = samples();
         let metrics = self.work.shared.metrics.activation(&self.key);
         loop {
-            self.wait_until(shift.due(), &mut events).await?;
+            self.wait_until(shift.due(), shift.is_held(), &mut events).await?;
             let (of_candidate, of_baseline) = samples();
             let (seen, compared) = (of_candidate.since(&since.0), of_baseline.since(&since.1));
             let report = candidate.health.report();
@@ -95,23 +101,29 @@ impl Attempt<'_> {
         self.commit(Turn::Shift(share)).await
     }
 
+    /// Why it is to give up, as soon as it is.
+    async fn given_up(&self, is_held: bool) -> String {
+        let mut aborted = self.work.aborted.clone();
+        let reason = |abort: &Option<Abort>| abort.as_ref()?.reason(is_held).map(str::to_owned);
+        let why = aborted.wait_for(|abort| reason(abort).is_some()).await;
+        why.ok().and_then(|abort| reason(&abort)).unwrap_or_else(|| "the engine is gone".to_owned())
+    }
+
     /// Waits until `due`, or for something that has to be looked at at once.
     async fn wait_until(
         &self,
         due: Instant,
+        is_held: bool,
         events: &mut tokio::sync::broadcast::Receiver<Arc<Event>>,
     ) -> Result<(), String> {
-        let mut aborted = self.work.aborted.clone();
         let sleep = tokio::time::sleep_until(due.into());
         tokio::pin!(sleep);
         loop {
             tokio::select! {
-                () = &mut sleep => return Ok(()),
+                // what ends it comes before what goes on
+                biased;
+                why = self.given_up(is_held) => return Err(why),
                 () = async { self.work.shared.stopping.wait().await; } => return Err("the runtime stops".to_owned()),
-                why = aborted.wait_for(Option::is_some) => {
-                    let why = why.ok().and_then(|why| why.clone());
-                    return Err(why.unwrap_or_else(|| "the engine is gone".to_owned()));
-                }
                 event = events.recv() => match event.as_deref() {
                     Ok(Event::CriticalError { instance, reason }) if *instance == self.key => {
                         let kind = TriggerKind::CriticalError;
@@ -123,6 +135,7 @@ impl Attempt<'_> {
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Err("the engine is gone".to_owned()),
                 },
+                () = &mut sleep => return Ok(()),
             }
         }
     }

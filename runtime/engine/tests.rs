@@ -26,6 +26,7 @@ mod brittle;
 mod confirming;
 mod crashes;
 mod faults;
+mod giving_way;
 mod health;
 mod measures;
 mod resuming;
