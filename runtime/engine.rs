@@ -10,6 +10,7 @@
 //! | `apply` | carries changes out through the [`ports`] |
 //! | `activate`, `rollback`, `deactivate`, `unregister`, `retire` | the commands |
 //! | `coordinator` | the one actor that changes slots and states |
+//! | `lanes` | one command a module at a time, and which of those that wait end a shift |
 //! | `board`, `record` | what is now, for readers; what outlives the process |
 
 pub mod analysis;
@@ -33,6 +34,7 @@ mod coordinator;
 mod deactivate;
 mod instances;
 mod journal;
+mod lanes;
 mod record;
 mod recovery;
 mod resume;
@@ -178,7 +180,7 @@ impl Engine {
         self.activated(Command::Activate { id: id.to_owned(), version: version.clone(), strategy }).await
     }
 
-    /// Takes the module out of service and stops it.
+    /// Takes the module out of service and stops it. A version whose traffic is being shifted gives up for it.
     ///
     /// # Errors
     /// Nothing serves, or running modules need it.
@@ -189,12 +191,13 @@ impl Engine {
         }
     }
 
-    /// Returns to the version on standby, or to `to`.
+    /// Returns to the version on standby, or to `to`. While a newer version is on its way that one gives up instead, and what
+    /// serves stays.
     ///
     /// # Errors
     /// Nothing serves, or there is nothing to return to.
     pub async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, EngineError> {
-        self.activated(Command::Rollback { id: id.to_owned(), to: to.cloned() }).await
+        self.activated(Command::Rollback { id: id.to_owned(), to: to.cloned(), of: None }).await
     }
 
     /// Confirms the version that serves provisionally: from now on it is what a restart starts.

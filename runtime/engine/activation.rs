@@ -8,9 +8,11 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use semver::Version;
 use tokio::sync::{oneshot, watch};
 
+use super::board::version_of;
 use super::commit::{Commit, Committed};
 use super::coordinator::Message;
 use super::journal::{Action, Entry};
+use super::lanes::Abort;
 use super::outcome::{ActivationReport, ConfirmReport, DeactivationReport};
 use super::shared::Shared;
 use super::state::Happening;
@@ -40,6 +42,8 @@ pub(super) enum Command {
     Rollback {
         id: String,
         to: Option<Version>,
+        /// The version that was on its way, in or out, while it waited for its turn.
+        of: Option<Version>,
     },
     /// Return from a version that is provisional, because of a trigger.
     Return {
@@ -68,6 +72,15 @@ impl Command {
             | Self::Rollback { id, .. }
             | Self::Unregister { id, .. } => id,
             Self::Return { key, .. } | Self::FallBack { key } => &key.id,
+        }
+    }
+
+    /// The version that it brings, or returns from because of a trigger.
+    pub(super) fn of(&self) -> Option<Version> {
+        match self {
+            Self::Activate { version, .. } => Some(version.clone()),
+            Self::Return { key, .. } => version_of(key),
+            _ => None,
         }
     }
 }
@@ -109,7 +122,7 @@ pub(super) struct Activation {
     /// When it was given, or when what calls for it was seen: before it waited for its turn.
     pub(super) since: Instant,
     /// Says why the command is to give up, once it is.
-    pub(super) aborted: watch::Receiver<Option<String>>,
+    pub(super) aborted: watch::Receiver<Option<Abort>>,
 }
 
 /// Tells the actor to begin.
@@ -155,13 +168,13 @@ impl Activation {
                 activate::resume(self, &id, &version, strategy).await.map(Done::Activated)
             }
             Command::Deactivate { id } => deactivate::deactivate(self, &id).await.map(Done::Deactivated),
-            Command::Rollback { id, to } => rollback::rollback(self, &id, to).await.map(Done::Activated),
+            Command::Rollback { id, to, of } => rollback::rollback(self, &id, to, of).await.map(Done::Activated),
             Command::FallBack { key } => {
                 let serves = self.shared.board.slot(&key.id).state.serving.as_ref() == Some(&key);
                 if !serves {
                     return Ok(Done::Returned);
                 }
-                rollback::rollback(self, &key.id, None).await.map(Done::Activated)
+                rollback::rollback(self, &key.id, None, None).await.map(Done::Activated)
             }
             Command::Return { key, reason, withdrawn } => returning::return_from(self, &key, &reason, withdrawn).await,
             Command::Unregister { id, version } => {

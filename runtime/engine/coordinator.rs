@@ -4,11 +4,11 @@
 //! this mailbox: the start of a generation, a change of state, and the commit, where all that was validated is looked at
 //! once more before the routes are switched. So no two commands can each be right alone and wrong together.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use semver::Version;
 use serde_json::json;
 use tokio::sync::{oneshot, watch};
@@ -18,6 +18,7 @@ use super::activation::{Activation, Command, Done, Reply};
 use super::board::version_of;
 use super::commit::{Commit, Committed, Told};
 use super::journal::{Entry, clipped};
+use super::lanes::{Abort, Lanes, Running};
 use super::outcome::ConfirmReport;
 use super::plan::Turn;
 use super::record::{Change, SlotRecord};
@@ -51,20 +52,6 @@ pub(super) enum Message {
 /// The actor.
 pub(super) struct Coordinator {
     pub(super) shared: Arc<Shared>,
-}
-
-/// Commands by module: the one that runs, and those that wait.
-#[derive(Default)]
-pub(super) struct Lanes {
-    running: HashMap<ActorId, Running>,
-    waiting: HashMap<String, VecDeque<(Command, Reply)>>,
-}
-
-/// A command that runs.
-struct Running {
-    id: String,
-    /// Told why an activation is to give up.
-    abort: watch::Sender<Option<String>>,
 }
 
 #[ractor::async_trait]
@@ -135,6 +122,7 @@ impl Coordinator {
                 reply.refuse(EngineError::Busy { id, waiting: queue.len() });
             } else {
                 queue.push_back((command, reply));
+                lanes.give_way(&id, &self.shared);
             }
             return;
         }
@@ -143,11 +131,14 @@ impl Coordinator {
     }
 
     async fn start(&self, myself: &ActorRef<Message>, command: Command, reply: Reply, lanes: &mut Lanes) {
-        let id = command.id().to_owned();
+        let (id, of) = (command.id().to_owned(), command.of());
         let (abort, aborted) = watch::channel(None);
         let actor = self.hand(myself, aborted, (reply.who, reply.since));
         match Activation::spawn_linked(None, actor, (command, reply), myself.get_cell()).await {
-            Ok((activation, _)) => drop(lanes.running.insert(activation.get_id(), Running { id, abort })),
+            Ok((activation, _)) => {
+                lanes.running.insert(activation.get_id(), Running { id: id.clone(), of, abort });
+                lanes.give_way(&id, &self.shared);
+            }
             // the reply went with the arguments, which tells the caller
             Err(error) => {
                 tracing::error!(module = %id, %error, "a command could not be started");
@@ -159,7 +150,7 @@ impl Coordinator {
     fn hand(
         &self,
         myself: &ActorRef<Message>,
-        aborted: watch::Receiver<Option<String>>,
+        aborted: watch::Receiver<Option<Abort>>,
         (who, since): (Who, Instant),
     ) -> Activation {
         Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone(), who, since, aborted }
@@ -237,7 +228,7 @@ impl Coordinator {
         }
         let why = format!("the version it builds on, {}, is returned from: {reason}", key.version);
         for running in lanes.running.values().filter(|running| running.id == id) {
-            running.abort.send_replace(Some(why.clone()));
+            running.abort.send_replace(Some(Abort::Now(why.clone())));
         }
         // clients must not wait for the end of a command that brings something else; where it fails, the command tries again
         let withdrawn = match self.withdraw(&key, &reason).await {

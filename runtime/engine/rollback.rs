@@ -22,16 +22,22 @@ use crate::monitor::{Event, InstanceKey};
 use crate::registry::Definition;
 use crate::store::audit::Kind;
 
-/// The command `rollback`. The version returned from drains and stops.
+/// The command `rollback`. The version returned from drains and stops. Where it names no version and `of` was on its way
+/// while it waited, it is about that one: if that is gone by now, what serves is left as it is.
 pub(super) async fn rollback(
     work: &Activation,
     id: &str,
     to: Option<Version>,
+    of: Option<Version>,
 ) -> Result<ActivationReport, EngineError> {
     let slot = work.shared.board.slot(id);
     let Some(serving) = slot.state.serving.as_ref().and_then(version_of) else { return Err(not_serving(work, id)) };
     let previous = slot.record.as_ref().and_then(|record| record.returns_to().cloned());
-    let Some(target) = to.or(previous) else { return Err(EngineError::NothingToReturnTo { id: id.to_owned() }) };
+    let is_gone = of.is_some_and(|of| of != serving) && !slot.is_stuck();
+    let left_as_it_is = is_gone.then(|| serving.clone());
+    let Some(target) = to.or(left_as_it_is).or(previous) else {
+        return Err(EngineError::NothingToReturnTo { id: id.to_owned() });
+    };
     let (older, newer) = (definition(work, id, &target)?, definition(work, id, &serving)?);
     // what serves only because its rollback failed is started anew
     if target == serving && !slot.is_stuck() {
@@ -44,7 +50,7 @@ pub(super) async fn rollback(
         if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(&target) {
             match switch(work, id, &target, owes.clone()).await? {
                 Some(ran) => ran,
-                None => return Box::pin(rollback(work, id, Some(target))).await,
+                None => return Box::pin(rollback(work, id, Some(target), None)).await,
             }
         } else {
             activate::run(work, &older, &Way::back(owes.clone())).await?

@@ -1,16 +1,18 @@
 //! The traffic shift of a gradual activation: gives a candidate more and more of the traffic as long as it does well.
 //!
 //! [`super::traffic`] decides; this looks at the clock, at the samples and at what the candidate reports, and commits the
-//! weights. A shift ends early when the candidate's tree gives up, when the version it builds on is returned from, and
-//! when the runtime stops.
+//! weights. A shift ends early when the candidate's tree gives up, when the version it builds on is returned from, when a
+//! command that waits wants that (see [`super::lanes`]), and when the runtime stops.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use super::analysis::Rules;
 use super::attempt::Attempt;
+use super::lanes::Abort;
 use super::outcome::ShiftReport;
 use super::plan::{Change, Share, Turn};
 use super::traffic::{Decision, Health, Shift};
@@ -40,14 +42,19 @@ impl Attempt<'_> {
         let rules = Rules::of(&self.triggers);
         let mut shift = Shift::new(&activation.traffic_shifting, activation.on_inconclusive, Instant::now());
         // nothing is routed to a candidate that is not well
-        let health = self.work.shared.hands.apply(&Change::Verify(self.key.clone())).await;
+        let verify = Change::Verify(self.key.clone());
+        let health = tokio::select! {
+            biased;
+            why = given_up(self.work.aborted.clone(), false) => return Err(why),
+            health = self.work.shared.hands.apply(&verify) => health,
+        };
         health.map_err(|fault| format!("{}: {fault}", trigger_name(TriggerKind::HealthCheckFailure)))?;
         self.route(shift.weight()).await?;
         let samples = || (candidate.metrics.stats.sample(), baseline.metrics.stats.sample());
         let mut since = samples();
         let metrics = self.work.shared.metrics.activation(&self.key);
         loop {
-            self.wait_until(shift.due()).await?;
+            self.wait_until(shift.due(), shift.is_held()).await?;
             let (of_candidate, of_baseline) = samples();
             let (seen, compared) = (of_candidate.since(&since.0), of_baseline.since(&since.1));
             let report = candidate.health.report();
@@ -95,18 +102,16 @@ impl Attempt<'_> {
     }
 
     /// Waits until `due`, or for something that has to be looked at at once.
-    async fn wait_until(&mut self, due: Instant) -> Result<(), String> {
-        let mut aborted = self.work.aborted.clone();
+    async fn wait_until(&mut self, due: Instant, is_held: bool) -> Result<(), String> {
+        let aborted = self.work.aborted.clone();
         let sleep = tokio::time::sleep_until(due.into());
         tokio::pin!(sleep);
         loop {
             tokio::select! {
-                () = &mut sleep => return Ok(()),
+                // what ends it comes before what goes on
+                biased;
+                why = given_up(aborted.clone(), is_held) => return Err(why),
                 () = async { self.work.shared.stopping.wait().await; } => return Err("the runtime stops".to_owned()),
-                why = aborted.wait_for(Option::is_some) => {
-                    let why = why.ok().and_then(|why| why.clone());
-                    return Err(why.unwrap_or_else(|| "the engine is gone".to_owned()));
-                }
                 event = self.events.recv() => match event.as_deref() {
                     Ok(Event::CriticalError { instance, reason }) if *instance == self.key => {
                         let kind = TriggerKind::CriticalError;
@@ -118,6 +123,7 @@ impl Attempt<'_> {
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Err("the engine is gone".to_owned()),
                 },
+                () = &mut sleep => return Ok(()),
             }
         }
     }
@@ -137,4 +143,11 @@ impl Attempt<'_> {
         let noted = self.work.shared.records.note(&self.key.id, &self.entry).await;
         noted.map_err(|error| error.to_string())
     }
+}
+
+/// Why a shift is to give up, as soon as it is.
+async fn given_up(mut aborted: watch::Receiver<Option<Abort>>, is_held: bool) -> String {
+    let reason = |abort: &Option<Abort>| abort.as_ref()?.reason(is_held).map(str::to_owned);
+    let why = aborted.wait_for(|abort| reason(abort).is_some()).await;
+    why.ok().and_then(|abort| reason(&abort)).unwrap_or_else(|| "the engine is gone".to_owned())
 }

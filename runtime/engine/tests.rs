@@ -27,6 +27,7 @@ mod confirming;
 mod crashes;
 mod critical;
 mod faults;
+mod giving_way;
 mod health;
 mod measures;
 mod resuming;

@@ -151,6 +151,12 @@ impl Shift {
         self.weight
     }
 
+    /// Whether it waits for a verdict without an end in sight: its weight is held already for longer than one more interval.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        self.held > 1
+    }
+
     /// When to observe next. Observing earlier, later or more often does no harm: a late observation ends the interval,
     /// and the next one is counted from then.
     #[must_use]

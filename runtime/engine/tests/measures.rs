@@ -46,9 +46,9 @@ async fn a_return_is_no_activation() {
 #[tokio::test]
 async fn the_time_of_a_return_counts_its_wait_for_the_command_before_it() {
     let world = Arc::new(World::new().await);
-    for version in ["1.0.0", "2.0.0"] {
-        world.register("a", version, "").await;
-    }
+    world.register("a", "1.0.0", "").await;
+    // no shift, so it does not give way to the rollback
+    world.register("a", "2.0.0", "lifecycle:\n  activation: { strategy: instant }\n").await;
     world.serves("a@1.0.0").await;
     let coming = world.paused(Place::Commit, "a@2.0.0").await;
     let mut back = Box::pin(world.engine.rollback("a", None));

@@ -163,6 +163,8 @@ end }"#;
     world.provisional("a@2.0.0").await;
     world.comes_to(State::Failed).await;
     assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+    // a command of its own comes after the end of the return
+    assert_eq!(world.activate("a@1.0.0").await.unwrap().outcome, Outcome::Active);
     let history = world.engine.history("a", 9).await.unwrap();
     assert_eq!(history[0].outcome, Some(Outcome::RolledBack), "{history:?}");
 
@@ -190,7 +192,8 @@ async fn a_confirmed_version_that_failed_does_not_undo_the_one_that_mends_it() {
     let falls_back = "lifecycle:\n  activation:\n    rollbackTriggers: [{ type: criticalError, afterConfirm: rollback }]\n    trafficShifting: { interval: 10ms }\n";
     world.register("a", "1.0.0", "").await;
     world.register("a", "1.1.0", falls_back).await;
-    world.register("a", "1.2.0", "").await;
+    // no shift, so it gives way to nothing
+    world.register("a", "1.2.0", "lifecycle:\n  activation: { strategy: instant }\n").await;
     for version in ["1.0.0", "1.1.0"] {
         world.serves(&format!("a@{version}")).await;
     }

@@ -150,7 +150,7 @@ async fn what_is_not_registered_any_more_has_no_slot() {
 async fn a_rollback_that_a_trigger_forestalls_is_done() {
     let world = World::triggered().await;
     let work = world.hand();
-    let back = rollback::rollback(&work, "a", None);
+    let back = rollback::rollback(&work, "a", None, None);
     tokio::pin!(back);
     assert!(futures::poll!(&mut back).is_pending());
     world.returns().await;
@@ -165,7 +165,7 @@ async fn a_rollback_that_a_trigger_forestalls_is_done() {
 async fn a_rollback_that_a_confirmation_forestalls_starts_the_version_before_again() {
     let world = World::triggered().await;
     let work = world.hand();
-    let back = rollback::rollback(&work, "a", None);
+    let back = rollback::rollback(&work, "a", None, None);
     tokio::pin!(back);
     assert!(futures::poll!(&mut back).is_pending());
     world.engine.confirm("a").await.unwrap();

@@ -228,9 +228,11 @@ fn a_weight_that_is_to_be_held_is_held_until_there_is_a_verdict() {
     assert_eq!(told.len(), 50);
     assert_eq!(told[49], "3 of the 20 requests that a judgement needs in 50 intervals");
     assert_eq!((drive.now - drive.start).as_secs(), 50);
+    assert!(drive.shift.is_held());
     assert_eq!(drive.until_decided(&sample(20, 0), Health::Passed), (Decision::Route(20), 1000));
     let mut failing = Drive::new(&shifting(10, 10, 50), OnInconclusive::Hold);
     failing.look(&sample(3, 0), &sample(9, 0), Health::Passed);
+    assert!(!failing.shift.is_held(), "it has one more interval");
     assert!(matches!(failing.until_decided(&sample(20, 9), Health::Passed).0, Decision::RollBack { .. }));
 }
 

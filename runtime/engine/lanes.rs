@@ -1,0 +1,116 @@
+//! Commands by module: one runs, the others wait for their turn. A traffic shift may take long, or wait for samples without
+//! end, so some of those that wait end it.
+//!
+//! | what waits behind an activation | its traffic shift |
+//! |---|---|
+//! | `rollback`, `deactivate` | gives up at once |
+//! | the way back from the confirmed version that serves, where there is one | gives up at once |
+//! | `activate` of another version | gives up once it is held without end |
+//! | anything else | goes on |
+//!
+//! A `rollback` that names no version is about the version that was on its way when it waited: once that is gone, the command
+//! is done, and what serves is not returned from as well.
+
+use std::collections::{HashMap, VecDeque};
+
+use ractor::ActorId;
+use semver::Version;
+use tokio::sync::watch;
+
+use super::activation::{Command, Reply};
+use super::shared::Shared;
+use super::validate;
+use crate::monitor::InstanceKey;
+use crate::store::audit::Who;
+
+/// Commands by module: the one that runs, and those that wait.
+#[derive(Default)]
+pub(super) struct Lanes {
+    pub(super) running: HashMap<ActorId, Running>,
+    pub(super) waiting: HashMap<String, VecDeque<(Command, Reply)>>,
+}
+
+/// A command that runs.
+pub(super) struct Running {
+    pub(super) id: String,
+    /// The version that it brings, or returns from.
+    pub(super) of: Option<Version>,
+    /// Told why an activation is to give up.
+    pub(super) abort: watch::Sender<Option<Abort>>,
+}
+
+/// Why a shift is to give up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Abort {
+    /// At once.
+    Now(String),
+    /// Once it is held without end.
+    OnceHeld(String),
+}
+
+impl Abort {
+    /// The reason, if a shift that is held without end, or is not, gives up for it.
+    pub(super) fn reason(&self, is_held: bool) -> Option<&str> {
+        match self {
+            Self::Now(reason) => Some(reason),
+            Self::OnceHeld(reason) => is_held.then_some(reason),
+        }
+    }
+}
+
+impl Lanes {
+    /// Lets the command of `id` that runs give way to those that wait. To be called when either is new.
+    pub(super) fn give_way(&mut self, id: &str, shared: &Shared) {
+        let running = self.running.values().find(|running| running.id == id);
+        let (Some(Running { of: Some(of), abort, .. }), Some(queue)) = (running, self.waiting.get_mut(id)) else {
+            return;
+        };
+        for (command, reply) in queue {
+            if let Command::Rollback { of: about, .. } = command {
+                *about = Some(of.clone());
+            }
+            let Some(next) = abort_for(command, reply.who, of, shared) else { continue };
+            abort.send_if_modified(|present| {
+                let is_stronger = match present {
+                    None => true,
+                    Some(Abort::OnceHeld(_)) => matches!(next, Abort::Now(_)),
+                    Some(Abort::Now(_)) => false,
+                };
+                if is_stronger {
+                    *present = Some(next);
+                }
+                is_stronger
+            });
+        }
+    }
+}
+
+/// Why the activation of `of` is to give up for a command that waits.
+fn abort_for(command: &Command, who: Who, of: &Version, shared: &Shared) -> Option<Abort> {
+    let asker = match who {
+        Who::Admin => "an operator",
+        Who::Host => "the application",
+        Who::Runtime => "the runtime",
+    };
+    match command {
+        Command::Rollback { .. } => Some(Abort::Now(format!("{asker} asked for a rollback"))),
+        Command::Deactivate { .. } => Some(Abort::Now(format!("{asker} asked for the module's deactivation"))),
+        Command::FallBack { key } if has_way_back(key, shared) => {
+            Some(Abort::Now(format!("the version it builds on, {}, is returned from", key.version)))
+        }
+        Command::Activate { version, .. } if version != of => {
+            Some(Abort::OnceHeld(format!("it is held without a verdict, and the activation of {version} waits")))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the version that serves can be returned from: where it cannot, what is on its way may be what mends it.
+fn has_way_back(key: &InstanceKey, shared: &Shared) -> bool {
+    let (slot, snapshot) = (shared.board.slot(&key.id), shared.registry.snapshot());
+    let serving = slot.state.serving.as_ref().filter(|serving| *serving == key).and_then(super::board::version_of);
+    let target = slot.record.as_ref().and_then(|record| record.returns_to());
+    let of = |version: &Version| snapshot.get(&key.id, version);
+    let both = serving.as_ref().and_then(of).zip(target.and_then(of));
+    both.is_some_and(|(newer, older)| validate::reversible(newer, older).is_ok())
+}
