@@ -1,6 +1,8 @@
 //! The way back from a version, cut or broken in each of its steps: the confirmed version serves all the same.
 
 use super::confirming::state_is;
+use replug_scripts::Handler;
+
 use super::*;
 
 /// A version with a table of its own, which goes with it.
@@ -153,14 +155,15 @@ async fn a_long_text_of_a_module_does_not_keep_the_traffic_on_it() {
     let checks = "lifecycle:\n  activation:\n    healthChecks: [{ type: custom, interval: 100ms, retries: 0 }]\n    rollbackTriggers: [healthCheckFailure, criticalError]\n    trafficShifting: { interval: 10ms }\n";
 
     let script = r#"
-local asked = 0
-return { health = function()
-  asked = asked + 1
-  if asked < 4 then return "healthy" end
+return { services = { ["a.spoil"] = function() kv.put("spoilt", true) end }, health = function()
+  if not kv.get("spoilt") then return "healthy" end
   return { status = "unhealthy", detail = string.rep("x", 70000) }
 end }"#;
     world.register_script("a", "2.0.0", checks, script).await;
     world.provisional("a@2.0.0").await;
+    let instance = Arc::clone(world.router.snapshot().instance("a", 0).unwrap());
+    let call = instance.context("test", Duration::from_secs(5));
+    instance.call(Handler::Service("a.spoil".into()), Vec::new(), call).await.unwrap();
     world.comes_to(State::Failed).await;
     assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
     // a command of its own comes after the end of the return
