@@ -273,16 +273,17 @@ impl<'a> Attempt<'a> {
             drains = retire();
             let reference = std::mem::take(&mut self.reference);
             window::open(self.work, &self.key, reference, (self.triggers.clone(), self.events));
-            written?;
-            if outcome == Outcome::Provisional && self.manifest.lifecycle.activation.confirm_window.is_zero() {
+            let confirms = self.manifest.lifecycle.activation.confirm_window.is_zero() && written.is_ok();
+            if outcome == Outcome::Provisional && confirms {
                 self.work.confirm(&self.key).await?;
                 outcome = Outcome::Active;
             }
         } else {
             drains = retire();
-            written?;
         }
+        // told also where it could not be written: it has ended all the same
         shared.ended(&self.key, outcome, reason.clone(), self.started.elapsed());
+        written?;
         let report = ActivationReport {
             outcome,
             reason,

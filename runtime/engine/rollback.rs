@@ -140,10 +140,12 @@ pub(super) async fn switch(
     let gone = plan::retired(&committed.from, &committed.to);
     let drains = gone.iter().filter_map(|key| retire::spawn(work, key, Why::Replaced)).collect();
     let told = json!({ "outcome": Outcome::Active.name(), "number": entry.number });
-    work.audit(Kind::ActivationEnded, subject, told).await?;
+    let written = work.audit(Kind::ActivationEnded, subject, told).await;
+    // told also where it could not be written: it was made all the same
     if let Some(key) = &committed.to.serving {
         shared.told(key, Outcome::Active, None);
     }
+    written?;
     let steps = vec![StepReport { name: StepName::Activate, ms: millis(started), outcome: StepOutcome::Done }];
     let report = ActivationReport { steps, ..report(id, standby, Outcome::Active) };
     Ok(Some(Ran { report, drains, entry }))

@@ -259,6 +259,18 @@ async fn a_return_that_the_audit_log_does_not_take_is_told_as_made() {
 }
 
 #[tokio::test]
+async fn an_end_that_the_audit_log_does_not_take_is_told_all_the_same() {
+    let world = Arc::new(World::upgraded("").await);
+    let coming = world.paused(Place::Commit, "a@2.0.0").await;
+    world.engine.audit().close().await.unwrap();
+    let mut events = world.events.subscribe();
+    world.binding.go.notify_one();
+    World::until(&mut events, |event| matches!(event, Event::ActivationEnded { .. })).await;
+    assert!(matches!(coming.await.unwrap(), Err(EngineError::Audit(_))));
+    assert_eq!((world.routed("a").as_deref(), world.state("a@2.0.0")), (Some("2.0.0"), State::Provisional));
+}
+
+#[tokio::test]
 async fn a_confirmation_during_a_shift_is_no_shift() {
     let world = Arc::new(World::upgraded("").await);
     let slow = "lifecycle:\n  activation:\n    trafficShifting: { initial: 10, interval: 1h }\n";
