@@ -44,6 +44,8 @@ mod greeting;
 mod host;
 #[cfg(feature = "cli")]
 mod listen;
+#[cfg(feature = "cli")]
+pub mod one_line;
 mod readiness;
 mod seed;
 #[cfg(feature = "cli")]

@@ -224,14 +224,22 @@ impl Engine {
         Ok(entries.iter().map(journal::Entry::told).collect())
     }
 
-    /// Forgets versions of a module that do not run: `version`, or all of them. Returns which.
+    /// Forgets versions of a module that do not run: `version`, or all of them. Returns which. What drains is waited for, at
+    /// most 20 s.
     ///
     /// # Errors
     /// One of them runs, or others need it; nothing is forgotten then.
     pub async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Vec<Version>, EngineError> {
-        match self.run(Command::Unregister { id: id.to_owned(), version: version.cloned() }).await? {
-            Done::Unregistered(versions) => Ok(versions),
-            other => Err(EngineError::Internal(format!("unregister came to {other:?}"))),
+        let deadline = tokio::time::Instant::now() + unregister::PATIENCE;
+        loop {
+            match self.run(Command::Unregister { id: id.to_owned(), version: version.cloned() }).await {
+                // it is waited for outside the lane, where other commands of the module have their turn
+                Err(EngineError::Runs { state: State::Draining, .. })
+                    if unregister::drained(&self.shared, id, version, deadline).await => {}
+                Ok(Done::Unregistered(versions)) => return Ok(versions),
+                Ok(other) => return Err(EngineError::Internal(format!("unregister came to {other:?}"))),
+                Err(error) => return Err(error),
+            }
         }
     }
 

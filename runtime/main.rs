@@ -7,6 +7,7 @@ use std::time::Duration;
 use replug::admin::cli::{self, Command, Exit};
 use replug::admin::{CommandError, repl};
 use replug::app::demo::demo;
+use replug::app::one_line::OneLine;
 use replug::app::serve::{Options, serve};
 use tracing_subscriber::EnvFilter;
 
@@ -59,7 +60,8 @@ fn log(levels: &str) -> Result<(), CommandError> {
         error.with_help(format!("{LOG}=info, or {LOG}=warn,replug=debug"))
     })?;
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().fmt_fields(OneLine).with_env_filter(filter);
+    log.with_ansi(colours).with_writer(std::io::stderr).init();
     Ok(())
 }
 

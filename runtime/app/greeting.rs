@@ -8,6 +8,7 @@ use replug_scripts::{Handler, Value};
 use serde::Serialize;
 
 use super::Runtime;
+use super::one_line::escaped;
 use crate::engine::SlotView;
 
 /// Pages that only a link of their own leads to.
@@ -96,7 +97,8 @@ impl Greeting {
         if !self.troubles.is_empty() {
             text += "\nNot in order\n";
             for trouble in &self.troubles {
-                let _ = writeln!(text, "  {}", trouble.replace('\n', "\n    "));
+                let lines: Vec<_> = trouble.split('\n').map(escaped).collect();
+                let _ = writeln!(text, "  {}", lines.join("\n    "));
             }
         }
         if let Some(link) = &self.sign_up {

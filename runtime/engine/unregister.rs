@@ -1,14 +1,23 @@
 //! Forgets versions that do not run and that nobody needs.
 
+use std::time::Duration;
+
 use semver::Version;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
 use super::EngineError;
 use super::activation::Activation;
 use super::board::version_of;
+use super::shared::Shared;
 use super::state::State;
 use crate::monitor::Event;
 use crate::registry::resolver;
 use crate::registry::versions::ModuleRef;
+
+/// How long what drains is waited for: by default a drain takes 15 s at most. A manifest may give it an hour, for which nobody
+/// waits.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The command `unregister`: one version, or all of the module's. All are forgotten or none.
 pub(super) async fn unregister(
@@ -38,7 +47,8 @@ pub(super) async fn unregister(
         // what failed to restore may serve still
         if !state.is_idle() || placed.contains(version) {
             let dependents = resolver::dependents_beside(id, None, &snapshot, &shared.board.placed());
-            if !dependents.is_empty() {
+            // what drains gives nobody anything any more
+            if !dependents.is_empty() && state != State::Draining {
                 return Err(EngineError::Needed { id: id.to_owned(), action: "unregistered".to_owned(), dependents });
             }
             return Err(EngineError::Runs {
@@ -68,6 +78,35 @@ pub(super) async fn unregister(
     }
     work.forget(id, &doomed).await?;
     Ok(doomed)
+}
+
+/// Waits until those of the versions that drain have stopped, in nobody's way. Says whether nothing runs any more.
+pub(super) async fn drained(shared: &Shared, id: &str, version: Option<&Version>, deadline: Instant) -> bool {
+    let mut events = shared.events.subscribe();
+    let busy = || {
+        let slot = shared.board.slot(id);
+        let wanted = slot.versions.iter().filter(|(known, _)| version.is_none_or(|version| version == *known));
+        wanted.map(|(_, record)| record.state).filter(|state| !state.is_idle()).collect::<Vec<_>>()
+    };
+    let ends = async {
+        loop {
+            let busy = busy();
+            if busy.is_empty() {
+                return true;
+            }
+            if busy.iter().any(|state| *state != State::Draining) {
+                return false;
+            }
+            // a change is told once it can be seen
+            if let Err(RecvError::Closed) = events.recv().await {
+                return false;
+            }
+        }
+    };
+    tokio::select! {
+        ended = tokio::time::timeout_at(deadline, ends) => ended.unwrap_or(false),
+        _ = shared.stopping.wait() => false,
+    }
 }
 
 fn help(id: &str, state: State) -> String {

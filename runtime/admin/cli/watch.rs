@@ -145,7 +145,8 @@ fn show(text: &str, output: &mut Output) -> Value {
     if output.is_json() {
         output.result(text);
     } else {
-        output.result(&human::event(&document));
+        // a message of several lines is not to look like several events
+        output.result(&human::event(&document).replace('\n', "\n      "));
     }
     document
 }

@@ -5,6 +5,8 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::*;
+use crate::actors::Instance;
+use crate::actors::gate::Pass;
 use crate::engine::activation::Activation;
 use crate::engine::{deactivate, rollback};
 use crate::store::audit::{Kind, Who};
@@ -218,4 +220,61 @@ async fn a_deactivation_that_a_return_forestalls_is_of_the_version_that_serves_t
     let history = world.engine.history("a", 9).await.unwrap();
     let deactivated = history.iter().find(|entry| entry.command == "deactivate").unwrap();
     assert_eq!((deactivated.version.as_str(), deactivated.from.as_deref()), ("1.0.0", Some("1.0.0")));
+}
+
+impl World {
+    /// 2.0.0 was returned from and drains, since it holds a call.
+    async fn draining() -> (Self, Pass<Instance>) {
+        let world = Self::triggered().await;
+        let call = Pass::enter(Arc::clone(world.router.snapshot().instance("a", 0).unwrap())).unwrap();
+        assert_eq!(world.engine.rollback("a", None).await.unwrap().version, "1.0.0");
+        assert_eq!(world.state("a@2.0.0"), State::Draining);
+        (world, call)
+    }
+}
+
+#[tokio::test]
+async fn what_drains_is_unregistered_once_it_has_stopped_and_no_command_waits_for_that() {
+    let (world, call) = World::draining().await;
+    world.register("b", "1.0.0", "dependencies:\n  - id: a\n").await;
+    world.serves("b@1.0.0").await;
+    let version = Version::new(2, 0, 0);
+    let going = world.engine.unregister("a", Some(&version));
+    tokio::pin!(going);
+    assert!(futures::poll!(&mut going).is_pending());
+    // it has its turn behind the first look, which found what drains
+    assert_eq!(world.activate("a@1.0.0").await.unwrap().outcome, Outcome::Active);
+    assert!(futures::poll!(&mut going).is_pending());
+    assert!(world.registry.snapshot().get("a", &version).is_some());
+    drop(call);
+    assert_eq!(going.await.unwrap(), std::slice::from_ref(&version));
+    assert_eq!(world.routed("a").as_deref(), Some("1.0.0"));
+    assert!(!world.held().contains(&"a@2.0.0".to_owned()));
+}
+
+#[tokio::test]
+async fn what_drains_is_not_waited_for_where_another_version_is_in_the_way() {
+    let world = World::triggered().await;
+    assert!(world.engine.rollback("a", None).await.unwrap().outcome.serves());
+    let _call = Pass::enter(Arc::clone(world.router.snapshot().instance("a", 0).unwrap())).unwrap();
+    world.serves("a@2.0.0").await;
+    assert_eq!((world.state("a@1.0.0"), world.state("a@2.0.0")), (State::Draining, State::Active));
+    let refused = tokio::time::timeout(Duration::from_secs(10), world.engine.unregister("a", None)).await;
+    let refused = refused.expect("at once");
+    assert!(matches!(refused, Err(EngineError::Runs { state: State::Draining, .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_waits_for_what_drains_hears_that_the_runtime_stops() {
+    let (world, _call) = World::draining().await;
+    let version = Version::new(2, 0, 0);
+    let going = world.engine.unregister("a", Some(&version));
+    tokio::pin!(going);
+    assert!(futures::poll!(&mut going).is_pending());
+    assert_eq!(world.activate("a@1.0.0").await.unwrap().outcome, Outcome::Active);
+    assert!(futures::poll!(&mut going).is_pending());
+    let stopping = world.engine.stop(Duration::ZERO);
+    let (refused, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), going), stopping);
+    let refused = refused.expect("at once");
+    assert!(matches!(refused, Err(EngineError::Runs { .. } | EngineError::Stopped)), "{refused:?}");
 }

@@ -281,6 +281,7 @@ async fn a_person_sees_steps_weights_and_verdicts() {
         Event::StepEnded { instance: instance(), step: "verify", ms: 2.0, fault: Some("unhealthy".into()) },
         Event::TrafficShifted { instance: instance(), weight: 10 },
         Event::Judged { instance: instance(), weight: 10, verdict: "fail".into(), detail: "p95 900 ms".into() },
+        Event::Alarm { subject: "a".into(), message: "lost\na@1.1.0 ended: active".into() },
         ended("rolled-back", Some("p95 900 ms")),
     ];
     let done = watched(&server, "watch a", &events).await;
@@ -290,6 +291,8 @@ async fn a_person_sees_steps_weights_and_verdicts() {
         "a@1.1.0   verify failed (2.0 ms): unhealthy",
         "a@1.1.0   takes 10 % of the traffic",
         "a@1.1.0   at 10 %: fail: p95 900 ms",
+        "ALARM a: lost",
+        "      a@1.1.0 ended: active",
         "a@1.1.0 ended: rolled-back: p95 900 ms",
     ] {
         assert!(done.out.lines().any(|found| found == line), "{line}: {}", done.out);
