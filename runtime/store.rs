@@ -16,6 +16,7 @@ mod error;
 mod fault;
 mod keys;
 mod kv;
+mod rouse;
 mod tree;
 mod writer;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::StoreError;
+use super::rouse::Rouse;
 
 /// Bytes of tree pages kept in memory.
 const CACHE: u64 = 64 * 1024 * 1024;
@@ -23,6 +24,7 @@ const RELEASE_WAIT: Duration = Duration::from_secs(2);
 
 /// The open files. The fields are dropped in this order: the lock goes last.
 pub(super) struct Disk {
+    rouse: Rouse,
     pub(super) db: sled::Db,
     file: File,
     dir: PathBuf,
@@ -39,16 +41,22 @@ impl Disk {
         let file = File::options().read(true).write(true).open(dir.join("db"));
         let file = file.map_err(|error| failed(format!("db: {error}")))?;
         file.sync_all().and_then(|()| sync_dir(dir)).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { db, file, dir: dir.to_owned(), _lock: lock })
+        let rouse = Rouse::start(db.clone()).map_err(|error| failed(format!("thread: {error}")))?;
+        Ok(Self { rouse, db, file, dir: dir.to_owned(), _lock: lock })
     }
 
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
+    /// Applies changes, not yet durably.
+    pub(super) fn apply(&self, changes: sled::Batch) -> sled::Result<()> {
+        self.rouse.over(|| self.db.apply_batch(changes))
+    }
+
     /// Puts all that was applied onto the disk: the engine's flush writes it out, the sync makes it survive a power cut.
     pub(super) fn make_durable(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(|error| StoreError::Write { cause: error.to_string() })?;
+        self.rouse.over(|| self.db.flush()).map_err(|error| StoreError::Write { cause: error.to_string() })?;
         self.file.sync_data().map_err(|error| StoreError::Write { cause: format!("sync: {error}") })
     }
 }

@@ -205,7 +205,7 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
                 None => writes.remove(key),
             }
         }
-        match catch_unwind(AssertUnwindSafe(|| self.disk.db.apply_batch(writes))) {
+        match catch_unwind(AssertUnwindSafe(|| self.disk.apply(writes))) {
             Ok(result) => result.map_err(|error| self.refuse_from_now_on(error.to_string())),
             Err(panic) => Err(self.refuse_from_now_on(panic_text(panic.as_ref()))),
         }
