@@ -146,7 +146,10 @@ impl Builder {
             metrics,
             broken,
             stops,
-            readiness: Readiness::new(store_fault, audit_fault),
+            readiness: Readiness::new(
+                #[cfg(feature = "cli")]
+                [store_fault, audit_fault],
+            ),
             troubles: Mutex::default(),
             ending: Mutex::new(Some(ending)),
             end: OnceLock::new(),

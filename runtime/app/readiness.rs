@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+#[cfg(feature = "cli")]
 use crate::store::WriteFault;
 
 const STARTING: u8 = 0;
@@ -13,14 +14,19 @@ const STOPPING: u8 = 2;
 #[derive(Clone)]
 pub(super) struct Readiness {
     phase: Arc<AtomicU8>,
-    /// Of the store and of the audit log.
+    /// Of the store and of the audit log: who has no admin API hears of them by the alarm.
+    #[cfg(feature = "cli")]
     faults: [WriteFault; 2],
 }
 
 impl Readiness {
     /// One that starts.
-    pub(super) fn new(store: WriteFault, audit: WriteFault) -> Self {
-        Self { phase: Arc::new(AtomicU8::new(STARTING)), faults: [store, audit] }
+    pub(super) fn new(#[cfg(feature = "cli")] faults: [WriteFault; 2]) -> Self {
+        Self {
+            phase: Arc::new(AtomicU8::new(STARTING)),
+            #[cfg(feature = "cli")]
+            faults,
+        }
     }
 
     /// What is to be started was, as far as it starts.
@@ -40,7 +46,7 @@ impl Readiness {
     }
 
     /// Why it is not ready.
-    #[cfg(any(feature = "cli", test))]
+    #[cfg(feature = "cli")]
     pub(super) fn obstacle(&self) -> Option<String> {
         match self.phase.load(Ordering::Acquire) {
             STARTING => return Some("starting".to_owned()),
