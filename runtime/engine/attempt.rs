@@ -259,7 +259,7 @@ impl<'a> Attempt<'a> {
         let kind = if outcome == Outcome::RolledBack { Kind::RolledBack } else { Kind::ActivationEnded };
         let told = json!({ "outcome": outcome.name(), "reason": reason, "number": self.entry.number });
         let written = shared.records.write_entry(&self.key.id, &self.entry).await.map_err(EngineError::from);
-        let written = written.and(self.work.audit(kind, self.manifest.label(), told).await);
+        let mut written = written.and(self.work.audit(kind, self.manifest.label(), told).await);
         let mut outcome = outcome;
         // a provisional version lost its place to this one also where this one was taken back since
         let took_over = self.committed.take().filter(|committed| committed.to.serving.as_ref() == Some(&self.key));
@@ -275,8 +275,8 @@ impl<'a> Attempt<'a> {
             window::open(self.work, &self.key, reference, (self.triggers.clone(), self.events));
             let confirms = self.manifest.lifecycle.activation.confirm_window.is_zero() && written.is_ok();
             if outcome == Outcome::Provisional && confirms {
-                self.work.confirm(&self.key).await?;
-                outcome = Outcome::Active;
+                written = self.work.confirm(&self.key).await.map(drop);
+                outcome = if written.is_ok() { Outcome::Active } else { outcome };
             }
         } else {
             drains = retire();
