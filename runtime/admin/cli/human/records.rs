@@ -82,11 +82,11 @@ impl Row {
 
     /// What cannot be shown, if it says so.
     pub(in crate::admin::cli) fn damage(&self) -> Option<String> {
-        let Self::Damage(Damage { after, before, .. }) = self else { return None };
-        Some(match before.saturating_sub(*after) {
-            0 | 1 => format!("a line behind entry {after} does not belong there"),
-            2 => format!("entry {} cannot be read", after + 1),
-            _ => format!("the entries {} to {} cannot be read", after + 1, before - 1),
+        let Self::Damage(damage) = self else { return None };
+        Some(match damage.lost() {
+            None => format!("a line behind entry {} does not belong there", damage.after),
+            Some((first, last)) if first == last => format!("entry {first} cannot be read"),
+            Some((first, last)) => format!("the entries {first} to {last} cannot be read"),
         })
     }
 }
@@ -97,6 +97,13 @@ pub(in crate::admin::cli) struct Damage {
     after: u64,
     before: u64,
     damaged: String,
+}
+
+impl Damage {
+    /// The first and the last number without an entry that can be read, if there is any.
+    const fn lost(&self) -> Option<(u64, u64)> {
+        if self.before.saturating_sub(self.after) < 2 { None } else { Some((self.after + 1, self.before - 1)) }
+    }
 }
 
 /// An entry of the audit log, as it is sent.
@@ -119,13 +126,13 @@ pub(in crate::admin::cli) fn entries(rows: &[Row], first: bool) -> String {
     let rows = rows.iter().map(|row| {
         let row = match row {
             Row::Entry(entry) => entry,
-            Row::Damage(Damage { after, before, damaged }) => {
-                let numbers = match before.saturating_sub(*after) {
-                    0 | 1 => String::new(),
-                    2 => (after + 1).to_string(),
-                    _ => format!("{}-{}", after + 1, before - 1),
+            Row::Damage(damage) => {
+                let numbers = match damage.lost() {
+                    None => String::new(),
+                    Some((first, last)) if first == last => first.to_string(),
+                    Some((first, last)) => format!("{first}-{last}"),
                 };
-                return line(&numbers, "", "", "damaged", "", damaged);
+                return line(&numbers, "", "", "damaged", "", &damage.damaged);
             }
         };
         let told = row.data.iter().filter(|(_, value)| !value.is_null());
