@@ -1,17 +1,27 @@
 //! What a runtime says of itself while it cannot do all that it is there for: at its end, and after a failed write.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::support::{Module, Server};
+
+/// Asks until it is so.
+async fn until(is_so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "it does not come about");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_is_seen_from_outside_while_requests_are_answered() {
     let script = r#"
 local function slow()
   local started = time.now()
-  while time.now() < started + 1500 do end
+  while time.now() < started + 3000 do end
   return "done"
 end
 return { apis = { ["GET /api/slow"] = slow } }"#;
@@ -19,7 +29,8 @@ return { apis = { ["GET /api/slow"] = slow } }"#;
     let module = Module::new("slow", "1.0.0").api("/api/slow", "GET").manifest(limits).lua(script);
     let mut server = Server::with(&[module]).await;
     let slow = tokio::spawn(server.request("GET", "/api/slow").send());
-    while !server.metrics().await.contains("replug_in_flight{module=\"slow\",version=\"1.0.0\"} 1\n") {}
+    let held = "replug_in_flight{module=\"slow\",version=\"1.0.0\"} 1\n";
+    until(async || server.metrics().await.contains(held)).await;
     let admin = format!("http://{}", server.address("admin"));
     let probe = |path: &str| reqwest::get(format!("{admin}{path}"));
     assert_eq!(probe("/readyz").await.unwrap().status(), 200);
@@ -52,17 +63,13 @@ return { apis = { ["POST /api/keep"] = function(req)
     // no file may grow from here on, which is what a full disk does to the store
     let limited = Command::new("prlimit").args(["--fsize=65536", "--pid", &server.pid().to_string()]).status().unwrap();
     assert!(limited.success());
-    while server.send(server.request("POST", "/api/keep")).await.status == 200 {}
-    let ready = loop {
-        let answer = server.probe("/readyz").await;
-        if answer.status == 503 {
-            break answer.body;
-        }
-    };
+    until(async || server.send(server.request("POST", "/api/keep")).await.status != 200).await;
+    until(async || server.probe("/readyz").await.status == 503).await;
+    let ready = server.probe("/readyz").await.body;
     assert!(ready.contains("takes no writes"), "{ready}");
     assert_eq!(server.probe("/healthz").await.status, 200);
     assert_eq!(server.get("/api/probe").await.status, 200, "what does not write serves on");
-    while !server.logged().contains("mend the disk and restart the runtime") {}
+    until(async || server.logged().contains("mend the disk and restart the runtime")).await;
     assert_eq!(writable(&server.metrics().await, "store").as_deref(), Some("0"));
     let _ = server.terminate().await;
     server.start().await;
