@@ -13,6 +13,7 @@
 pub mod error;
 pub mod gate;
 pub mod health;
+mod inbox;
 pub mod instance;
 pub mod intensity;
 pub mod job;
@@ -23,7 +24,9 @@ pub mod router;
 pub mod routes;
 pub mod spec;
 pub mod supervisor;
+mod throttle;
 mod usage;
+mod vm;
 pub mod worker;
 
 pub use error::CallError;

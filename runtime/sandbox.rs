@@ -3,6 +3,8 @@
 pub mod guard;
 pub mod permissions;
 pub mod ports;
+pub mod quota;
+pub mod tracker;
 
 pub use guard::{Guard, Supplies};
 pub use permissions::Grants;

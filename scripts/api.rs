@@ -77,10 +77,12 @@ pub struct Function {
     pub doc: &'static str,
     /// Whether its CPU time and allocations are charged to a quota of its own rather than to the call's budget.
     pub own_quota: bool,
+    /// Whether it may take long, so that a script which can wait lets others run meanwhile.
+    pub waits: bool,
 }
 
 macro_rules! host_functions {
-    ($($(#[$quota:ident])? $id:ident = $group:literal . $name:literal ($params:literal) -> $returns:literal, $doc:literal;)*) => {
+    ($($(#[$($mark:ident),+])? $id:ident = $group:literal . $name:literal ($params:literal) -> $returns:literal, $doc:literal;)*) => {
         /// The host functions, by name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum HostFn {
@@ -95,11 +97,14 @@ macro_rules! host_functions {
             params: $params,
             returns: $returns,
             doc: $doc,
-            own_quota: host_functions!(@quota $($quota)?),
+            own_quota: false $($(|| host_functions!(@quota $mark))+)?,
+            waits: false $($(|| host_functions!(@waits $mark))+)?,
         },)*];
     };
     (@quota own_quota) => { true };
-    (@quota) => { false };
+    (@quota waits) => { false };
+    (@waits waits) => { true };
+    (@waits own_quota) => { false };
 }
 
 host_functions! {
@@ -118,23 +123,31 @@ host_functions! {
     CryptoSha256 = "crypto"."sha256"("data: string") -> "string", "SHA-256 in lower-case hex.";
     CryptoHmac = "crypto"."hmac"("key: string, data: string") -> "string", "HMAC-SHA-256 in lower-case hex.";
     CryptoEqual = "crypto"."equal"("a: string, b: string") -> "boolean", "Compares in time that does not depend on the contents.";
-    #[own_quota]
+    #[own_quota, waits]
     CryptoPasswordHash = "crypto"."password_hash"("password: string") -> "string", "Argon2id hash with its salt and parameters, in PHC form.";
-    #[own_quota]
+    #[own_quota, waits]
     CryptoPasswordVerify = "crypto"."password_verify"("password: string, hash: string") -> "boolean", "Whether a password fits a hash of `crypto.password_hash`.";
     CryptoJwtSign = "crypto"."jwt_sign"("claims: map, secret: string, key_id: string") -> "string", "Signs claims as a JWT (HS256, RFC 7519) with `kid` in its header.";
     CryptoJwtVerify = "crypto"."jwt_verify"("token: string, secret: string") -> "map?", "The claims of a JWT that this secret signed and whose `exp` is not past; otherwise nothing.";
     CryptoJwtKeyId = "crypto"."jwt_key_id"("token: string") -> "string?", "The `kid` in a JWT's header, unverified; nothing where there is none.";
     ConfigGet = "config"."get"("key?: string") -> "any", "One value of the module's configuration, or all of it as a map; nothing for a key without a value.";
     KvGet = "kv"."get"("key: string") -> "any", "The value under a key of the module's own store; nothing where there is none.";
+    #[waits]
     KvPut = "kv"."put"("key: string, value: any, options?: map") -> "", "Stores a value; `ttl` in milliseconds lets it expire, `cache = true` lets `clearCache` drop it.";
+    #[waits]
     KvDelete = "kv"."delete"("key: string") -> "boolean", "Removes a key; whether there was one.";
     KvList = "kv"."list"("prefix?: string, limit?: number") -> "list", "Keys with a prefix, in order, at most `limit` (1000) of them.";
+    #[waits]
     KvCas = "kv"."cas"("key: string, expected: any, value: any") -> "boolean", "Stores a value if the present one equals `expected` (nothing: no such key); whether it did.";
+    #[waits]
     DbQuery = "db"."query"("sql: string, params?: list") -> "list", "Rows of the module's own database, each a map by column; at most 10,000.";
+    #[waits]
     DbExecute = "db"."execute"("sql: string, params?: list") -> "map", "Runs one statement: `{changes, last_insert_id}`.";
+    #[waits]
     DbTransaction = "db"."transaction"("statements: list") -> "list", "Runs `{sql, params}` statements as one transaction; the result of each: rows or `{changes, last_insert_id}`.";
+    #[waits]
     DbForCaller = "db"."for_caller"("sql: string, params?: list") -> "any", "In a service: runs one statement on the database of the module that called, if this manifest asks for it (`permissions.system.database: [{ module: caller }]`).";
+    #[waits]
     ServicesCall = "services"."call"("service: string, args?: any") -> "any", "Calls `capability.method` of a module this one depends on, or of the host application.";
     ServicesInvalidate = "services"."invalidate"("capability: string") -> "", "Makes the runtime forget cached answers of a capability this module provides.";
 }

@@ -5,11 +5,14 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::api::Function;
 use crate::error::{HostError, HostErrorKind, ScriptError};
 use crate::host::{CallContext, Handler, Host};
 use crate::meter;
+#[cfg(feature = "lua")]
+use crate::task::Answer;
 use crate::value::{MAX_DEPTH, Value};
 
 /// What a value takes beside its own bytes, roughly, on either side.
@@ -125,22 +128,50 @@ fn measure(value: &Value, depth: usize, room: &mut Room) -> Result<(), Unfit> {
     }
 }
 
-/// Runs a host function for `call`, or says that there is no call to run it for. `keep` gets what it panicked with, and
-/// the call is over then: no script may swallow a panic.
+/// A host, and the call for which its functions are to act.
+pub(crate) type Line<'a> = (&'a Arc<dyn Host>, &'a CallContext);
+
+/// Runs a host function for the call of `line`, or says that there is no call to run it for. `keep` gets what it panicked
+/// with, and the call is over then: no script may swallow a panic.
 pub(crate) fn call_host(
     function: &Function,
     args: Vec<Value>,
-    line: Option<(&dyn Host, &CallContext)>,
+    line: Option<Line<'_>>,
     keep: impl FnOnce(Box<dyn Any + Send>),
 ) -> Result<Value, HostError> {
-    let Some((host, call)) = line else {
-        return Err(HostError::new(HostErrorKind::Failed, "host functions work only during a call"));
+    let (host, call) = line.ok_or_else(no_call)?;
+    guarded(function, keep, || host.call(function.id, args, call)).unwrap_or_else(Err)
+}
+
+/// The same for a script that can wait for the result.
+#[cfg(feature = "lua")]
+pub(crate) fn begin_host(
+    function: &Function,
+    args: Vec<Value>,
+    line: Option<Line<'_>>,
+    keep: impl FnOnce(Box<dyn Any + Send>),
+) -> Answer {
+    let (host, call) = match line.ok_or_else(no_call) {
+        Ok(line) => line,
+        Err(error) => return Answer::Ready(Err(error)),
     };
-    let run = || host.call(function.id, args, call);
+    let begun = guarded(function, keep, || Arc::clone(host).begin(function.id, args, call));
+    begun.unwrap_or_else(|error| Answer::Ready(Err(error)))
+}
+
+fn no_call() -> HostError {
+    HostError::new(HostErrorKind::Failed, "host functions work only during a call")
+}
+
+fn guarded<R>(
+    function: &Function,
+    keep: impl FnOnce(Box<dyn Any + Send>),
+    run: impl FnOnce() -> R,
+) -> Result<R, HostError> {
     let run = || if function.own_quota { meter::exempt(run) } else { run() };
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         keep(panic);
         meter::out_of_memory();
-        Err(HostError::new(HostErrorKind::Failed, "the host function failed"))
+        HostError::new(HostErrorKind::Failed, "the host function failed")
     })
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::api::{HostFn, Principal, Request, Response};
 use crate::error::{HostError, ScriptError, SourceFault};
 use crate::limits::Limits;
+use crate::task::{Answer, Output, Step, Task, Ticket};
 use crate::value::Value;
 
 /// A script language.
@@ -106,8 +107,35 @@ pub trait Vm {
     /// As [`Vm::respond`].
     fn call(&mut self, handler: &Handler, args: &[Value], call: &CallContext) -> Result<Value, ScriptError>;
 
+    /// Begins a call that may wait for its host without holding the thread: the VM may run others meanwhile. A language
+    /// that cannot wait so runs it to its end.
+    ///
+    /// The calls that a VM holds share its globals, its memory and its limits on it; each has a budget of its own. After a
+    /// verdict on ticks or time the VM begins nothing more, but those it holds may run to their end; after any other error
+    /// that retires the VM, they are over with it.
+    fn begin(&mut self, task: &Task, call: &CallContext) -> Step {
+        Step::Done(match task {
+            Task::Respond(handler, request) => self.respond(handler, request, call).map(Output::Response),
+            Task::Call(handler, args) => self.call(handler, args, call).map(Output::Value),
+        })
+    }
+
+    /// Goes on with a call that waited, now that its answer is there. An unknown ticket is an error of its caller.
+    fn resume(&mut self, ticket: Ticket, answer: Result<Value, HostError>) -> Step {
+        let _ = answer;
+        Step::Done(Err(ScriptError::Contract(format!("no call waits under {ticket:?}"))))
+    }
+
+    /// Gives up a call that waits; its script does not run again.
+    fn forget(&mut self, ticket: Ticket) {
+        let _ = ticket;
+    }
+
     /// Bytes the VM's heap holds now; an estimate where the language keeps no count.
     fn memory(&self) -> usize;
+
+    /// Frees what the script can no longer reach, where the language does not do so at once.
+    fn collect(&mut self) {}
 
     /// Replaces the limits of the calls to come. The memory limit holds at once.
     fn set_limits(&mut self, limits: Limits);
@@ -221,4 +249,9 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// A [`HostError`] that the script sees as `{kind, message}`.
     fn call(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError>;
+
+    /// The same for a script that can wait: what may take long comes as a future, which ends by `call.deadline`.
+    fn begin(self: Arc<Self>, function: HostFn, args: Vec<Value>, call: &CallContext) -> Answer {
+        Answer::Ready(self.call(function, args, call))
+    }
 }

@@ -26,6 +26,7 @@ mod meter;
 mod response;
 #[cfg(feature = "rhai")]
 mod rhai;
+mod task;
 #[cfg(all(test, any(feature = "lua", feature = "rhai")))]
 mod testing;
 pub mod value;
@@ -37,4 +38,5 @@ pub use cpu::thread_cpu_time;
 pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
 pub use host::{CallContext, Exports, Handler, Host, Language, Program, Sources, Vm, compile};
 pub use limits::{Limits, Verdict};
+pub use task::{Answer, Output, Pending, Step, Task, Ticket};
 pub use value::{Misfit, Value, from_value, to_value};

@@ -5,11 +5,15 @@
 
 mod calls;
 mod convert;
+mod coroutines;
 mod exchange;
+mod files;
 mod gates;
 mod interrupt;
 mod library;
 mod pattern;
+mod protected;
+mod run;
 mod thrown;
 mod vm;
 

@@ -55,9 +55,16 @@ thread_local! {
 /// call did not use.
 #[must_use = "the budget ends when the guard drops"]
 pub(crate) struct MeterGuard {
-    outer: Option<(Budget, i64, Option<Duration>)>,
+    outer: Option<Paused>,
     /// The meter is the thread's, so the guard stays on it.
     not_send: PhantomData<*const ()>,
+}
+
+/// The budget of a call that does not run at present: another one does on its thread, or it waits for its host.
+pub(crate) struct Paused {
+    budget: Budget,
+    /// CPU time that the call has used; none where nobody has looked yet.
+    spent: Option<Duration>,
 }
 
 /// Begins a call's budget on this thread. Its wall-clock time is that of `limits` or what is left until `deadline`.
@@ -79,25 +86,51 @@ pub(crate) fn start(limits: &Limits, deadline: Instant) -> MeterGuard {
         exempt: false,
         verdict: None,
     };
-    let outer = BUDGET.replace(Some(budget)).map(|outer| {
-        let spent = outer.cpu_base.map(|base| thread_cpu_time().saturating_sub(base));
-        (outer, COUNTDOWN.get(), spent)
-    });
+    enter(budget)
+}
+
+fn enter(budget: Budget) -> MeterGuard {
+    let outer = take();
     COUNTDOWN.set(signed(budget.granted));
+    BUDGET.set(Some(budget));
     MeterGuard { outer, not_send: PhantomData }
+}
+
+/// Takes the budget off the thread, with its account settled.
+fn take() -> Option<Paused> {
+    let mut budget = BUDGET.take()?;
+    budget.used = budget.used_until(COUNTDOWN.get());
+    budget.granted = 0;
+    let spent = budget.cpu_base.map(|base| thread_cpu_time().saturating_sub(base));
+    Some(Paused { budget, spent })
+}
+
+impl Paused {
+    /// The call runs again, on this thread. Its first tick looks at the clocks: time has passed meanwhile.
+    pub(crate) fn resume(self) -> MeterGuard {
+        let Self { mut budget, spent } = self;
+        budget.cpu_base = spent.map(|spent| thread_cpu_time().saturating_sub(spent));
+        enter(budget)
+    }
+}
+
+impl MeterGuard {
+    /// The call waits, and uses up no CPU time until [`Paused::resume`]; its wall-clock time runs on.
+    pub(crate) fn pause(self) -> Option<Paused> {
+        take()
+    }
 }
 
 impl Drop for MeterGuard {
     fn drop(&mut self) {
-        let (budget, countdown) = match self.outer.take() {
-            Some((mut outer, countdown, spent)) => {
-                outer.cpu_base = spent.map(|spent| thread_cpu_time().saturating_sub(spent));
-                (Some(outer), countdown)
-            }
-            None => (None, i64::MAX),
-        };
-        BUDGET.set(budget);
-        COUNTDOWN.set(countdown);
+        BUDGET.set(None);
+        COUNTDOWN.set(i64::MAX);
+        if let Some(outer) = self.outer.take() {
+            let Paused { mut budget, spent } = outer;
+            budget.cpu_base = spent.map(|spent| thread_cpu_time().saturating_sub(spent));
+            COUNTDOWN.set(if budget.verdict.is_some() { -1 } else { 0 });
+            BUDGET.set(Some(budget));
+        }
     }
 }
 

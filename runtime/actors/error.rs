@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use replug_scripts::{HostErrorKind, ScriptError};
 
+use crate::sandbox::quota::heap::HeapFull;
+
 /// Why a call to a module's script ended without its answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
@@ -21,6 +23,25 @@ pub enum CallError {
     /// The worker that held the call died.
     #[error("the worker that held this call of {0} died")]
     Crashed(String),
+    /// The VM that held the call, with others, ran out of memory in another one's hands.
+    #[error("another call filled the memory of the VM of {0} that held this one")]
+    Displaced(String),
+    /// The module has used up its share of the processor.
+    #[error("{instance} has used up its share of the processor; it may run again in {} ms", .wait.as_millis())]
+    Throttled {
+        /// The instance.
+        instance: String,
+        /// Until it may run again.
+        wait: Duration,
+    },
+    /// The module has used up its memory.
+    #[error("no VM of {instance} can run: {source}")]
+    HeapFull {
+        /// The instance.
+        instance: String,
+        /// The numbers.
+        source: HeapFull,
+    },
     /// The instance takes no more calls. A caller looks the slot up again.
     #[error("{0} takes no more calls")]
     Closed(String),
@@ -51,8 +72,8 @@ impl CallError {
     pub const fn blame(&self) -> Blame {
         match self {
             Self::Script(ScriptError::Problem { status, .. }) if *status < 500 => Blame::Caller,
-            Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) => Blame::Instance,
-            Self::Overloaded { .. } => Blame::Admission,
+            Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) | Self::Displaced(_) => Blame::Instance,
+            Self::Overloaded { .. } | Self::Throttled { .. } | Self::HeapFull { .. } => Blame::Admission,
             Self::Closed(_) | Self::NoModule(_) => Blame::Nobody,
         }
     }

@@ -4,21 +4,24 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
-use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Request, Response, ScriptError, Value, Vm};
+use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Request, Response, Value};
 use tokio::sync::{Semaphore, SetOnce, oneshot};
 
 use super::error::{CallError, StartError};
 use super::gate::{Gate, Gated, Pass};
 use super::job::{Job, Work};
 use super::pool::Pool;
+use super::throttle::Throttle;
 use super::usage::Usage;
+use super::vm::HousedVm;
 use crate::manifest::Manifest;
-use crate::monitor::{Health, InstanceKey, InstanceMetrics};
+use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics};
 use crate::sandbox::Supplies;
+use crate::sandbox::quota::Account;
 
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
 /// is merely slow must not look like a failing `init`.
-const START_GRACE: Duration = Duration::from_secs(5);
+pub(super) const START_GRACE: Duration = Duration::from_secs(5);
 
 /// A result that arrives a little after its deadline is still taken: the script's own limit names the cause better.
 const REPLY_GRACE: Duration = Duration::from_millis(250);
@@ -46,6 +49,7 @@ pub struct Instance {
     exports: OnceLock<Exports>,
     /// Set once it takes traffic.
     serving: SetOnce<()>,
+    account: Arc<Account>,
     /// What its health checks reach beside its script; none where there is only the script.
     pub(super) supplies: Option<Supplies>,
     /// Whether nobody looks at its database: a look that hangs must not be joined by another.
@@ -74,8 +78,11 @@ impl Instance {
             wall_time: spec.wall_time,
             memory: usize::try_from(spec.memory).unwrap_or(usize::MAX),
         };
+        let account = Arc::<Account>::default();
+        let throttle = Throttle::of(&account, &manifest.permissions.resources.cpu);
         Self {
-            pool: Pool::new(key.to_string(), spec.queue),
+            pool: Pool::new(key.to_string(), spec.queue).throttled(throttle),
+            account,
             label: HeaderValue::try_from(format!("{}@{}", key.id, key.version))
                 .expect("ids and versions are visible ASCII"),
             key,
@@ -94,11 +101,35 @@ impl Instance {
         }
     }
 
-    /// The same with what its health checks ask beside its script, and where they count.
+    /// The same with what its health checks ask beside its script, and with the account of its module.
     #[must_use]
     pub fn supplied(mut self, supplies: Supplies) -> Self {
+        self.account = supplies.accounts.of(&self.key.id);
+        let throttle = Throttle::of(&self.account, &self.manifest.permissions.resources.cpu);
+        self.pool = self.pool.throttled(throttle);
         self.supplies = Some(supplies);
         self
+    }
+
+    /// What its module uses.
+    #[must_use]
+    pub const fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    pub(super) const fn program(&self) -> &Arc<dyn Program> {
+        &self.program
+    }
+
+    pub(super) const fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// Tells what happened in it.
+    pub(super) fn report(&self, event: Event) {
+        if let Some(supplies) = &self.supplies {
+            supplies.events.emit(event);
+        }
     }
 
     /// The limits of its calls and VMs.
@@ -143,35 +174,17 @@ impl Instance {
             .stack_size(self.limits.stack_size())
             .spawn(move || {
                 // its processor time counts, also that of a start that fails
-                let _usage = Usage::new(&instance.metrics);
-                let _ = done.send(instance.make_vm().map(|vm| vm.exports().clone()));
+                let _usage = Usage::new(&instance);
+                let made = HousedVm::make(&instance).map_err(|none| none.error(&instance));
+                let _ = done.send(made.map(|vm| vm.exports().clone()));
             });
         let fault = |source| StartError::FirstVm { module: self.key.to_string(), source };
         if let Err(error) = spawned {
             return Err(StartError::Actors { module: self.key.to_string(), message: error.to_string() });
         }
-        let exports = made
-            .await
-            .map_err(|_| fault(CallError::Crashed(self.key.to_string())))?
-            .map_err(|error| fault(CallError::Script(error)))?;
+        let exports = made.await.map_err(|_| fault(CallError::Crashed(self.key.to_string())))?.map_err(fault)?;
         let _ = self.exports.set(exports);
         Ok(())
-    }
-
-    /// A new VM on this thread, with `init` run in it.
-    pub(super) fn make_vm(&self) -> Result<Box<dyn Vm>, ScriptError> {
-        let limits = Limits {
-            cpu_time: self.limits.cpu_time.max(START_GRACE),
-            wall_time: self.limits.wall_time.max(START_GRACE),
-            ..self.limits
-        };
-        let call = self.context("init", START_GRACE);
-        let mut vm = self.program.instantiate(Arc::clone(&self.host), &limits, &call)?;
-        if vm.exports().has(&Handler::Init) {
-            vm.call(&Handler::Init, &[], &call)?;
-        }
-        vm.set_limits(self.limits);
-        Ok(vm)
     }
 
     /// A context for a call that the runtime makes of its own accord; `purpose` becomes its request id.
@@ -200,6 +213,21 @@ impl Instance {
     ) -> Result<Response, CallError> {
         let (reply, answer) = oneshot::channel();
         self.run(Work::Respond { handler, request, reply }, call, answer).await
+    }
+
+    /// The same for the runtime itself, which asks also when the module has used up its share of the processor.
+    pub(super) async fn probe(
+        self: &Arc<Self>,
+        handler: Handler,
+        request: Box<Request>,
+        call: CallContext,
+    ) -> Result<Response, CallError> {
+        let (reply, answer) = oneshot::channel();
+        let Some(pass) = Pass::enter(Arc::clone(self)) else {
+            return Err(CallError::Closed(self.key.to_string()));
+        };
+        let work = Work::Respond { handler, request, reply };
+        self.wait(Job { work, call, pass: Some(pass), exempt: true }, answer).await
     }
 
     /// Runs any other handler in one of the workers.
@@ -237,7 +265,7 @@ impl Instance {
         call: CallContext,
     ) -> Result<Value, CallError> {
         let (reply, answer) = oneshot::channel();
-        self.wait(Job { work: Work::Call { handler, args, reply }, call, pass: None }, answer).await
+        self.wait(Job { work: Work::Call { handler, args, reply }, call, pass: None, exempt: true }, answer).await
     }
 
     async fn run<T>(
@@ -249,7 +277,7 @@ impl Instance {
         let Some(pass) = Pass::enter(Arc::clone(self)) else {
             return Err(CallError::Closed(self.key.to_string()));
         };
-        self.wait(Job { work, call, pass: Some(pass) }, answer).await
+        self.wait(Job { work, call, pass: Some(pass), exempt: false }, answer).await
     }
 
     async fn wait<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, CallError>>) -> Result<T, CallError> {

@@ -1,15 +1,19 @@
-//! One call on its way through a pool.
+//! One call on its way through a pool and a VM.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Value};
+use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Task, Value, Vm};
 use tokio::sync::oneshot;
 
 use super::error::{Blame, CallError};
 use super::gate::Pass;
 use super::instance::Instance;
 use crate::monitor::InstanceMetrics;
+use held::Waiting;
+pub use held::{Held, Left, Progress};
+
+mod held;
 
 /// Where a result goes. Dropping it unanswered tells the caller that the worker died.
 pub type Reply<T> = oneshot::Sender<Result<T, CallError>>;
@@ -22,6 +26,8 @@ pub struct Job {
     pub call: CallContext,
     /// Keeps the instance from stopping under the call; the farewell, which comes after the gate is closed, has none.
     pub pass: Option<Pass<Instance>>,
+    /// Whether it runs also when the module has used up its share of the processor; see [`Job::is_exempt`].
+    pub exempt: bool,
 }
 
 /// The two shapes of calls.
@@ -61,6 +67,12 @@ impl Job {
         }
     }
 
+    /// Whether the runtime asks of its own accord: a module that is over its share must still start, stop and say how it is.
+    #[must_use]
+    pub const fn is_exempt(&self) -> bool {
+        self.exempt || !matches!(self.handler(), Handler::Api(_) | Handler::Page(_) | Handler::Service(_))
+    }
+
     /// Whether nobody waits for it any more: its deadline passed or the caller went away.
     #[must_use]
     pub fn abandoned(&self) -> bool {
@@ -82,31 +94,53 @@ impl Job {
     /// Runs it in `vm` and answers; says whether the VM is spent. A verdict is counted before its caller hears of it.
     ///
     /// A call ends `wall_time` after it began, also inside a host function, which knows only the deadline.
-    pub fn run(self, vm: &mut dyn replug_scripts::Vm, wall_time: Duration, metrics: &InstanceMetrics) -> bool {
-        let Self { work, mut call, pass } = self;
+    pub fn run(self, vm: &mut dyn Vm, wall_time: Duration, metrics: &InstanceMetrics) -> bool {
+        let Self { work, mut call, pass, .. } = self;
         let patience = call.deadline;
         call.deadline = call.deadline.min(Instant::now() + wall_time);
         let spent = match work {
             Work::Respond { handler, request, reply } => {
-                let failed = |result: &Result<Response, CallError>| match result {
-                    Ok(response) => response.status.is_server_error(),
-                    Err(error) => error.blame() == Blame::Instance,
-                };
-                answer(vm.respond(&handler, &request, &call), (reply, patience), metrics, failed)
+                answer(vm.respond(&handler, &request, &call), (reply, patience), metrics, response_failed)
             }
             Work::Call { handler, args, reply } => {
                 // what the runtime asks of its own accord is no request
                 let is_request = matches!(handler, Handler::Service(_));
-                let failed = |result: &Result<Value, CallError>| {
-                    let blame = result.as_ref().err().map(CallError::blame_of_service);
-                    is_request && blame == Some(Blame::Instance)
-                };
+                let failed = |result: &Result<Value, CallError>| is_request && service_failed(result);
                 answer(vm.call(&handler, &args, &call), (reply, patience), metrics, failed)
             }
         };
         drop(pass);
         spent
     }
+
+    /// Begins it in `vm`, which may hold several, and answers it if it comes to its end at once. As [`Job::run`] otherwise.
+    pub fn begin(self, vm: &mut dyn Vm, wall_time: Duration, metrics: &InstanceMetrics) -> Progress {
+        let Self { work, mut call, pass, .. } = self;
+        let patience = call.deadline;
+        call.deadline = call.deadline.min(Instant::now() + wall_time);
+        let (task, reply, is_request) = match work {
+            Work::Respond { handler, request, reply } => {
+                (Task::Respond(handler, request), Waiting::Response(reply), true)
+            }
+            Work::Call { handler, args, reply } => {
+                let is_request = matches!(handler, Handler::Service(_));
+                (Task::Call(handler, args), Waiting::Value(reply), is_request)
+            }
+        };
+        let step = vm.begin(&task, &call);
+        Held { reply, patience, deadline: call.deadline, is_request, pass }.follow(step, metrics)
+    }
+}
+
+fn response_failed(result: &Result<Response, CallError>) -> bool {
+    match result {
+        Ok(response) => response.status.is_server_error(),
+        Err(error) => error.blame() == Blame::Instance,
+    }
+}
+
+fn service_failed(result: &Result<Value, CallError>) -> bool {
+    result.as_ref().err().map(CallError::blame_of_service) == Some(Blame::Instance)
 }
 
 /// Sends the result. A caller that went away counted its request as abandoned, and cannot know that it failed; one that

@@ -17,7 +17,9 @@ use ractor::{ActorRef, ActorStatus};
 
 use super::error::CallError;
 use super::gate::{Gate, Pass};
+use super::inbox::{Arrived, Inbox};
 use super::job::Job;
+use super::throttle::Throttle;
 use super::worker::WorkerMsg;
 
 /// How long a thread waits for its next job before it gives its VM and itself back.
@@ -32,6 +34,7 @@ pub struct Pool {
     name: String,
     capacity: usize,
     idle: Duration,
+    throttle: Option<Throttle>,
     state: Mutex<State>,
     /// How many jobs wait, for those who look without the lock.
     queued: AtomicUsize,
@@ -55,6 +58,16 @@ struct State {
     /// Threads that look a few times more before they sleep.
     looking: usize,
     closed: bool,
+}
+
+/// What a thread is to do next.
+pub enum Next {
+    /// A job.
+    Job(Job),
+    /// What a call that it holds waited for.
+    Answer(Arrived),
+    /// Nothing more.
+    Nothing,
 }
 
 /// A place in the queue. Dropping it takes the job out if nobody has taken it yet, so that a caller that goes away or
@@ -95,11 +108,18 @@ impl Pool {
             name,
             capacity,
             idle: IDLE,
+            throttle: None,
             state: Mutex::default(),
             queued: AtomicUsize::new(0),
             stirred: Condvar::new(),
             threads: Arc::default(),
         }
+    }
+
+    /// The same with a share of the processor that its jobs keep to.
+    #[must_use]
+    pub fn throttled(self, throttle: Option<Throttle>) -> Self {
+        Self { throttle, ..self }
     }
 
     /// A queue whose threads park after `idle` without a job.
@@ -119,12 +139,16 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a job; answers it at once with [`CallError::Overloaded`] when the queue is full and with
+    /// Queues a job; answers it at once with [`CallError::Overloaded`] when the queue is full, with
+    /// [`CallError::Throttled`] when the module's share of the processor does not let it run in time, and with
     /// [`CallError::Closed`] when it is closed.
     pub fn submit(&self, job: Job) -> Place<'_> {
+        let over = self.throttle.as_ref().and_then(|throttle| throttle.refuses(&job));
         let mut state = self.lock();
         let refused = if state.closed {
             CallError::Closed(self.name.clone())
+        } else if let Some(wait) = over {
+            CallError::Throttled { instance: self.name.clone(), wait }
         } else if state.jobs.len() >= self.capacity {
             CallError::Overloaded { instance: self.name.clone(), queue: self.capacity }
         } else {
@@ -184,23 +208,43 @@ impl Pool {
     /// Waits for a job; nothing after ten seconds without one, when the pool is closed, or when `gone` says that the
     /// thread's worker went.
     pub fn take(&self, gone: &AtomicBool) -> Option<Job> {
+        match self.next(gone, None) {
+            Next::Job(job) => Some(job),
+            Next::Answer(_) | Next::Nothing => None,
+        }
+    }
+
+    /// The same for a thread that can hold several calls: what comes into its inbox goes before a job. While it holds any it
+    /// does not grow tired of waiting.
+    pub fn take_beside(&self, gone: &AtomicBool, inbox: &Inbox, holds: bool) -> Next {
+        self.next(gone, Some((inbox, holds)))
+    }
+
+    fn next(&self, gone: &AtomicBool, inbox: Option<(&Inbox, bool)>) -> Next {
+        let (inbox, holds) = (inbox.map(|(inbox, _)| inbox), inbox.is_some_and(|(_, holds)| holds));
         let park_at = Instant::now() + self.idle;
         let mut state = self.lock();
         let mut has_looked = false;
         loop {
-            if gone.load(Ordering::Acquire) {
+            if let Some(answer) = inbox.and_then(Inbox::take) {
                 // the wake-up that brought this thread here may have been for a job
                 state.rouse(&self.stirred);
-                return None;
+                return Next::Answer(answer);
             }
-            if let Some((_, job)) = state.jobs.pop_first() {
+            if gone.load(Ordering::Acquire) {
+                state.rouse(&self.stirred);
+                return Next::Nothing;
+            }
+            let throttled = self.throttle.as_ref().map_or(Duration::ZERO, Throttle::wait);
+            let job = if throttled.is_zero() { state.jobs.pop_first() } else { state.pop_exempt() };
+            if let Some((_, job)) = job {
                 self.count(&state);
                 state.rouse(&self.stirred);
-                return Some(job);
+                return Next::Job(job);
             }
             let left = park_at.saturating_duration_since(Instant::now());
-            if state.closed || left.is_zero() {
-                return None;
+            if state.closed || (left.is_zero() && !holds && state.jobs.is_empty()) {
+                return Next::Nothing;
             }
             if !has_looked {
                 has_looked = true;
@@ -217,11 +261,25 @@ impl Pool {
                 continue;
             }
             state.waiting += 1;
+            let left = match state.jobs.is_empty() {
+                // what waits here waits for the share to come back
+                false => throttled,
+                true if holds => self.idle,
+                true => left,
+            };
             state = self.stirred.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             state.waiting -= 1;
             // one that woke by itself takes another's place in the count, which costs a wake-up too many at worst
             state.coming = state.coming.saturating_sub(1);
         }
+    }
+
+    /// Something came into the inbox of a thread that may wait here.
+    pub fn knock(&self) {
+        // under the lock: a thread that has looked into its inbox sleeps by now, or looks again
+        let state = self.lock();
+        self.stirred.notify_all();
+        drop(state);
     }
 
     /// A worker went: its thread, if it waits for a job, must notice, and a wake-up that was on the way to the worker
@@ -255,6 +313,12 @@ impl Pool {
 }
 
 impl State {
+    /// The first job that runs in spite of the throttle.
+    fn pop_exempt(&mut self) -> Option<(u64, Job)> {
+        let number = self.jobs.iter().find(|(_, job)| job.is_exempt()).map(|(number, _)| *number)?;
+        self.jobs.remove_entry(&number)
+    }
+
     /// Sees to it that somebody comes for every job, as far as there are workers: those who look or are on their way
     /// first, then a thread that sleeps, or else a parked worker. Nobody, when all are busy (each looks here when it has
     /// finished) or down (each looks here when it parks).

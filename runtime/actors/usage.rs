@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use replug_scripts::{Vm, thread_cpu_time};
+use replug_scripts::thread_cpu_time;
 
+use super::instance::Instance;
+use crate::manifest::ResourceQuotas;
 use crate::monitor::InstanceMetrics;
+use crate::sandbox::quota::Account;
 
 /// How far apart two looks are at least. The thread's clock is a system call, which short calls need not pay each.
 const SPACING: Duration = Duration::from_millis(1);
@@ -12,6 +15,8 @@ const SPACING: Duration = Duration::from_millis(1);
 /// The account of the calling thread. What it held is given back when it is dropped, and the rest of its time counted.
 pub(super) struct Usage<'a> {
     metrics: &'a InstanceMetrics,
+    account: &'a Account,
+    quotas: &'a ResourceQuotas,
     /// Processor time that is counted already.
     counted: Duration,
     looked: Instant,
@@ -20,13 +25,18 @@ pub(super) struct Usage<'a> {
 
 impl<'a> Usage<'a> {
     /// Begins with the time that the thread has used so far, which is its start.
-    pub(super) fn new(metrics: &'a InstanceMetrics) -> Self {
-        Self { metrics, counted: Duration::ZERO, looked: Instant::now(), held: 0 }
+    pub(super) fn new(instance: &'a Instance) -> Self {
+        Self::of(&instance.metrics, instance.account(), &instance.manifest.permissions.resources)
     }
 
-    /// After a call: `vm` is what is left of the VM.
-    pub(super) fn look(&mut self, vm: Option<&dyn Vm>) {
-        self.hold(vm.map_or(0, Vm::memory));
+    fn of(metrics: &'a InstanceMetrics, account: &'a Account, quotas: &'a ResourceQuotas) -> Self {
+        Self { metrics, account, quotas, counted: Duration::ZERO, looked: Instant::now(), held: 0 }
+    }
+
+    /// After a call: `heap` is what the thread's VMs hold now, in bytes.
+    pub(super) fn look(&mut self, heap: usize) {
+        self.account.tracker.call();
+        self.hold(heap);
         let now = Instant::now();
         if now.duration_since(self.looked) >= SPACING {
             self.looked = now;
@@ -37,15 +47,23 @@ impl<'a> Usage<'a> {
     fn hold(&mut self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         if bytes != self.held {
-            self.metrics.memory.add(bytes - self.held);
+            self.account.tracker.heap(bytes - self.held);
+            if self.quotas.memory.memory_usage_monitoring {
+                self.metrics.memory.add(bytes - self.held);
+            }
             self.held = bytes;
         }
     }
 
     fn count(&mut self) {
         let used = thread_cpu_time();
-        self.metrics.cpu_seconds.inc_by(used.saturating_sub(self.counted).as_secs_f64());
+        let since = used.saturating_sub(self.counted);
         self.counted = used;
+        self.account.cpu.charge(&self.quotas.cpu, since, Instant::now());
+        self.account.tracker.cpu(since);
+        if self.quotas.cpu.cpu_monitoring_enabled {
+            self.metrics.cpu_seconds.inc_by(since.as_secs_f64());
+        }
     }
 }
 
@@ -67,14 +85,14 @@ mod tests {
 
     #[test]
     fn the_time_of_a_thread_is_counted_once_and_to_its_end() {
-        let metrics = metrics();
+        let (metrics, account, quotas) = (metrics(), Account::default(), ResourceQuotas::default());
         let used = std::thread::scope(|scope| {
             let run = || {
-                let mut usage = Usage::new(&metrics);
+                let mut usage = Usage::of(&metrics, &account, &quotas);
                 for _ in 0..3 {
                     let until = thread_cpu_time() + Duration::from_millis(2);
                     while thread_cpu_time() < until {}
-                    usage.look(None);
+                    usage.look(0);
                 }
                 drop(usage);
                 thread_cpu_time()
@@ -88,15 +106,30 @@ mod tests {
 
     #[test]
     fn what_is_held_is_the_sum_over_threads_and_goes_with_them() {
-        let metrics = metrics();
-        let (mut one, mut other) = (Usage::new(&metrics), Usage::new(&metrics));
+        let (metrics, account, quotas) = (metrics(), Account::default(), ResourceQuotas::default());
+        let usage = || Usage::of(&metrics, &account, &quotas);
+        let (mut one, mut other) = (usage(), usage());
         one.hold(700);
         other.hold(50);
         one.hold(300);
         assert_eq!(metrics.memory.get(), 350);
         drop(one);
         assert_eq!(metrics.memory.get(), 50);
-        other.look(None);
+        other.look(0);
         assert_eq!(metrics.memory.get(), 0);
+        assert_eq!((account.tracker.usage().memory, account.tracker.usage().peak_memory), (0, 750));
+    }
+
+    #[test]
+    fn what_is_not_monitored_is_charged_but_not_told() {
+        let (metrics, account, mut quotas) = (metrics(), Account::default(), ResourceQuotas::default());
+        (quotas.cpu.cpu_monitoring_enabled, quotas.memory.memory_usage_monitoring) = (false, false);
+        quotas.cpu.max_cpu_usage = Some(0.000_001);
+        let mut usage = Usage::of(&metrics, &account, &quotas);
+        usage.hold(700);
+        assert_eq!((metrics.memory.get(), account.tracker.usage().memory), (0, 700));
+        drop(usage);
+        assert!(metrics.cpu_seconds.get() == 0.0);
+        assert!(account.cpu.wait(&quotas.cpu, Instant::now()) > Duration::ZERO);
     }
 }

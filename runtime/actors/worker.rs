@@ -18,12 +18,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use replug_scripts::{ScriptError, Vm};
+use replug_scripts::ScriptError;
+use tokio::runtime::Handle;
 
 use super::error::CallError;
 use super::instance::Instance;
 use super::job::Job;
 use super::usage::Usage;
+use super::vm::{HousedVm, NoVm};
+
+mod multiplex;
 
 /// What a worker can be told.
 pub enum WorkerMsg {
@@ -105,7 +109,7 @@ impl Actor for Worker {
 
 impl State {
     fn start_thread(&self, owner: ActorRef<WorkerMsg>) -> Result<(), String> {
-        let (instance, gone) = (Arc::clone(&self.instance), Arc::clone(&self.gone));
+        let (instance, gone, runtime) = (Arc::clone(&self.instance), Arc::clone(&self.gone), Handle::current());
         // a closed pool has no work
         let Some(pass) = instance.pool.thread() else { return Ok(()) };
         std::thread::Builder::new()
@@ -113,7 +117,7 @@ impl State {
             .stack_size(self.instance.limits().stack_size())
             .spawn(move || {
                 // around everything, the VM's end too: a worker that is not told never works again
-                let exit = catch_unwind(AssertUnwindSafe(|| run(&instance, &gone)))
+                let exit = catch_unwind(AssertUnwindSafe(|| run(&instance, &gone, &runtime)))
                     .unwrap_or_else(|panic| Exit::Panicked(message_of(panic.as_ref())));
                 drop(instance);
                 // an actor that is gone needs no news
@@ -126,13 +130,20 @@ impl State {
 }
 
 /// Takes jobs until there are none.
-fn run(instance: &Instance, gone: &AtomicBool) -> Exit {
-    let mut vm: Option<Box<dyn Vm>> = None;
-    let mut usage = Usage::new(&instance.metrics);
+fn run(instance: &Arc<Instance>, gone: &AtomicBool, runtime: &Handle) -> Exit {
+    let mut vm: Option<HousedVm> = None;
+    let mut usage = Usage::new(instance);
+    if instance.manifest.runtime.concurrency > 1 {
+        // what it holds when it panics is dropped by the unwinding, which tells the callers
+        return match multiplex::run(instance, gone, runtime, &mut usage) {
+            Ok(()) => Exit::Idle,
+            Err(error) => Exit::InitFailed(error),
+        };
+    }
     while let Some(job) = instance.pool.take(gone) {
         // the job is dropped by the unwinding, which tells its caller; the VM goes with it
         match catch_unwind(AssertUnwindSafe(|| serve(instance, &mut vm, job))) {
-            Ok(Ok(())) => usage.look(vm.as_deref()),
+            Ok(Ok(())) => usage.look(vm.as_ref().map_or(0, HousedVm::memory)),
             Ok(Err(error)) => return Exit::InitFailed(error),
             Err(panic) => return Exit::Panicked(message_of(panic.as_ref())),
         }
@@ -141,18 +152,21 @@ fn run(instance: &Instance, gone: &AtomicBool) -> Exit {
 }
 
 /// Serves one job, making a VM first where there is none; an error when that fails.
-fn serve(instance: &Instance, vm: &mut Option<Box<dyn Vm>>, job: Job) -> Result<(), ScriptError> {
+fn serve(instance: &Instance, vm: &mut Option<HousedVm>, job: Job) -> Result<(), ScriptError> {
     if job.abandoned() {
         too_late(job);
         return Ok(());
     }
     let ready = match vm {
         Some(ready) => ready,
-        None => match instance.make_vm() {
+        None => match HousedVm::make(instance) {
             Ok(made) => vm.insert(made),
-            Err(error) => {
-                job.fail(CallError::Script(error.clone()));
-                return Err(error);
+            Err(none) => {
+                job.fail(none.error(instance));
+                return match none {
+                    NoVm::Full(_) => Ok(()),
+                    NoVm::Failed(error) => Err(error),
+                };
             }
         },
     };
@@ -161,8 +175,17 @@ fn serve(instance: &Instance, vm: &mut Option<Box<dyn Vm>>, job: Job) -> Result<
         too_late(job);
         return Ok(());
     }
-    if job.run(ready.as_mut(), instance.limits().wall_time, &instance.metrics) {
+    let awake = match ready.wake(instance) {
+        Ok(awake) => awake,
+        Err(full) => {
+            job.fail(NoVm::Full(full).error(instance));
+            return Ok(());
+        }
+    };
+    if job.run(awake, instance.limits().wall_time, &instance.metrics) {
         *vm = None;
+    } else {
+        ready.rest(instance);
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use crate::monitor::{Events, Metrics};
 use crate::registry::Registry;
 use crate::sandbox::Supplies;
 use crate::sandbox::ports::Database;
+use crate::sandbox::quota::ModuleAccounts;
 use crate::store::KvStore;
 
 /// How a [`Runtime`] is made.
@@ -101,7 +102,7 @@ impl Builder {
         let router = Arc::new(Router::default());
         let authenticator = Authenticator::new(Arc::clone(&router));
         let Integrations { bindings, migrator, database } = integrations(&data)?;
-        let services = ServiceCalls::new(Arc::clone(&router), hosts, authenticator.clone(), Handle::current());
+        let services = ServiceCalls::new(Arc::clone(&router), hosts, authenticator.clone());
         let kv = KvStore::new(&store);
         let parts = Parts {
             registry: registry.clone(),
@@ -112,7 +113,15 @@ impl Builder {
             metrics: metrics.clone(),
             bindings,
             migrator,
-            supplies: Supplies { kv: kv.clone(), database, services: Arc::new(services), metrics: metrics.clone() },
+            supplies: Supplies {
+                kv: kv.clone(),
+                database,
+                services: Arc::new(services),
+                metrics: metrics.clone(),
+                accounts: ModuleAccounts::default(),
+                events: events.clone(),
+                runtime: Handle::current(),
+            },
             modules: modules.clone(),
         };
         let engine = Engine::start(parts, cell).await?;

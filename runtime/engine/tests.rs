@@ -41,7 +41,7 @@ struct NoServices;
 
 #[async_trait::async_trait]
 impl Services for NoServices {
-    fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
+    async fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
         Ok(Value::Null)
     }
 
@@ -90,7 +90,15 @@ impl World {
             metrics: metrics.clone(),
             bindings,
             migrator: Some(binding.clone()),
-            supplies: Supplies { kv, database: None, services: Arc::new(NoServices), metrics },
+            supplies: Supplies {
+                kv,
+                database: None,
+                services: Arc::new(NoServices),
+                metrics,
+                accounts: crate::sandbox::quota::ModuleAccounts::default(),
+                events: events.clone(),
+                runtime: tokio::runtime::Handle::current(),
+            },
             modules: modules.clone(),
         };
         let engine = Engine::start(parts, modules.get_cell()).await.unwrap();

@@ -1,15 +1,13 @@
 //! Calls from module to module, and from module to the host application.
 //!
-//! A script thread blocks in [`ServiceCalls::call`] while the provider's worker runs. The call inherits the caller's
-//! deadline and never extends it, so that a circle of modules whose workers all wait for each other ends when the first
+//! A caller waits in [`ServiceCalls::call`] while the provider's worker runs. The call inherits the caller's deadline and
+//! never extends it, so that a circle of modules whose workers all wait for each other ends when the first
 //! of them gives up; a full queue refuses at once. Which capabilities exist, and which version of their provider serves,
 //! is read from one snapshot.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, ScriptError, Value};
-use tokio::runtime::Handle;
 
 use super::auth::{self, Authenticator};
 use super::chance;
@@ -26,16 +24,14 @@ pub struct ServiceCalls {
     router: Arc<Router>,
     hosts: HostServices,
     auth: Authenticator,
-    runtime: Handle,
 }
 
 impl ServiceCalls {
     /// Finds providers through `router`, but asks `hosts` for what those offer; `auth` forgets what it knows when its
-    /// capability is withdrawn; timers and the services of the host run on `runtime`. Calls block and must not come from a
-    /// thread of that runtime.
+    /// capability is withdrawn.
     #[must_use]
-    pub const fn new(router: Arc<Router>, hosts: HostServices, auth: Authenticator, runtime: Handle) -> Self {
-        Self { router, hosts, auth, runtime }
+    pub const fn new(router: Arc<Router>, hosts: HostServices, auth: Authenticator) -> Self {
+        Self { router, hosts, auth }
     }
 
     /// The module to call, and the bucket to call it with; it has the service.
@@ -106,23 +102,9 @@ pub(crate) fn standstill(
     Some(chain.iter().chain([module]).map(|id| &**id).collect::<Vec<_>>().join(" -> "))
 }
 
-impl ServiceCalls {
-    /// Blocks until `answer` is there.
-    fn wait<T>(&self, service: &str, answer: impl Future<Output = T>) -> Result<T, HostError> {
-        // tokio panics when a timer is used after its runtime ended; no panic may unwind through the script's VM
-        catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(answer))).map_err(|_| {
-            if has_ended(&self.runtime) {
-                return failed(HostErrorKind::Failed, format_args!("{service}: the runtime is shutting down"));
-            }
-            tracing::error!(service, "a call broke off by a panic of the runtime itself, which stands above");
-            failed(HostErrorKind::Failed, format_args!("{service}: the call broke off; the runtime's log says why"))
-        })
-    }
-}
-
 #[async_trait::async_trait]
 impl Services for ServiceCalls {
-    fn call(
+    async fn call(
         &self,
         allowed: &[String],
         capability: &str,
@@ -132,7 +114,7 @@ impl Services for ServiceCalls {
     ) -> Result<Value, HostError> {
         let service = format!("{capability}.{method}");
         if let Some(host) = self.hosts.get(capability) {
-            return self.wait(&service, host::ask(host, capability, method, args, call))?;
+            return host::ask(host, capability, method, args, call).await;
         }
         let handler = Handler::Service(service.as_str().into());
         let (module, bucket) = self.provider(allowed, capability, &handler, call)?;
@@ -144,7 +126,7 @@ impl Services for ServiceCalls {
             );
             return Err(failed(HostErrorKind::Overloaded, what));
         }
-        let answer = self.wait(&service, self.router.call(&module, bucket, &handler, vec![args], inner))?;
+        let answer = self.router.call(&module, bucket, &handler, vec![args], inner).await;
         answer.map_err(|error| translate(&service, &module, error, call))
     }
 
@@ -168,14 +150,6 @@ impl Services for ServiceCalls {
             self.auth.invalidate();
         }
     }
-}
-
-/// Whether the async runtime is gone: it ends at once what is spawned then.
-fn has_ended(runtime: &Handle) -> bool {
-    let probe = runtime.spawn(std::future::pending::<()>());
-    let ended = probe.is_finished();
-    probe.abort();
-    ended
 }
 
 fn failed(kind: HostErrorKind, what: impl std::fmt::Display) -> HostError {
@@ -213,6 +187,16 @@ fn translate(service: &str, module: &str, error: CallError, call: &CallContext) 
         CallError::Overloaded { queue, .. } => {
             failed(Kind::Overloaded, format_args!("{service}: the queue of {module} is full ({queue} waiting)"))
         }
+        CallError::Throttled { .. } => {
+            failed(Kind::Overloaded, format_args!("{service}: {module} has used up its share of the processor"))
+        }
+        CallError::HeapFull { .. } => {
+            failed(Kind::Overloaded, format_args!("{service}: {module} has used up its memory"))
+        }
+        CallError::Displaced(_) => failed(
+            Kind::Overloaded,
+            format_args!("{service}: another call of {module} took the memory that this one needed"),
+        ),
         CallError::Timeout(_) => {
             failed(Kind::Timeout, format_args!("{service}: {module} gave no answer until the deadline"))
         }

@@ -14,12 +14,17 @@ use crate::actors::router::tests::Rig;
 use crate::actors::router::{CallError, Endpoint, Instance, RouteTaken, Router, Slot};
 use crate::engine::ports::{Binding, Subject};
 use crate::manifest::{self, Manifest};
+use crate::monitor::Events;
 use crate::sandbox::Supplies;
 use crate::sandbox::ports::Database;
+use crate::sandbox::quota::ModuleAccounts;
 use crate::store::{KvStore, Store};
 
+mod gatekeeper;
 #[cfg(feature = "sqlite")]
 mod health;
+mod quotas;
+mod waits;
 
 /// Verifies the tokens `ada` (everything), `bob` (`notes.view` only) and `brief` (as bob, until it is asked again);
 /// `broken` makes it fail. `authentication.count` says how often it was asked.
@@ -62,25 +67,35 @@ pub(crate) struct World {
     pub(crate) rig: Rig,
     pub(crate) router: Arc<Router>,
     pub(crate) auth: Authenticator,
+    pub(crate) events: Events,
     supplies: Supplies,
     _dir: TempDir,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::beside(HostServices::default()).await
+    }
+
+    /// The same beside services of the host.
+    pub(crate) async fn beside(hosts: HostServices) -> Self {
         let rig = Rig::new().await;
         let router = Arc::new(Router::default());
         let auth = Authenticator::new(Arc::clone(&router));
         let dir = TempDir::new().expect("a directory");
         let store = Store::open(dir.path()).expect("a store");
-        let services = ServiceCalls::new(Arc::clone(&router), HostServices::default(), auth.clone(), Handle::current());
+        let services = ServiceCalls::new(Arc::clone(&router), hosts, auth.clone());
+        let events = Events::default();
         let supplies = Supplies {
             kv: KvStore::new(&store),
             database: None,
             services: Arc::new(services),
             metrics: rig.metrics.clone(),
+            accounts: ModuleAccounts::default(),
+            events: events.clone(),
+            runtime: Handle::current(),
         };
-        Self { rig, router, auth, supplies, _dir: dir }
+        Self { rig, router, auth, events, supplies, _dir: dir }
     }
 
     /// Gives the databases to the instances to come.

@@ -66,6 +66,17 @@ pub enum Event {
         /// The version that serves until then.
         from: Option<String>,
     },
+    /// The heap of one of an instance's VMs grows from call to call.
+    LeakSuspected {
+        /// Which.
+        instance: InstanceKey,
+        /// Bytes that lived before these calls.
+        from: u64,
+        /// Bytes that live now.
+        to: u64,
+        /// The calls.
+        calls: u64,
+    },
     /// A candidate's share of the traffic changed.
     TrafficShifted {
         /// The candidate.
@@ -158,6 +169,9 @@ impl Event {
                 tracing::info!(%instance, strategy, from = from.as_deref(), "activation began");
             }
             Self::Recovered { id, note } => tracing::info!(%id, %note, "recovered"),
+            Self::LeakSuspected { instance, from, to, calls } => {
+                tracing::warn!(%instance, from, to, calls, "the heap grows from call to call");
+            }
             Self::TrafficShifted { instance, weight } => tracing::info!(%instance, weight, "traffic shifted"),
             Self::Judged { instance, weight, verdict, detail } => {
                 tracing::info!(%instance, weight, %verdict, %detail, "interval judged");

@@ -4,17 +4,20 @@ mod crypto;
 mod data;
 mod logs;
 mod text;
+mod wait;
 
 use std::sync::{Arc, OnceLock};
 
 use prometheus::{Histogram, IntCounter};
 use replug_scripts::api::FUNCTIONS;
-use replug_scripts::{CallContext, Host, HostError, HostErrorKind, HostFn, Value};
+use replug_scripts::{Answer, CallContext, Host, HostError, HostErrorKind, HostFn, Value};
+use tokio::runtime::Handle;
 
 use super::permissions::Grants;
 use super::ports::{Database, Services};
+use super::quota::ModuleAccounts;
 use crate::manifest::Manifest;
-use crate::monitor::{InstanceKey, Metrics};
+use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::store::KvStore;
 
 /// What all guards of a runtime share.
@@ -28,6 +31,12 @@ pub struct Supplies {
     pub services: Arc<dyn Services>,
     /// Where calls are counted.
     pub metrics: Metrics,
+    /// What modules use.
+    pub accounts: ModuleAccounts,
+    /// Where what happens is told.
+    pub events: Events,
+    /// Where what scripts wait for runs. Scripts themselves never run on its threads.
+    pub runtime: Handle,
 }
 
 /// The host of one instance.
@@ -61,9 +70,38 @@ impl Guard {
 
 impl Host for Guard {
     fn call(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError> {
-        use HostFn as F;
+        self.count(function);
+        self.perform(function, args, call)
+    }
+
+    /// What answers by a future of its own is awaited; what blocks gets a thread that may.
+    fn begin(self: Arc<Self>, function: HostFn, args: Vec<Value>, call: &CallContext) -> Answer {
+        self.count(function);
+        if function == HostFn::ServicesCall {
+            return match self.services_call(&mut Args { function, args }, call) {
+                Ok(pending) => Answer::Pending(pending),
+                Err(error) => Answer::Ready(Err(error)),
+            };
+        }
+        if !function.function().waits {
+            return Answer::Ready(self.perform(function, args, call));
+        }
+        let (runtime, call) = (self.supplies.runtime.clone(), call.clone());
+        Answer::Pending(Box::pin(async move {
+            let run = move || self.perform(function, args, &call);
+            runtime.spawn_blocking(run).await.unwrap_or_else(|error| Err(wait::broken(function, &error)))
+        }))
+    }
+}
+
+impl Guard {
+    fn count(&self, function: HostFn) {
         let calls = || self.supplies.metrics.host_calls(&self.key, &function.path());
         self.calls[function as usize].get_or_init(calls).inc();
+    }
+
+    fn perform(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError> {
+        use HostFn as F;
         let mut args = Args { function, args };
         match function {
             F::LogTrace | F::LogVerbose | F::LogInfo | F::LogWarn | F::LogError => {
@@ -89,7 +127,7 @@ impl Host for Guard {
             F::KvGet | F::KvPut | F::KvDelete | F::KvList | F::KvCas => self.kv(&mut args, call),
             F::DbQuery | F::DbExecute | F::DbTransaction => self.db(&mut args, call),
             F::DbForCaller => self.db_for_caller(&mut args, call),
-            F::ServicesCall => self.services_call(&mut args, call),
+            F::ServicesCall => wait::on(&self.supplies.runtime, function, self.services_call(&mut args, call)?),
             F::ServicesInvalidate => {
                 let capability = args.text(0)?;
                 self.grants.provides("services.invalidate", capability)?;

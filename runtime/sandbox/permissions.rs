@@ -4,6 +4,8 @@
 //! modules it depends on. Reaching the database of a module that calls is asked for by `module: caller` and consented to
 //! by that module's dependency on this one; it holds only while the call runs.
 
+use std::sync::Arc;
+
 use replug_scripts::{HostError, HostErrorKind};
 
 use crate::manifest::{Access, Manifest};
@@ -16,7 +18,7 @@ const CALLER: &str = "caller";
 pub struct Grants {
     database: bool,
     caller_database: Option<Access>,
-    dependencies: Vec<String>,
+    dependencies: Arc<[String]>,
     provides: Vec<String>,
     /// Bytes that its store, files and database may take together.
     pub storage: u64,
@@ -38,7 +40,7 @@ impl Grants {
 
     /// The modules whose services it may call.
     #[must_use]
-    pub fn dependencies(&self) -> &[String] {
+    pub const fn dependencies(&self) -> &Arc<[String]> {
         &self.dependencies
     }
 

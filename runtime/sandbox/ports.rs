@@ -44,13 +44,13 @@ pub trait Database: Send + Sync {
 /// The services of modules.
 #[async_trait]
 pub trait Services: Send + Sync {
-    /// Calls `method` of the provider of `capability` among `allowed`, on behalf of `call.module`. Blocks, at most until
-    /// `call.deadline`.
+    /// Calls `method` of the provider of `capability` among `allowed`, on behalf of `call.module`. Waits at most until
+    /// `call.deadline`; dropping the future takes the call back.
     ///
     /// # Errors
     /// `permission-denied` when none of `allowed` provides it, `not-found`, `timeout`, `overloaded`, or what the
     /// provider said.
-    fn call(
+    async fn call(
         &self,
         allowed: &[String],
         capability: &str,

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use super::convert::Converter;
-use super::{interrupt, thrown};
+use super::{protected, thrown};
 use crate::api::{self, FUNCTIONS, HostFn};
 use crate::crossing::{self, CALL_TICKS};
 use crate::error::HostError;
 use crate::host::{CallContext, Host};
 use crate::meter;
+use crate::task::{Answer, Pending};
 
 /// What host functions share with the VM that they are called from.
 pub(super) struct Line {
@@ -25,6 +26,8 @@ struct State {
     call: Option<CallContext>,
     /// What a host function panicked with.
     panic: Option<Box<dyn Any + Send>>,
+    /// What the script waits for, between the host function that suspends it and the VM that learns of it.
+    pending: Option<(&'static api::Function, Pending)>,
 }
 
 impl Line {
@@ -41,25 +44,54 @@ impl Line {
     pub(super) fn close(&self) -> Option<Box<dyn Any + Send>> {
         let mut state = self.state();
         state.call = None;
+        state.pending = None;
         state.panic.take()
+    }
+
+    /// What a script that was suspended waits for; none where it suspended itself.
+    pub(super) fn take_pending(&self) -> Option<(&'static api::Function, Pending)> {
+        self.state().pending.take()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs the host function. A panic is kept for [`Line::close`], and ends the script: no `pcall` may swallow it.
-    fn call(&self, function: &api::Function, args: Vec<crate::Value>) -> Result<crate::Value, HostError> {
+    /// Runs the host function, or has the script wait for it where it can. A panic is kept for [`Line::close`], and ends
+    /// the script: no `pcall` may swallow it.
+    fn call(
+        &self,
+        function: &'static api::Function,
+        args: Vec<crate::Value>,
+    ) -> Option<Result<crate::Value, HostError>> {
         let call = self.state().call.clone();
-        let line = call.as_ref().map(|call| (&*self.host, call));
-        crossing::call_host(function, args, line, |panic| self.state().panic = Some(panic))
+        let line = call.as_ref().map(|call| (&self.host, call));
+        let keep = |panic| self.state().panic = Some(panic);
+        if !(function.waits && protected::may_wait()) {
+            return Some(crossing::call_host(function, args, line, keep));
+        }
+        match crossing::begin_host(function, args, line, keep) {
+            Answer::Ready(result) => Some(result),
+            Answer::Pending(pending) => {
+                self.state().pending = Some((function, pending));
+                None
+            }
+        }
     }
 }
 
-/// Makes the groups global. Returns `log.info`, for `print`.
-pub(super) fn install(lua: &Lua, line: &Arc<Line>, converter: &Converter) -> mlua::Result<Function> {
+/// What else is made with the host functions.
+pub(super) struct Installed {
+    /// `log.info`, for `print`.
+    pub(super) info: Function,
+    /// The metatable of host errors.
+    pub(super) error: Table,
+}
+
+/// Makes the groups global.
+pub(super) fn install(lua: &Lua, line: &Arc<Line>, converter: &Converter) -> mlua::Result<Installed> {
     let globals = lua.globals();
-    let metatable = error_metatable(lua)?;
+    let error = error_metatable(lua)?;
     let mut info = None;
     for function in FUNCTIONS {
         let group = match globals.raw_get(function.group)? {
@@ -70,13 +102,14 @@ pub(super) fn install(lua: &Lua, line: &Arc<Line>, converter: &Converter) -> mlu
                 group
             }
         };
-        let callable = host_function(lua, function, line, converter, &metatable)?;
+        let callable = host_function(lua, function, line, converter, &error)?;
         if function.id == HostFn::LogInfo {
             info = Some(callable.clone());
         }
         group.raw_set(function.name, callable)?;
     }
-    info.ok_or_else(|| mlua::Error::runtime("the host table lacks log.info"))
+    let info = info.ok_or_else(|| mlua::Error::runtime("the host table lacks log.info"))?;
+    Ok(Installed { info, error })
 }
 
 /// Host errors read as their message.
@@ -102,15 +135,15 @@ fn host_function(
     let (line, converter, metatable) = (Arc::clone(line), converter.clone(), metatable.clone());
     let inner = lua.create_function(move |lua, args: MultiValue| {
         if meter::tick(CALL_TICKS).is_some() {
-            return Ok((true, Value::Nil));
+            return Ok((Some(true), Value::Nil));
         }
         // The limit is off while the host converts: with it every conversion would run protected.
         lua.set_memory_limit(0)?;
-        let result = convert_and_call(lua, function, &line, &converter, &args);
-        let result = match result {
-            Ok(value) => super::vm::fit(lua).map(|()| (false, value)),
+        let result = match convert_and_call(lua, function, &line, &converter, &args) {
+            Ok(Some(value)) => super::run::fit(lua).map(|()| (Some(false), value)),
+            Ok(None) => Ok((None, Value::Nil)),
             Err(Fault::Thrown(error)) => {
-                thrown::host_error_table(lua, &metatable, &error).map(|table| (true, Value::Table(table)))
+                thrown::host_error_table(lua, &metatable, &error).map(|table| (Some(true), Value::Table(table)))
             }
             Err(Fault::Lua(error)) => Err(error),
         };
@@ -119,7 +152,7 @@ fn host_function(
         meter::hurry();
         result
     })?;
-    interrupt::throwing(lua, &inner)
+    protected::throwing(lua, &inner)
 }
 
 enum Fault {
@@ -127,21 +160,22 @@ enum Fault {
     Lua(mlua::Error),
 }
 
+/// Nothing where the script must wait for the result.
 fn convert_and_call(
     lua: &Lua,
-    function: &api::Function,
+    function: &'static api::Function,
     line: &Line,
     converter: &Converter,
     args: &MultiValue,
-) -> Result<Value, Fault> {
+) -> Result<Option<Value>, Fault> {
     let mut plain = Vec::with_capacity(args.len());
     for (index, arg) in args.iter().enumerate() {
         let value = converter.to_host(arg).map_err(|unfit| Fault::Thrown(unfit.host_argument(function, index)))?;
         plain.push(value);
     }
-    let value = line.call(function, plain).map_err(Fault::Thrown)?;
-    match converter.to_script(lua, &value) {
-        Ok(value) => value.map_err(Fault::Lua),
+    let Some(result) = line.call(function, plain) else { return Ok(None) };
+    match converter.to_script(lua, &result.map_err(Fault::Thrown)?) {
+        Ok(value) => value.map(Some).map_err(Fault::Lua),
         Err(unfit) => Err(Fault::Thrown(unfit.host_result(function))),
     }
 }

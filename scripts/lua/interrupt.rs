@@ -1,23 +1,21 @@
-//! The raw edge to Luau: the interrupt that makes limits hold, the protected calls that know why they failed, and the
-//! gate in front of native functions whose work the interrupt does not see. The only file with unsafe code.
+//! The raw edge to Luau: the interrupt that makes limits hold, and the gate in front of native functions whose work the
+//! interrupt does not see. With [`super::protected`] the only code that is unsafe.
 //!
-//! mlua's own interrupt costs about 2x on tight loops; its protected calls tell nothing of memory and lose thrown tables.
+//! mlua's own interrupt costs about 2x on tight loops.
 //!
 //! # Safety
 //! - Every function here that Luau calls gets a live `lua_State` from it and uses only the documented C API on it, on the
 //!   thread that runs the VM. The VM never leaves its thread.
 //! - An error is raised by `lua_error`, a C++ exception that unwinds through these frames (`extern "C-unwind"`). No frame
-//!   that may raise holds a value with a destructor: they hold integers, pointers and `Copy` types only. What needs Rust
-//!   values ([`remember_trace`]) calls nothing in Luau that raises.
+//!   that may raise holds a value with a destructor: they hold integers, pointers and `Copy` types only.
 //! - No frame lets a Rust panic pass: they call only code without panics (cells, saturating arithmetic, checked slices).
 //! - Stack room: C functions have 20 slots beyond their arguments; the interrupt, which is none, asks for its slot.
 //! - Strings reached through [`Args`] stand in the stack of the running C function, so they live and stay in place as
 //!   long as the borrow, which ends before the function does anything that changes the stack.
 #![allow(unsafe_code, reason = "the raw Luau callbacks; the safety argument stands above")]
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::{CStr, c_int};
-use std::fmt::Write as _;
 use std::marker::PhantomData;
 
 use mlua::ffi::{self, lua_CFunction, lua_Continuation, lua_State};
@@ -29,15 +27,7 @@ use crate::meter;
 /// Work in bytes from which a native function may have allocated much.
 const LARGE: usize = 1 << 16;
 
-/// Arguments that a host function takes at most; none declares as many.
-const MAX_ARGUMENTS: c_int = 16;
-
-/// Frames that a stack trace shows at most.
-const TRACE_FRAMES: c_int = 20;
-
 thread_local! {
-    /// The stack trace of the error that ended the last [`enter`] on this thread.
-    static TRACE: RefCell<String> = const { RefCell::new(String::new()) };
     /// Bytes in use after the last collection that [`collect_first`] made for this call.
     static COLLECTED: Cell<usize> = const { Cell::new(0) };
 }
@@ -114,10 +104,15 @@ unsafe fn in_use(state: *mut lua_State) -> usize {
     usize::try_from(unsafe { ffi::lua_gc(state, ffi::LUA_GCCOUNT, 0) }).unwrap_or(0) << 10
 }
 
+/// A call begins: nothing was collected for it yet.
+pub(super) fn begin() {
+    COLLECTED.set(0);
+}
+
 /// Raises what ends a call. A script may catch it and meets it again at its next safepoint.
 #[cold]
 #[inline(never)]
-unsafe fn end(state: *mut lua_State) -> ! {
+pub(super) unsafe fn end(state: *mut lua_State) -> ! {
     // SAFETY: room is asked for; a constant string is pushed; `lua_error` does not return.
     unsafe {
         ffi::lua_rawcheckstack(state, 1);
@@ -131,143 +126,6 @@ unsafe extern "C-unwind" fn after_resume(state: *mut lua_State) {
     // SAFETY: reads the status of a live state.
     if unsafe { ffi::lua_status(state) } == ffi::LUA_ERRMEM {
         meter::out_of_memory();
-    }
-}
-
-/// `enter(function, …) -> done, value`: runs a function of a script from outside. The value is its first result or, if it
-/// was not done, what was thrown; then [`take_trace`] has the stack.
-pub(super) fn enter_function(lua: &Lua) -> mlua::Result<Function> {
-    closure(lua, c"enter", enter, None, (closure(lua, c"trace", remember_trace, None, (), 0)?,), 1)
-}
-
-unsafe extern "C-unwind" fn enter(state: *mut lua_State) -> c_int {
-    COLLECTED.set(0);
-    // SAFETY: the stack is `function, arguments…`; it becomes `handler, function, arguments…`, then `handler, value`.
-    unsafe {
-        let count = ffi::lua_gettop(state);
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
-        ffi::lua_insert(state, 1);
-        let status = ffi::lua_pcall(state, count - 1, 1, 1);
-        if status == ffi::LUA_ERRMEM {
-            meter::out_of_memory();
-        }
-        ffi::lua_pushboolean(state, c_int::from(status == ffi::LUA_OK));
-        ffi::lua_replace(state, 1);
-        2
-    }
-}
-
-/// The message handler of [`enter`]: notes the stack and passes the error on. It allocates nothing in Luau, so it works
-/// in a full heap too.
-unsafe extern "C-unwind" fn remember_trace(state: *mut lua_State) -> c_int {
-    TRACE.with_borrow_mut(|trace| {
-        trace.clear();
-        // SAFETY: plain integers and pointers, for which zero is a value.
-        let mut frame: ffi::lua_Debug = unsafe { std::mem::zeroed() };
-        for level in 1..=TRACE_FRAMES {
-            // SAFETY: `lua_getinfo` with `s`, `l`, `n` pushes nothing, raises nothing, and says by 0 that the stack ends.
-            if unsafe { ffi::lua_getinfo(state, level, c"sln".as_ptr(), &raw mut frame) } == 0 {
-                break;
-            }
-            if frame.currentline < 1 || frame.short_src.is_null() {
-                continue;
-            }
-            // SAFETY: strings that Luau ended with NUL and that live as long as the frame's function.
-            let (source, name) = unsafe {
-                let name = (!frame.name.is_null()).then(|| CStr::from_ptr(frame.name).to_bytes());
-                (CStr::from_ptr(frame.short_src).to_string_lossy(), name)
-            };
-            let _ = write!(trace, "{source}:{}", frame.currentline);
-            if let Some(name) = name {
-                let _ = write!(trace, " in {}", String::from_utf8_lossy(&name[..name.len().min(64)]));
-            }
-            trace.push('\n');
-        }
-    });
-    1
-}
-
-/// Takes the stack trace of the last error on this thread: `FILE:LINE in NAME` lines, innermost first.
-pub(super) fn take_trace() -> String {
-    TRACE.take()
-}
-
-/// `pcall` and `xpcall` as Luau has them, save that no error is caught once the call has a verdict, and that running out
-/// of memory is one.
-pub(super) fn protected_calls(lua: &Lua) -> mlua::Result<(Function, Function)> {
-    Ok((
-        closure(lua, c"pcall", pcall, Some(after_call::<false>), (), 0)?,
-        closure(lua, c"xpcall", xpcall, Some(after_call::<true>), (), 0)?,
-    ))
-}
-
-unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
-    // SAFETY: as Luau's own `pcall`; this function has a continuation.
-    unsafe {
-        ffi::luaL_checkany(state, 1);
-        ffi::lua_pcallyieldable(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET, 0)
-    }
-}
-
-unsafe extern "C-unwind" fn xpcall(state: *mut lua_State) -> c_int {
-    // SAFETY: as Luau's own `xpcall`: `function, handler, …` becomes `handler, function, …`.
-    unsafe {
-        ffi::luaL_checktype(state, 2, ffi::LUA_TFUNCTION);
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_pushvalue(state, 2);
-        ffi::lua_replace(state, 1);
-        ffi::lua_replace(state, 2);
-        ffi::lua_pcallyieldable(state, ffi::lua_gettop(state) - 2, ffi::LUA_MULTRET, 1)
-    }
-}
-
-/// The continuation of both. On success the stack holds the results, below them the handler where there is one; otherwise
-/// the error is on top.
-unsafe extern "C-unwind" fn after_call<const HANDLER: bool>(state: *mut lua_State, status: c_int) -> c_int {
-    if status == ffi::LUA_ERRMEM {
-        meter::out_of_memory();
-    }
-    // SAFETY: room is asked for before the one value is pushed.
-    unsafe {
-        ffi::lua_rawcheckstack(state, 1);
-        if status != ffi::LUA_OK {
-            if meter::verdict().is_some() {
-                end(state);
-            }
-            ffi::lua_pushboolean(state, 0);
-            ffi::lua_insert(state, -2);
-            return 2;
-        }
-        ffi::lua_pushboolean(state, 1);
-        if HANDLER {
-            ffi::lua_replace(state, 1);
-        } else {
-            ffi::lua_insert(state, 1);
-        }
-        ffi::lua_gettop(state)
-    }
-}
-
-/// Wraps a function that returns `failed, value` into one that throws the value or returns it, tables unchanged. It takes
-/// at most [`MAX_ARGUMENTS`]: mlua panics when it runs out of room for references.
-pub(super) fn throwing(lua: &Lua, function: &Function) -> mlua::Result<Function> {
-    closure(lua, c"host function", call_throwing, None, (function,), 1)
-}
-
-unsafe extern "C-unwind" fn call_throwing(state: *mut lua_State) -> c_int {
-    // SAFETY: the stack is `arguments…`; after the call it ends in `failed, value`.
-    unsafe {
-        let count = ffi::lua_gettop(state);
-        if count > MAX_ARGUMENTS {
-            ffi::luaL_error(state, c"too many arguments to a host function".as_ptr());
-        }
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
-        ffi::lua_insert(state, 1);
-        ffi::lua_call(state, count, 2);
-        if ffi::lua_toboolean(state, -2) != 0 {
-            ffi::lua_error(state);
-        }
-        1
     }
 }
 
@@ -382,7 +240,7 @@ impl Args<'_> {
 }
 
 /// A closure over the first `count` values of `upvalues`.
-fn closure(
+pub(super) fn closure(
     lua: &Lua,
     name: &'static CStr,
     function: lua_CFunction,

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use mlua::{Function, Lua, StdLib, Table};
 
-use super::{gates, interrupt};
+use super::{gates, protected};
 
 /// The libraries that are loaded. Not `os`; `debug` keeps only `traceback`.
 pub(super) fn loaded() -> StdLib {
@@ -30,7 +30,7 @@ pub(super) fn restrict(lua: &Lua) -> mlua::Result<()> {
     }
     let debug: Table = globals.raw_get("debug")?;
     debug.raw_remove("info")?;
-    let (pcall, xpcall) = interrupt::protected_calls(lua)?;
+    let (pcall, xpcall) = protected::protected_calls(lua)?;
     globals.raw_set("pcall", pcall)?;
     globals.raw_set("xpcall", xpcall)?;
     gates::install(lua)
@@ -91,7 +91,7 @@ pub(super) fn add_prelude(lua: &Lua, info: &Function, resolve: &Function, load: 
             BYTECODE.get_or_init(|| compiled)
         }
     };
-    let (call, _) = interrupt::protected_calls(lua)?;
+    let (call, _) = protected::protected_calls(lua)?;
     let chunk = super::load(lua, "require", bytecode)?;
     let (print, require): (Function, Function) = chunk.call((info, resolve, load, call))?;
     let globals = lua.globals();

@@ -2,6 +2,7 @@
 
 mod calls;
 mod contract;
+mod coroutines;
 mod hostile;
 mod limits;
 mod values;

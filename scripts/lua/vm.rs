@@ -1,44 +1,47 @@
 //! One running Lua script.
 
 use std::collections::{BTreeSet, HashMap};
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use mlua::{Function, Lua, LuaOptions, MultiValue, Table};
 
 use super::calls::{self, Line};
 use super::convert::{Converter, kind};
+use super::coroutines::Coroutines;
 use super::exchange::Keys;
-use super::{Files, interrupt, library, load, thrown};
+use super::files::file_functions;
+use super::run::broken;
+use super::{Files, interrupt, library, load, protected};
 use crate::api::{Request, Response};
 use crate::contract;
-use crate::error::ScriptError;
+use crate::error::{HostError, ScriptError};
 use crate::host::{CallContext, Exports, Handler, Host, Vm};
 use crate::limits::Limits;
-use crate::message::clip;
-use crate::meter;
+use crate::task::{Step, Task, Ticket};
 use crate::value::Value;
 
 /// A Luau state with the handlers of its entry script.
 pub(super) struct LuaVm {
-    lua: Lua,
+    pub(super) lua: Lua,
     /// Runs functions of the script from outside.
-    enter: Function,
-    line: Arc<Line>,
-    converter: Converter,
-    keys: Keys,
+    pub(super) enter: Function,
+    pub(super) line: Arc<Line>,
+    pub(super) converter: Converter,
+    pub(super) keys: Keys,
     handlers: HashMap<Handler, Export>,
     exports: Exports,
-    limits: Limits,
+    pub(super) limits: Limits,
+    /// The calls that wait.
+    pub(super) coroutines: Coroutines,
     /// The error that retired the VM.
-    spent: Option<ScriptError>,
+    pub(super) spent: Option<ScriptError>,
 }
 
 /// A handler and how many arguments it declares.
 #[derive(Clone)]
-struct Export {
-    function: Function,
-    parameters: usize,
+pub(super) struct Export {
+    pub(super) function: Function,
+    pub(super) parameters: usize,
 }
 
 impl LuaVm {
@@ -54,7 +57,7 @@ impl LuaVm {
         let entry = files.bytecode.get(&files.entry).map_or(&[][..], Vec::as_slice);
         let entry = load(&vm.lua, &files.entry, entry).map_err(|error| broken(&error))?;
         let exported =
-            vm.run(call, |vm| vm.enter(MultiValue::from_iter([mlua::Value::Function(entry)])), |_, value| Ok(value))?;
+            vm.run(call, |_| Ok(MultiValue::from_iter([mlua::Value::Function(entry)])), |_, value| Ok(value))?;
         vm.export(&exported)?;
         // What making the VM left behind is a third of its size.
         vm.lua.gc_collect().map_err(|error| broken(&error))?;
@@ -67,15 +70,14 @@ impl LuaVm {
         let lua = Lua::new_with(library::loaded(), LuaOptions::new().catch_rust_panics(false))?;
         library::restrict(&lua)?;
         let converter = Converter::new(&lua)?;
-        let info = calls::install(&lua, &line, &converter)?;
+        let calls::Installed { info, error } = calls::install(&lua, &line, &converter)?;
         let (resolve, load) = file_functions(&lua, files)?;
         library::add_prelude(&lua, &info, &resolve, &load)?;
-        let enter = interrupt::enter_function(&lua)?;
+        let enter = protected::enter_function(&lua)?;
         let keys = Keys::new(&lua)?;
         interrupt::install(&lua)?;
         lua.sandbox(true)?;
         Ok(Self {
-            lua,
             enter,
             line,
             converter,
@@ -83,6 +85,8 @@ impl LuaVm {
             handlers: HashMap::new(),
             exports: Exports::default(),
             limits: *limits,
+            coroutines: Coroutines::new(&lua, error)?,
+            lua,
             spent: None,
         })
     }
@@ -145,49 +149,6 @@ impl LuaVm {
         let export = self.handlers.get(handler);
         export.cloned().ok_or_else(|| contract::no_handler(handler))
     }
-
-    /// Runs script code within the budget of a call: `enter` calls it, `read` takes over what it returned. The memory
-    /// limit is on only while the script runs.
-    fn run<R>(
-        &mut self,
-        call: &CallContext,
-        enter: impl FnOnce(&Self) -> mlua::Result<(bool, mlua::Value)>,
-        read: impl FnOnce(&Self, mlua::Value) -> Result<R, ScriptError>,
-    ) -> Result<R, ScriptError> {
-        let _guard = meter::start(&self.limits, call.deadline);
-        self.line.open(call);
-        let entered = enter(self);
-        let unlimited = self.lua.set_memory_limit(0);
-        if let Some(panic) = self.line.close() {
-            self.spent = Some(ScriptError::Contract("a host function panicked in this VM".into()));
-            resume_unwind(panic);
-        }
-        let result = match (entered, unlimited) {
-            (Ok((true, value)), Ok(_)) => read(self, value),
-            (Ok((false, error)), Ok(_)) => Err(thrown::error(&error, interrupt::take_trace())),
-            (Err(mlua::Error::MemoryError(_)), _) => {
-                meter::out_of_memory();
-                Err(ScriptError::Contract("out of memory".into()))
-            }
-            (Err(error), _) | (_, Err(error)) => Err(broken(&error)),
-        };
-        // A verdict outranks whatever the script made of it.
-        match meter::verdict() {
-            Some(verdict) => {
-                let error = ScriptError::Limit(verdict);
-                self.spent = Some(error.clone());
-                Err(error)
-            }
-            None => result,
-        }
-    }
-
-    /// Turns the memory limit on and enters the handler.
-    fn enter(&self, args: MultiValue) -> mlua::Result<(bool, mlua::Value)> {
-        fit(&self.lua)?;
-        self.lua.set_memory_limit(self.limits.memory)?;
-        self.enter.call(args)
-    }
 }
 
 impl Vm for LuaVm {
@@ -199,53 +160,42 @@ impl Vm for LuaVm {
         let export = self.handler(handler)?;
         self.run(
             call,
-            |vm| {
-                let mut args = MultiValue::with_capacity(3);
-                args.push_back(mlua::Value::Function(export.function));
-                if export.parameters > 0 {
-                    args.push_back(mlua::Value::Table(vm.keys.request(&vm.lua, request)?));
-                }
-                if export.parameters > 1 {
-                    args.push_back(mlua::Value::Table(vm.keys.context(&vm.lua, call)?));
-                }
-                vm.enter(args)
-            },
+            |vm| vm.request_args(&export, request, call),
             |vm, answer| vm.keys.response(&answer, handler, &vm.converter),
         )
     }
 
     fn call(&mut self, handler: &Handler, args: &[Value], call: &CallContext) -> Result<Value, ScriptError> {
         let export = self.handler(handler)?;
-        let mut unfit = None;
-        let result = self.run(
+        self.run(
             call,
-            |vm| {
-                let mut passed = MultiValue::with_capacity(args.len() + 2);
-                passed.push_back(mlua::Value::Function(export.function));
-                for arg in args.iter().take(export.parameters) {
-                    match vm.converter.to_script(&vm.lua, arg) {
-                        Ok(arg) => passed.push_back(arg?),
-                        Err(reason) => {
-                            unfit = Some(reason);
-                            return Err(mlua::Error::StackError);
-                        }
-                    }
-                }
-                if handler.takes_context() && export.parameters > args.len() {
-                    passed.push_back(mlua::Value::Table(vm.keys.context(&vm.lua, call)?));
-                }
-                vm.enter(passed)
-            },
+            |vm| vm.plain_args(&export, handler, args, call),
             |vm, value| vm.converter.to_host(&value).map_err(|unfit| unfit.answer(handler)),
-        );
-        match unfit {
-            Some(unfit) => Err(unfit.argument(handler)),
-            None => result,
+        )
+    }
+
+    fn begin(&mut self, task: &Task, call: &CallContext) -> Step {
+        match self.handler(task.handler()) {
+            Ok(export) => self.begin_coroutine(&export, task, call),
+            Err(error) => Step::Done(Err(error)),
         }
+    }
+
+    fn resume(&mut self, ticket: Ticket, answer: Result<Value, HostError>) -> Step {
+        self.resume_coroutine(ticket, answer)
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        self.coroutines.forget(ticket);
     }
 
     fn memory(&self) -> usize {
         self.lua.used_memory()
+    }
+
+    fn collect(&mut self) {
+        // the collector runs no code of scripts; what it says concerns only finalizers, which there are none of
+        let _ = self.lua.gc_collect();
     }
 
     fn set_limits(&mut self, limits: Limits) {
@@ -255,66 +205,4 @@ impl Vm for LuaVm {
 
 fn get(table: &Table, key: &str) -> Result<mlua::Value, ScriptError> {
     table.raw_get(key).map_err(|error| broken(&error))
-}
-
-/// Whether the heap keeps its limit after the host has made values in it, if need be without its garbage.
-///
-/// # Errors
-/// It does not: the call is over.
-pub(super) fn fit(lua: &Lua) -> mlua::Result<()> {
-    if lua.used_memory() > meter::memory() {
-        lua.gc_collect()?;
-        if lua.used_memory() > meter::memory() {
-            meter::out_of_memory();
-            return Err(mlua::Error::MemoryError("the heap is full".into()));
-        }
-    }
-    Ok(())
-}
-
-/// A fault of the VM itself, not of the script.
-fn broken(error: &mlua::Error) -> ScriptError {
-    ScriptError::Contract(format!("the Lua VM failed: {error}"))
-}
-
-/// `resolve(name) -> file | nil, fault` and `load(file) -> function`, for `require`.
-fn file_functions(lua: &Lua, files: &Arc<Files>) -> mlua::Result<(Function, Function)> {
-    let known = Arc::clone(files);
-    let resolve = lua.create_function(move |_, name: mlua::Value| {
-        Ok(match resolve(&known, &name) {
-            Ok(file) => (Some(file), None),
-            Err(fault) => (None, Some(fault)),
-        })
-    })?;
-    let known = Arc::clone(files);
-    let load = lua.create_function(move |lua, file: String| {
-        let bytecode = known.bytecode.get(&file).map_or(&[][..], Vec::as_slice);
-        load(lua, &file, bytecode).inspect_err(|error| {
-            if matches!(error, mlua::Error::MemoryError(_)) {
-                meter::out_of_memory();
-            }
-        })
-    })?;
-    Ok((resolve, load))
-}
-
-/// The file that `require(name)` means: a path from the module's folder, without the ending. What is not among the
-/// module's sources does not exist, so no name leads outside.
-fn resolve(files: &Files, name: &mlua::Value) -> Result<String, String> {
-    let mlua::Value::String(name) = name else {
-        return Err(format!("require: the name of a file must be a string, found {}", kind(name)));
-    };
-    let name = name.to_string_lossy();
-    let file = format!("{name}.lua");
-    if file == files.entry {
-        return Err(format!("require: {file} is the entry script, which cannot be required"));
-    }
-    if files.bytecode.contains_key(&file) {
-        return Ok(file);
-    }
-    let shown = clip(&name);
-    Err(match files.bytecode.contains_key(&*name) {
-        true => format!("require: leave out the ending: require({:?})", shown.trim_end_matches(".lua")),
-        false => format!("require: the module has no file {shown}.lua; paths begin at the module's folder"),
-    })
 }

@@ -95,7 +95,7 @@ impl Drop for Guard {
 /// Runs the host function. A panic is kept for [`Guard::close`], and ends the script: no `try` may swallow it.
 fn call_host(function: &api::Function, args: Vec<crate::Value>) -> Result<crate::Value, HostError> {
     let line = LINE.with_borrow(|line| line.as_ref().map(|line| (Arc::clone(&line.host), line.call.clone())));
-    let line = line.as_ref().map(|(host, call)| (&**host, call));
+    let line = line.as_ref().map(|(host, call)| (host, call));
     let result = crossing::call_host(function, args, line, |panic| {
         LINE.with_borrow_mut(|line| {
             if let Some(line) = line {

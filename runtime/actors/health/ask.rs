@@ -38,7 +38,9 @@ enum Fault {
 impl From<CallError> for Fault {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Overloaded { .. } => Self::Full(error.to_string()),
+            CallError::Overloaded { .. } | CallError::Throttled { .. } | CallError::HeapFull { .. } => {
+                Self::Full(error.to_string())
+            }
             CallError::Timeout(_) => Self::Late,
             CallError::Closed(_) => Self::Closed,
             CallError::Script(ScriptError::Problem { status, title, detail }) if detail.is_empty() => {
@@ -115,7 +117,7 @@ async fn endpoint(instance: &Arc<Instance>, path: &str, call: CallContext) -> Re
         body: Bytes::new(),
         principal: None,
     };
-    let status = instance.respond(handler, Box::new(request), call).await?.status;
+    let status = instance.probe(handler, Box::new(request), call).await?.status;
     let passes = status.as_u16() < FIRST_FAILURE;
     Ok(if passes { Answer::passed() } else { Answer::failed(format!("answered {status}")) })
 }

@@ -85,6 +85,9 @@ fn log(id: &RequestId, target: &Target, error: &CallError) {
 fn problem(error: CallError) -> Problem {
     match error {
         CallError::Overloaded { .. } => Problem::overloaded("the module's queue is full"),
+        CallError::Throttled { wait, .. } => Problem::throttled(wait),
+        CallError::HeapFull { .. } => Problem::overloaded("the module has used up its memory"),
+        CallError::Displaced(_) => Problem::overloaded("another request took the memory that this one needed"),
         CallError::Closed(_) | CallError::NoModule(_) => Problem::overloaded("the module is being replaced"),
         CallError::Timeout(_) => Problem::timeout("the module did not get to this request in time"),
         CallError::Crashed(_) => Problem::script_error(),
@@ -99,6 +102,7 @@ fn problem(error: CallError) -> Problem {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             title: title.into(),
             detail: detail.into(),
+            retry: None,
         },
         CallError::Script(ScriptError::Host { error, .. }) => match error.kind {
             HostErrorKind::Timeout => Problem::timeout("something that the module waited for did not answer in time"),

@@ -3,6 +3,7 @@
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -24,6 +25,8 @@ pub(super) struct Problem {
     pub(super) title: Cow<'static, str>,
     /// What happened this time; may be empty.
     pub(super) detail: Cow<'static, str>,
+    /// Seconds after which to come again, where that is known.
+    pub(super) retry: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -45,7 +48,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { kind, status, title: title.into(), detail: detail.into() }
+        Self { kind, status, title: title.into(), detail: detail.into(), retry: None }
     }
 
     /// A problem that its status describes.
@@ -56,6 +59,16 @@ impl Problem {
     /// A full queue or quota.
     pub(super) fn overloaded(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new("overloaded", StatusCode::SERVICE_UNAVAILABLE, "Overloaded", detail)
+    }
+
+    /// A share of the processor that is used up; it is there again after `wait`.
+    pub(super) fn throttled(wait: Duration) -> Self {
+        let detail = "the module has used up its share of the processor";
+        let retry = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+        Self {
+            retry: Some(retry),
+            ..Self::new("overloaded", StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail)
+        }
     }
 
     /// A deadline that passed in something other than the script itself.
@@ -86,7 +99,7 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.kind == "overloaded" {
-            headers.insert(RETRY_AFTER, RETRY);
+            headers.insert(RETRY_AFTER, self.retry.map_or(RETRY, HeaderValue::from));
         }
         response
     }

@@ -1,15 +1,11 @@
 //! Calls between modules that run.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use replug_scripts::{CallContext, HostErrorKind, ScriptError, Value};
 
 use crate::actors::router::CallError;
-use crate::integration::ServiceCalls;
-use crate::integration::host::HostServices;
 use crate::integration::tests::World;
-use crate::sandbox::ports::Services;
 
 mod shift;
 
@@ -174,24 +170,4 @@ async fn a_circle_that_finds_workers_ends_at_its_depth() {
     let Err(CallError::Script(ScriptError::Host { error, .. })) = answer else { panic!("{answer:?}") };
     assert_eq!(error.kind, HostErrorKind::Overloaded);
     assert!(error.message.contains("deep"), "{}", error.message);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_while_the_runtime_ends_fails_without_a_panic() {
-    let world = world().await;
-    let ending =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
-    let calls = ServiceCalls::new(
-        Arc::clone(&world.router),
-        HostServices::default(),
-        world.auth.clone(),
-        ending.handle().clone(),
-    );
-    ending.shutdown_background();
-    let call = CallContext { module: "caller".into(), ..circle(Instant::now() + Duration::from_secs(5)) };
-    let calling = std::thread::spawn(move || calls.call(&["sums".into()], "math.sums", "spin", Value::Null, &call));
-    let answer = calling.join().expect("no panic leaves the call");
-    let error = answer.expect_err("no answer");
-    assert_eq!(error.kind, HostErrorKind::Failed);
-    assert_eq!(error.message, "services.call: math.sums.spin: the runtime is shutting down");
 }

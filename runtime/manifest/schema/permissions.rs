@@ -150,7 +150,7 @@ pub struct CpuQuota {
     /// The window over which `max_cpu_usage` is measured, 1 ms to 1 min. Default: 100 ms.
     #[serde(serialize_with = "millis")]
     pub cpu_quota_period: Duration,
-    /// Whether requests beyond the quota are turned away; otherwise they are only counted. Default: true.
+    /// Whether requests beyond the quota wait for their turn; otherwise they are turned away. Default: true.
     pub cpu_throttling_enabled: bool,
     /// Whether use is measured and reported. Default: true.
     pub cpu_monitoring_enabled: bool,

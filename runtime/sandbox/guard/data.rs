@@ -1,8 +1,9 @@
 //! `config`, `kv`, `db` and `services`: what a module keeps, and whom it calls.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
+use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Value};
 
 use super::{Args, Guard};
 use crate::manifest::Access;
@@ -132,7 +133,8 @@ impl Guard {
         database.run(module, access, statements, call.deadline)
     }
 
-    pub(super) fn services_call(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
+    /// The answer of a service, to come.
+    pub(super) fn services_call(&self, args: &mut Args, call: &CallContext) -> Result<Pending, HostError> {
         let service = args.text(0)?;
         let Some((capability, method)) = service.rsplit_once('.').filter(|(c, m)| !c.is_empty() && !m.is_empty())
         else {
@@ -143,7 +145,9 @@ impl Guard {
             return Err(args.failed(HostErrorKind::Overloaded, what));
         }
         let (capability, method) = (capability.to_owned(), method.to_owned());
-        self.supplies.services.call(self.grants.dependencies(), &capability, &method, args.take(1), call)
+        let (services, allowed) = (Arc::clone(&self.supplies.services), Arc::clone(self.grants.dependencies()));
+        let (args, call) = (args.take(1), call.clone());
+        Ok(Box::pin(async move { services.call(&allowed, &capability, &method, args, &call).await }))
     }
 }
 

@@ -119,3 +119,32 @@ async fn failures_and_answers_are_counted_apart() {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_over_its_share_of_the_processor_answers_429_and_says_when_to_come_again() {
+    let site = Site::empty().await;
+    let manifest = r#"
+id: greedy
+version: 1.0.0
+apis: [{ path: /work, methods: [GET] }]
+runtime: { workers: 1, limits: { ticks: 1000000000, cpuTime: 10s, wallTime: 20s } }
+permissions: { resources: { cpu: { maxCpuUsage: 0.0002, cpuQuotaPeriod: 60s } } }
+"#;
+    let script = r#"
+return { apis = { ["GET /work"] = function() local x = 0 for i = 1, 3000000 do x += i % 7 end return { x = x } end } }
+"#;
+    let instance = site.world.serve(manifest, script).await;
+    assert_eq!(site.get("/work", &[]).await.status, 200);
+    let quota = &instance.manifest.permissions.resources.cpu;
+    let wait = || instance.account().cpu.wait(quota, std::time::Instant::now());
+    for _ in 0..1_000 {
+        if wait() > Duration::from_secs(100) {
+            break;
+        }
+        site.get("/work", &[]).await;
+    }
+    let answer = site.get("/work", &[]).await;
+    assert_eq!((answer.status, &*answer.problem()), (429, "overloaded"));
+    let retry: u64 = answer.header("retry-after").expect("when to come again").parse().expect("seconds");
+    assert!(retry > 60, "{retry}");
+}

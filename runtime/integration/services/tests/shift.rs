@@ -24,19 +24,12 @@ async fn version(world: &World, number: u32, sticky_by: &str, capability: &str, 
 
 /// Calls as a module that depends on the shop does.
 async fn call(world: &World, service: (&str, &str), request: &str, subject: Option<&str>) -> Option<i64> {
-    let calls = ServiceCalls::new(
-        Arc::clone(&world.router),
-        HostServices::default(),
-        world.auth.clone(),
-        tokio::runtime::Handle::current(),
-    );
+    let calls = ServiceCalls::new(Arc::clone(&world.router), HostServices::default(), world.auth.clone());
     let mut context = circle(Instant::now() + Duration::from_secs(5));
     (context.module, context.request_id) = ("caller".into(), request.into());
     context.principal =
         subject.map(|subject| Arc::new(Principal { subject: subject.to_owned(), permissions: Vec::new() }));
-    let (capability, method) = (service.0.to_owned(), service.1.to_owned());
-    let calling = move || calls.call(&["shop".into()], &capability, &method, Value::Null, &context);
-    let answer = tokio::task::spawn_blocking(calling).await.expect("no panic");
+    let answer = calls.call(&["shop".into()], service.0, service.1, Value::Null, &context).await;
     answer.ok().and_then(|value| value.as_i64())
 }
 

@@ -1,0 +1,120 @@
+//! A call in a VM that holds several: it waits for its host while others run.
+
+use std::time::Instant;
+
+use replug_scripts::{HostError, Output, Pending, Response, ScriptError, Step, Ticket, Value, Verdict, Vm};
+
+use super::{Reply, answer, response_failed, service_failed};
+use crate::actors::error::CallError;
+use crate::actors::gate::Pass;
+use crate::actors::instance::Instance;
+use crate::monitor::InstanceMetrics;
+
+/// How far a call came in a VM that holds several.
+pub enum Progress {
+    /// It was answered; what it left of the VM.
+    Over(Left),
+    /// It waits for the future's result.
+    Waits(Ticket, Pending, Held),
+}
+
+/// What a call left of its VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It takes further calls.
+    Sound,
+    /// It takes none, but those that it holds may run to their end.
+    Retired,
+    /// Its heap is full or its engine failed: all that it holds is over.
+    Lost,
+}
+
+impl Left {
+    const fn after<T>(result: &Result<T, ScriptError>) -> Self {
+        match result {
+            Err(ScriptError::Limit(Verdict::Memory(_)) | ScriptError::Engine(_)) => Self::Lost,
+            Err(error) if error.retires_vm() => Self::Retired,
+            _ => Self::Sound,
+        }
+    }
+}
+
+/// Where the result of a call goes that a VM holds.
+pub(super) enum Waiting {
+    Response(Reply<Response>),
+    Value(Reply<Value>),
+}
+
+/// A call that a VM holds while it waits for its host.
+pub struct Held {
+    pub(super) reply: Waiting,
+    /// How long the caller waits.
+    pub(super) patience: Instant,
+    pub(super) deadline: Instant,
+    pub(super) is_request: bool,
+    pub(super) pass: Option<Pass<Instance>>,
+}
+
+impl Held {
+    /// When what it waits for comes too late.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether nobody waits for it any more.
+    #[must_use]
+    pub fn abandoned(&self) -> bool {
+        match &self.reply {
+            Waiting::Response(reply) => reply.is_closed(),
+            Waiting::Value(reply) => reply.is_closed(),
+        }
+    }
+
+    /// Goes on with it in its VM.
+    pub fn resume(
+        self,
+        vm: &mut dyn Vm,
+        ticket: Ticket,
+        answer: Result<Value, HostError>,
+        metrics: &InstanceMetrics,
+    ) -> Progress {
+        let step = vm.resume(ticket, answer);
+        self.follow(step, metrics)
+    }
+
+    /// Answers with an error.
+    pub fn fail(self, error: CallError) {
+        match self.reply {
+            Waiting::Response(reply) => drop(reply.send(Err(error))),
+            Waiting::Value(reply) => drop(reply.send(Err(error))),
+        }
+    }
+
+    pub(super) fn follow(self, step: Step, metrics: &InstanceMetrics) -> Progress {
+        let result = match step {
+            Step::Waits(ticket, pending) => return Progress::Waits(ticket, pending, self),
+            Step::Done(result) => result,
+        };
+        let left = Left::after(&result);
+        let Self { reply, patience, is_request, pass, .. } = self;
+        match reply {
+            Waiting::Response(reply) => {
+                let result = result.and_then(|output| match output {
+                    Output::Response(response) => Ok(response),
+                    Output::Value(_) => Err(ScriptError::Engine("a plain value for a request".to_owned())),
+                });
+                answer(result, (reply, patience), metrics, response_failed);
+            }
+            Waiting::Value(reply) => {
+                let result = result.and_then(|output| match output {
+                    Output::Value(value) => Ok(value),
+                    Output::Response(_) => Err(ScriptError::Engine("a response for a plain call".to_owned())),
+                });
+                answer(result, (reply, patience), metrics, |result| is_request && service_failed(result));
+            }
+        }
+        drop(pass);
+        Progress::Over(left)
+    }
+}

@@ -1,0 +1,145 @@
+//! A worker's VM and its part of the module's memory quota.
+
+use std::sync::Arc;
+
+use replug_scripts::{CallContext, Exports, Handler, Limits, ScriptError, Vm};
+
+use super::error::CallError;
+use super::instance::{Instance, START_GRACE};
+use crate::monitor::Event;
+use crate::sandbox::quota::heap::{HeapFull, HeapShare, Reservation};
+use crate::sandbox::quota::leak::LeakWatch;
+
+/// The least room in which a VM is let run, in bytes: what it holds anyway, and this.
+const LEAST_ROOM: u64 = 1 << 20;
+
+/// A VM that keeps to its part.
+pub(super) struct HousedVm {
+    vm: Box<dyn Vm>,
+    part: Reservation,
+    /// What it may hold by its part, in bytes.
+    room: u64,
+    leaks: Option<LeakWatch>,
+    /// What it held after the last collection.
+    collected: u64,
+}
+
+/// Why there is no VM.
+pub(super) enum NoVm {
+    /// The module's quota leaves no room for one more.
+    Full(HeapFull),
+    /// Its top level or `init` failed.
+    Failed(ScriptError),
+}
+
+impl HousedVm {
+    /// A new VM on this thread, with `init` run in it.
+    pub(super) fn make(instance: &Instance) -> Result<Self, NoVm> {
+        let mut part = Reservation::none(Arc::clone(&instance.account().heap));
+        let share = share(instance);
+        let room = part.run(share, share.limit.min(2 * LEAST_ROOM)).map_err(NoVm::Full)?;
+        let vm = instance.make_vm(within(instance.limits(), room)).map_err(NoVm::Failed)?;
+        let watched = instance.manifest.permissions.resources.memory.memory_leak_detection;
+        let collected = vm.memory() as u64;
+        Ok(Self { vm, part, room, leaks: watched.then(LeakWatch::default), collected })
+    }
+
+    /// The VM, with as much room as there is now; before a call.
+    ///
+    /// # Errors
+    /// The module's other VMs leave too little.
+    pub(super) fn wake(&mut self, instance: &Instance) -> Result<&mut dyn Vm, HeapFull> {
+        let share = share(instance);
+        let room = self.part.run(share, share.limit.min(self.vm.memory() as u64 + LEAST_ROOM))?;
+        if room != self.room {
+            self.room = room;
+            self.vm.set_limits(within(instance.limits(), room));
+        }
+        Ok(self.vm.as_mut())
+    }
+
+    /// The VM, to go on with a call that it holds.
+    pub(super) fn awake(&mut self) -> &mut dyn Vm {
+        self.vm.as_mut()
+    }
+
+    /// After its last call for now: garbage beyond the manifest's threshold is collected, and what it does not hold is
+    /// given back.
+    pub(super) fn rest(&mut self, instance: &Instance) {
+        let quota = &instance.manifest.permissions.resources.memory;
+        // again only when it has grown: what lives may be more than the threshold
+        let held = self.vm.memory() as u64;
+        let crowded = quota.garbage_collection_threshold.is_some_and(|threshold| held > threshold);
+        if crowded && held > self.collected + self.collected / 8 {
+            self.collect();
+        }
+        if self.leaks.as_mut().is_some_and(LeakWatch::call) {
+            self.collect();
+            let leak = self.leaks.as_mut().and_then(|leaks| leaks.measure(self.collected));
+            if let Some(leak) = leak {
+                instance.report(Event::LeakSuspected {
+                    instance: instance.key.clone(),
+                    from: leak.from,
+                    to: leak.to,
+                    calls: leak.calls,
+                });
+            }
+        }
+        self.part.rest(self.vm.memory() as u64);
+    }
+
+    fn collect(&mut self) {
+        self.vm.collect();
+        self.collected = self.vm.memory() as u64;
+    }
+
+    /// Bytes that its heap holds.
+    pub(super) fn memory(&self) -> usize {
+        self.vm.memory()
+    }
+
+    /// What its entry script returned.
+    pub(super) fn exports(&self) -> &Exports {
+        self.vm.exports()
+    }
+}
+
+impl NoVm {
+    /// What a caller hears.
+    pub(super) fn error(&self, instance: &Instance) -> CallError {
+        match self {
+            Self::Full(full) => CallError::HeapFull { instance: instance.key.to_string(), source: *full },
+            Self::Failed(error) => CallError::Script(error.clone()),
+        }
+    }
+}
+
+fn share(instance: &Instance) -> HeapShare {
+    HeapShare {
+        quota: instance.manifest.permissions.resources.memory.max_heap_size,
+        limit: instance.limits().memory as u64,
+        workers: instance.manifest.runtime.workers as u64,
+    }
+}
+
+fn within(limits: &Limits, room: u64) -> Limits {
+    Limits { memory: limits.memory.min(usize::try_from(room).unwrap_or(usize::MAX)), ..*limits }
+}
+
+impl Instance {
+    /// A new VM on this thread, with `init` run in it.
+    fn make_vm(&self, limits: Limits) -> Result<Box<dyn Vm>, ScriptError> {
+        let at_start = Limits {
+            cpu_time: limits.cpu_time.max(START_GRACE),
+            wall_time: limits.wall_time.max(START_GRACE),
+            ..limits
+        };
+        let call: CallContext = self.context("init", START_GRACE);
+        let mut vm = self.program().instantiate(Arc::clone(self.host()), &at_start, &call)?;
+        if vm.exports().has(&Handler::Init) {
+            vm.call(&Handler::Init, &[], &call)?;
+        }
+        vm.set_limits(limits);
+        Ok(vm)
+    }
+}

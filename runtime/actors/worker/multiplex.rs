@@ -1,0 +1,199 @@
+//! A thread whose VM holds several calls: while they wait for their host, others run.
+//!
+//! A verdict on ticks or time retires the VM: a fresh one takes the calls to come, and those that the old one holds run to
+//! their end in it. One VM at most is on its way out; where a second would be, no job is taken until it is gone.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use futures::FutureExt as _;
+use replug_scripts::{HostError, HostErrorKind, Pending, ScriptError, Ticket};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::timeout_at;
+
+use super::too_late;
+use crate::actors::error::CallError;
+use crate::actors::inbox::{Arrived, Inbox};
+use crate::actors::instance::Instance;
+use crate::actors::job::{Held, Job, Left, Progress};
+use crate::actors::pool::Next;
+use crate::actors::usage::Usage;
+use crate::actors::vm::{HousedVm, NoVm};
+
+/// The calls of one thread.
+struct Desk<'a> {
+    instance: &'a Arc<Instance>,
+    runtime: &'a Handle,
+    inbox: Arc<Inbox>,
+    /// VMs by number: the one that takes calls, and one that was retired and still holds some.
+    vms: HashMap<u64, Seat>,
+    /// The VM that takes calls.
+    fresh: Option<u64>,
+    next: u64,
+}
+
+struct Seat {
+    vm: HousedVm,
+    held: HashMap<Ticket, (Held, Errand)>,
+}
+
+/// The task that waits for an answer; it ends when nobody wants the answer any more.
+struct Errand(AbortHandle);
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Takes jobs until there are none and nothing is held.
+///
+/// # Errors
+/// A new VM does not come up.
+pub(super) fn run(
+    instance: &Arc<Instance>,
+    gone: &AtomicBool,
+    runtime: &Handle,
+    usage: &mut Usage<'_>,
+) -> Result<(), ScriptError> {
+    let mut desk = Desk { instance, runtime, inbox: Arc::default(), vms: HashMap::new(), fresh: None, next: 0 };
+    loop {
+        let holds = desk.vms.values().any(|seat| !seat.held.is_empty());
+        let next = if desk.has_room() { instance.pool.take_beside(gone, &desk.inbox, holds) } else { Next::Nothing };
+        match next {
+            Next::Job(job) => desk.begin(job)?,
+            Next::Answer(arrived) => desk.resume(arrived),
+            Next::Nothing if holds => {
+                let arrived = desk.inbox.wait();
+                desk.resume(arrived);
+            }
+            Next::Nothing => return Ok(()),
+        }
+        usage.look(desk.vms.values().map(|seat| seat.vm.memory()).sum());
+    }
+}
+
+impl Desk<'_> {
+    /// Whether one more call may begin.
+    fn has_room(&self) -> bool {
+        match self.fresh.and_then(|number| self.vms.get(&number)) {
+            Some(seat) => seat.held.len() < self.instance.manifest.runtime.concurrency,
+            None => self.vms.len() < 2,
+        }
+    }
+
+    fn begin(&mut self, job: Job) -> Result<(), ScriptError> {
+        if job.abandoned() {
+            too_late(job);
+            return Ok(());
+        }
+        let number = match self.fresh {
+            Some(number) => number,
+            None => match HousedVm::make(self.instance) {
+                Ok(vm) => {
+                    let number = self.next;
+                    self.next += 1;
+                    self.vms.insert(number, Seat { vm, held: HashMap::new() });
+                    self.fresh = Some(number);
+                    number
+                }
+                Err(none) => {
+                    job.fail(none.error(self.instance));
+                    return match none {
+                        NoVm::Full(_) => Ok(()),
+                        NoVm::Failed(error) => Err(error),
+                    };
+                }
+            },
+        };
+        // once more: a slow `init` may have used up its time
+        if job.abandoned() {
+            too_late(job);
+            return Ok(());
+        }
+        let Some(seat) = self.vms.get_mut(&number) else { return Ok(()) };
+        let awake = match seat.vm.wake(self.instance) {
+            Ok(awake) => awake,
+            Err(full) => {
+                job.fail(NoVm::Full(full).error(self.instance));
+                return Ok(());
+            }
+        };
+        let progress = job.begin(awake, self.instance.limits().wall_time, &self.instance.metrics);
+        self.follow(number, progress);
+        Ok(())
+    }
+
+    fn resume(&mut self, arrived: Arrived) {
+        let Arrived { vm: number, ticket, answer } = arrived;
+        let Some(seat) = self.vms.get_mut(&number) else { return };
+        let Some((held, _)) = seat.held.remove(&ticket) else { return };
+        if held.abandoned() {
+            seat.vm.awake().forget(ticket);
+            self.clear(number);
+            return;
+        }
+        let progress = held.resume(seat.vm.awake(), ticket, answer, &self.instance.metrics);
+        self.follow(number, progress);
+    }
+
+    fn follow(&mut self, number: u64, progress: Progress) {
+        match progress {
+            Progress::Waits(ticket, pending, held) => {
+                let errand = self.send_for(number, ticket, pending, &held);
+                if let Some(seat) = self.vms.get_mut(&number) {
+                    seat.held.insert(ticket, (held, errand));
+                }
+            }
+            Progress::Over(left) => {
+                if left != Left::Sound && self.fresh == Some(number) {
+                    self.fresh = None;
+                }
+                if left == Left::Lost
+                    && let Some(seat) = self.vms.remove(&number)
+                {
+                    let key = &self.instance.key;
+                    for (held, _) in seat.held.into_values() {
+                        held.fail(CallError::Displaced(key.to_string()));
+                    }
+                }
+                self.clear(number);
+            }
+        }
+    }
+
+    /// Lets a VM that holds nothing more rest, or drops it if it was retired.
+    fn clear(&mut self, number: u64) {
+        if let Some(seat) = self.vms.get_mut(&number)
+            && seat.held.is_empty()
+        {
+            seat.vm.rest(self.instance);
+        }
+        if self.fresh != Some(number) && self.vms.get(&number).is_some_and(|seat| seat.held.is_empty()) {
+            self.vms.remove(&number);
+        }
+    }
+
+    /// Waits elsewhere for what a call waits for.
+    fn send_for(&self, number: u64, ticket: Ticket, pending: Pending, held: &Held) -> Errand {
+        let (inbox, instance) = (Arc::clone(&self.inbox), Arc::clone(self.instance));
+        let deadline = held.deadline();
+        let task = self.runtime.spawn(async move {
+            let pending = AssertUnwindSafe(timeout_at(deadline.into(), pending)).catch_unwind();
+            let answer = match pending.await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(HostError::new(HostErrorKind::Timeout, "no answer came until the call's deadline")),
+                Err(_) => {
+                    tracing::error!(instance = %instance.key, "a host call broke off by a panic, which stands above");
+                    Err(HostError::new(HostErrorKind::Failed, "the call broke off; the runtime's log says why"))
+                }
+            };
+            inbox.put(Arrived { vm: number, ticket, answer });
+            instance.pool.knock();
+        });
+        Errand(task.abort_handle())
+    }
+}

@@ -1,0 +1,202 @@
+//! The quotas of `permissions.resources` on processor and memory, each exceeded by a real script.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use replug_scripts::{Handler, ScriptError, Value, Verdict};
+
+use super::World;
+use super::gatekeeper::{Gatekeeper, until};
+use crate::actors::router::{CallError, Instance};
+use crate::monitor::Event;
+
+const SCRIPT: &str = r#"
+local kept, n = {}, 0
+return {
+  health = function() return { status = "healthy" } end,
+  services = {
+    ["shop.work"] = function() local x = 0 for i = 1, 3000000 do x += i % 7 end return x end,
+    ["shop.quick"] = function() return 1 end,
+    ["shop.wait"] = function() return services.call("gate.pass", 1) end,
+    ["shop.fill"] = function() local t = {} while true do t[#t + 1] = { {}, {} } end end,
+    ["shop.waste"] = function() for i = 1, 200 do local t = table.create(200, i) end return 1 end,
+    ["shop.leak"] = function() n += 1 kept[n] = ("x"):rep(1000) .. n return n end,
+  },
+}
+"#;
+
+struct Shop {
+    world: World,
+    gate: Arc<Gatekeeper>,
+    instance: Arc<Instance>,
+}
+
+impl Shop {
+    async fn with(memory: &str, resources: &str) -> Self {
+        Self::of(2, memory, resources).await
+    }
+
+    /// A module with this limit on each VM and these quotas.
+    async fn of(workers: usize, memory: &str, resources: &str) -> Self {
+        let gate = Arc::new(Gatekeeper::default());
+        let world = World::beside(gate.offered()).await;
+        let manifest = format!(
+            "id: shop\nversion: 1.0.0\ncapabilities: [{{ id: shop }}]\n\
+             runtime: {{ workers: {workers}, limits: {{ ticks: 1000000000, cpuTime: 10s, wallTime: 20s, memory: {memory} }} }}\n\
+             permissions: {{ resources: {{ {resources} }} }}"
+        );
+        let instance = world.serve(&manifest, SCRIPT).await;
+        Self { world, gate, instance }
+    }
+
+    async fn call(&self, service: &str) -> Result<Value, CallError> {
+        self.world.call("shop", service, Value::Null).await
+    }
+
+    /// Works until the module is over its share by `least` at least, and says by how much.
+    async fn over_its_share(&self, least: Duration) -> Duration {
+        for _ in 0..1_000 {
+            // a thread is charged after it has answered, so one may be refused before this sees why
+            let worked = self.call("shop.work").await;
+            assert!(matches!(worked, Ok(_) | Err(CallError::Throttled { .. })), "{worked:?}");
+            let wait = self.wait();
+            if wait > least {
+                return wait;
+            }
+        }
+        panic!("it never is");
+    }
+
+    fn wait(&self) -> Duration {
+        self.instance.account().cpu.wait(&self.instance.manifest.permissions.resources.cpu, Instant::now())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_over_its_share_of_the_processor_waits() {
+    let shop = Shop::with("4MiB", "cpu: { maxCpuUsage: 0.05, cpuQuotaPeriod: 1ms }").await;
+    let (begun, wait) = (Instant::now(), shop.over_its_share(Duration::ZERO).await);
+    shop.call("shop.quick").await.expect("it waits, and is answered");
+    assert!(begun.elapsed() >= wait, "{:?} of {wait:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_throttling_is_off_a_module_over_its_share_is_refused() {
+    let shop =
+        Shop::with("4MiB", "cpu: { maxCpuUsage: 0.001, cpuQuotaPeriod: 1ms, cpuThrottlingEnabled: false }").await;
+    shop.over_its_share().await;
+    let error = shop.call("shop.quick").await.expect_err("it is refused");
+    assert!(matches!(error, CallError::Throttled { wait, .. } if !wait.is_zero()), "{error:?}");
+    assert_eq!(shop.instance.metrics.refused.get(), refused + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_could_not_wait_long_enough_is_refused_at_once() {
+    let shop = Shop::with("4MiB", "cpu: { maxCpuUsage: 0.0002, cpuQuotaPeriod: 60s }").await;
+    shop.over_its_share(Duration::from_secs(30)).await;
+    let error = shop.call("shop.quick").await.expect_err("it is refused");
+    assert!(matches!(error, CallError::Throttled { .. }), "{error:?}");
+    // the runtime's own questions are answered
+    let context = shop.instance.context("test", Duration::from_secs(20));
+    let health = shop.instance.call(Handler::Health, Vec::new(), context).await.expect("it says how it is");
+    assert_eq!(health.get("status"), Some(&Value::from("healthy")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vms_of_a_module_stay_within_its_heap_together() {
+    let shop = Shop::with("4MiB", "memory: { maxHeapSize: 4MiB }").await;
+    let world = Arc::new(shop.world);
+    let waiting = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.call("shop", "shop.wait", Value::Null).await })
+    };
+    shop.gate.reached(1).await;
+    let error = world.call("shop", "shop.quick", Value::Null).await.expect_err("no room for a second VM");
+    assert!(matches!(error, CallError::HeapFull { .. }), "{error:?}");
+    assert!(error.to_string().contains("of the 4194304 bytes of its quota"), "{error}");
+    shop.gate.open(1);
+    waiting.await.expect("no panic").expect("an answer");
+    // the VM that rests keeps only what it holds
+    until(|| shop.instance.account().heap.reserved() < 2 << 20).await;
+    for _ in 0..10 {
+        world.call("shop", "shop.quick", Value::Null).await.expect("an answer");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vm_to_which_the_others_leave_little_meets_a_smaller_limit() {
+    let shop = Shop::with("4MiB", "memory: { maxHeapSize: 6MiB }").await;
+    let world = Arc::new(shop.world);
+    let waiting = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.call("shop", "shop.wait", Value::Null).await })
+    };
+    shop.gate.reached(1).await;
+    let error = world.call("shop", "shop.fill", Value::Null).await.expect_err("it meets its limit");
+    let CallError::Script(ScriptError::Limit(Verdict::Memory(bytes))) = error else { panic!("{error:?}") };
+    // four for the one that waits, less the floor that it leaves
+    assert_eq!(bytes, (6 << 20) - (4 << 20));
+    shop.gate.open(1);
+    waiting.await.expect("no panic").expect("an answer");
+    let error = world.call("shop", "shop.fill", Value::Null).await.expect_err("it meets its limit");
+    let CallError::Script(ScriptError::Limit(Verdict::Memory(bytes))) = error else { panic!("{error:?}") };
+    assert!(bytes > 3 << 20, "{bytes}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_beyond_the_threshold_is_collected_between_calls() {
+    // the most that was held after one of twenty calls, beside what a VM holds without garbage
+    let held = async |quota: &str| {
+        let shop = Shop::of(1, "32MiB", &format!("memory: {{ {quota} }}")).await;
+        let used = || shop.instance.account().tracker.usage();
+        shop.call("shop.quick").await.expect("an answer");
+        until(|| used().calls == 1).await;
+        let (idle, mut most) = (used().memory, 0);
+        for calls in 2..22 {
+            shop.call("shop.waste").await.expect("an answer");
+            until(|| used().calls == calls).await;
+            most = most.max(used().memory);
+        }
+        (most, idle)
+    };
+    let (most, idle) = held("maxHeapSize: 100MiB").await;
+    assert!(most > idle + idle / 4, "{most} beside {idle}");
+    let (most, idle) = held("garbageCollectionThreshold: 64KiB").await;
+    assert!(most <= idle + idle / 8 + 4096, "{most} beside {idle}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heap_that_grows_from_call_to_call_is_reported_with_its_numbers() {
+    let shop = Shop::of(1, "32MiB", "memory: { memoryLeakDetection: true }").await;
+    let mut events = shop.world.events.subscribe();
+    for _ in 0..600 {
+        shop.call("shop.leak").await.expect("an answer");
+    }
+    let leak = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            if let Event::LeakSuspected { from, to, calls, .. } = &*events.recv().await.expect("an event") {
+                return (*from, *to, *calls);
+            }
+        }
+    });
+    let (from, to, calls) = leak.await.expect("it is reported");
+    assert!((to - from) / calls >= 1000, "{from} to {to} over {calls} calls");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_to_be_watched_is_not_reported() {
+    for (service, resources) in [
+        ("shop.leak", "memory: { memoryLeakDetection: false }"),
+        ("shop.quick", "memory: { memoryLeakDetection: true }"),
+    ] {
+        let shop = Shop::of(1, "32MiB", resources).await;
+        let mut events = shop.world.events.subscribe();
+        for _ in 0..700 {
+            shop.call(service).await.expect("an answer");
+        }
+        until(|| shop.instance.account().tracker.usage().calls >= 700).await;
+        while let Ok(event) = events.try_recv() {
+            assert!(!matches!(*event, Event::LeakSuspected { .. }), "{event:?}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The memory of a module's VMs together, reserved before they may use it.
+//!
+//! A VM that runs reserves as much as it may grow to, one that rests what it holds. The reservations of a module never
+//! exceed its quota, so its heaps never do. Where the quota is less than all VMs may use, one that runs leaves each of the
+//! others a floor, so that a few do not keep the rest from running; it then meets a limit smaller than its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The bits of the account that hold bytes; those above count the VMs that run.
+const BYTES: u64 = (1 << 48) - 1;
+const ONE_RUNS: u64 = 1 << 48;
+
+/// What the VMs of a module have reserved together.
+#[derive(Debug, Default)]
+pub struct HeapAccount {
+    /// Bytes, and above [`BYTES`] how many VMs run: both change in one step.
+    state: AtomicU64,
+}
+
+impl HeapAccount {
+    /// Bytes that are reserved.
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        self.state.load(Ordering::Relaxed) & BYTES
+    }
+}
+
+/// How a quota is shared out.
+#[derive(Clone, Copy, Debug)]
+pub struct HeapShare {
+    /// `permissions.resources.memory.maxHeapSize`.
+    pub quota: u64,
+    /// What one VM may hold at most, `runtime.limits.memory`.
+    pub limit: u64,
+    /// How many VMs may run at once.
+    pub workers: u64,
+}
+
+impl HeapShare {
+    /// What is left for a VM while others run. Half of an equal share: while a version takes another's place, twice as
+    /// many VMs run.
+    const fn floor(&self) -> u64 {
+        let share = self.quota / (2 * if self.workers == 0 { 1 } else { self.workers });
+        if share < self.limit { share } else { self.limit }
+    }
+}
+
+/// The part of one VM; it goes back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    account: Arc<HeapAccount>,
+    bytes: u64,
+    runs: bool,
+}
+
+/// A quota is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the module's VMs have reserved {reserved} of the {quota} bytes of its quota, and this one needs {least} at least"
+)]
+pub struct HeapFull {
+    /// What the others have.
+    pub reserved: u64,
+    /// `permissions.resources.memory.maxHeapSize`.
+    pub quota: u64,
+    /// What would be needed.
+    pub least: u64,
+}
+
+impl Reservation {
+    /// Nothing, of this account.
+    #[must_use]
+    pub const fn none(account: Arc<HeapAccount>) -> Self {
+        Self { account, bytes: 0, runs: false }
+    }
+
+    /// The VM is about to run: makes it as much as the share leaves, up to the limit, but `least` at least. Says how much.
+    ///
+    /// # Errors
+    /// Less than `least` is left; the reservation is as it was.
+    pub fn run(&mut self, share: HeapShare, least: u64) -> Result<u64, HeapFull> {
+        let mut state = self.account.state.load(Ordering::Relaxed);
+        loop {
+            let others = (state & BYTES) - self.bytes;
+            let others_run = (state / ONE_RUNS) - u64::from(self.runs);
+            let free = share.quota.saturating_sub(others);
+            let floor = share.floor();
+            let kept = floor * share.workers.saturating_sub(1).saturating_sub(others_run);
+            let bytes = share.limit.min(free.saturating_sub(kept).max(floor.min(free)));
+            if bytes < least {
+                return Err(HeapFull { reserved: others, quota: share.quota, least });
+            }
+            let after = (others + bytes) | ((others_run + 1) * ONE_RUNS);
+            match self.account.state.compare_exchange_weak(state, after, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    (self.bytes, self.runs) = (bytes, true);
+                    return Ok(bytes);
+                }
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    /// The VM rests and holds `bytes`: gives back what is beyond that.
+    pub fn rest(&mut self, bytes: u64) {
+        let back = self.bytes.saturating_sub(bytes);
+        let change = back + if self.runs { ONE_RUNS } else { 0 };
+        self.account.state.fetch_sub(change, Ordering::Relaxed);
+        (self.bytes, self.runs) = (self.bytes - back, false);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.rest(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn share(quota: u64, limit: u64, workers: u64) -> HeapShare {
+        HeapShare { quota, limit, workers }
+    }
+
+    fn parts(account: &Arc<HeapAccount>, count: usize) -> Vec<Reservation> {
+        (0..count).map(|_| Reservation::none(Arc::clone(account))).collect()
+    }
+
+    #[test]
+    fn one_vm_takes_what_the_others_leave_and_gives_it_back() {
+        let account = Arc::new(HeapAccount::default());
+        let mut vms = parts(&account, 2);
+        assert_eq!(vms[0].run(share(100, 64, 2), 10), Ok(64));
+        assert_eq!(vms[1].run(share(100, 64, 2), 10), Ok(36), "less than its own limit");
+        vms[0].rest(20);
+        assert_eq!(vms[1].run(share(100, 64, 2), 10), Ok(55), "and leaves a floor to the one that rests");
+        assert_eq!(vms[0].run(share(100, 64, 2), 10), Ok(45));
+        drop(vms);
+        assert_eq!(account.state.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_vm_for_which_too_little_is_left_keeps_what_it_had() {
+        let account = Arc::new(HeapAccount::default());
+        let mut vms = parts(&account, 2);
+        assert_eq!(vms[0].run(share(100, 90, 1), 1), Ok(90));
+        assert_eq!(vms[1].run(share(100, 90, 1), 30), Err(HeapFull { reserved: 90, quota: 100, least: 30 }));
+        assert_eq!(account.reserved(), 90);
+    }
+
+    #[test]
+    fn all_workers_run_at_once_whatever_their_limits_are() {
+        for workers in 1..=32 {
+            let account = Arc::new(HeapAccount::default());
+            let mut vms = parts(&account, 32);
+            for vm in &mut vms[..usize::try_from(workers).expect("small")] {
+                let got = vm.run(share(100 << 20, 32 << 20, workers), 1 << 20);
+                assert!(got.is_ok(), "{workers}: {got:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_reservations_are_within_the_quota_and_their_sum_is_the_account(
+            steps in proptest::collection::vec((0_usize..4, 0_u64..50, 1_u64..101, any::<bool>()), 0..200)
+        ) {
+            let account = Arc::new(HeapAccount::default());
+            let mut all = parts(&account, 4);
+            for (index, least, bytes, rests) in steps {
+                if rests {
+                    all[index].rest(bytes);
+                } else {
+                    let had = all[index].bytes;
+                    match all[index].run(share(100, bytes, 4), least) {
+                        Ok(got) => prop_assert!((least..=bytes).contains(&got)),
+                        Err(_) => prop_assert_eq!(all[index].bytes, had),
+                    }
+                }
+                prop_assert_eq!(account.reserved(), all.iter().map(|one| one.bytes).sum::<u64>());
+                prop_assert!(account.reserved() <= 100);
+            }
+        }
+    }
+}
