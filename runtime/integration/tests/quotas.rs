@@ -83,8 +83,9 @@ async fn a_module_over_its_share_of_the_processor_waits() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_throttling_is_off_a_module_over_its_share_is_refused() {
     let shop =
-        Shop::with("4MiB", "cpu: { maxCpuUsage: 0.001, cpuQuotaPeriod: 1ms, cpuThrottlingEnabled: false }").await;
-    shop.over_its_share().await;
+        Shop::with("4MiB", "cpu: { maxCpuUsage: 0.0002, cpuQuotaPeriod: 60s, cpuThrottlingEnabled: false }").await;
+    shop.over_its_share(Duration::from_secs(1)).await;
+    let refused = shop.instance.metrics.refused.get();
     let error = shop.call("shop.quick").await.expect_err("it is refused");
     assert!(matches!(error, CallError::Throttled { wait, .. } if !wait.is_zero()), "{error:?}");
     assert_eq!(shop.instance.metrics.refused.get(), refused + 1);
