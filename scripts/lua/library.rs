@@ -98,6 +98,25 @@ local function foreachi(t, f)
     return nil
 end
 
+-- Libraries from elsewhere put functions of their own into these, also under names that only Luau has. What stock Lua has
+-- stays as it is.
+local function open(library, replaceable)
+    local added = {}
+    for _, name in replaceable do
+        added[name], library[name] = library[name], nil
+    end
+    setmetatable(library, {
+        __index = added,
+        __newindex = function(_, name, value)
+            added[name] = value
+        end,
+        __metatable = "library",
+    })
+end
+open(string, { "split" })
+open(table, { "clear", "clone", "find" })
+open(math, {})
+
 return print, require, foreach, foreachi
 "##;
 

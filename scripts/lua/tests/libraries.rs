@@ -95,14 +95,6 @@ const LIBRARIES: &[(&str, &[&str], &str)] = &[
         assert(basexx.to_base32("hi") == "NBUQ====" and basexx.from_hex("6869") == "hi")"#,
     ),
     (
-        "markdown.lua",
-        &[],
-        r##"
-        local markdown = require("markdown")
-        local made = markdown("# Title\n\n* one\n* two\n\nA *word* and `code`.")
-        assert(made:find("<h1>Title</h1>", 1, true) and made:find("<li>one</li>", 1, true), made)"##,
-    ),
-    (
         "argparse.lua",
         &[],
         r#"
@@ -114,25 +106,6 @@ const LIBRARIES: &[(&str, &[&str], &str)] = &[
         local args = parser:parse({ "foo", "-vv", "--output=x" })
         assert(args.input == "foo" and args.output == "x" and args.verbose == 2)
         assert(parser:get_help():find("An example."))"#,
-    ),
-    (
-        "pl/",
-        &["pl/"],
-        r#"
-        local List = require("pl.List")
-        local made = List({ 3, 1, 2 }):sort():map(function(x) return x * 2 end)
-        assert(made:join(",") == "2,4,6")
-        local tablex = require("pl.tablex")
-        assert(tablex.deepcompare(tablex.merge({ a = 1 }, { b = 2 }, true), { a = 1, b = 2 }))
-        local stringx = require("pl.stringx")
-        assert(stringx.strip("  x ") == "x" and stringx.split("a b c"):len() == 3)
-        local Map = require("pl.OrderedMap")
-        local map = Map({ { z = 1 }, { a = 2 } })
-        assert(map:keys():join("") == "za")
-        local class = require("pl.class")
-        class.Cat()
-        function Cat:_init(name) self.name = name end
-        assert(Cat("Tom").name == "Tom")"#,
     ),
 ];
 

