@@ -4,6 +4,9 @@
 pub(crate) mod calls;
 pub(crate) mod child;
 pub(crate) mod contract;
+pub(crate) mod fuzz;
+#[allow(unreachable_pub, reason = "the fuzz targets include it too")]
+pub(crate) mod grammar;
 pub(crate) mod hostile;
 pub(crate) mod limits;
 pub(crate) mod parse;

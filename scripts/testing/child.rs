@@ -30,8 +30,12 @@ pub(crate) fn in_a_process(test: &str, work: impl FnOnce()) {
     if std::env::var_os(REPORT).is_some() {
         note(&said);
     }
-    assert!(child.status.success(), "{test}: {}\n{said}", child.status);
+    let tail = &said[said.floor_char_boundary(said.len().saturating_sub(TAIL))..];
+    assert!(child.status.success(), "{test}: {}\n{tail}", child.status);
 }
+
+/// Bytes that are shown of what a child that failed said.
+const TAIL: usize = 16 << 10;
 
 /// Asks the tests to tell what they measure.
 pub(crate) const REPORT: &str = "REPLUG_TEST_REPORT";

@@ -3,6 +3,7 @@
 //! A row of a table is `== NAME: END`, with the body of a handler below it. Above a line `---` stands what belongs to the
 //! top of the file. A line `@N TEXT` stands for the text N times.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,14 +39,21 @@ pub(crate) enum End {
 }
 
 /// One hostile script.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Row {
-    pub(crate) name: &'static str,
+    name: &'static str,
     end: End,
     /// What stands at the top of the file.
-    pub(crate) top: &'static str,
+    top: &'static str,
     /// The body of the handler.
-    pub(crate) body: &'static str,
+    body: Cow<'static, str>,
+}
+
+impl Row {
+    /// A script that may do what it likes, also not compile.
+    pub(crate) fn any(top: &'static str, body: String) -> Self {
+        Self { name: "any", end: End::Any, top, body: body.into() }
+    }
 }
 
 /// The rows of a table.
@@ -66,7 +74,7 @@ pub(crate) fn rows(table: &'static str) -> Vec<Row> {
             _ => panic!("{end} is no end: {head}"),
         };
         let (top, body) = script.split_once("\n---\n").unwrap_or(("", script));
-        rows.push(Row { name, end, top, body });
+        rows.push(Row { name, end, top, body: repeated(body).into() });
     }
     rows
 }
@@ -95,34 +103,39 @@ const CPU_GUARD: Duration = Duration::from_millis(1500);
 /// its limit a VM may take. Call it in a child process.
 pub(crate) fn assert_harmless(path: &'static str, rows: &[Row], memory: usize, source: fn(&str, &str) -> String) {
     let mut faults = Vec::new();
-    // What is made once in a process must not look as if a row had left it.
-    let first = Row { name: "the first", end: End::Answer, top: "", body: "return 1" };
-    let _ = run(path, first, &Limits::default(), memory, source);
+    warm(path, memory, source);
     let only = std::env::var("REPLUG_TEST_ROW").unwrap_or_default();
-    for row in rows.iter().filter(|row| row.name.contains(&only)).copied() {
-        let limits = limits(row.end);
+    for row in rows.iter().filter(|row| row.name.contains(&only)) {
+        let (name, limits) = (row.name, limits(row.end));
+        let row = row.clone();
         let run = move || run(path, row, &limits, memory, source);
-        note(&format!("row {}", row.name));
-        match child::on_a_stack(limits.stack_size(), HANGS, row.name, run) {
+        note(&format!("row {name}"));
+        match child::on_a_stack(limits.stack_size(), HANGS, name, run) {
             Ok(told) => note(&told),
-            Err(fault) => faults.push(format!("{}: {fault}", row.name)),
+            Err(fault) => faults.push(format!("{name}: {fault}")),
         }
     }
     assert!(faults.is_empty(), "{} rows:\n{}", faults.len(), faults.join("\n"));
 }
 
-fn run(
+/// What is made once in a process must not look as if a row had left it.
+pub(crate) fn warm(path: &'static str, memory: usize, source: fn(&str, &str) -> String) {
+    let _ = run(path, Row::any("", "return 1".into()), &Limits::default(), memory, source);
+}
+
+/// Runs one row: what it took, or what is wrong.
+pub(crate) fn run(
     path: &'static str,
     row: Row,
     limits: &Limits,
     memory: usize,
     source: fn(&str, &str) -> String,
 ) -> Result<String, String> {
-    let text_of = source(row.top, &repeated(row.body));
+    let text_of = source(row.top, &row.body);
     let program = match compile(&sources(&[(path, &text_of)])) {
         Ok(program) if row.end != End::Refused => program,
         Ok(_) => return Err("it compiles".into()),
-        Err(_) if row.end == End::Refused => return Ok("  refused".into()),
+        Err(_) if matches!(row.end, End::Refused | End::Any) => return Ok("  refused".into()),
         Err(faults) => return Err(format!("it does not compile: {}", faults[0])),
     };
     let held = live();

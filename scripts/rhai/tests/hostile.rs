@@ -1,10 +1,12 @@
 //! Hostile scripts end in time and as they must; the tables are in the folder of this name.
 
 use crate::testing::child::{in_a_process, test_path};
+use crate::testing::fuzz::assert_none_does_harm;
+use crate::testing::grammar;
 use crate::testing::hostile::{Row, assert_harmless, rows};
 
 /// Times its limit that a VM may take, with what crosses to the host and back: more where nothing counts allocations.
-const MEMORY: usize = if cfg!(feature = "jemalloc") { 2 } else { 4 };
+const MEMORY: usize = if cfg!(feature = "jemalloc") { 2 } else { 5 };
 
 fn source(top: &str, body: &str) -> String {
     format!(
@@ -40,4 +42,13 @@ fn what_crosses_to_the_host_ends() {
 #[test]
 fn code_without_a_loop_ends() {
     check(test_path!(code_without_a_loop_ends), &rows(include_str!("hostile/straight.txt")));
+}
+
+#[test]
+fn made_up_scripts_do_no_harm() {
+    let make = |bytes: &[u8]| {
+        let body = grammar::body(&grammar::RHAI, bytes);
+        (grammar::RHAI_TOP, format!("{}\n{body}", grammar::RHAI_VARIABLES))
+    };
+    in_a_process(test_path!(made_up_scripts_do_no_harm), || assert_none_does_harm("main.rhai", MEMORY, make, source));
 }
