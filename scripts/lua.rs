@@ -3,6 +3,7 @@
 //! A [`LuaProgram`] holds the bytecode of a module's files; a VM loads the entry's and, by `require`, the others'. Only
 //! bytecode that this process compiled is ever loaded.
 
+mod bytecode;
 mod calls;
 mod convert;
 mod coroutines;
@@ -14,6 +15,7 @@ mod library;
 mod pattern;
 mod protected;
 mod run;
+mod safepoints;
 mod thrown;
 mod vm;
 
@@ -82,10 +84,11 @@ impl Program for LuaProgram {
 
 fn compile_file(compiler: &Compiler, source: &str) -> Result<Vec<u8>, (usize, String)> {
     contract::check_size(source).map_err(|message| (0, message))?;
-    compiler.compile(source).map_err(|error| match error {
+    let compiled = safepoints::compile(compiler, source).map_err(|error| match error {
         mlua::Error::SyntaxError { message, .. } => place(&message),
         other => (0, other.to_string()),
-    })
+    })?;
+    compiled.map_err(|fault| (0, fault.to_owned()))
 }
 
 /// Splits Luau's `LINE: Message`.
@@ -96,9 +99,10 @@ fn place(message: &str) -> (usize, String) {
     (line, lower(text))
 }
 
-/// With line numbers and names of functions, and with what keeps them true.
+/// With line numbers and names of functions, and with what keeps them true. The built-in functions that are calls may work
+/// long on a large text, so they pass a gate.
 fn compiler() -> Compiler {
-    Compiler::new().set_optimization_level(1).set_debug_level(1)
+    Compiler::new().set_optimization_level(1).set_debug_level(1).set_disabled_builtins(["string.sub", "tonumber"])
 }
 
 /// The function of a file's bytecode; its messages begin with the path.

@@ -1,5 +1,7 @@
 //! From what a handler answered to an HTTP response: the checks and defaults that both languages share.
 
+use std::io;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -7,13 +9,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::api::Response;
 use crate::error::ScriptError;
 use crate::host::Handler;
+use crate::meter;
 use crate::value::Value;
 
 /// How many headers one answer may set.
-pub(crate) const MAX_HEADERS: usize = 128;
+const MAX_HEADERS: usize = 128;
 
 /// How many bytes the names and values of those headers may have together.
-pub(crate) const MAX_HEADER_BYTES: usize = 64 << 10;
+const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// Headers that belong to the connection or to the runtime, never to a script (RFC 9110, section 7.6.1).
 const RESERVED: [&str; 9] = [
@@ -49,10 +52,14 @@ impl Body {
     /// A table or map that has crossed.
     ///
     /// # Errors
-    /// [`ScriptError::Contract`] when JSON cannot say it.
+    /// [`ScriptError::Contract`] when JSON cannot say it, or only in more bytes than the VM may have.
     pub(crate) fn json(value: &Value, handler: &Handler) -> Result<Self, ScriptError> {
-        let json = serde_json::to_vec(value);
-        json.map(Self::Json).map_err(|error| refused(handler, &format!("a body that is no JSON: {error}")))
+        let mut json = Capped { written: Vec::new(), room: meter::memory() };
+        match serde_json::to_writer(&mut json, value) {
+            Ok(()) => Ok(Self::Json(json.written)),
+            Err(error) if error.is_io() => Err(refused(handler, "a body whose JSON is larger than the memory limit")),
+            Err(error) => Err(refused(handler, &format!("a body that is no JSON: {error}"))),
+        }
     }
 
     fn into_bytes(self) -> Bytes {
@@ -72,6 +79,50 @@ impl Body {
             Self::Text(_) => Some("text/plain; charset=utf-8"),
             Self::Json(_) => Some("application/json"),
         }
+    }
+}
+
+/// Takes no more bytes than there is room for: JSON writes a control character as six.
+struct Capped {
+    written: Vec<u8>,
+    room: usize,
+}
+
+impl io::Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.room = self.room.checked_sub(bytes.len()).ok_or(io::ErrorKind::OutOfMemory)?;
+        self.written.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the headers of an answer may still take: asked before one is copied, which a script may name a thousand times.
+#[derive(Default)]
+pub(crate) struct HeaderRoom {
+    count: usize,
+    bytes: usize,
+}
+
+impl HeaderRoom {
+    /// Takes a header whose name and value have `bytes`.
+    ///
+    /// # Errors
+    /// [`ScriptError::Contract`]: there are too many, or they are too long.
+    pub(crate) fn take(&mut self, bytes: usize, handler: &Handler) -> Result<(), ScriptError> {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.count > MAX_HEADERS {
+            return Err(refused(handler, &format!("more than {MAX_HEADERS} headers; at most as many are allowed")));
+        }
+        if self.bytes > MAX_HEADER_BYTES {
+            let (found, most) = (self.bytes, MAX_HEADER_BYTES);
+            return Err(refused(handler, &format!("{found} bytes of headers or more; at most {most} are allowed")));
+        }
+        Ok(())
     }
 }
 
@@ -129,13 +180,8 @@ fn checked_status(status: i64, handler: &Handler) -> Result<StatusCode, ScriptEr
 }
 
 fn checked_headers(given: Vec<(String, String)>, handler: &Handler) -> Result<HeaderMap, ScriptError> {
-    if given.len() > MAX_HEADERS {
-        return Err(refused(handler, &format!("{} headers; at most {MAX_HEADERS} are allowed", given.len())));
-    }
-    let total: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if total > MAX_HEADER_BYTES {
-        return Err(refused(handler, &format!("{total} bytes of headers; at most {MAX_HEADER_BYTES} are allowed")));
-    }
+    let mut room = HeaderRoom::default();
+    given.iter().try_for_each(|(name, value)| room.take(name.len() + value.len(), handler))?;
     let mut headers = HeaderMap::with_capacity(given.len() + 1);
     for (name, value) in given {
         let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {

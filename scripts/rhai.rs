@@ -12,6 +12,7 @@ mod exchange;
 mod files;
 mod gates;
 mod heap;
+mod json;
 mod qualify;
 mod sorting;
 mod thrown;

@@ -2,8 +2,14 @@
 //! whatever language its script is written.
 
 pub(crate) mod calls;
+pub(crate) mod child;
 pub(crate) mod contract;
+pub(crate) mod fuzz;
+#[allow(unreachable_pub, reason = "the fuzz targets include it too")]
+pub(crate) mod grammar;
+pub(crate) mod hostile;
 pub(crate) mod limits;
+pub(crate) mod parse;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -51,6 +57,11 @@ impl Host for Notes {
 }
 
 impl Notes {
+    /// Drops what was noted.
+    pub(crate) fn forget(&self) {
+        self.calls.lock().unwrap().clear();
+    }
+
     /// The arguments of every call of `function` so far.
     pub(crate) fn of(&self, function: HostFn) -> Vec<Vec<Value>> {
         let calls = self.calls.lock().unwrap();

@@ -8,7 +8,7 @@ use mlua::{Function, Lua, MultiValue, Table, Value};
 use super::convert::Converter;
 use super::{protected, thrown};
 use crate::api::{self, FUNCTIONS, HostFn};
-use crate::crossing::{self, CALL_TICKS};
+use crate::crossing::{self, CALL_TICKS, Room};
 use crate::error::HostError;
 use crate::host::{CallContext, Host};
 use crate::meter;
@@ -169,8 +169,11 @@ fn convert_and_call(
     args: &MultiValue,
 ) -> Result<Option<Value>, Fault> {
     let mut plain = Vec::with_capacity(args.len());
+    let mut room = Room::of_call();
     for (index, arg) in args.iter().enumerate() {
-        let value = converter.to_host(arg).map_err(|unfit| Fault::Thrown(unfit.host_argument(function, index)))?;
+        let value = converter
+            .to_host_within(arg, &mut room)
+            .map_err(|unfit| Fault::Thrown(unfit.host_argument(function, index)))?;
         plain.push(value);
     }
     let Some(result) = line.call(function, plain) else { return Ok(None) };

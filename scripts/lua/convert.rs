@@ -34,7 +34,12 @@ impl Converter {
 
     /// A copy of a script's value. Every node is a tick.
     pub(super) fn to_host(&self, value: &mlua::Value) -> Result<Value, Unfit> {
-        self.copy_out(value, 0, &mut Room::of_call())
+        self.to_host_within(value, &mut Room::of_call())
+    }
+
+    /// The same for one of several values that share a room.
+    pub(super) fn to_host_within(&self, value: &mlua::Value, room: &mut Room) -> Result<Value, Unfit> {
+        self.copy_out(value, 0, room)
     }
 
     /// A script's copy of the host's value.
@@ -144,11 +149,13 @@ impl Parts {
                 if usize::try_from(*number).is_ok_and(|number| number == self.list.len() + 1) {
                     self.list.push(item);
                 } else {
+                    room.take_entry(self.loose.len())?;
                     self.loose.insert(*number, item);
                 }
             }
             mlua::Value::String(text) => match text_out(&text.as_bytes(), room)? {
                 Value::Text(key) => {
+                    room.take_entry(self.map.len())?;
                     self.map.insert(key, item);
                 }
                 _ => return Err(Unfit::Key("a table key that is not UTF-8 text".into())),

@@ -6,7 +6,8 @@ use super::convert::{Converter, kind};
 use crate::api::{Request, Response};
 use crate::error::ScriptError;
 use crate::host::{CallContext, Handler};
-use crate::response::{Body, Draft, MAX_HEADERS, refused};
+use crate::message::clip;
+use crate::response::{Body, Draft, HeaderRoom, refused};
 
 /// The keys of the tables that cross, made once for a VM.
 pub(super) struct Keys {
@@ -154,10 +155,10 @@ fn read_headers(headers: &Value, handler: &Handler) -> Result<Vec<(String, Strin
         Value::Table(table) => table,
         other => return Err(refused(handler, &format!("headers that are a {}; they must be a table", kind(other)))),
     };
-    let mut read = Vec::new();
+    let (mut read, mut room) = (Vec::new(), HeaderRoom::default());
     let mut fault = None;
     let walked = table.for_each(|name: Value, value: Value| {
-        if let Err(error) = read_header(&mut read, &name, &value, handler) {
+        if let Err(error) = read_header(&mut read, &mut room, &name, &value, handler) {
             fault = Some(error);
             return Err(mlua::Error::StackError);
         }
@@ -172,6 +173,7 @@ fn read_headers(headers: &Value, handler: &Handler) -> Result<Vec<(String, Strin
 
 fn read_header(
     read: &mut Vec<(String, String)>,
+    room: &mut HeaderRoom,
     name: &Value,
     value: &Value,
     handler: &Handler,
@@ -179,31 +181,26 @@ fn read_header(
     let Value::String(name) = name else {
         return Err(refused(handler, "a header name that is no string"));
     };
-    if read.len() > MAX_HEADERS {
-        return Err(refused(handler, &format!("more than {MAX_HEADERS} headers")));
-    }
-    let name = name.to_string_lossy();
+    let mut push = |value: Result<&LuaString, String>| {
+        let length = value.as_ref().map_or_else(String::len, |text| text.as_bytes().len());
+        room.take(name.as_bytes().len() + length, handler)?;
+        read.push((name.to_string_lossy(), value.map_or_else(|number| number, LuaString::to_string_lossy)));
+        Ok(())
+    };
     match value {
-        Value::String(value) => read.push((name, value.to_string_lossy())),
-        Value::Integer(value) => read.push((name, value.to_string())),
-        Value::Number(value) => read.push((name, value.to_string())),
-        Value::Table(list) => {
-            let length = list.raw_len();
-            if length > MAX_HEADERS {
-                return Err(refused(handler, &format!("more than {MAX_HEADERS} headers")));
-            }
-            for index in 1..=length {
-                match list.raw_get(index) {
-                    Ok(Value::String(value)) => read.push((name.clone(), value.to_string_lossy())),
-                    _ => return Err(refused(handler, &format!("a value of the header {name:?} that is no string"))),
-                }
-            }
-        }
-        other => {
-            return Err(refused(handler, &format!("a value of the header {name:?} that is a {}", kind(other))));
-        }
+        Value::String(value) => push(Ok(value)),
+        Value::Integer(value) => push(Err(value.to_string())),
+        Value::Number(value) => push(Err(value.to_string())),
+        Value::Table(list) => (1..=list.raw_len()).try_for_each(|index| match list.raw_get(index) {
+            Ok(Value::String(value)) => push(Ok(&value)),
+            _ => Err(refused(handler, &format!("a value of the header {:?} that is no string", shown(name)))),
+        }),
+        other => Err(refused(handler, &format!("a value of the header {:?} that is a {}", shown(name), kind(other)))),
     }
-    Ok(())
+}
+
+fn shown(name: &LuaString) -> String {
+    clip(&name.to_string_lossy()).to_string()
 }
 
 fn read_body(body: &Value, handler: &Handler, converter: &Converter) -> Result<Body, ScriptError> {

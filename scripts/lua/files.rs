@@ -30,8 +30,9 @@ pub(super) fn file_functions(lua: &Lua, files: &Arc<Files>) -> mlua::Result<(Fun
     Ok((resolve, load))
 }
 
-/// The file that `require(name)` means: a path from the module's folder, without the ending. What is not among the
-/// module's sources does not exist, so no name leads outside.
+/// The file that `require(name)` means: a path from the module's folder, without the ending, its parts separated by `/` or,
+/// as elsewhere, by dots; of a folder its `init`. What is not among the module's sources does not exist, so no name leads
+/// outside.
 fn resolve(files: &Files, name: &mlua::Value) -> Result<String, String> {
     let mlua::Value::String(name) = name else {
         return Err(format!("require: the name of a file must be a string, found {}", kind(name)));
@@ -43,6 +44,13 @@ fn resolve(files: &Files, name: &mlua::Value) -> Result<String, String> {
     }
     if files.bytecode.contains_key(&file) {
         return Ok(file);
+    }
+    // As libraries written for other hosts of Lua name their files.
+    let path = name.replace('.', "/");
+    for file in [format!("{path}.lua"), format!("{path}/init.lua")] {
+        if files.bytecode.contains_key(&file) && file != files.entry {
+            return Ok(file);
+        }
     }
     let shown = clip(&name);
     Err(match files.bytecode.contains_key(&*name) {

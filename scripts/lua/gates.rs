@@ -23,6 +23,8 @@ const SLOT: usize = 16;
 pub(super) enum Plan {
     /// Run, after this many bytes of work were charged.
     Run(usize),
+    /// As `Run`, where only a part of the work is known: the next safepoint looks at the clocks.
+    RunLong(usize),
     /// As `Run`, with a metered `<` as the second argument.
     RunSorting(usize),
     /// Return these two numbers, or nil.
@@ -44,8 +46,11 @@ pub(super) trait Gate {
 /// Puts the gates into the libraries, before the sandbox closes them.
 pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     let globals = lua.globals();
+    gate::<ToNumber>(lua, &globals)?;
     let string: Table = globals.raw_get("string")?;
     gate::<Rep>(lua, &string)?;
+    gate::<Sub>(lua, &string)?;
+    gate::<Byte>(lua, &string)?;
     gate::<Find>(lua, &string)?;
     gate::<Match>(lua, &string)?;
     gate::<Gmatch>(lua, &string)?;
@@ -55,6 +60,14 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     gate::<Lower>(lua, &string)?;
     gate::<Upper>(lua, &string)?;
     gate::<Reverse>(lua, &string)?;
+    gate::<StringPack>(lua, &string)?;
+    gate::<StringPackSize>(lua, &string)?;
+    gate::<StringUnpack>(lua, &string)?;
+    let utf8: Table = globals.raw_get("utf8")?;
+    gate::<Utf8Len>(lua, &utf8)?;
+    gate::<Utf8Offset>(lua, &utf8)?;
+    gate::<Utf8CodePoint>(lua, &utf8)?;
+    gate::<Utf8Codes>(lua, &utf8)?;
     let table: Table = globals.raw_get("table")?;
     gate::<Insert>(lua, &table)?;
     gate::<Remove>(lua, &table)?;
@@ -63,8 +76,22 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     gate::<Create>(lua, &table)?;
     gate::<Concat>(lua, &table)?;
     gate::<Clone>(lua, &table)?;
+    gate::<Clear>(lua, &table)?;
+    gate::<MaxN>(lua, &table)?;
+    gate::<TableFind>(lua, &table)?;
+    gate::<Unpack>(lua, &table)?;
     let buffer: Table = globals.raw_get("buffer")?;
-    gate::<BufferCreate>(lua, &buffer)
+    gate::<BufferCreate>(lua, &buffer)?;
+    gate::<BufferFromString>(lua, &buffer)?;
+    gate::<BufferToString>(lua, &buffer)?;
+    gate::<BufferReadString>(lua, &buffer)?;
+    gate::<BufferWriteString>(lua, &buffer)?;
+    gate::<BufferFill>(lua, &buffer)?;
+    gate::<BufferCopy>(lua, &buffer)?;
+    let os: Table = globals.raw_get("os")?;
+    gate::<Date>(lua, &os)?;
+    let debug: Table = globals.raw_get("debug")?;
+    gate::<Traceback>(lua, &debug)
 }
 
 fn gate<G: Gate>(lua: &Lua, library: &Table) -> mlua::Result<()> {
@@ -105,6 +132,17 @@ gates! {
         }
     };
     Format = c"format", |args| texts(args);
+    ToNumber = c"tonumber", |args| texts(args);
+    Sub = c"sub", |args| texts(args);
+    Byte = c"byte", |args| if args.count() > 2 { texts(args) } else { Plan::Run(0) };
+    /// A field may be as long as a text may be, or say how many values come of it.
+    StringPack = c"pack", |args| packed(args);
+    StringPackSize = c"packsize", |args| packed(args);
+    StringUnpack = c"unpack", |args| packed(args);
+    Utf8Len = c"len", |args| texts(args);
+    Utf8Offset = c"offset", |args| texts(args);
+    Utf8CodePoint = c"codepoint", |args| texts(args);
+    Utf8Codes = c"codes", |args| texts(args);
     Lower = c"lower", |args| texts(args);
     Upper = c"upper", |args| texts(args);
     Reverse = c"reverse", |args| texts(args);
@@ -123,9 +161,11 @@ gates! {
         }
         _ => Plan::Run(0),
     };
-    /// Without a comparator the native one has no safepoint.
+    /// Without a comparator the native one has no safepoint, nor with one that is native.
     Sort = c"sort", |args| if args.is_nil(2) && args.length(1) > 0 {
         Plan::RunSorting(args.length(1).saturating_mul(SLOT))
+    } else if args.is_native(2) {
+        Plan::Refuse(c"the comparator must be a function of the script")
     } else {
         Plan::Run(0)
     };
@@ -133,12 +173,30 @@ gates! {
         let size = count(args, 1).saturating_mul(SLOT);
         if size > meter::memory() { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
     };
-    Concat = c"concat", |args| Plan::Run(args.length(1).saturating_mul(64));
-    Clone = c"clone", |args| Plan::Run(args.length(1).saturating_mul(SLOT));
+    Concat = c"concat", |args| Plan::RunLong(args.length(1).saturating_mul(64));
+    Clone = c"clone", |args| elements(args);
+    Clear = c"clear", |args| elements(args);
+    MaxN = c"maxn", |args| elements(args);
+    /// May call `__eq` for each element.
+    TableFind = c"find", |args| elements(args);
+    Unpack = c"unpack", |args| match (args.number(2), args.number(3)) {
+        (from, Some(to)) => Plan::Run(whole(to - from.unwrap_or(1.0) + 1.0).min(meter::memory()).saturating_mul(SLOT)),
+        _ => Plan::Run(args.length(1).saturating_mul(SLOT)),
+    };
     BufferCreate = c"create", |args| {
         let size = count(args, 1);
         if size > meter::memory() { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
     };
+    BufferFromString = c"fromstring", |args| texts(args);
+    BufferToString = c"tostring", |args| texts(args);
+    BufferReadString = c"readstring", |args| Plan::Run(count(args, 3).min(args.length(1)));
+    BufferWriteString = c"writestring", |args| Plan::Run(args.length(3));
+    BufferFill = c"fill", |args| texts(args);
+    BufferCopy = c"copy", |args| Plan::Run(args.length(3));
+    /// A field of two bytes may become two hundred.
+    Date = c"date", |args| Plan::Run(args.length(1).saturating_mul(100));
+    /// Walks the whole stack.
+    Traceback = c"traceback", |args| Plan::RunLong(args.length(1).saturating_add(args.length(2)));
 }
 
 pub(super) fn whole(number: f64) -> usize {
@@ -154,6 +212,16 @@ fn count(args: &Args<'_>, index: c_int) -> usize {
 fn texts(args: &Args<'_>) -> Plan {
     let lengths = (1..=args.count().min(64)).map(|index| args.length(index));
     Plan::Run(lengths.fold(0, usize::saturating_add))
+}
+
+/// For functions that walk a table, whose hash part has no known size.
+fn elements(args: &Args<'_>) -> Plan {
+    Plan::RunLong(args.length(1).saturating_mul(SLOT))
+}
+
+/// Values of a format, with the text they come from or go to.
+fn packed(args: &Args<'_>) -> Plan {
+    Plan::RunLong(args.length(1).saturating_mul(SLOT).saturating_add(args.length(2)))
 }
 
 /// Bytes that inserting or removing at the position of argument 2 moves.

@@ -37,9 +37,8 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     // SAFETY: the callbacks of this state are written before any script runs in it; see the head of the file.
     unsafe {
         lua.exec_raw::<()>((), |state| {
-            let callbacks = ffi::lua_callbacks(state);
-            (*callbacks).interrupt = Some(on_safepoint);
-            (*callbacks).postresume = Some(after_resume);
+            (*ffi::lua_callbacks(state)).interrupt = Some(on_safepoint);
+            (*ffi::lua_callbacks(state)).postresume = Some(after_resume);
         })
     }
 }
@@ -69,13 +68,12 @@ unsafe fn after_collector_step(state: *mut lua_State) {
 
 /// Stands in for [`on_safepoint`] once after the heap became crowded.
 unsafe extern "C-unwind" fn collect_first(state: *mut lua_State, gc: c_int) {
-    if gc >= 0 {
-        return;
-    }
-    // SAFETY: at a safepoint the collector may run, as it may in any function a script calls.
-    unsafe {
-        collect(state);
-        on_safepoint(state, gc);
+    if gc < 0 {
+        // SAFETY: at a safepoint the collector may run, as it may in any function a script calls.
+        unsafe {
+            collect(state);
+            on_safepoint(state, gc);
+        }
     }
 }
 
@@ -139,12 +137,13 @@ unsafe extern "C-unwind" fn call_gated<G: Gate>(state: *mut lua_State) -> c_int 
     // SAFETY: upvalues are `native, less`. The native C function runs in this frame, with its own arguments and
     // without upvalues of its own, as if it had been called directly; so its messages name the script's line.
     unsafe {
-        let work = match G::plan(&Args { state, frame: PhantomData }) {
-            Plan::Run(work) => work,
+        let (work, large) = match G::plan(&Args { state, frame: PhantomData }) {
+            Plan::Run(work) => (work, work > LARGE),
+            Plan::RunLong(work) => (work, true),
             Plan::RunSorting(work) => {
                 ffi::lua_settop(state, 1);
                 ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
-                work
+                (work, true)
             }
             Plan::Return(found) => {
                 let Some((first, second)) = found else {
@@ -161,7 +160,7 @@ unsafe extern "C-unwind" fn call_gated<G: Gate>(state: *mut lua_State) -> c_int 
         if meter::charge_bytes(work).is_some() {
             end(state);
         }
-        if work > LARGE {
+        if large {
             // Some large allocations pass no check of the collector.
             meter::hurry();
             if is_crowded(state) {
@@ -179,14 +178,12 @@ unsafe extern "C-unwind" fn less(state: *mut lua_State) -> c_int {
         if meter::tick(1).is_some() {
             end(state);
         }
-        let less = ffi::lua_lessthan(state, 1, 2);
-        ffi::lua_pushboolean(state, less);
+        ffi::lua_pushboolean(state, ffi::lua_lessthan(state, 1, 2));
         1
     }
 }
 
-/// The arguments of a gated function, counted from 1. Every method reads the stack of a live state, converts nothing in
-/// place, and calls no metamethod.
+/// The arguments of a gated function, counted from 1. Every method reads the stack, converts nothing, calls no metamethod.
 pub(super) struct Args<'frame> {
     state: *mut lua_State,
     frame: PhantomData<&'frame [u8]>,
@@ -200,9 +197,9 @@ impl Args<'_> {
 
     /// A number, or a string that reads as one; `None` where it is neither.
     pub(super) fn number(&self, index: c_int) -> Option<f64> {
-        let mut is_number = 0;
-        let number = unsafe { ffi::lua_tonumberx(self.state, index, &raw mut is_number) };
-        (is_number != 0).then_some(number)
+        let mut is = 0;
+        let number = unsafe { ffi::lua_tonumberx(self.state, index, &raw mut is) };
+        (is != 0).then_some(number)
     }
 
     /// The bytes of a string; `None` for anything else.
@@ -231,6 +228,11 @@ impl Args<'_> {
     /// Whether it counts as true.
     pub(super) fn truth(&self, index: c_int) -> bool {
         unsafe { ffi::lua_toboolean(self.state, index) != 0 }
+    }
+
+    /// Whether it is a native function.
+    pub(super) fn is_native(&self, index: c_int) -> bool {
+        unsafe { ffi::lua_iscfunction(self.state, index) != 0 }
     }
 
     /// Whether it is missing or nil.

@@ -6,7 +6,7 @@ use mlua::{Function, Lua, StdLib, Table};
 
 use super::{gates, protected};
 
-/// The libraries that are loaded. Not `os`; `debug` keeps only `traceback`.
+/// The libraries that are loaded. `os` has only `clock`, `date`, `difftime` and `time` in Luau; `debug` keeps only `traceback`.
 pub(super) fn loaded() -> StdLib {
     StdLib::COROUTINE
         | StdLib::TABLE
@@ -14,6 +14,7 @@ pub(super) fn loaded() -> StdLib {
         | StdLib::UTF8
         | StdLib::BIT
         | StdLib::MATH
+        | StdLib::OS
         | StdLib::BUFFER
         | StdLib::VECTOR
         | StdLib::DEBUG
@@ -36,7 +37,8 @@ pub(super) fn restrict(lua: &Lua) -> mlua::Result<()> {
     gates::install(lua)
 }
 
-/// `print` and `require`, in Luau: they run script code (`__tostring`, other files) between their parts.
+/// In Luau, because they run script code between their parts (`__tostring`, other files, callbacks): `print`, `require`,
+/// `table.foreach` and `table.foreachi`.
 const PRELUDE: &str = r##"
 local info, resolve, load, call = ...
 local loaded, loading = {}, {}
@@ -76,10 +78,49 @@ local function require(name)
     return value
 end
 
-return print, require
+local function foreach(t, f)
+    for key, value in next, t do
+        local result = f(key, value)
+        if result ~= nil then
+            return result
+        end
+    end
+    return nil
+end
+
+local function foreachi(t, f)
+    for index = 1, #t do
+        local result = f(index, t[index])
+        if result ~= nil then
+            return result
+        end
+    end
+    return nil
+end
+
+-- Libraries from elsewhere put functions of their own into these, also under names that only Luau has. What stock Lua has
+-- stays as it is.
+local function open(library, replaceable)
+    local added = {}
+    for _, name in replaceable do
+        added[name], library[name] = library[name], nil
+    end
+    setmetatable(library, {
+        __index = added,
+        __newindex = function(_, name, value)
+            added[name] = value
+        end,
+        __metatable = "library",
+    })
+end
+open(string, { "split" })
+open(table, { "clear", "clone", "find" })
+open(math, {})
+
+return print, require, foreach, foreachi
 "##;
 
-/// Puts `print` and `require` among the globals.
+/// Puts what is written in Luau among the globals and into `table`.
 ///
 /// `info` logs; `resolve(name) -> file | nil, fault` finds a file of the module; `load(file)` makes its function.
 pub(super) fn add_prelude(lua: &Lua, info: &Function, resolve: &Function, load: &Function) -> mlua::Result<()> {
@@ -93,8 +134,12 @@ pub(super) fn add_prelude(lua: &Lua, info: &Function, resolve: &Function, load: 
     };
     let (call, _) = protected::protected_calls(lua)?;
     let chunk = super::load(lua, "require", bytecode)?;
-    let (print, require): (Function, Function) = chunk.call((info, resolve, load, call))?;
+    let (print, require, foreach, foreachi): (Function, Function, Function, Function) =
+        chunk.call((info, resolve, load, call))?;
     let globals = lua.globals();
+    let table: Table = globals.raw_get("table")?;
+    table.raw_set("foreach", foreach)?;
+    table.raw_set("foreachi", foreachi)?;
     globals.raw_set("print", print)?;
     globals.raw_set("require", require)
 }

@@ -7,7 +7,9 @@ use crate::meter;
 /// Subjects longer than this are refused by patterns whose single step may walk the whole subject.
 const MAX_BALANCED: usize = 4 << 20;
 /// Character comparisons that one step of a pattern may make: the subject's length times the longest set's.
-const MAX_SET_WORK: usize = 64 << 20;
+const MAX_SET_WORK: usize = 32 << 20;
+/// Bytes from which a single step of a pattern is worth a look at the clocks.
+const SMALL_STEP: usize = 1 << 14;
 /// Searches of less work than this go to the native function.
 const SMALL_SEARCH: usize = 1 << 16;
 /// Bytes compared between two charges.
@@ -23,13 +25,14 @@ pub(super) fn pattern(args: &Args<'_>, find: bool) -> Plan {
         return plain_find(subject, pattern, args.number(3).unwrap_or(1.0));
     }
     let shape = Shape::of(pattern);
-    if subject.len().saturating_mul(shape.longest_set) > MAX_SET_WORK {
+    let walked = if shape.walks { subject.len() } else { 0 };
+    if walked.saturating_mul(shape.longest_set) > MAX_SET_WORK {
         return Plan::Refuse(c"pattern set too long for a string of this length");
     }
-    if shape.walks && subject.len() > MAX_BALANCED {
+    if shape.looks_back && subject.len() > MAX_BALANCED {
         return Plan::Refuse(c"string too long for a pattern with %b or %1");
     }
-    if shape.walks && subject.len() > SMALL_SEARCH {
+    if walked.saturating_add(pattern.len()) > SMALL_STEP {
         meter::hurry_on();
     }
     Plan::Run(0)
@@ -39,19 +42,21 @@ pub(super) fn pattern(args: &Args<'_>, find: bool) -> Plan {
 struct Shape {
     longest_set: usize,
     /// Whether it has `%b` or a back reference.
+    looks_back: bool,
+    /// Whether a step may walk the whole subject: by those, or by an item that is repeated.
     walks: bool,
 }
 
 impl Shape {
     fn of(pattern: &[u8]) -> Self {
-        let mut shape = Self { longest_set: 0, walks: false };
+        let mut shape = Self { longest_set: 0, looks_back: false, walks: false };
         let mut set_start = None;
         let mut index = 0;
         while let Some(byte) = pattern.get(index) {
             match (byte, set_start) {
                 (b'%', _) => {
-                    let walks = matches!(pattern.get(index + 1), Some(b'b' | b'0'..=b'9'));
-                    shape.walks |= walks && set_start.is_none();
+                    let looks_back = matches!(pattern.get(index + 1), Some(b'b' | b'0'..=b'9'));
+                    shape.looks_back |= looks_back && set_start.is_none();
                     index += 1;
                 }
                 (b'[', None) => set_start = Some(index),
@@ -60,6 +65,7 @@ impl Shape {
                     shape.longest_set = shape.longest_set.max(index - start);
                     set_start = None;
                 }
+                (b'*' | b'+', None) => shape.walks = true,
                 _ => {}
             }
             index += 1;
@@ -67,6 +73,8 @@ impl Shape {
         if let Some(start) = set_start {
             shape.longest_set = shape.longest_set.max(pattern.len() - start);
         }
+        shape.walks |= shape.looks_back;
+        shape.longest_set = shape.longest_set.max(1);
         shape
     }
 }
@@ -136,20 +144,23 @@ mod tests {
     fn a_pattern_shows_its_longest_set_and_whether_a_step_walks() {
         let of = |pattern: &str| {
             let shape = Shape::of(pattern.as_bytes());
-            (shape.longest_set, shape.walks)
+            (shape.longest_set, shape.walks, shape.looks_back)
         };
-        assert_eq!(of("abc"), (0, false));
-        assert_eq!(of("[abc]x[a]"), (4, false));
-        assert_eq!(of("[]abc]"), (5, false), "a bracket that comes first is a member");
-        assert_eq!(of("[^]abc]"), (6, false));
-        assert_eq!(of("[a%]bcd]"), (7, false));
-        assert_eq!(of("%[abc"), (0, false));
-        assert_eq!(of("[abcdef"), (7, false), "one that never ends counts to the end");
-        assert_eq!(of("%b()"), (0, true));
-        assert_eq!(of("(a*)%1"), (0, true));
-        assert_eq!(of("[%b%1]"), (5, false));
-        assert_eq!(of("%%b"), (0, false));
-        assert_eq!(of("%"), (0, false));
+        assert_eq!(of("abc"), (1, false, false));
+        assert_eq!(of("a*bc"), (1, true, false));
+        assert_eq!(of("a%*b-c?"), (1, false, false));
+        assert_eq!(of("[abc]x[a]"), (4, false, false));
+        assert_eq!(of("[]abc]+"), (5, true, false), "a bracket that comes first is a member");
+        assert_eq!(of("[^]abc]"), (6, false, false));
+        assert_eq!(of("[a%]bcd]"), (7, false, false));
+        assert_eq!(of("[a*+]"), (4, false, false));
+        assert_eq!(of("%[abc"), (1, false, false));
+        assert_eq!(of("[abcdef"), (7, false, false), "one that never ends counts to the end");
+        assert_eq!(of("%b()"), (1, true, true));
+        assert_eq!(of("(a*)%1"), (1, true, true));
+        assert_eq!(of("[%b%1]"), (5, false, false));
+        assert_eq!(of("%%b"), (1, false, false));
+        assert_eq!(of("%"), (1, false, false));
     }
 
     #[test]

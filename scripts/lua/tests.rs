@@ -4,11 +4,14 @@ mod calls;
 mod contract;
 mod coroutines;
 mod hostile;
+mod libraries;
 mod limits;
+mod sources;
+mod stacks;
 mod values;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::api::{HostFn, Response};
 use crate::error::ScriptError;

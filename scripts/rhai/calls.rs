@@ -11,7 +11,7 @@ use rhai::{Dynamic, EvalAltResult, FnPtr, FuncRegistration, Module, Position};
 
 use super::{convert, thrown};
 use crate::api::{self, FUNCTIONS, HostFn};
-use crate::crossing::{self, CALL_TICKS};
+use crate::crossing::{self, CALL_TICKS, Room};
 use crate::error::HostError;
 use crate::host::{CallContext, Host};
 use crate::meter;
@@ -166,8 +166,9 @@ pub(super) fn over() -> Box<EvalAltResult> {
 
 fn convert_and_call(function: &api::Function, args: &[Dynamic]) -> Result<Dynamic, HostError> {
     let mut plain = Vec::with_capacity(args.len());
+    let mut room = Room::of_call();
     for (index, arg) in args.iter().enumerate() {
-        plain.push(convert::to_host(arg).map_err(|unfit| unfit.host_argument(function, index))?);
+        plain.push(convert::to_host_within(arg, &mut room).map_err(|unfit| unfit.host_argument(function, index))?);
     }
     let value = call_host(function, plain)?;
     convert::to_script(value).map_err(|unfit| unfit.host_result(function))

@@ -11,7 +11,12 @@ use crate::value::Value;
 
 /// A copy of a script's value. Every node is a tick.
 pub(super) fn to_host(value: &Dynamic) -> Result<Value, Unfit> {
-    copy_out(value, 0, &mut Room::of_call())
+    to_host_within(value, &mut Room::of_call())
+}
+
+/// The same for one of several values that share a room.
+pub(super) fn to_host_within(value: &Dynamic, room: &mut Room) -> Result<Value, Unfit> {
+    copy_out(value, 0, room)
 }
 
 fn copy_out(value: &Dynamic, depth: usize, room: &mut Room) -> Result<Value, Unfit> {
@@ -33,6 +38,7 @@ fn copy_out(value: &Dynamic, depth: usize, room: &mut Room) -> Result<Value, Unf
         let mut copy = std::collections::BTreeMap::new();
         for (key, item) in &*map {
             room.take_bytes(key.len())?;
+            room.take_entry(copy.len())?;
             copy.insert(key.to_string(), copy_out(item, depth + 1, room)?);
         }
         return Ok(Value::Map(copy));

@@ -6,8 +6,9 @@ use super::convert::{self, kind};
 use crate::api::{Request, Response};
 use crate::error::ScriptError;
 use crate::host::{CallContext, Handler};
+use crate::message::clip;
 use crate::meter;
-use crate::response::{Body, Draft, MAX_HEADERS, refused};
+use crate::response::{Body, Draft, HeaderRoom, refused};
 
 /// `{id, method, path, params, query, headers, body, principal}`. Larger than the VM may be, it ends the call.
 pub(super) fn request(request: &Request) -> Dynamic {
@@ -117,39 +118,39 @@ fn read_headers(headers: &Dynamic, handler: &Handler) -> Result<Vec<(String, Str
     let Some(map) = headers.read_lock::<Map>() else {
         return Err(refused(handler, &format!("headers that are a {}; they must be a map", kind(headers))));
     };
-    let mut read = Vec::new();
+    let (mut read, mut room) = (Vec::new(), HeaderRoom::default());
     for (name, value) in map.iter() {
-        if read.len() > MAX_HEADERS {
-            return Err(refused(handler, &format!("more than {MAX_HEADERS} headers")));
-        }
-        read_header(&mut read, name, value, handler)?;
+        read_header(&mut read, &mut room, name, value, handler)?;
     }
     Ok(read)
 }
 
 fn read_header(
     read: &mut Vec<(String, String)>,
+    room: &mut HeaderRoom,
     name: &str,
     value: &Dynamic,
     handler: &Handler,
 ) -> Result<(), ScriptError> {
-    if value.is_string() || value.is_int() || value.is_float() || value.is_char() {
+    let mut push = |value: &Dynamic| {
+        let length = value.as_immutable_string_ref().map_or(0, |text| text.len());
+        room.take(name.len() + length, handler)?;
         read.push((name.to_owned(), value.to_string()));
-        return Ok(());
-    }
-    let Some(list) = value.read_lock::<Array>() else {
-        return Err(refused(handler, &format!("a value of the header {name:?} that is a {}", kind(value))));
+        Ok(())
     };
-    if list.len() > MAX_HEADERS {
-        return Err(refused(handler, &format!("more than {MAX_HEADERS} headers")));
+    if value.is_string() || value.is_int() || value.is_float() || value.is_char() {
+        return push(value);
     }
-    for value in list.iter() {
-        match value.as_immutable_string_ref() {
-            Ok(value) => read.push((name.to_owned(), value.as_str().to_owned())),
-            Err(_) => return Err(refused(handler, &format!("a value of the header {name:?} that is no string"))),
+    let shown = clip(name);
+    let Some(list) = value.read_lock::<Array>() else {
+        return Err(refused(handler, &format!("a value of the header {shown:?} that is a {}", kind(value))));
+    };
+    list.iter().try_for_each(|value| {
+        if value.is_string() {
+            return push(value);
         }
-    }
-    Ok(())
+        Err(refused(handler, &format!("a value of the header {shown:?} that is no string")))
+    })
 }
 
 fn read_body(body: &Dynamic, handler: &Handler) -> Result<Body, ScriptError> {

@@ -22,6 +22,7 @@ pub(super) fn module() -> Module {
     replaces(&mut module);
     sorts(&mut module);
     prints(&mut module);
+    super::json::add(&mut module);
     module.build_index();
     module
 }

@@ -6,6 +6,8 @@ mod files;
 mod hostile;
 mod limits;
 mod nests;
+mod sources;
+mod stacks;
 mod values;
 
 use std::panic::resume_unwind;

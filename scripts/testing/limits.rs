@@ -10,16 +10,6 @@ use crate::error::ScriptError;
 use crate::host::Vm;
 use crate::limits::{Limits, Verdict};
 
-/// Limits for hostile scripts: what those take must be far less than a hang.
-pub(crate) fn tight() -> Limits {
-    Limits {
-        ticks: 50_000_000,
-        cpu_time: Duration::from_millis(100),
-        wall_time: Duration::from_millis(400),
-        memory: 32 << 20,
-    }
-}
-
 /// The verdict on the handler's call; the VM is spent then.
 #[track_caller]
 pub(crate) fn verdict_on((mut vm, _): Running, script: &str) -> Verdict {

@@ -1,0 +1,77 @@
+//! Runs a script under limits. It must end in time, its VM within its memory, and the VM after it must answer. That the
+//! process lives and has its memory back is for libFuzzer to see (`-timeout`, `-rss_limit_mb`).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use replug_scripts::{
+    CallContext, Handler, Host, HostError, HostFn, Limits, Request, ScriptError, Sources, Value, compile, thread_cpu_time,
+};
+
+/// Answers with what it is asked.
+struct Echo;
+
+impl Host for Echo {
+    fn call(&self, _: HostFn, args: Vec<Value>, _: &CallContext) -> Result<Value, HostError> {
+        Ok(args.into_iter().next().unwrap_or_default())
+    }
+}
+
+/// CPU time over the budget that is no fault yet: the fuzzer's instruments make everything slower.
+const GUARD: Duration = Duration::from_secs(2);
+
+pub fn run(path: &'static str, source: String) {
+    let limits = Limits {
+        ticks: 2_000_000,
+        cpu_time: Duration::from_millis(20),
+        wall_time: Duration::from_secs(5),
+        memory: 8 << 20,
+    };
+    let thread = std::thread::Builder::new().stack_size(limits.stack_size());
+    let ran = thread.spawn(move || on_its_thread(path, source, &limits)).expect("a thread");
+    if ran.join().is_err() {
+        std::process::abort();
+    }
+}
+
+fn on_its_thread(path: &str, source: String, limits: &Limits) {
+    let sources = Sources { entry: path.into(), files: [(path.to_owned(), Arc::from(source))].into() };
+    let Ok(program) = compile(&sources) else { return };
+    let make = || program.instantiate(Arc::new(Echo), limits, &context());
+    let Ok(mut vm) = make() else { return };
+    let before = thread_cpu_time();
+    let result = vm.respond(&Handler::Api("GET /x".into()), &request(), &context());
+    let took = thread_cpu_time().saturating_sub(before);
+    assert!(took < limits.cpu_time + GUARD, "it took {took:?}");
+    assert!(vm.memory() <= limits.memory + (1 << 20), "the VM holds {} bytes", vm.memory());
+    assert!(!matches!(result, Err(ScriptError::Engine(_))), "{result:?}");
+    drop((vm, result));
+    let mut next = make().unwrap_or_else(|error| panic!("no VM to replace it: {error}"));
+    let alive = next.respond(&Handler::Api("GET /alive".into()), &request(), &context());
+    assert!(alive.is_ok_and(|answer| &*answer.body == b"alive"), "the next VM does not answer");
+}
+
+fn context() -> CallContext {
+    CallContext {
+        module: "fuzz".into(),
+        version: "1.0.0".into(),
+        request_id: "r".into(),
+        caller: None,
+        deadline: Instant::now() + Duration::from_secs(60),
+        chain: Vec::new(),
+        principal: None,
+    }
+}
+
+fn request() -> Request {
+    Request {
+        id: "r".into(),
+        method: http::Method::GET,
+        path: "/x".into(),
+        params: Vec::new(),
+        query: Vec::new(),
+        headers: http::HeaderMap::new(),
+        body: bytes::Bytes::new(),
+        principal: None,
+    }
+}

@@ -1,0 +1,178 @@
+//! Safepoints for code without loops and calls.
+//!
+//! Luau asks the interrupt at the end of loops, at calls and at returns. Between them a script may compare, join or add
+//! values of megabytes as often as its source has room for it: 100,000 comparisons of 7 MB take a minute. So a file in which
+//! more than [`MAX_RUN`] such instructions can follow each other is compiled again with Luau's marks for coverage, one for
+//! each statement or expression; of those marks some become safepoints and the others nothing.
+
+use mlua::chunk::Compiler;
+
+use super::bytecode::{self, Unknown};
+
+/// Costly instructions that may follow each other without a safepoint.
+const MAX_RUN: u32 = 32;
+/// Costly instructions after which a mark becomes a safepoint.
+const SAFEPOINT_AFTER: u32 = 4;
+/// What a single expression may have, where no mark stands in it.
+const MAX_EXPRESSION: u32 = 256;
+
+/// A file whose code cannot be given safepoints: the fault of its author or, if the layout is unknown, ours.
+pub(super) const TOO_LONG: &str =
+    "an expression has too many comparisons or calculations; split it over several statements";
+
+/// Compiles a file so that no run of costly instructions goes without a safepoint.
+///
+/// # Errors
+/// What the compiler says, as the outer error; [`TOO_LONG`] or what is wrong with the bytecode as the inner one.
+pub(super) fn compile(compiler: &Compiler, source: &str) -> mlua::Result<Result<Vec<u8>, &'static str>> {
+    let code = compiler.compile(source)?;
+    let Ok(longest) = longest_run(&code) else { return Ok(Err(UNKNOWN)) };
+    if longest <= MAX_RUN {
+        return Ok(Ok(code));
+    }
+    for level in [1, 2] {
+        let mut code = compiler.clone().set_coverage_level(level).compile(source)?;
+        match mark(&mut code) {
+            Ok(longest) if longest <= MAX_RUN || (level == 2 && longest <= MAX_EXPRESSION) => return Ok(Ok(code)),
+            Ok(_) => {}
+            Err(Unknown) => return Ok(Err(UNKNOWN)),
+        }
+    }
+    Ok(Err(TOO_LONG))
+}
+
+const UNKNOWN: &str = "the bytecode has an unknown layout";
+
+/// The most costly instructions on any way through a function that passes no safepoint.
+fn longest_run(code: &[u8]) -> Result<u32, Unknown> {
+    let mut longest = 0;
+    for function in bytecode::functions(code)? {
+        longest = longest.max(walk(&mut code[function].to_vec()));
+    }
+    Ok(longest)
+}
+
+/// Turns the marks into safepoints or nothing; gives the longest run that is left.
+fn mark(code: &mut [u8]) -> Result<u32, Unknown> {
+    let mut longest = 0;
+    for function in bytecode::functions(code)? {
+        longest = longest.max(walk(&mut code[function]));
+    }
+    Ok(longest)
+}
+
+/// Follows all ways through a function forwards at once: what counts at an instruction is the way that had the most costly
+/// ones. Ways backwards pass a safepoint.
+fn walk(code: &mut [u8]) -> u32 {
+    let size = code.len() / 4;
+    let mut arriving = vec![0u32; size + 1];
+    let (mut longest, mut at) = (0, 0);
+    while at < size {
+        let word = &mut code[at * 4..at * 4 + 4];
+        let instruction = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        let op = Op::of(word[0]);
+        let mut run = arriving[at];
+        match op.kind {
+            Kind::Mark => {
+                word.copy_from_slice(&if run >= SAFEPOINT_AFTER { SAFEPOINT } else { NOTHING });
+                run = if run >= SAFEPOINT_AFTER { 0 } else { run };
+            }
+            Kind::Safepoint => run = 0,
+            Kind::Costly => run += 1,
+            Kind::Plain => {}
+        }
+        longest = longest.max(run);
+        let next = at + op.length;
+        if let Some(target) = op.jump.target(at, instruction).filter(|target| *target > at && *target <= size) {
+            arriving[target] = arriving[target].max(run);
+        }
+        if next <= size && !matches!(op.jump, Jump::Always | Jump::AlwaysFar | Jump::Ends) {
+            arriving[next] = arriving[next].max(run);
+        }
+        at = next;
+    }
+    longest
+}
+
+/// `JUMPBACK` to the next instruction: a safepoint that does nothing else.
+const SAFEPOINT: [u8; 4] = [24, 0, 0, 0];
+/// `NOP`.
+const NOTHING: [u8; 4] = [0, 0, 0, 0];
+
+/// What matters of an instruction.
+struct Op {
+    kind: Kind,
+    jump: Jump,
+    /// In words.
+    length: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// May work on values of any size.
+    Costly,
+    Safepoint,
+    /// Of coverage.
+    Mark,
+}
+
+/// Where an instruction may go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Jump {
+    Never,
+    /// Nowhere: the function returns.
+    Ends,
+    /// Or by the signed upper half.
+    Perhaps,
+    Always,
+    /// By the signed upper three bytes.
+    AlwaysFar,
+    /// Or over as many as the highest byte says.
+    Over,
+}
+
+impl Jump {
+    fn target(self, at: usize, instruction: u32) -> Option<usize> {
+        let by = match self {
+            Self::Never | Self::Ends => return None,
+            Self::Perhaps | Self::Always => instruction.cast_signed() >> 16,
+            Self::AlwaysFar => instruction.cast_signed() >> 8,
+            Self::Over => (instruction >> 24).cast_signed(),
+        };
+        (at + 1).checked_add_signed(by as isize)
+    }
+}
+
+impl Op {
+    /// By its number in Luau's `Bytecode.h`.
+    fn of(op: u8) -> Self {
+        let kind = match op {
+            // CALL and RETURN, JUMPBACK, the ends of loops.
+            21 | 22 | 24 | 57 | 58 => Kind::Safepoint,
+            // SETGLOBAL, SETTABLE, SETTABLEKS: a hash may be rebuilt.
+            8 | 14 | 16
+            // The comparisons.
+            | 27..=32
+            // Arithmetic, which reads texts as numbers.
+            | 33..=44 | 51 | 71 | 72 | 81 | 82
+            // CONCAT, the built-in functions, GETVARARGS.
+            | 49 | 60 | 63 | 68 | 73..=75 => Kind::Costly,
+            69 => Kind::Mark,
+            _ => Kind::Plain,
+        };
+        let jump = match op {
+            23 => Jump::Always,
+            25..=32 | 56..=59 | 61 | 76..=80 => Jump::Perhaps,
+            67 => Jump::AlwaysFar,
+            3 => Jump::Over,
+            22 => Jump::Ends,
+            _ => Jump::Never,
+        };
+        let length = match op {
+            7 | 8 | 12 | 15 | 16 | 20 | 27..=32 | 53 | 55 | 58 | 60 | 66 | 74 | 75 | 77..=80 | 83..=88 | 90 => 2,
+            _ => 1,
+        };
+        Self { kind, jump, length }
+    }
+}

@@ -1,0 +1,71 @@
+//! Sources that would keep the compiler busy.
+
+use crate::testing::child::{in_a_process, test_path};
+use crate::testing::parse::assert_compiles_or_not;
+
+#[test]
+fn no_source_keeps_the_compiler() {
+    in_a_process(test_path!(no_source_keeps_the_compiler), || {
+        assert_compiles_or_not(
+            "main.rhai",
+            &[
+                ("parentheses", ["", "(", "1", ")", ""]),
+                ("arrays in arrays", ["", "[", "", "]", ""]),
+                ("maps in maps", ["", "#{a:", "1", "}", ""]),
+                ("closures in closures", ["", "|| ", "1", "", ""]),
+                ("closures with blocks", ["", "|x| {", "x", "}", ""]),
+                ("calls in calls", ["", "f(", "1", ")", ""]),
+                ("blocks in blocks", ["", "{", "", "}", ""]),
+                ("loops in loops", ["", "while x {", "", "}", ""]),
+                ("branches in branches", ["", "if x {", "", "}", ""]),
+                ("branches after branches", ["if x { } ", "else if y { } ", "", "", ""]),
+                ("switches in switches", ["", "switch x { 1 => ", "1", "}", ""]),
+                ("cases", ["switch x { ", "1 => 2, ", "", "", "}"]),
+                ("cases of many", ["switch x { 1", "|1", " => 2 }", "", ""]),
+                ("tries in tries", ["", "try {", "", "} catch { }", ""]),
+                ("negations", ["", "!", "true", "", ""]),
+                ("minus signs", ["", "- ", "1", "", ""]),
+                ("sums", ["1", "+1", "", "", ""]),
+                ("sums of variables", ["x", "+x", "", "", ""]),
+                ("powers", ["1", "**1", "", "", ""]),
+                ("joins", ["\"a\"", "+\"a\"", "", "", ""]),
+                ("conditions", ["a", " && a || b", "", "", ""]),
+                ("defaults", ["a", " ?? a", "", "", ""]),
+                ("comparisons", ["a", " < a", "", "", ""]),
+                ("memberships", ["a", " in a", "", "", ""]),
+                ("properties", ["a", ".b", "", "", ""]),
+                ("safe properties", ["a", "?.b", "", "", ""]),
+                ("brackets", ["a", "[0]", "", "", ""]),
+                ("brackets in brackets", ["a", "[a", "", "]", ""]),
+                ("methods", ["a", ".b()", "", "", ""]),
+                ("ranges", ["1", "..1", "", "", ""]),
+                ("interpolations in interpolations", ["", "`${", "1", "}`", ""]),
+                ("interpolations", ["`", "${x}", "`", "", ""]),
+                ("assignments in a row", ["", "x = ", "1", "", ""]),
+                ("assignments", ["", "x = 1; ", "", "", ""]),
+                ("variables", ["", "let a = 1; ", "", "", ""]),
+                ("constants", ["", "const A = 1; ", "", "", ""]),
+                ("empty statements", ["", ";", "", "", ""]),
+                ("functions", ["", "fn f() { } ", "", "", ""]),
+                ("functions in functions", ["", "fn f() { ", "", "}", ""]),
+                ("parameters", ["fn f(a", ",a", ") { }", "", ""]),
+                ("arguments", ["f(1", ",1", ")", "", ""]),
+                ("items", ["[", "1,", "]", "", ""]),
+                ("keys", ["#{", "a:1,", "}", "", ""]),
+                ("comments", ["", "/*x*/", "", "", ""]),
+                ("comments in comments", ["", "/*", "", "*/", ""]),
+                ("one long text", ["\"", "x", "\"", "", ""]),
+                ("one long raw text", ["", "#", "\"x\"", "#", ""]),
+                ("one long name", ["", "x", "", "", ""]),
+                ("one long number", ["", "9", "", "", ""]),
+                ("namespaces", ["", "a::", "b()", "", ""]),
+                ("unclosed", ["", "([{", "", "", ""]),
+                ("lets in lets", ["", "let x = if true { ", "1", " };", ""]),
+                ("returns", ["", "return ", "1", "", ""]),
+                ("throws", ["", "throw ", "1", "", ""]),
+                ("shifts", ["1", "<<1", "", "", ""]),
+                ("own functions in calls", ["fn f(x) { x } ", "f(", "1", ")", ""]),
+            ],
+        );
+    });
+}
