@@ -21,8 +21,8 @@ use crate::integration::host::{HostService, HostServices};
 use crate::integration::{ApiBinding, Authenticator, ServiceCalls};
 use crate::monitor::{Events, Metrics};
 use crate::registry::Registry;
-use crate::sandbox::Supplies;
 use crate::sandbox::ports::Database;
+use crate::sandbox::{Outside, Supplies};
 use crate::store::KvStore;
 
 /// How a [`Runtime`] is made.
@@ -112,7 +112,13 @@ impl Builder {
             metrics: metrics.clone(),
             bindings,
             migrator,
-            supplies: Supplies { kv: kv.clone(), database, services: Arc::new(services), metrics: metrics.clone() },
+            supplies: Supplies {
+                kv: kv.clone(),
+                database,
+                services: Arc::new(services),
+                outside: Outside::new(data.join("files"), Handle::current()),
+                metrics: metrics.clone(),
+            },
             modules: modules.clone(),
         };
         let engine = Engine::start(parts, cell).await?;

@@ -8,6 +8,7 @@ use ractor::{Actor, ActorRef};
 use replug_scripts::{CallContext, HostError, Value};
 use semver::Version;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 use self::brittle::{Brittle, Fault, Place, Tables};
 use super::ports::Binding;
@@ -17,8 +18,8 @@ use crate::actors::{ModulesSupervisor, Router};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events, Metrics};
 use crate::registry::{Bundle, Hosted, Registry};
-use crate::sandbox::Supplies;
 use crate::sandbox::ports::Services;
+use crate::sandbox::{Outside, Supplies};
 use crate::store::audit::AuditLog;
 use crate::store::{KvStore, Store};
 
@@ -90,7 +91,13 @@ impl World {
             metrics: metrics.clone(),
             bindings,
             migrator: Some(binding.clone()),
-            supplies: Supplies { kv, database: None, services: Arc::new(NoServices), metrics },
+            supplies: Supplies {
+                kv,
+                database: None,
+                services: Arc::new(NoServices),
+                outside: Outside::new(dir.path().join("files"), Handle::current()),
+                metrics,
+            },
             modules: modules.clone(),
         };
         let engine = Engine::start(parts, modules.get_cell()).await.unwrap();

@@ -14,8 +14,8 @@ use crate::actors::router::tests::Rig;
 use crate::actors::router::{CallError, Endpoint, Instance, RouteTaken, Router, Slot};
 use crate::engine::ports::{Binding, Subject};
 use crate::manifest::{self, Manifest};
-use crate::sandbox::Supplies;
 use crate::sandbox::ports::Database;
+use crate::sandbox::{Outside, Supplies};
 use crate::store::{KvStore, Store};
 
 #[cfg(feature = "sqlite")]
@@ -78,6 +78,7 @@ impl World {
             kv: KvStore::new(&store),
             database: None,
             services: Arc::new(services),
+            outside: Outside::new(dir.path().join("files"), Handle::current()),
             metrics: rig.metrics.clone(),
         };
         Self { rig, router, auth, supplies, _dir: dir }

@@ -2,7 +2,11 @@
 
 mod crypto;
 mod data;
+mod files;
+#[cfg(feature = "http-client")]
+mod http;
 mod logs;
+mod samples;
 mod text;
 
 use std::sync::{Arc, OnceLock};
@@ -11,11 +15,17 @@ use prometheus::{Histogram, IntCounter};
 use replug_scripts::api::FUNCTIONS;
 use replug_scripts::{CallContext, Host, HostError, HostErrorKind, HostFn, Value};
 
+use super::outside::Outside;
 use super::permissions::Grants;
 use super::ports::{Database, Services};
+use super::quota::storage::StorageLedger;
 use crate::manifest::Manifest;
 use crate::monitor::{InstanceKey, Metrics};
 use crate::store::KvStore;
+
+/// The share of a VM's memory that one file or answer may take: it crosses as a copy, and the script has to do something
+/// with it.
+const MOST_OF_MEMORY: u64 = 4;
 
 /// What all guards of a runtime share.
 #[derive(Clone)]
@@ -26,6 +36,8 @@ pub struct Supplies {
     pub database: Option<Arc<dyn Database>>,
     /// The services of modules.
     pub services: Arc<dyn Services>,
+    /// Files, network and what counts them.
+    pub outside: Outside,
     /// Where calls are counted.
     pub metrics: Metrics,
 }
@@ -36,10 +48,16 @@ pub struct Guard {
     /// The effective configuration, as a map.
     config: Value,
     supplies: Supplies,
+    storage: StorageLedger,
     key: InstanceKey,
+    /// Bytes of the largest file or answer that a call may read.
+    most: u64,
     /// One of each function; a function that is never called has no series.
     calls: Vec<OnceLock<IntCounter>>,
     query_seconds: OnceLock<Histogram>,
+    /// Made by the first request; its connections end with the instance.
+    #[cfg(feature = "http-client")]
+    client: OnceLock<Arc<super::net::Client>>,
     flood: logs::Flood,
 }
 
@@ -47,15 +65,37 @@ impl Guard {
     /// The guard of an instance of `manifest`.
     #[must_use]
     pub fn new(key: &InstanceKey, manifest: &Manifest, supplies: Supplies) -> Self {
+        let grants = Grants::declared(manifest);
+        let storage = StorageLedger::new(
+            supplies.kv.clone(),
+            supplies.outside.files.clone(),
+            supplies.database.clone(),
+            supplies.metrics.clone(),
+            supplies.outside.accounts.clone(),
+        );
+        storage.open(&key.id, grants.storage);
         Self {
-            grants: Grants::declared(manifest),
+            grants,
+            storage,
+            most: manifest.runtime.limits.memory / MOST_OF_MEMORY,
             config: Value::map(manifest.config.defaults().into_iter().map(|(key, value)| (key, plain(value)))),
             key: key.clone(),
             calls: FUNCTIONS.iter().map(|_| OnceLock::new()).collect(),
             query_seconds: OnceLock::new(),
+            #[cfg(feature = "http-client")]
+            client: OnceLock::new(),
             flood: logs::Flood::default(),
             supplies,
         }
+    }
+}
+
+impl Guard {
+    /// Does what has a quota of its own when it is the module's turn.
+    fn slow(&self, args: &Args, work: crypto::Slow, call: &CallContext) -> Result<Value, HostError> {
+        let (outside, function) = (&self.supplies.outside, args.function.path());
+        let module = Arc::clone(&call.module);
+        outside.wait(&function, outside.passwords.clone().run(function.clone(), module, call.deadline, work))
     }
 }
 
@@ -77,11 +117,14 @@ impl Host for Guard {
             F::TimeParse => text::time_parse(&args),
             F::CryptoRandom => crypto::random(&args),
             F::CryptoUuid => crypto::uuid(),
+            F::CryptoHash => crypto::hash(&args),
+            F::CryptoEncode => crypto::encode(&args),
+            F::CryptoDecode => crypto::decode(&args),
             F::CryptoSha256 => crypto::sha256(&args),
             F::CryptoHmac => crypto::hmac(&args),
             F::CryptoEqual => crypto::equal(&args),
-            F::CryptoPasswordHash => crypto::password_hash(&args),
-            F::CryptoPasswordVerify => crypto::password_verify(&args),
+            F::CryptoPasswordHash => self.slow(&args, crypto::password_hash(&args)?, call),
+            F::CryptoPasswordVerify => self.slow(&args, crypto::password_verify(&args)?, call),
             F::CryptoJwtSign => crypto::jwt_sign(&args),
             F::CryptoJwtVerify => crypto::jwt_verify(&args),
             F::CryptoJwtKeyId => crypto::jwt_key_id(&args),
@@ -89,6 +132,17 @@ impl Host for Guard {
             F::KvGet | F::KvPut | F::KvDelete | F::KvList | F::KvCas => self.kv(&mut args, call),
             F::DbQuery | F::DbExecute | F::DbTransaction => self.db(&mut args, call),
             F::DbForCaller => self.db_for_caller(&mut args, call),
+            F::FsRead | F::FsWrite | F::FsAppend | F::FsList | F::FsStat | F::FsRemove | F::FsMkdir | F::FsExists => {
+                self.fs(&args, call)
+            }
+            #[cfg(feature = "http-client")]
+            F::HttpRequest | F::HttpGet | F::HttpPost => self.http(&mut args, call),
+            #[cfg(not(feature = "http-client"))]
+            F::HttpRequest | F::HttpGet | F::HttpPost => {
+                Err(args.failed(HostErrorKind::Failed, "this build of the runtime has no HTTP client"))
+            }
+            F::EnvGet => self.env_get(&args),
+            F::MetricsCount | F::MetricsGauge | F::MetricsObserve => self.sample(&args),
             F::ServicesCall => self.services_call(&mut args, call),
             F::ServicesInvalidate => {
                 let capability = args.text(0)?;

@@ -1,0 +1,57 @@
+//! What all modules of a runtime share of the world outside its store.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use replug_scripts::{HostError, HostErrorKind};
+use tokio::runtime::Handle;
+
+use super::fs::Files;
+#[cfg(feature = "http-client")]
+use super::net::Network;
+use super::quota::passwords::Passwords;
+use super::quota::storage::Accounts;
+
+/// Files, network and what counts them. Clones share everything.
+#[derive(Clone)]
+pub struct Outside {
+    /// The files of modules.
+    pub files: Files,
+    /// What modules keep on the disk.
+    pub accounts: Accounts,
+    /// Where names are looked up and whose certificates are trusted.
+    #[cfg(feature = "http-client")]
+    pub network: Network,
+    /// Turns to hash passwords.
+    pub passwords: Passwords,
+    runtime: Handle,
+}
+
+impl Outside {
+    /// With the files of modules in `files`; what takes time runs on `runtime`.
+    #[must_use]
+    pub fn new(files: PathBuf, runtime: Handle) -> Self {
+        Self {
+            files: Files::new(files),
+            accounts: Accounts::default(),
+            #[cfg(feature = "http-client")]
+            network: Network::default(),
+            passwords: Passwords::default(),
+            runtime,
+        }
+    }
+
+    /// Blocks the thread, which must not be one of the runtime's, until `work` is done.
+    ///
+    /// # Errors
+    /// `failed` when the runtime ends meanwhile.
+    pub fn wait<T>(&self, function: &str, work: impl Future<Output = Result<T, HostError>>) -> Result<T, HostError> {
+        // tokio panics when a timer is used after its runtime ended; no panic may unwind through the script's VM
+        catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(work))).unwrap_or_else(|_| {
+            Err(HostError::new(
+                HostErrorKind::Failed,
+                format!("{function}: it broke off: the runtime is shutting down"),
+            ))
+        })
+    }
+}
