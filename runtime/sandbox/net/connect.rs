@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,6 +18,8 @@ use super::wire::{Meter, Metered, Wire};
 
 /// The most addresses of a name that are tried.
 const MAX_TRIED: usize = 4;
+/// How long each but the last of them may take to answer.
+const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -87,11 +90,19 @@ impl Connector {
     }
 }
 
-/// The first of the addresses that answers.
+/// The first of the addresses that answers. One that does not leaves time for the next.
 async fn reach_one(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-    for address in addresses.iter().take(MAX_TRIED) {
-        match TcpStream::connect(SocketAddr::new(*address, port)).await {
+    let tried = &addresses[..addresses.len().min(MAX_TRIED)];
+    for (index, address) in tried.iter().enumerate() {
+        let connected = TcpStream::connect(SocketAddr::new(*address, port));
+        let connected = if index + 1 == tried.len() {
+            connected.await
+        } else {
+            let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer"));
+            tokio::time::timeout(ATTEMPT, connected).await.unwrap_or_else(late)
+        };
+        match connected {
             Ok(tcp) => return Ok(tcp),
             Err(error) => last = error,
         }
