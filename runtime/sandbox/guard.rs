@@ -74,6 +74,9 @@ impl Guard {
             supplies.outside.accounts.clone(),
         );
         storage.open(&key.id, grants.storage);
+        let (ledger, id) = (storage.clone(), Arc::clone(&key.id));
+        // the first look at a module's files reads its folders
+        supplies.outside.behind(move || ledger.show(&id));
         Self {
             grants,
             storage,

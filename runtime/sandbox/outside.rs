@@ -41,6 +41,11 @@ impl Outside {
         }
     }
 
+    /// Does what blocks, in nobody's way.
+    pub fn behind(&self, work: impl FnOnce() + Send + 'static) {
+        self.runtime.spawn_blocking(work);
+    }
+
     /// Blocks the thread, which must not be one of the runtime's, until `work` is done.
     ///
     /// # Errors

@@ -75,8 +75,11 @@ pub enum SampleError {
 /// The metrics of all scripts.
 #[derive(Default)]
 pub(super) struct Scripted {
-    versions: Mutex<BTreeMap<(Arc<str>, Arc<str>), Version>>,
+    versions: Mutex<Versions>,
 }
+
+/// By module and version.
+type Versions = BTreeMap<(Arc<str>, Arc<str>), Version>;
 
 /// Those of one version of a module.
 #[derive(Default)]
@@ -98,7 +101,7 @@ enum Series {
 }
 
 impl Scripted {
-    fn versions(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, Arc<str>), Version>> {
+    fn versions(&self) -> MutexGuard<'_, Versions> {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -167,12 +170,7 @@ impl Scripted {
 }
 
 /// Whether the name is the other of a gauge and a histogram somewhere.
-fn taken(
-    versions: &BTreeMap<(Arc<str>, Arc<str>), Version>,
-    module: &Arc<str>,
-    kind: SampleKind,
-    name: &str,
-) -> Option<SampleError> {
+fn taken(versions: &Versions, module: &Arc<str>, kind: SampleKind, name: &str) -> Option<SampleError> {
     let full = full(kind, name);
     let own = |other: &&(Arc<str>, Arc<str>)| other.0 == *module;
     // its own first: that is the more likely mistake

@@ -25,7 +25,7 @@ pub(super) fn make_root(root: &Path) -> io::Result<Dir> {
 }
 
 /// Goes down from `dir` as far as folders exist; what is left of `folders` is missing.
-pub(super) fn descend<'a>(mut dir: Dir, mut folders: &'a [String]) -> io::Result<(Dir, &'a [String])> {
+pub(super) fn descend(mut dir: Dir, mut folders: &[String]) -> io::Result<(Dir, &[String])> {
     while let Some((next, rest)) = folders.split_first() {
         match dir.open_dir_nofollow(next) {
             Ok(below) => dir = below,
