@@ -55,9 +55,9 @@ pub struct Guard {
     /// One of each function; a function that is never called has no series.
     calls: Vec<OnceLock<IntCounter>>,
     query_seconds: OnceLock<Histogram>,
-    /// Made by the first request; its connections end with the instance.
+    /// Made by the first request, and anew when the rules are others; its connections end with it.
     #[cfg(feature = "http-client")]
-    client: OnceLock<Arc<super::net::Client>>,
+    client: std::sync::Mutex<Option<Arc<super::net::Client>>>,
     flood: logs::Flood,
 }
 
@@ -86,7 +86,7 @@ impl Guard {
             calls: FUNCTIONS.iter().map(|_| OnceLock::new()).collect(),
             query_seconds: OnceLock::new(),
             #[cfg(feature = "http-client")]
-            client: OnceLock::new(),
+            client: std::sync::Mutex::default(),
             flood: logs::Flood::default(),
             supplies,
         }
@@ -94,6 +94,12 @@ impl Guard {
 }
 
 impl Guard {
+    /// The storage quota that holds now, which is also that of what others write for the module.
+    fn storage_quota(&self) -> u64 {
+        self.storage.open(&self.key.id, self.grants.storage);
+        self.grants.storage
+    }
+
     /// Does what has a quota of its own when it is the module's turn.
     fn slow(&self, args: &Args, work: crypto::Slow, call: &CallContext) -> Result<Value, HostError> {
         let (outside, function) = (&self.supplies.outside, args.function.path());

@@ -27,7 +27,8 @@ impl Guard {
 
     pub(super) fn kv(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
         let (kv, module, now) = (&self.supplies.kv, &*call.module, now());
-        let max = self.grants.storage;
+        let writes = matches!(args.function, HostFn::KvPut | HostFn::KvCas);
+        let max = if writes { self.storage_quota() } else { 0 };
         let failed = |error: KvError| match error {
             // the store knows only its own share
             KvError::QuotaExceeded { used, .. } => {
@@ -147,7 +148,7 @@ impl Guard {
         let Some(database) = &self.supplies.database else {
             return Err(args.failed(HostErrorKind::Failed, "this build of the runtime has no database"));
         };
-        let max = if module == &*call.module { self.grants.storage } else { self.storage.max(module) };
+        let max = if module == &*call.module { self.storage_quota() } else { self.storage.max(module) };
         let room = self.storage.room(module, Kind::Database, max)?;
         database.bound(module, room);
         let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));

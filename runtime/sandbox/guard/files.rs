@@ -15,7 +15,7 @@ impl Guard {
             _ => Access::Write,
         };
         let path = self.grants.files.check(&function, args.text(0)?, access)?;
-        let (module, max) = (&*call.module, self.grants.storage);
+        let (module, max) = (&*call.module, self.storage_quota());
         let folder = self.supplies.outside.files.folder(module);
         let room = |files| self.storage.check_files(&function, module, files, max);
         let named = |error: HostError| {

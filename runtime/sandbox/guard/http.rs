@@ -1,12 +1,12 @@
 //! `http`: requests of scripts.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 
 use super::{Args, Guard};
-use crate::sandbox::net::{Client, Request};
+use crate::sandbox::net::{Answer, Client, Request};
 
 impl Guard {
     pub(super) fn http(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
@@ -14,12 +14,19 @@ impl Guard {
         let request = request(args)?;
         // a denial needs no client
         self.grants.network.check(&function, &request.target)?;
-        let client = Arc::clone(self.client.get_or_init(|| {
-            let (network, rules) = (self.supplies.outside.network.clone(), Arc::clone(&self.grants.network));
-            Arc::new(Client::new(network, rules, self.supplies.metrics.http(&self.key), self.most))
-        }));
-        let answer = client.send(function.clone(), request, call.deadline);
-        self.supplies.outside.wait(&function, answer).map(crate::sandbox::net::Answer::into_value)
+        let answer = self.client().send(function.clone(), request, call.deadline);
+        self.supplies.outside.wait(&function, answer).map(Answer::into_value)
+    }
+
+    /// The client of the rules that hold now. One of other rules ends with the requests that it still has.
+    fn client(&self) -> Arc<Client> {
+        let rules = &self.grants.network;
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = client.as_ref().filter(|client| client.keeps(rules)) {
+            return Arc::clone(client);
+        }
+        let (network, metrics) = (self.supplies.outside.network.clone(), self.supplies.metrics.http(&self.key));
+        Arc::clone(client.insert(Arc::new(Client::new(network, Arc::clone(rules), metrics, self.most))))
     }
 }
 

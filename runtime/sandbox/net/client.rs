@@ -46,6 +46,12 @@ impl Client {
         Self { rules, pool, requests, seconds: metrics.seconds, most }
     }
 
+    /// Whether these are the rules that it keeps.
+    #[must_use]
+    pub fn keeps(&self, rules: &Arc<NetworkRules>) -> bool {
+        Arc::ptr_eq(&self.rules, rules)
+    }
+
     /// Asks, follows redirects, and reads the answer whole; ends at `deadline` or at the request's own timeout. `function`
     /// stands in front of errors.
     ///

@@ -17,7 +17,7 @@ async fn a_module_over_its_storage_quota_writes_nothing_anywhere() {
     let expressions = [
         "fs.write(\"data/a\", \"a\")",
         insert,
-        "fs.write(\"data/big\", db.query(\"select hex(zeroblob(100000)) as x\")[1].x)",
+        "fs.write(\"data/big\", db.query(\"select hex(zeroblob(110000)) as x\")[1].x)",
         "kv.put(\"small\", 1)",
         "kv.put(\"large\", db.query(\"select hex(zeroblob(20000)) as x\")[1].x)",
         "fs.remove(\"data/big\")",
