@@ -42,6 +42,7 @@
 //! |---|---|
 //! | `lua`, `rhai` | the script languages |
 //! | `http` | `Runtime::router`, which mounts the modules' routes in an axum application |
+//! | `http-client` | the host functions `http` |
 //! | `sqlite` | the host functions `db`, and migrations |
 //! | `cli` | the `replug` binary and its admin API; includes `http` |
 //! | `jemalloc` | counts what Rhai scripts allocate; the application must install jemalloc as its allocator |

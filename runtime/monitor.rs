@@ -7,5 +7,5 @@ pub mod stats;
 
 pub use events::{Event, Events, InstanceKey};
 pub use health::{Health, HealthStatus};
-pub use metrics::{ActivationMetrics, Held, InstanceMetrics, Metrics};
+pub use metrics::{ActivationMetrics, Held, HttpMetrics, InstanceMetrics, Metrics, SampleError, SampleKind};
 pub use stats::{Sample, Stats};

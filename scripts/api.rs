@@ -120,8 +120,11 @@ host_functions! {
     TimeParse = "time"."parse"("text: string") -> "number", "RFC 3339 text as milliseconds since 1970-01-01 UTC.";
     CryptoRandom = "crypto"."random"("bytes: number") -> "string", "Random bytes from the system's generator in lower-case hex; 1 to 1024 of them.";
     CryptoUuid = "crypto"."uuid"("") -> "string", "A random UUID (version 4).";
+    CryptoHash = "crypto"."hash"("algorithm: string, data: string") -> "string", "Hash in lower-case hex by `sha256`, `sha512` or `blake3`.";
     CryptoSha256 = "crypto"."sha256"("data: string") -> "string", "SHA-256 in lower-case hex.";
     CryptoHmac = "crypto"."hmac"("key: string, data: string") -> "string", "HMAC-SHA-256 in lower-case hex.";
+    CryptoEncode = "crypto"."encode"("format: string, data: string") -> "string", "Writes bytes as text in `base64`, `base64url` (without padding) or `hex`.";
+    CryptoDecode = "crypto"."decode"("format: string, text: string") -> "string", "The bytes of what `crypto.encode` writes; padding may be there or not.";
     CryptoEqual = "crypto"."equal"("a: string, b: string") -> "boolean", "Compares in time that does not depend on the contents.";
     #[own_quota, waits]
     CryptoPasswordHash = "crypto"."password_hash"("password: string") -> "string", "Argon2id hash with its salt and parameters, in PHC form.";
@@ -147,6 +150,30 @@ host_functions! {
     DbTransaction = "db"."transaction"("statements: list") -> "list", "Runs `{sql, params}` statements as one transaction; the result of each: rows or `{changes, last_insert_id}`.";
     #[waits]
     DbForCaller = "db"."for_caller"("sql: string, params?: list") -> "any", "In a service: runs one statement on the database of the module that called, if this manifest asks for it (`permissions.system.database: [{ module: caller }]`).";
+    #[waits]
+    HttpRequest = "http"."request"("request: map") -> "map", "Sends `{method, url, headers, body, timeout, redirects}` to a host that is granted: `{status, headers, body}`.";
+    #[waits]
+    HttpGet = "http"."get"("url: string, options?: map") -> "map", "As `http.request` with method GET.";
+    #[waits]
+    HttpPost = "http"."post"("url: string, body?: any, options?: map") -> "map", "As `http.request` with method POST.";
+    #[waits]
+    FsRead = "fs"."read"("path: string") -> "string", "The contents of a file.";
+    #[waits]
+    FsWrite = "fs"."write"("path: string, data: string") -> "", "Writes a file as a whole, or replaces it; missing folders are made.";
+    #[waits]
+    FsAppend = "fs"."append"("path: string, data: string") -> "", "Writes at the end of a file, which is made where it is missing.";
+    #[waits]
+    FsList = "fs"."list"("path: string") -> "list", "What is in a folder, by name: `{name, kind, size}` with the kind `file`, `folder` or `other`.";
+    FsStat = "fs"."stat"("path: string") -> "map?", "`{kind, size, modified}`, the last in milliseconds since 1970-01-01 UTC; nothing where there is nothing.";
+    #[waits]
+    FsRemove = "fs"."remove"("path: string") -> "boolean", "Removes a file or an empty folder; whether there was one.";
+    #[waits]
+    FsMkdir = "fs"."mkdir"("path: string") -> "boolean", "Makes a folder and those on the way; whether it was missing.";
+    FsExists = "fs"."exists"("path: string") -> "boolean", "Whether there is a file or folder.";
+    EnvGet = "env"."get"("name: string") -> "string?", "An environment variable as it is now; nothing where it is not set.";
+    MetricsCount = "metrics"."count"("name: string, n?: number, labels?: map") -> "", "Adds `n` (1) to a counter of the module, shown at `/metrics`.";
+    MetricsGauge = "metrics"."gauge"("name: string, value: number, labels?: map") -> "", "Sets a gauge of the module.";
+    MetricsObserve = "metrics"."observe"("name: string, value: number, labels?: map") -> "", "Adds a value to a histogram of the module.";
     #[waits]
     ServicesCall = "services"."call"("service: string, args?: any") -> "any", "Calls `capability.method` of a module this one depends on, or of the host application.";
     ServicesInvalidate = "services"."invalidate"("capability: string") -> "", "Makes the runtime forget cached answers of a capability this module provides.";

@@ -21,9 +21,9 @@ use crate::integration::host::{HostService, HostServices};
 use crate::integration::{ApiBinding, Authenticator, ServiceCalls};
 use crate::monitor::{Events, Metrics};
 use crate::registry::Registry;
-use crate::sandbox::Supplies;
 use crate::sandbox::ports::Database;
 use crate::sandbox::quota::ModuleAccounts;
+use crate::sandbox::{Outside, Supplies};
 use crate::store::KvStore;
 
 /// How a [`Runtime`] is made.
@@ -117,6 +117,7 @@ impl Builder {
                 kv: kv.clone(),
                 database,
                 services: Arc::new(services),
+                outside: Outside::new(data.join("files"), Handle::current()),
                 metrics: metrics.clone(),
                 accounts: ModuleAccounts::default(),
                 events: events.clone(),

@@ -8,6 +8,7 @@ use ractor::{Actor, ActorRef};
 use replug_scripts::{CallContext, HostError, Value};
 use semver::Version;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 use self::brittle::{Brittle, Fault, Place, Tables};
 use super::ports::Binding;
@@ -17,8 +18,8 @@ use crate::actors::{ModulesSupervisor, Router};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events, Metrics};
 use crate::registry::{Bundle, Hosted, Registry};
-use crate::sandbox::Supplies;
 use crate::sandbox::ports::Services;
+use crate::sandbox::{Outside, Supplies};
 use crate::store::audit::AuditLog;
 use crate::store::{KvStore, Store};
 
@@ -94,10 +95,11 @@ impl World {
                 kv,
                 database: None,
                 services: Arc::new(NoServices),
+                outside: Outside::new(dir.path().join("files"), Handle::current()),
                 metrics,
                 accounts: crate::sandbox::quota::ModuleAccounts::default(),
                 events: events.clone(),
-                runtime: tokio::runtime::Handle::current(),
+                runtime: Handle::current(),
             },
             modules: modules.clone(),
         };

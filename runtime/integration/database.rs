@@ -199,6 +199,8 @@ impl Databases {
         let turn = pool.write(deadline)?;
         let lease: Lease = pool.take(deadline)?;
         let session: &Session = lease.session();
+        // what a migration makes is bounded by the largest file alone: half a schema helps nobody
+        session.bound(session::MAX_PAGES).map_err(|error| pool.sql_fault(&error))?;
         let own = |sql: &str| session.execute_batch(sql).map_err(|error| pool.sql_fault(&error));
         own("BEGIN IMMEDIATE")?;
         // So that a script may drop tables that refer to each other in any order.
@@ -206,6 +208,7 @@ impl Databases {
         let done = work(&Change { pool: &pool, session, deadline })?;
         session.without_deadline();
         own("COMMIT")?;
+        pool.measure(session);
         drop(turn);
         pool.close();
         Ok(done)
@@ -248,6 +251,19 @@ impl ports::Database for Databases {
         deadline: Instant,
     ) -> Result<Vec<Value>, HostError> {
         run::run(&self.pool(module)?, access, statements, deadline)
+    }
+
+    fn size(&self, module: &str) -> u64 {
+        let known = self.pools().get(module).and_then(|pool| pool.size());
+        let file = || self.path(module).ok().and_then(|path| fs::metadata(path).ok()).map_or(0, |meta| meta.len());
+        known.unwrap_or_else(file)
+    }
+
+    fn bound(&self, module: &str, bytes: u64) {
+        // without a database there is nothing to bound
+        if let Ok(pool) = self.pool(module) {
+            pool.bound(bytes);
+        }
     }
 
     fn check(&self, module: &str, deadline: Instant) -> Result<(), HostError> {

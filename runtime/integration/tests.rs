@@ -15,9 +15,9 @@ use crate::actors::router::{CallError, Endpoint, Instance, RouteTaken, Router, S
 use crate::engine::ports::{Binding, Subject};
 use crate::manifest::{self, Manifest};
 use crate::monitor::Events;
-use crate::sandbox::Supplies;
 use crate::sandbox::ports::Database;
 use crate::sandbox::quota::ModuleAccounts;
+use crate::sandbox::{Outside, Supplies};
 use crate::store::{KvStore, Store};
 
 mod gatekeeper;
@@ -90,6 +90,7 @@ impl World {
             kv: KvStore::new(&store),
             database: None,
             services: Arc::new(services),
+            outside: Outside::new(dir.path().join("files"), Handle::current()),
             metrics: rig.metrics.clone(),
             accounts: ModuleAccounts::default(),
             events: events.clone(),

@@ -1,11 +1,12 @@
 //! Metrics in Prometheus form. Each runtime has a registry of its own: two runtimes in one process do not mix.
 //!
-//! Every series but `replug_writable` belongs to a version of a module and goes with it, see [`Metrics::forget`]. Handles are looked up once
+//! Every series but `replug_writable` belongs to a version of a module, or to a module, and goes with it, see [`Metrics::forget`]. Handles are looked up once
 //! and kept by whoever counts; counting is then a few atomic additions.
 
 mod activation;
 mod families;
 mod instance;
+mod scripted;
 
 use std::sync::Arc;
 
@@ -15,12 +16,25 @@ use super::InstanceKey;
 pub use activation::ActivationMetrics;
 use families::Families;
 pub use instance::{Held, InstanceMetrics};
+use scripted::Scripted;
+pub use scripted::{SampleError, SampleKind};
 
 /// The metrics of one runtime. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
     families: Arc<Families>,
+    scripted: Arc<Scripted>,
+}
+
+/// What is measured of the HTTP requests that the scripts of a version send.
+pub struct HttpMetrics {
+    /// Seconds of each, redirects and waiting included.
+    pub seconds: Histogram,
+    /// Bytes that came over the wire.
+    pub received: IntCounter,
+    /// Bytes that went.
+    pub sent: IntCounter,
 }
 
 impl Default for Metrics {
@@ -34,7 +48,7 @@ impl Default for Metrics {
             let registered = registry.register(Box::new(process));
             debug_assert!(registered.is_ok(), "no family of the runtime has the name of a process metric");
         }
-        Self { registry, families }
+        Self { registry, families, scripted: Arc::default() }
     }
 }
 
@@ -42,7 +56,9 @@ impl Metrics {
     /// Everything in Prometheus' text format, version 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
+        let mut families = self.registry.gather();
+        families.extend(self.scripted.gather());
+        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             tracing::error!(%error, "the metrics could not be written");
             String::new()
         })
@@ -73,14 +89,54 @@ impl Metrics {
         self.families.query_seconds.with_label_values(&[&instance.id, &instance.version])
     }
 
+    /// The handles for the HTTP requests that the scripts of a version send.
+    #[must_use]
+    pub fn http(&self, instance: &InstanceKey) -> HttpMetrics {
+        let labels = [&*instance.id, &*instance.version];
+        HttpMetrics {
+            seconds: self.families.http_seconds.with_label_values(&labels),
+            received: self.families.http_received.with_label_values(&labels),
+            sent: self.families.http_sent.with_label_values(&labels),
+        }
+    }
+
     /// Tells whether a part of what the runtime keeps, the store or the audit log, can be written.
     pub fn set_writable(&self, part: &str, is_writable: bool) {
         self.families.writable.with_label_values(&[part]).set(i64::from(is_writable));
     }
 
+    /// Takes a sample of a script's own metric, shown as `replug_module_NAME` with the module and the version as labels.
+    /// Beyond the bounds on names and series it is dropped, counted and, the first time, logged; it says so by `false`.
+    ///
+    /// # Errors
+    /// A name, label or value that Prometheus does not take, or a name that is another kind of metric already.
+    pub fn sample(
+        &self,
+        instance: &InstanceKey,
+        kind: SampleKind,
+        name: &str,
+        value: f64,
+        labels: Vec<(String, String)>,
+    ) -> Result<bool, SampleError> {
+        let kept = self.scripted.sample(instance, kind, name, value, labels)?;
+        if !kept {
+            self.families.dropped.with_label_values(&[&instance.id, &instance.version]).inc();
+        }
+        Ok(kept)
+    }
+
+    /// Tells the bytes that a module keeps on the disk; its versions share them.
+    pub fn set_storage(&self, module: &str, kv: u64, files: u64, database: u64) {
+        for (kind, bytes) in [("kv", kv), ("files", files), ("database", database)] {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.families.storage.with_label_values(&[module, kind]).set(bytes);
+        }
+    }
+
     /// Drops every series of a version that is no longer registered. Who still holds a handle counts for nobody.
     pub fn forget(&self, module: &str, version: &str) {
         self.families.forget(module, version);
+        self.scripted.forget(module, version);
     }
 }
 

@@ -8,18 +8,25 @@ use std::sync::Arc;
 
 use replug_scripts::{HostError, HostErrorKind};
 
-use crate::manifest::{Access, Manifest};
+use super::fs::FileRules;
+use super::net::NetworkRules;
+use crate::manifest::{Access, Manifest, Permissions};
 
 /// The name in `permissions.system.database` that stands for whichever module calls.
 const CALLER: &str = "caller";
 
 /// What one version of a module may reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Grants {
     database: bool,
     caller_database: Option<Access>,
     dependencies: Arc<[String]>,
     provides: Vec<String>,
+    environment: Vec<String>,
+    /// Which of its files it may read and write.
+    pub files: FileRules,
+    /// Whom it may talk to.
+    pub network: Arc<NetworkRules>,
     /// Bytes that its store, files and database may take together.
     pub storage: u64,
 }
@@ -28,13 +35,23 @@ impl Grants {
     /// What `manifest` declares.
     #[must_use]
     pub fn declared(manifest: &Manifest) -> Self {
-        let asked = manifest.permissions.system.database.iter().find(|asked| asked.module == CALLER);
+        Self::compiled(manifest, &manifest.permissions)
+    }
+
+    /// What `manifest` declares, and of what it asks for `permissions`.
+    #[must_use]
+    pub fn compiled(manifest: &Manifest, permissions: &Permissions) -> Self {
+        let system = &permissions.system;
+        let asked = system.database.iter().find(|asked| asked.module == CALLER);
         Self {
             database: manifest.database.is_some(),
             caller_database: asked.map(|asked| asked.access),
             dependencies: manifest.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
             provides: manifest.capabilities.iter().map(|capability| capability.id.clone()).collect(),
-            storage: manifest.permissions.resources.storage.max,
+            environment: system.environment.clone(),
+            files: FileRules::new(&system.filesystem),
+            network: Arc::new(NetworkRules::new(&system.network, &permissions.resources.network)),
+            storage: permissions.resources.storage.max,
         }
     }
 
@@ -65,6 +82,18 @@ impl Grants {
                 "this module does not ask for the databases of its callers",
                 "permissions: { system: { database: [{ module: caller, access: read }] } }",
             )
+        })
+    }
+
+    /// Whether it may read the environment variable `name`.
+    ///
+    /// # Errors
+    /// Its manifest does not ask for it; whether it is set is not told.
+    pub fn environment(&self, function: &str, name: &str) -> Result<(), HostError> {
+        self.environment.iter().any(|granted| granted == name).then_some(()).ok_or_else(|| {
+            let shown: String = name.chars().take(64).collect();
+            let why = format!("this module may not read the variable {shown:?}");
+            denied(function, &why, &format!("permissions: {{ system: {{ environment: [{shown}] }} }}"))
         })
     }
 

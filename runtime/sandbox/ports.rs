@@ -16,6 +16,9 @@ pub struct Statement {
     pub params: Vec<Value>,
 }
 
+/// What a transaction says that would make a database larger than it may be.
+pub const DATABASE_FULL: &str = "the database is full";
+
 /// The databases of modules.
 pub trait Database: Send + Sync {
     /// Runs statements on the database of `module` as one transaction: all take effect or none. The result of each is a
@@ -31,6 +34,14 @@ pub trait Database: Send + Sync {
         statements: &[Statement],
         deadline: Instant,
     ) -> Result<Vec<Value>, HostError>;
+
+    /// Bytes that the database of `module` takes: its pages as of the last commit, with the room of what was deleted; 0
+    /// without one. Does not block.
+    fn size(&self, module: &str) -> u64;
+
+    /// Lets the database of `module` take at most `bytes` from the next transaction on; what it takes already stays. One
+    /// that would need more fails with `overloaded` and a message that ends with [`DATABASE_FULL`], and changes nothing.
+    fn bound(&self, module: &str, bytes: u64);
 
     /// Checks that the database of `module` answers and has every table that its applied migrations made. Blocks, at most
     /// until `deadline`.

@@ -1,8 +1,11 @@
-//! What a module may use of what all share: processor time and memory.
+//! What a module may use of what all share: processor, memory, disk, network, and time for slow hashes.
 
 pub mod account;
+pub mod bandwidth;
 pub mod cpu;
 pub mod heap;
 pub mod leak;
+pub mod passwords;
+pub mod storage;
 
 pub use account::{Account, ModuleAccounts};

@@ -11,6 +11,7 @@ mod health;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod outside;
 mod refusals;
 mod repl;
 mod restart;

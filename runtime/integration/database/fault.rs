@@ -4,6 +4,7 @@ use replug_scripts::{HostError, HostErrorKind};
 use rusqlite::{Error, ErrorCode};
 
 use super::session::{MAX_VALUE, Session};
+use crate::sandbox::ports::DATABASE_FULL;
 
 /// What `error` means to the author of the statement that `session` ran.
 pub(super) fn of_statement(session: &Session, error: &Error) -> HostError {
@@ -20,7 +21,7 @@ pub(super) fn of_statement(session: &Session, error: &Error) -> HostError {
             (K::Timeout, "the database stayed locked by another writer until the deadline".to_owned())
         }
         ErrorCode::TooBig => (K::InvalidArgument, too_big(session, &message(error))),
-        ErrorCode::DiskFull => (K::Overloaded, "the database is full".to_owned()),
+        ErrorCode::DiskFull => (K::Overloaded, DATABASE_FULL.to_owned()),
         ErrorCode::OutOfMemory => (K::Overloaded, "out of memory".to_owned()),
         code if is_of_the_file(code) => (K::Failed, cause(error)),
         _ => (K::InvalidArgument, message(error)),

@@ -1,12 +1,13 @@
 //! The connections to one module's file: few, made on demand, kept when idle.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::error::DatabaseError;
 use super::fault;
-use super::session::Session;
+use super::session::{MAX_PAGES, PAGE, Session};
 
 /// The most connections to one module's file.
 pub(super) const MAX_CONNECTIONS: usize = 4;
@@ -17,6 +18,10 @@ pub(super) struct Pool {
     path: PathBuf,
     state: Mutex<State>,
     freed: Condvar,
+    /// Bytes as of the last commit; the largest number where none was seen.
+    size: AtomicU64,
+    /// Pages that the file may have.
+    pages: AtomicU32,
     /// Held while writing. SQLite's own lock is polled with growing waits; this one hands over at once.
     pub(super) writing: Arc<Gate>,
     /// Held for a whole run of migrations.
@@ -39,6 +44,8 @@ impl Pool {
             path,
             state: Mutex::default(),
             freed: Condvar::new(),
+            size: AtomicU64::new(u64::MAX),
+            pages: AtomicU32::new(MAX_PAGES),
             writing: Arc::default(),
             migrating: Arc::default(),
         })
@@ -46,6 +53,30 @@ impl Pool {
 
     pub(super) fn module(&self) -> &str {
         &self.module
+    }
+
+    /// Bytes that the database takes, if a commit was seen.
+    pub(super) fn size(&self) -> Option<u64> {
+        Some(self.size.load(Ordering::Relaxed)).filter(|size| *size != u64::MAX)
+    }
+
+    /// Remembers how large the database is after a commit.
+    pub(super) fn measure(&self, session: &Session) {
+        // not to know is no failure of what was committed
+        if let Ok(pages) = session.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0)) {
+            self.size.store(u64::from(pages) * PAGE, Ordering::Relaxed);
+        }
+    }
+
+    /// The database may take so many bytes.
+    pub(super) fn bound(&self, bytes: u64) {
+        let pages = u32::try_from(bytes / PAGE).unwrap_or(u32::MAX).clamp(1, MAX_PAGES);
+        self.pages.store(pages, Ordering::Relaxed);
+    }
+
+    /// Pages that the file may have.
+    pub(super) fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -136,6 +136,9 @@ fn transaction(
     let _turn = if writes { Some(pool.write(deadline).map_err(HostError::from)?) } else { None };
     // A single query is a transaction by itself. A single change is not: with RETURNING it would stay, though its result is
     // refused.
+    if writes {
+        session.bound(pool.pages()).map_err(|error| sql(&error))?;
+    }
     let begun = writes || parts.len() > 1;
     if begun {
         session.execute_batch(if writes { "BEGIN IMMEDIATE" } else { "BEGIN" }).map_err(|error| sql(&error))?;
@@ -171,6 +174,9 @@ fn transaction(
     if begun {
         session.without_deadline();
         session.execute_batch("COMMIT").map_err(|error| sql(&error))?;
+        if writes {
+            pool.measure(session);
+        }
     }
     Ok(results)
 }

@@ -1,6 +1,6 @@
 //! One connection to a module's file, set up against hostile SQL, and the deadline of what runs on it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::Path;
@@ -58,11 +58,17 @@ const CONFIG: [(DbConfig, bool); 12] = [
     (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
 ];
 
+/// The bytes of a page.
+pub(super) const PAGE: u64 = 4096;
+
+/// The most pages of a file: 1 GiB.
+pub(super) const MAX_PAGES: u32 = 262_144;
+
 /// Set once for each connection. `synchronous=FULL` makes a commit wait for the disk: with NORMAL the last commits are lost
 /// in a power cut, and what the runtime acknowledges must not be (measured: 0.2 ms for a write instead of 0.01 ms).
-/// `max_page_count` bounds a file to 1 GiB; `secure_delete` overwrites what was deleted, such as signing keys.
+/// `secure_delete` overwrites what was deleted, such as signing keys.
 const PRAGMAS: &str = "PRAGMA synchronous = FULL;
-    PRAGMA max_page_count = 262144;
+    PRAGMA page_size = 4096;
     PRAGMA journal_size_limit = 16777216;
     PRAGMA mmap_size = 0;
     PRAGMA cell_size_check = ON;
@@ -82,6 +88,8 @@ const MAX_CACHED_SQL: usize = 4096;
 pub(super) struct Session {
     connection: Connection,
     watch: Arc<Watch>,
+    /// The pages that the file may have, as this connection was told.
+    pages: Cell<u32>,
     /// The largest value of each statement that may be kept compiled: what it calls is only seen while it is compiled.
     bounds: RefCell<HashMap<String, i32>>,
 }
@@ -111,8 +119,9 @@ impl Session {
                 seen.inserted.store(true, Ordering::Relaxed);
             }
         }))?;
-        let session = Self { connection, watch, bounds: RefCell::default() };
+        let session = Self { connection, watch, pages: Cell::new(0), bounds: RefCell::default() };
         session.until(deadline)?;
+        session.bound(MAX_PAGES)?;
         Ok(session)
     }
 
@@ -129,6 +138,15 @@ impl Session {
     /// From now on no deadline ends a statement: for commit and rollback, which must not stop half-way.
     pub(super) fn without_deadline(&self) {
         self.watch.deadline.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// From now on the file may have so many pages, or as many as it has if those are more.
+    pub(super) fn bound(&self, pages: u32) -> rusqlite::Result<()> {
+        if self.pages.get() != pages {
+            self.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+            self.pages.set(pages);
+        }
+        Ok(())
     }
 
     /// While the guard lives, what is compiled is written by `author`.

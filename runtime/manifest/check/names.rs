@@ -1,5 +1,6 @@
 //! Readers of names and paths, each with its own alphabet.
 
+use super::super::parse::Scalar;
 use super::Checker;
 use super::fields::Item;
 
@@ -60,8 +61,11 @@ impl Checker<'_, '_> {
         self.inside(item, "the path of a file of the module", "name a file inside the module's folder")
     }
 
-    /// A file or folder of the module's data, relative to its data folder.
+    /// A file or folder of the module's data, relative to its data folder; `.` is all of it.
     pub(super) fn data_path(&mut self, item: &Item<'_>) -> Option<String> {
+        if let Some(Scalar::Str(".")) = item.node.scalar() {
+            return Some(".".to_owned());
+        }
         self.inside(item, "a path in the module's data", "name a file or folder inside the module's data folder")
     }
 

@@ -59,7 +59,7 @@ runtime:
 permissions:
   system:
     database: [{ module: caller, access: write }]
-    filesystem: [{ path: data/in }]
+    filesystem: [{ path: data/in }, { path: ., access: write }]
     network: [{ host: "*.x.org", ports: [80, 443] }, { host: y.org }]
     environment: [HOME]
   application:
@@ -128,6 +128,7 @@ fn every_key_has_its_meaning() {
     assert_eq!(m.runtime.actors[1].mailbox, 1000);
     assert_eq!(m.permissions.system.network[1].ports, [443]);
     assert_eq!(m.permissions.system.filesystem[0].access, Access::Read);
+    assert_eq!(m.permissions.system.filesystem[1].path, ".");
     assert_eq!(m.permissions.resources.storage.max, 1000);
     assert_eq!(m.permissions.resources.memory.garbage_collection_threshold, Some(512 << 10));
     let Lifecycle { activation, deactivation, rollback, updates } = &m.lifecycle;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::Metric;
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// The labels that every series has.
@@ -38,6 +39,11 @@ pub(super) struct Families {
     pub(super) rollback_seconds: HistogramVec,
     pub(super) error_ratio: GaugeVec,
     pub(super) success_ratio: GaugeVec,
+    pub(super) http_seconds: HistogramVec,
+    pub(super) http_received: IntCounterVec,
+    pub(super) http_sent: IntCounterVec,
+    pub(super) dropped: IntCounterVec,
+    pub(super) storage: IntGaugeVec,
     pub(super) writable: IntGaugeVec,
     /// Whose health the gauges show. Locked while a gauge is set, so that an older instance cannot come between.
     askers: Mutex<Askers>,
@@ -120,6 +126,34 @@ impl Families {
                 "replug_activation_success_ratio",
                 "Share of answers that did not fail in the interval of its traffic shift that was judged last.",
             ),
+            http_seconds: histogram(
+                "replug_http_client_seconds",
+                "Time of a script's HTTP request, redirects and waiting included.",
+                &LATENCY,
+                &[],
+            ),
+            http_received: counter(
+                "replug_http_client_received_bytes_total",
+                "Bytes that scripts' HTTP requests brought over the wire.",
+                &[],
+            ),
+            http_sent: counter(
+                "replug_http_client_sent_bytes_total",
+                "Bytes that scripts' HTTP requests sent over the wire.",
+                &[],
+            ),
+            dropped: counter(
+                "replug_dropped_samples_total",
+                "Samples of scripts' own metrics that were dropped, since the version has too many.",
+                &[],
+            ),
+            storage: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new("replug_module_storage_bytes", "What a module keeps: kv, files, database."),
+                    &["module", "kind"],
+                ),
+            ),
             writable: add(
                 registry,
                 IntGaugeVec::new(
@@ -160,16 +194,29 @@ impl Families {
             rollback_seconds,
             error_ratio,
             success_ratio,
+            http_seconds,
+            http_received,
+            http_sent,
+            dropped,
+            storage,
             writable: _,
             askers: _,
         } = self;
         self.askers().remove(&(module.into(), version.into()));
-        for family in [requests, verdicts, restarts, received, sent, host_calls, activations] {
+        let counters =
+            [requests, verdicts, restarts, received, sent, host_calls, activations, http_received, http_sent, dropped];
+        for family in counters {
             forget(family, module, version);
         }
-        for family in
-            [seconds, query_seconds, health_check_seconds, activation_seconds, shift_seconds, rollback_seconds]
-        {
+        for family in [
+            seconds,
+            query_seconds,
+            http_seconds,
+            health_check_seconds,
+            activation_seconds,
+            shift_seconds,
+            rollback_seconds,
+        ] {
             forget(family, module, version);
         }
         for family in [health, error_ratio, success_ratio] {
@@ -177,6 +224,10 @@ impl Families {
         }
         for family in [in_flight, memory] {
             forget(family, module, version);
+        }
+        // a module's storage goes with the last of its versions
+        if !has(in_flight, &[("module", module)]) {
+            remove(storage, &[("module", module)]);
         }
         forget(cpu_seconds, module, version);
     }
@@ -193,14 +244,32 @@ fn add<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::
 }
 
 fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, module: &str, version: &str) {
+    remove(family, &[("module", module), ("version", version)]);
+}
+
+/// Whether the family has a series with these labels.
+fn has<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) -> bool {
+    let told = family.collect();
+    told.iter().flat_map(|told| told.get_metric()).any(|series| bears(&labels(series), wanted))
+}
+
+/// Removes the series with these labels.
+fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) {
     for told in family.collect() {
         for series in told.get_metric() {
-            let labels: HashMap<&str, &str> =
-                series.get_label().iter().map(|label| (label.name(), label.value())).collect();
-            if labels.get("module") == Some(&module) && labels.get("version") == Some(&version) {
+            let labels = labels(series);
+            if bears(&labels, wanted) {
                 // gone already is as good
                 let _ = family.remove(&labels);
             }
         }
     }
+}
+
+fn labels(series: &Metric) -> HashMap<&str, &str> {
+    series.get_label().iter().map(|label| (label.name(), label.value())).collect()
+}
+
+fn bears(labels: &HashMap<&str, &str>, wanted: &[(&str, &str)]) -> bool {
+    wanted.iter().all(|(name, value)| labels.get(name) == Some(value))
 }

@@ -4,16 +4,31 @@ use std::fmt::Write as _;
 
 use argon2::password_hash::{PasswordHash, SaltString};
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, PAD};
 use hmac::{Hmac, Mac as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use replug_scripts::{HostError, HostErrorKind, Value};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 
 use super::Args;
+use super::files::text_or_bytes;
+
+/// Padding is written, and read whether it is there or not.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent));
+const BASE64_URL: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// The longest password that is hashed: longer ones only cost time.
 const LONGEST_PASSWORD: usize = 1024;
+/// What the hash of a password may ask for: KiB of memory, rounds, lanes.
+const MAX_MEMORY: u32 = 64 << 10;
+const MAX_ROUNDS: u32 = 8;
+const MAX_LANES: u32 = 4;
 /// The shortest secret for HS256 (RFC 7518, 3.2: as long as the hash).
 const SHORTEST_SECRET: usize = 32;
 
@@ -53,6 +68,49 @@ pub(super) fn uuid() -> Result<Value, HostError> {
     Ok(Value::Text(text))
 }
 
+pub(super) fn hash(args: &Args) -> Result<Value, HostError> {
+    let data = args.bytes(1)?;
+    match args.text(0)? {
+        "sha256" => Ok(hex(&Sha256::digest(data))),
+        "sha512" => Ok(hex(&Sha512::digest(data))),
+        "blake3" => Ok(hex(blake3::hash(data).as_bytes())),
+        _ => Err(args.failed(HostErrorKind::InvalidArgument, "the algorithms are sha256, sha512 and blake3")),
+    }
+}
+
+pub(super) fn encode(args: &Args) -> Result<Value, HostError> {
+    let data = args.bytes(1)?;
+    match args.text(0)? {
+        "base64" => Ok(Value::Text(BASE64.encode(data))),
+        "base64url" => Ok(Value::Text(BASE64_URL.encode(data))),
+        "hex" => Ok(hex(data)),
+        _ => Err(unknown_format(args)),
+    }
+}
+
+pub(super) fn decode(args: &Args) -> Result<Value, HostError> {
+    let text = args.bytes(1)?;
+    let invalid = |cause: &dyn std::fmt::Display| args.failed(HostErrorKind::InvalidArgument, cause);
+    let data = match args.text(0)? {
+        "base64" => BASE64.decode(text).map_err(|e| invalid(&e))?,
+        "base64url" => BASE64_URL.decode(text).map_err(|e| invalid(&e))?,
+        "hex" => unhex(text).ok_or_else(|| invalid(&"hex is pairs of digits from 0 to f"))?,
+        _ => return Err(unknown_format(args)),
+    };
+    Ok(text_or_bytes(data))
+}
+
+fn unknown_format(args: &Args) -> HostError {
+    args.failed(HostErrorKind::InvalidArgument, "the formats are base64, base64url and hex")
+}
+
+fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    rest.is_empty().then_some(())?;
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
 pub(super) fn sha256(args: &Args) -> Result<Value, HostError> {
     Ok(hex(&Sha256::digest(args.bytes(0)?)))
 }
@@ -76,19 +134,36 @@ fn password(args: &Args) -> Result<&[u8], HostError> {
     Ok(password)
 }
 
-pub(super) fn password_hash(args: &Args) -> Result<Value, HostError> {
-    let password = password(args)?;
+/// Work that has a quota of its own.
+pub(super) type Slow = Box<dyn FnOnce() -> Result<Value, HostError> + Send>;
+
+pub(super) fn password_hash(args: &Args) -> Result<Slow, HostError> {
+    let password = password(args)?.to_vec();
     let mut salt = [0; 16];
     fill(&mut salt)?;
-    let failed = |e: argon2::password_hash::Error| args.failed(HostErrorKind::Failed, e);
-    let salt = SaltString::encode_b64(&salt).map_err(failed)?;
-    Ok(Value::Text(Argon2::default().hash_password(password, &salt).map_err(failed)?.to_string()))
+    let salt = SaltString::encode_b64(&salt).map_err(|error| args.failed(HostErrorKind::Failed, error))?;
+    let function = args.function;
+    Ok(Box::new(move || {
+        let hash = Argon2::default().hash_password(&password, &salt);
+        let failed = |error| HostError::new(HostErrorKind::Failed, format!("{}: {error}", function.path()));
+        Ok(Value::Text(hash.map_err(failed)?.to_string()))
+    }))
 }
 
-pub(super) fn password_verify(args: &Args) -> Result<Value, HostError> {
-    let (password, text) = (password(args)?, args.text(1)?);
-    let hash = PasswordHash::new(text).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?;
-    Ok(Value::Bool(Argon2::default().verify_password(password, &hash).is_ok()))
+pub(super) fn password_verify(args: &Args) -> Result<Slow, HostError> {
+    let (password, text) = (password(args)?.to_vec(), args.text(1)?.to_owned());
+    let hash = PasswordHash::new(&text).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?;
+    // the hash says how dear it is, and a script may say anything
+    let params = argon2::Params::try_from(&hash).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?;
+    if params.m_cost() > MAX_MEMORY || params.t_cost() > MAX_ROUNDS || params.p_cost() > MAX_LANES {
+        let what = "the hash asks for more than 64 MiB, 8 rounds or 4 lanes";
+        return Err(args.failed(HostErrorKind::InvalidArgument, what));
+    }
+    Ok(Box::new(move || {
+        // it was read above
+        let hash = PasswordHash::new(&text).map_err(|e| HostError::new(HostErrorKind::Failed, e.to_string()))?;
+        Ok(Value::Bool(Argon2::default().verify_password(&password, &hash).is_ok()))
+    }))
 }
 
 fn secret(args: &Args, index: usize) -> Result<&[u8], HostError> {

@@ -7,7 +7,8 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Val
 
 use super::{Args, Guard};
 use crate::manifest::Access;
-use crate::sandbox::ports::Statement;
+use crate::sandbox::ports::{DATABASE_FULL, Statement};
+use crate::sandbox::quota::storage::Kind;
 use crate::store::{KvEntry, KvError};
 
 /// Keys that `kv.list` gives where no limit is asked for.
@@ -27,7 +28,15 @@ impl Guard {
 
     pub(super) fn kv(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
         let (kv, module, now) = (&self.supplies.kv, &*call.module, now());
-        let failed = |error: KvError| HostError::new(kind_of(&error), error.to_string());
+        let writes = matches!(args.function, HostFn::KvPut | HostFn::KvCas);
+        let max = if writes { self.storage_quota() } else { 0 };
+        let failed = |error: KvError| match error {
+            // the store knows only its own share
+            KvError::QuotaExceeded { used, .. } => {
+                self.storage.exceeded(&args.function.path(), module, Kind::Kv, used, max)
+            }
+            error => HostError::new(kind_of(&error), error.to_string()),
+        };
         match args.function {
             HostFn::KvGet => {
                 let value = kv.get(module, args.text(0)?, now).map_err(failed)?;
@@ -35,10 +44,18 @@ impl Guard {
             }
             HostFn::KvPut => {
                 let (key, entry) = (args.text(0)?, self.entry(args, 1, 2, now)?);
-                kv.put(module, key, entry, self.grants.storage, now).map_err(failed)?;
+                let coming = self.storage.coming(module, entry.cost(key));
+                let room = self.storage.room(module, Kind::Kv, max)?;
+                kv.put(module, key, entry, room, now).map_err(failed)?;
+                drop(coming);
+                self.storage.show(module);
                 Ok(Value::Null)
             }
-            HostFn::KvDelete => kv.delete(module, args.text(0)?, now).map_err(failed).map(Value::Bool),
+            HostFn::KvDelete => {
+                let was_there = kv.delete(module, args.text(0)?, now).map_err(failed)?;
+                self.storage.show(module);
+                Ok(Value::Bool(was_there))
+            }
             HostFn::KvCas => {
                 let expected = match args.get(1) {
                     Value::Null => None,
@@ -49,8 +66,12 @@ impl Guard {
                     _ => Some(self.entry(args, 2, 3, now)?),
                 };
                 let key = args.text(0)?;
-                let done = kv.cas(module, key, expected.as_deref(), new, self.grants.storage, now);
-                done.map_err(failed).map(Value::Bool)
+                let coming = self.storage.coming(module, new.as_ref().map_or(0, |entry| entry.cost(key)));
+                let room = self.storage.room(module, Kind::Kv, max)?;
+                let done = kv.cas(module, key, expected.as_deref(), new, room, now).map_err(failed)?;
+                drop(coming);
+                self.storage.show(module);
+                Ok(Value::Bool(done))
             }
             _ => {
                 let prefix = if *args.get(0) == Value::Null { "" } else { args.text(0)? };
@@ -128,9 +149,24 @@ impl Guard {
         let Some(database) = &self.supplies.database else {
             return Err(args.failed(HostErrorKind::Failed, "this build of the runtime has no database"));
         };
+        let max = if module == &*call.module { self.storage_quota() } else { self.storage.max(module) };
+        let room = self.storage.room(module, Kind::Database, max)?;
+        database.bound(module, room);
         let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));
         let _timer = seconds.start_timer();
-        database.run(module, access, statements, call.deadline)
+        let done = database.run(module, access, statements, call.deadline);
+        if access == Access::Write {
+            self.storage.show(module);
+        }
+        done.map_err(|error| match error {
+            // the database knows only its own share
+            full if full.kind == HostErrorKind::Overloaded && full.message.ends_with(DATABASE_FULL) => {
+                let wanted = room.saturating_add(1);
+                let told = self.storage.exceeded(&args.function.path(), module, Kind::Database, wanted, max);
+                HostError::new(full.kind, format!("{}: {}", full.message, told.message))
+            }
+            error => error,
+        })
     }
 
     /// The answer of a service, to come.

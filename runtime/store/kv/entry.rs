@@ -63,7 +63,9 @@ impl KvEntry {
         self.expires_at.is_none_or(|at| now_ms < at)
     }
 
-    pub(super) fn cost(&self, key: &str) -> u64 {
+    /// Bytes that it costs of the quota under `key`.
+    #[must_use]
+    pub fn cost(&self, key: &str) -> u64 {
         (key.len() + self.value.len() + OVERHEAD) as u64
     }
 }

@@ -93,6 +93,8 @@ pub(crate) const VENDORS: &[Vendor] = &[
             "runtime/app",
         ],
     },
+    Vendor { crates: &["tokio_rustls", "rustls_native_certs"], home: &["runtime/sandbox/net"] },
+    Vendor { crates: &["cap_std", "cap_fs_ext"], home: &["runtime/sandbox/fs"] },
     Vendor { crates: &["rusqlite", "tokio_postgres", "deadpool_postgres"], home: &["runtime/integration/database"] },
 ];
 
@@ -104,6 +106,8 @@ pub(crate) const STATUS: &[&str] = &[
     "runtime/integration/auth",
     "runtime/integration/ratelimit",
     "runtime/integration/ui",
+    // the client of scripts follows redirects
+    "runtime/sandbox/net",
     "scripts/api",
     "scripts/response",
 ];
