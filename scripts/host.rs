@@ -136,6 +136,8 @@ pub enum Handler {
     Service(Arc<str>),
     /// `cleanup[name](ctx)`.
     Cleanup(Arc<str>),
+    /// A test of a test file; it takes no arguments. See [`crate::Suite`].
+    Test(Arc<str>),
 }
 
 impl fmt::Display for Handler {
@@ -151,6 +153,7 @@ impl fmt::Display for Handler {
             Self::Page(name) => write!(f, "pages[\"{name}\"]"),
             Self::Service(name) => write!(f, "services[\"{name}\"]"),
             Self::Cleanup(name) => write!(f, "cleanup[\"{name}\"]"),
+            Self::Test(name) => write!(f, "the test \"{name}\""),
         }
     }
 }
@@ -174,7 +177,7 @@ impl Handler {
     /// Whether the contract passes `ctx` after the arguments.
     #[must_use]
     pub const fn takes_context(&self) -> bool {
-        !matches!(self, Self::OnConfig | Self::Upgrade)
+        !matches!(self, Self::OnConfig | Self::Upgrade | Self::Test(_))
     }
 }
 

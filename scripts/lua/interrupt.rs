@@ -177,6 +177,10 @@ unsafe extern "C-unwind" fn remember_trace(state: *mut lua_State) -> c_int {
                 let name = (!frame.name.is_null()).then(|| CStr::from_ptr(frame.name).to_bytes());
                 (CStr::from_ptr(frame.short_src).to_string_lossy(), name)
             };
+            // the host's own parts in Luau, such as `require`, are no files of the module
+            if source.starts_with('[') {
+                continue;
+            }
             let _ = write!(trace, "{source}:{}", frame.currentline);
             if let Some(name) = name {
                 let _ = write!(trace, " in {}", String::from_utf8_lossy(&name[..name.len().min(64)]));

@@ -92,7 +92,7 @@ pub(super) fn add_prelude(lua: &Lua, info: &Function, resolve: &Function, load: 
         }
     };
     let (call, _) = interrupt::protected_calls(lua)?;
-    let chunk = super::load(lua, "require", bytecode)?;
+    let chunk = super::load(lua, "[require]", bytecode)?;
     let (print, require): (Function, Function) = chunk.call((info, resolve, load, call))?;
     let globals = lua.globals();
     globals.raw_set("print", print)?;

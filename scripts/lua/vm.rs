@@ -19,6 +19,8 @@ use crate::message::clip;
 use crate::meter;
 use crate::value::Value;
 
+mod suite;
+
 /// A Luau state with the handlers of its entry script.
 pub(super) struct LuaVm {
     lua: Lua,
@@ -50,7 +52,7 @@ impl LuaVm {
         call: &CallContext,
     ) -> Result<Self, ScriptError> {
         let line = Line::new(host);
-        let mut vm = Self::closed(files, line, limits).map_err(|error| broken(&error))?;
+        let mut vm = Self::closed(files, line, limits, |_, _| Ok(())).map_err(|error| broken(&error))?;
         let entry = files.bytecode.get(&files.entry).map_or(&[][..], Vec::as_slice);
         let entry = load(&vm.lua, &files.entry, entry).map_err(|error| broken(&error))?;
         let exported =
@@ -61,8 +63,13 @@ impl LuaVm {
         Ok(vm)
     }
 
-    /// A VM in which everything is in place but the script.
-    fn closed(files: &Arc<Files>, line: Arc<Line>, limits: &Limits) -> mlua::Result<Self> {
+    /// A VM in which everything is in place but the script; `add` puts in more before the sandbox closes.
+    fn closed(
+        files: &Arc<Files>,
+        line: Arc<Line>,
+        limits: &Limits,
+        add: impl FnOnce(&Lua, &Converter) -> mlua::Result<()>,
+    ) -> mlua::Result<Self> {
         // Panics of host functions are caught where they happen; this is for those of mlua itself.
         let lua = Lua::new_with(library::loaded(), LuaOptions::new().catch_rust_panics(false))?;
         library::restrict(&lua)?;
@@ -70,6 +77,7 @@ impl LuaVm {
         let info = calls::install(&lua, &line, &converter)?;
         let (resolve, load) = file_functions(&lua, files)?;
         library::add_prelude(&lua, &info, &resolve, &load)?;
+        add(&lua, &converter)?;
         let enter = interrupt::enter_function(&lua)?;
         let keys = Keys::new(&lua)?;
         interrupt::install(&lua)?;
