@@ -27,6 +27,8 @@ mod meter;
 mod response;
 #[cfg(feature = "rhai")]
 mod rhai;
+pub mod scan;
+pub mod stubs;
 pub mod suite;
 #[cfg(all(test, any(feature = "lua", feature = "rhai")))]
 mod testing;

@@ -13,7 +13,7 @@ use crate::suite::{self, SUITE, Stage, Step, SuiteFn};
 
 /// What runs functions of the suite: those that stand in for services, and that of `assert.fails`.
 const PRELUDE: &str = r##"
-local begin, resume, failed, call, plain_assert = ...
+local begin, resume, failed, call = ...
 local stand_ins = {}
 
 local function finish(step)
@@ -43,7 +43,14 @@ local function fails(f, part)
     return failed(ok, fault, part)
 end
 
-local callable = { __call = function(_, ...) return plain_assert(...) end }
+local function plain_assert(_, value, message, ...)
+    if not value then
+        error(if message == nil then "assertion failed!" else message, 2)
+    end
+    return value, message, ...
+end
+
+local callable = { __call = plain_assert }
 return driven, service, fails, callable
 "##;
 
@@ -63,10 +70,9 @@ pub(super) fn install(lua: &Lua, stage: &Arc<dyn Stage>, converter: &Converter) 
     let (resume, failed) = (natives.resume(lua)?, natives.failed(lua)?);
     let (call, _) = interrupt::protected_calls(lua)?;
     let globals = lua.globals();
-    let plain: Function = globals.raw_get("assert")?;
     let chunk = super::load(lua, "[test]", bytecode)?;
     let (driven, service, fails, callable): (Function, Function, Function, Table) =
-        chunk.call((begin.clone(), resume, failed, call, plain))?;
+        chunk.call((begin, resume, failed, call))?;
     for function in SUITE {
         let (group, name) = function.path.rsplit_once('.').unwrap_or(("test", function.path));
         let mut table = globals.clone();

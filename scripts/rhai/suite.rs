@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rhai::{Dynamic, EvalAltResult, FnPtr, FuncRegistration, Map, Module, NativeCallContext, Position};
 
-use super::calls::over;
+use super::calls::{self, over};
 use super::files::Files;
 use super::{convert, thrown};
 use crate::crossing::CALL_TICKS;
@@ -47,12 +47,31 @@ impl Drop for Guard {
 
 /// The constant of this name, where a suite runs.
 pub(super) fn constant(name: &str) -> Option<Dynamic> {
-    let group = match name {
-        "test" => Group("test"),
-        "assert" => Group("assert"),
-        _ => return None,
-    };
-    OPEN.with_borrow(Option::is_some).then(|| Dynamic::from(group))
+    if !matches!(name, "test" | "assert") || OPEN.with_borrow(Option::is_none) {
+        return None;
+    }
+    match name {
+        "assert" => Some(Dynamic::from(Group("assert"))),
+        // `x.call(…)` is the engine's own syntax, so what has a function `call` is itself a function
+        _ => callable().map(Dynamic::from),
+    }
+}
+
+fn callable() -> Option<FnPtr> {
+    #[allow(deprecated, reason = "it is not deprecated, says the crate, but may change; the version is pinned")]
+    let callable = FnPtr::from_fn("test", |context, args| {
+        let args = args.iter_mut().map(|arg| std::mem::take(*arg)).collect();
+        call(&context, Group("test"), "call", args)
+    });
+    callable.ok()
+}
+
+/// The methods of `test`, and of the module's groups that are functions too.
+fn method(context: &NativeCallContext<'_>, function: &FnPtr, name: &'static str, args: Vec<Dynamic>) -> Outcome {
+    match function.fn_name() {
+        "test" => call(context, Group("test"), name, args),
+        group => calls::call(group, name, &args),
+    }
 }
 
 type Outcome = Result<Dynamic, Box<EvalAltResult>>;
@@ -64,37 +83,41 @@ pub(super) fn module() -> Module {
     names.sort_unstable();
     names.dedup();
     for name in names {
-        let register = || FuncRegistration::new(name).in_global_namespace().with_volatility(true);
-        register().set_into_module(&mut module, move |context: NativeCallContext, group: Group| -> Outcome {
-            call(&context, group, name, Vec::new())
-        });
-        register().set_into_module(
-            &mut module,
-            move |context: NativeCallContext, group: Group, a: Dynamic| -> Outcome {
-                call(&context, group, name, vec![a])
-            },
-        );
-        register().set_into_module(
-            &mut module,
-            move |context: NativeCallContext, group: Group, a: Dynamic, b: Dynamic| -> Outcome {
-                call(&context, group, name, vec![a, b])
-            },
-        );
-        register().set_into_module(
-            &mut module,
-            move |context: NativeCallContext, group: Group, a: Dynamic, b: Dynamic, c: Dynamic| -> Outcome {
-                call(&context, group, name, vec![a, b, c])
-            },
-        );
+        methods(&mut module, name, move |context, group: &Group, args| call(context, *group, name, args));
+        methods(&mut module, name, move |context, function: &FnPtr, args| method(context, function, name, args));
     }
-    FuncRegistration::new_getter("clock")
-        .in_global_namespace()
-        .set_into_module(&mut module, |_: &mut Group| Group("test.clock"));
-    FuncRegistration::new_getter("http")
-        .in_global_namespace()
-        .set_into_module(&mut module, |_: &mut Group| Group("test.http"));
+    getter(&mut module, "clock", "test.clock");
+    getter(&mut module, "http", "test.http");
     module.build_index();
     module
+}
+
+fn getter(module: &mut Module, name: &str, group: &'static str) {
+    FuncRegistration::new_getter(name).in_global_namespace().set_into_module(module, move |_: &mut FnPtr| Group(group));
+}
+
+/// Registers `name` for values of `T`, with up to three arguments.
+fn methods<T: Clone + Send + Sync + 'static>(
+    module: &mut Module,
+    name: &'static str,
+    run: impl Fn(&NativeCallContext<'_>, &T, Vec<Dynamic>) -> Outcome + Copy + Send + Sync + 'static,
+) {
+    let register = || FuncRegistration::new(name).in_global_namespace().with_volatility(true);
+    register().set_into_module(module, move |context: NativeCallContext, it: T| -> Outcome {
+        run(&context, &it, Vec::new())
+    });
+    register().set_into_module(module, move |context: NativeCallContext, it: T, a: Dynamic| -> Outcome {
+        run(&context, &it, vec![a])
+    });
+    register().set_into_module(module, move |context: NativeCallContext, it: T, a: Dynamic, b: Dynamic| -> Outcome {
+        run(&context, &it, vec![a, b])
+    });
+    register().set_into_module(
+        module,
+        move |context: NativeCallContext, it: T, a: Dynamic, b: Dynamic, c: Dynamic| -> Outcome {
+            run(&context, &it, vec![a, b, c])
+        },
+    );
 }
 
 fn call(context: &NativeCallContext<'_>, group: Group, name: &str, args: Vec<Dynamic>) -> Outcome {

@@ -155,7 +155,7 @@ fn no_assertion_swallows_a_limit() {
 fn luas_own_assert_still_works() {
     let (done, _) =
         run("tests/a.lua", "assert(1 == 1)\nreturn assert.fails(function() assert(false, 'plain') end, 'plain')");
-    assert_eq!(done.unwrap(), Value::from("plain"));
+    assert_eq!(done.unwrap(), Value::from("tests/a.lua:3: plain"));
 }
 
 #[test]
