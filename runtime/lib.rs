@@ -56,6 +56,8 @@ pub mod app;
 pub mod engine;
 pub mod error;
 pub mod integration;
+#[cfg(feature = "cli")]
+pub mod kit;
 pub mod manifest;
 pub mod monitor;
 pub mod registry;

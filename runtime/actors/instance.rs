@@ -16,6 +16,8 @@ use crate::manifest::Manifest;
 use crate::monitor::{Health, InstanceKey, InstanceMetrics};
 use crate::sandbox::Supplies;
 
+mod evaluate;
+
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
 /// is merely slow must not look like a failing `init`.
 const START_GRACE: Duration = Duration::from_secs(5);

@@ -162,10 +162,11 @@ fn run(context: &NativeCallContext<'_>, id: SuiteFn, args: Vec<Dynamic>) -> Resu
         }
         (SuiteFn::Service, function) => {
             let name = plain.first().and_then(Value::as_str).unwrap_or_default().to_owned();
+            plain.resize(plain.len().max(2), Value::Null);
             if function.is_some() {
                 plain[1] = Value::Bool(true);
             } else {
-                plain.insert(1.min(plain.len()), Value::Null);
+                plain.insert(1, Value::Null);
             }
             suite::begin(&*stage, id, plain)?;
             OPEN.with_borrow_mut(|open| {

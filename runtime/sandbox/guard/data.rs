@@ -1,7 +1,5 @@
 //! `config`, `kv`, `db` and `services`: what a module keeps, and whom it calls.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 
 use super::{Args, Guard};
@@ -25,7 +23,7 @@ impl Guard {
     }
 
     pub(super) fn kv(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
-        let (kv, module, now) = (&self.supplies.kv, &*call.module, now());
+        let (kv, module, now) = (&self.supplies.kv, &*call.module, (self.clock)());
         let failed = |error: KvError| HostError::new(kind_of(&error), error.to_string());
         match args.function {
             HostFn::KvGet => {
@@ -178,10 +176,6 @@ fn encode(args: &Args, value: &Value) -> Result<Vec<u8>, HostError> {
 
 fn decode(args: &Args, json: &[u8]) -> Result<Value, HostError> {
     serde_json::from_slice(json).map_err(|error| args.failed(HostErrorKind::Failed, error))
-}
-
-fn now() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn kind_of(error: &KvError) -> HostErrorKind {
