@@ -201,7 +201,7 @@ fn a_failed_test_shows_the_place_the_stack_and_the_log() {
     let test = &report.tests[0];
     let failure = test.failure.as_ref().unwrap();
     assert_eq!((failure.place.as_deref(), failure.message.as_str()), (Some("tests/a.lua:2"), "expected 2, found 1"));
-    assert_eq!(failure.trace, ["tests/a.lua:2 in inner", "tests/a.lua:6"]);
+    assert_eq!(failure.trace, ["tests/a.lua:2 in inner", "tests/a.lua:6 in it"]);
     assert_eq!(test.log, ["info sold {\"item\":\"tea\"}"]);
 }
 
