@@ -4,6 +4,7 @@
 pub(crate) mod calls;
 pub(crate) mod contract;
 pub(crate) mod limits;
+pub(crate) mod traces;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@ mod calls;
 mod contract;
 mod hostile;
 mod limits;
+mod traces;
 mod values;
 
 use std::sync::Arc;

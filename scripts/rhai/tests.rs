@@ -6,6 +6,7 @@ mod files;
 mod hostile;
 mod limits;
 mod nests;
+mod traces;
 mod values;
 
 use std::panic::resume_unwind;

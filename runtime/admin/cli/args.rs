@@ -236,7 +236,7 @@ pub struct NewArgs {
     /// The module's id, which is also the name of its folder
     pub name: String,
     /// Where to make the folder
-    #[arg(long, value_name = "PARENT", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
 }
 

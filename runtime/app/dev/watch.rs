@@ -12,8 +12,8 @@ const QUIET: Duration = Duration::from_millis(40);
 /// How long changes without end are waited for.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// How often the folders are looked at anyway: a folder that was removed and made again takes its watch with it, and some
-/// file systems tell nothing.
+/// How often it is seen whether the folders are still those that are watched: one that was removed and made again takes its watch
+/// with it.
 const ANYWAY: Duration = Duration::from_secs(1);
 
 /// The watch over some folders.
@@ -45,34 +45,41 @@ impl Watch {
         self.watcher.as_ref().err().map(String::as_str)
     }
 
-    /// Waits until something may have changed, and says when it began to. It also returns without a change, now and then.
+    /// Waits until something may have changed, and says when it began to.
     pub(super) async fn changed(&mut self) -> Instant {
-        let began = match tokio::time::timeout(ANYWAY, self.events.recv()).await {
-            Ok(Some(())) => {
-                let began = Instant::now();
-                let end = began + PATIENCE;
-                while Instant::now() < end
-                    && tokio::time::timeout(QUIET, self.events.recv()).await.is_ok_and(|event| event.is_some())
-                {
+        loop {
+            match tokio::time::timeout(ANYWAY, self.events.recv()).await {
+                Ok(Some(())) => {
+                    let began = Instant::now();
+                    let end = began + PATIENCE;
+                    while Instant::now() < end
+                        && tokio::time::timeout(QUIET, self.events.recv()).await.is_ok_and(|event| event.is_some())
+                    {
+                    }
+                    self.again();
+                    return began;
                 }
-                began
+                // a watch that was lost tells nothing: time passes all the same
+                Ok(None) => tokio::time::sleep(ANYWAY).await,
+                Err(_) => {}
             }
-            Ok(None) => {
-                tokio::time::sleep(ANYWAY).await;
-                Instant::now()
+            if self.again() || self.watcher.is_err() {
+                return Instant::now();
             }
-            Err(_) => Instant::now(),
-        };
-        self.again();
-        began
+        }
     }
 
-    /// Watches the roots that are new or were made again.
-    fn again(&mut self) {
-        let Ok(watcher) = &mut self.watcher else { return };
+    /// Watches the roots that are new or were made again; whether there are any, or some went.
+    fn again(&mut self) -> bool {
+        let Ok(watcher) = &mut self.watcher else { return false };
+        let mut changed = false;
         for (root, there) in self.roots.iter().zip(&mut self.there) {
             let now = identity(root);
-            if now.is_some() && now != *there {
+            if now == *there {
+                continue;
+            }
+            changed = true;
+            if now.is_some() {
                 let _ = watcher.unwatch(root);
                 if watcher.watch(root, RecursiveMode::Recursive).is_err() {
                     continue;
@@ -80,6 +87,7 @@ impl Watch {
             }
             *there = now;
         }
+        changed
     }
 }
 
