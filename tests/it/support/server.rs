@@ -104,20 +104,20 @@ impl Server {
         for module in modules {
             module.write(&root.path().join("modules"));
         }
-        let mut server = Self { dev: true, ..Self::idle(root) };
+        let mut server = Self::idle(root, true);
         server.start().await;
         server
     }
 
     async fn over(root: TempDir) -> Self {
-        let mut server = Self::idle(root);
+        let mut server = Self::idle(root, false);
         server.start().await;
         server
     }
 
-    fn idle(root: TempDir) -> Self {
+    fn idle(root: TempDir, dev: bool) -> Self {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-        Self { root, process: None, dev: false, http }
+        Self { root, process: None, dev, http }
     }
 
     /// Starts the process on the data directory and waits until it is ready.
