@@ -176,5 +176,5 @@ fn guarded(work: impl FnOnce() -> Result<Step, HostError>) -> Result<Step, HostE
     })
 }
 
-#[cfg(all(test, any(feature = "lua", feature = "rhai")))]
+#[cfg(all(test, feature = "lua", feature = "rhai"))]
 mod tests;

@@ -177,10 +177,6 @@ unsafe extern "C-unwind" fn remember_trace(state: *mut lua_State) -> c_int {
                 let name = (!frame.name.is_null()).then(|| CStr::from_ptr(frame.name).to_bytes());
                 (CStr::from_ptr(frame.short_src).to_string_lossy(), name)
             };
-            // the host's own parts in Luau, such as `require`, are no files of the module
-            if source.starts_with('[') {
-                continue;
-            }
             let _ = write!(trace, "{source}:{}", frame.currentline);
             if let Some(name) = name {
                 let _ = write!(trace, " in {}", String::from_utf8_lossy(&name[..name.len().min(64)]));
@@ -193,7 +189,8 @@ unsafe extern "C-unwind" fn remember_trace(state: *mut lua_State) -> c_int {
 
 /// Takes the stack trace of the last error on this thread: `FILE:LINE in NAME` lines, innermost first.
 pub(super) fn take_trace() -> String {
-    TRACE.take()
+    // the host's own parts in Luau, such as `require`, are no files of the module
+    TRACE.take().split_inclusive('\n').filter(|line| !line.starts_with('[')).collect()
 }
 
 /// `pcall` and `xpcall` as Luau has them, save that no error is caught once the call has a verdict, and that running out

@@ -24,7 +24,7 @@ const ROWS: &[Row<'_>] = &[
             ),
         ],
         "lib/a.lua:3: no",
-        &["lib/a.lua:3", "lib/a.lua:5 in run", "main.lua:3"],
+        &["lib/a.lua:5 in run", "main.lua:3"],
     ),
     (
         &[
@@ -35,7 +35,7 @@ const ROWS: &[Row<'_>] = &[
             ),
         ],
         "permission denied",
-        &["lib/a.lua:3", "lib/a.lua:5 in run", "main.lua:3"],
+        &["lib/a.lua:5 in run", "main.lua:3"],
     ),
     (
         &[

@@ -20,7 +20,7 @@ const ROWS: &[Row<'_>] = &[
             ("lib/a.rhai", "fn run(req) {\n    [1, 2].map(|n| {\n        throw \"no\";\n    })\n}"),
         ],
         "lib/a.rhai:3: no",
-        &["lib/a.rhai:3", "lib/a.rhai:2 in run", "main.rhai:2"],
+        &["lib/a.rhai:3", "lib/a.rhai:2 in map", "lib/a.rhai:2 in run", "main.rhai:2"],
     ),
     (
         &[

@@ -85,18 +85,13 @@ fn signature(function: &Described) -> String {
     let params: Vec<String> = function
         .params
         .iter()
-        .map(|param| format!("{}: {}{}", param.name, word(param.kind), question(param.optional, param.kind)))
+        .map(|param| format!("{}: {}{}", param.name, word(param.kind), if param.optional { "?" } else { "" }))
         .collect();
     let returns = match function.returns.kind {
         "" => "()".to_owned(),
-        kind => format!("{}{}", word(kind), question(function.returns.optional, kind)),
+        kind => format!("{}{}", word(kind), if function.returns.optional { "?" } else { "" }),
     };
     format!("({}) -> {returns}", params.join(", "))
-}
-
-/// Anything may be nothing already.
-fn question(optional: bool, kind: &str) -> &'static str {
-    if optional && kind != "any" { "?" } else { "" }
 }
 
 fn word(kind: &str) -> &str {
