@@ -120,6 +120,18 @@ fn a_failed_test_is_shown_with_its_place_and_ends_with_one() {
     assert_eq!(json.err, "");
 }
 
+#[test]
+fn the_modules_that_ship_pass_their_own_tests() {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("modules");
+    for entry in fs::read_dir(modules).expect("they are there") {
+        let dir = entry.expect("an entry").path();
+        let ran = in_dir(&dir, &["test", "DIR"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let checked = in_dir(&dir, &["check", "DIR", "--strict"]);
+        assert_eq!(checked.code, 0, "{checked:?}");
+    }
+}
+
 #[tokio::test]
 async fn code_runs_beside_the_version_that_serves_and_the_log_has_it() {
     let lua = Module::echo("inlua", "1.0.0", "lua")

@@ -9,7 +9,7 @@ use super::gateway::{self, Routed};
 use super::module::{Answer, Call, Event, ModuleThread};
 use super::report::told;
 use super::state::{StandIn, State, locked};
-use super::world::World;
+use super::world::{CALLER, World};
 
 /// The stage of one test.
 pub(super) struct TestStage {
@@ -112,7 +112,7 @@ impl Stage for TestStage {
             F::Call => {
                 let service = text(&first, 1)?;
                 let mut context = self.world.context(self.world.limits.wall_time);
-                context.caller = Some("test".into());
+                context.caller = Some(CALLER.into());
                 let handler = Handler::Service(service.as_str().into());
                 return self.call(format!("service {service}"), Call::Call(handler, vec![second], context));
             }

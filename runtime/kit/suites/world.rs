@@ -23,6 +23,9 @@ use crate::store::{KvStore, Store};
 /// Wall-clock time that a call may take whatever the manifest says: processor time and ticks are its real limits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Who calls the services of a module in its tests.
+pub(super) const CALLER: &str = "test";
+
 /// The module, compiled, over a temporary data directory.
 pub(super) struct World {
     pub(super) manifest: Arc<Manifest>,
@@ -99,6 +102,12 @@ impl World {
             self.databases.drop_file(&self.key.id).map_err(|error| error.to_string())?;
             let migrations = Migrations::new(self.databases.clone());
             migrations.up(&self.key.id, &self.manifest, &self.files).map_err(|error| error.to_string())?;
+            // a module that may reach the databases of its callers is called by one that has an empty one
+            let reaches = self.manifest.permissions.system.database.iter().any(|asked| asked.module == "caller");
+            if reaches && *self.key.id != *CALLER {
+                self.databases.drop_file(CALLER).map_err(|error| error.to_string())?;
+                self.databases.create(CALLER).map_err(|error| error.to_string())?;
+            }
         }
         Ok(())
     }
