@@ -1,6 +1,6 @@
 //! When something in the folders changed, and is quiet again.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -28,8 +28,10 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn start(roots: &[PathBuf]) -> Self {
         let (told, events) = unbounded_channel();
+        let seen = roots.to_vec();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
+            let counts = |event: &Event| event.paths.is_empty() || event.paths.iter().any(|path| is_shown(&seen, path));
+            if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_)) && counts(&event)) {
                 // the watch ends with the process
                 let _ = told.send(());
             }
@@ -91,6 +93,18 @@ impl Watch {
     }
 }
 
+/// Whether a path below the roots has no hidden part: those are no part of a module, and the data directory, which is written
+/// all the time, is one of them.
+fn is_shown(roots: &[PathBuf], path: &Path) -> bool {
+    let below = roots.iter().find_map(|root| {
+        let whole = root.canonicalize().ok();
+        path.strip_prefix(root).ok().or_else(|| path.strip_prefix(whole?).ok())
+    });
+    let hidden =
+        |part: Component<'_>| matches!(part, Component::Normal(name) if name.as_encoded_bytes().starts_with(b"."));
+    !below.unwrap_or(path).components().any(hidden)
+}
+
 /// What tells a folder from another one of its name; nothing if it is not there.
 fn identity(path: &Path) -> Option<u64> {
     let metadata = path.metadata().ok()?;
@@ -103,5 +117,21 @@ fn identity(path: &Path) -> Option<u64> {
     {
         let made = metadata.created().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
         u64::try_from(made.as_nanos()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hidden_below_a_root_does_not_count_and_a_hidden_root_does() {
+        let roots = [PathBuf::from("."), PathBuf::from(".mine/modules")];
+        for path in ["./a/main.lua", "a/main.lua", ".mine/modules/a/main.lua"] {
+            assert!(is_shown(&roots[usize::from(path.starts_with(".mine"))..], Path::new(path)), "{path}");
+        }
+        for path in ["./.replug/store/db", ".git/HEAD", "./a/.main.lua.swp", ".mine/modules/.x"] {
+            assert!(!is_shown(&roots, Path::new(path)), "{path}");
+        }
     }
 }
