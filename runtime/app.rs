@@ -9,6 +9,7 @@
 //! | `ending` | how it ends |
 //! | `seed` | the modules of the folders that it is started with |
 //! | `serve`, `listen`, `greeting` | the process `replug serve` |
+//! | `dev` | the folders of `serve --dev`: what is saved serves |
 //! | `demo` | the guided story `replug demo` |
 //! | `signals` | how either is told to stop |
 
@@ -37,6 +38,8 @@ mod call;
 mod data;
 #[cfg(feature = "cli")]
 pub mod demo;
+#[cfg(feature = "cli")]
+mod dev;
 mod ending;
 mod follow;
 #[cfg(feature = "cli")]

@@ -32,6 +32,7 @@ mod board;
 mod commit;
 mod coordinator;
 mod deactivate;
+mod evaluate;
 mod instances;
 mod journal;
 mod lanes;
@@ -57,6 +58,7 @@ use semver::Version;
 use tokio::sync::{SetOnce, oneshot};
 
 pub use error::EngineError;
+pub use evaluate::Evaluated;
 pub use outcome::{
     ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, HistoryStep, NotServing, Outcome, ShiftReport,
     StepOutcome, StepReport,
@@ -241,6 +243,12 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The registered versions of a module, ascending.
+    #[must_use]
+    pub fn registered(&self, id: &str) -> Vec<Version> {
+        self.shared.registry.snapshot().versions(id).cloned().collect()
     }
 
     /// The slots of this moment, by module id.

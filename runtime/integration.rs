@@ -8,6 +8,7 @@ pub mod api;
 pub mod auth;
 pub mod bindings;
 pub(crate) mod chance;
+pub mod contract;
 #[cfg(feature = "sqlite")]
 pub mod database;
 pub mod host;

@@ -57,6 +57,8 @@ pub mod app;
 pub mod engine;
 pub mod error;
 pub mod integration;
+#[cfg(feature = "cli")]
+pub mod kit;
 pub mod manifest;
 pub mod monitor;
 pub mod registry;

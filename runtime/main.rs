@@ -39,6 +39,7 @@ fn main() -> ExitCode {
                 data: cli.globals.data.clone(),
                 listen: args.listen,
                 admin: args.admin,
+                dev: args.dev,
                 json: cli.globals.json,
             };
             wait(serve(options))?.map(|()| Exit::Done).map_err(failed)

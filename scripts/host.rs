@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::api::{HostFn, Principal, Request, Response};
 use crate::error::{HostError, ScriptError, SourceFault};
 use crate::limits::Limits;
-use crate::task::{Answer, Output, Step, Task, Ticket};
+use crate::task::{Advance, Answer, Output, Task, Ticket};
 use crate::value::Value;
 
 /// A script language.
@@ -113,17 +113,17 @@ pub trait Vm {
     /// The calls that a VM holds share its globals, its memory and its limits on it; each has a budget of its own. After a
     /// verdict on ticks or time the VM begins nothing more, but those it holds may run to their end; after any other error
     /// that retires the VM, they are over with it.
-    fn begin(&mut self, task: &Task, call: &CallContext) -> Step {
-        Step::Done(match task {
+    fn begin(&mut self, task: &Task, call: &CallContext) -> Advance {
+        Advance::Done(match task {
             Task::Respond(handler, request) => self.respond(handler, request, call).map(Output::Response),
             Task::Call(handler, args) => self.call(handler, args, call).map(Output::Value),
         })
     }
 
     /// Goes on with a call that waited, now that its answer is there. An unknown ticket is an error of its caller.
-    fn resume(&mut self, ticket: Ticket, answer: Result<Value, HostError>) -> Step {
+    fn resume(&mut self, ticket: Ticket, answer: Result<Value, HostError>) -> Advance {
         let _ = answer;
-        Step::Done(Err(ScriptError::Contract(format!("no call waits under {ticket:?}"))))
+        Advance::Done(Err(ScriptError::Contract(format!("no call waits under {ticket:?}"))))
     }
 
     /// Gives up a call that waits; its script does not run again.
@@ -164,6 +164,8 @@ pub enum Handler {
     Service(Arc<str>),
     /// `cleanup[name](ctx)`.
     Cleanup(Arc<str>),
+    /// A test of a test file; it takes no arguments. See [`crate::Suite`].
+    Test(Arc<str>),
 }
 
 impl fmt::Display for Handler {
@@ -179,6 +181,7 @@ impl fmt::Display for Handler {
             Self::Page(name) => write!(f, "pages[\"{name}\"]"),
             Self::Service(name) => write!(f, "services[\"{name}\"]"),
             Self::Cleanup(name) => write!(f, "cleanup[\"{name}\"]"),
+            Self::Test(name) => write!(f, "the test \"{name}\""),
         }
     }
 }
@@ -202,7 +205,7 @@ impl Handler {
     /// Whether the contract passes `ctx` after the arguments.
     #[must_use]
     pub const fn takes_context(&self) -> bool {
-        !matches!(self, Self::OnConfig | Self::Upgrade)
+        !matches!(self, Self::OnConfig | Self::Upgrade | Self::Test(_))
     }
 }
 

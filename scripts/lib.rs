@@ -14,6 +14,7 @@ mod cpu;
 #[cfg(any(feature = "lua", feature = "rhai"))]
 mod crossing;
 pub mod error;
+mod evaluate;
 pub mod host;
 pub mod limits;
 #[cfg(feature = "lua")]
@@ -26,6 +27,9 @@ mod meter;
 mod response;
 #[cfg(feature = "rhai")]
 mod rhai;
+pub mod scan;
+pub mod stubs;
+pub mod suite;
 mod task;
 #[cfg(all(test, any(feature = "lua", feature = "rhai")))]
 mod testing;
@@ -36,7 +40,9 @@ pub use self::rhai::counts_rhai_memory;
 pub use api::{HostFn, Principal, Request, Response};
 pub use cpu::thread_cpu_time;
 pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
+pub use evaluate::{EvaluateError, code_path, evaluate};
 pub use host::{CallContext, Exports, Handler, Host, Language, Program, Sources, Vm, compile};
 pub use limits::{Limits, Verdict};
-pub use task::{Answer, Output, Pending, Step, Task, Ticket};
+pub use suite::{Stage, Step, Suite, SuiteFn};
+pub use task::{Advance, Answer, Output, Pending, Task, Ticket};
 pub use value::{Misfit, Value, from_value, to_value};

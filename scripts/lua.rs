@@ -16,6 +16,7 @@ mod pattern;
 mod protected;
 mod run;
 mod safepoints;
+mod suite;
 mod thrown;
 mod vm;
 
@@ -30,6 +31,8 @@ use crate::error::{ScriptError, SourceFault};
 use crate::host::{CallContext, Host, Language, Program, Sources, Vm};
 use crate::limits::Limits;
 use crate::message::lower;
+use crate::suite::Stage;
+use crate::value::Value;
 
 /// A module's compiled files.
 pub(crate) struct LuaProgram {
@@ -64,6 +67,24 @@ impl LuaProgram {
         } else {
             Err(faults)
         }
+    }
+}
+
+impl LuaProgram {
+    /// See [`crate::Suite::open`].
+    pub(crate) fn open_suite(
+        &self,
+        host: Arc<dyn Host>,
+        stage: Arc<dyn Stage>,
+        limits: &Limits,
+        call: &CallContext,
+    ) -> Result<Box<dyn Vm>, ScriptError> {
+        Ok(Box::new(vm::LuaVm::suite(&self.files, host, &stage, limits, call)?))
+    }
+
+    /// Runs the entry in a VM of its own and gives what it returned.
+    pub(crate) fn value(&self, host: Arc<dyn Host>, limits: &Limits, call: &CallContext) -> Result<Value, ScriptError> {
+        vm::LuaVm::value(&self.files, host, limits, call)
     }
 }
 

@@ -15,6 +15,7 @@ mod heap;
 mod json;
 mod qualify;
 mod sorting;
+mod suite;
 mod thrown;
 mod vm;
 
@@ -23,6 +24,8 @@ use std::sync::Arc;
 use crate::error::{ScriptError, SourceFault};
 use crate::host::{CallContext, Host, Language, Program, Sources, Vm};
 use crate::limits::Limits;
+use crate::suite::Stage;
+use crate::value::Value;
 
 /// Whether the memory of Rhai scripts is counted exactly in this process: the crate was built with `jemalloc` and
 /// jemalloc is the process's allocator. Otherwise size caps and an estimate bound it, to about three times the limit.
@@ -43,6 +46,24 @@ impl RhaiProgram {
     /// The first fault of each file that does not compile or is larger than 1 MiB.
     pub(crate) fn compile(sources: &Sources) -> Result<Self, Vec<SourceFault>> {
         Ok(Self { files: Arc::new(files::compile(sources)?) })
+    }
+}
+
+impl RhaiProgram {
+    /// See [`crate::Suite::open`].
+    pub(crate) fn open_suite(
+        &self,
+        host: Arc<dyn Host>,
+        stage: Arc<dyn Stage>,
+        limits: &Limits,
+        call: &CallContext,
+    ) -> Result<Box<dyn Vm>, ScriptError> {
+        Ok(Box::new(vm::RhaiVm::suite(&self.files, host, stage, limits, call)?))
+    }
+
+    /// Runs the entry in a VM of its own and gives what it returned.
+    pub(crate) fn value(&self, host: Arc<dyn Host>, limits: &Limits, call: &CallContext) -> Result<Value, ScriptError> {
+        vm::RhaiVm::value(&self.files, host, limits, call)
     }
 }
 

@@ -40,7 +40,7 @@ pub enum Output {
 pub struct Ticket(pub(crate) u64);
 
 /// How far a call came.
-pub enum Step {
+pub enum Advance {
     /// To its end.
     Done(Result<Output, ScriptError>),
     /// It waits for its host: hand what the future gives to [`Vm::resume`](crate::Vm::resume). The future ends by the call's deadline.

@@ -10,6 +10,7 @@ pub(crate) mod grammar;
 pub(crate) mod hostile;
 pub(crate) mod limits;
 pub(crate) mod parse;
+pub(crate) mod traces;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

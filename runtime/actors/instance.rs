@@ -19,6 +19,8 @@ use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics};
 use crate::sandbox::Supplies;
 use crate::sandbox::quota::Account;
 
+mod evaluate;
+
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
 /// is merely slow must not look like a failing `init`.
 pub(super) const START_GRACE: Duration = Duration::from_secs(5);

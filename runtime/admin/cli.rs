@@ -12,6 +12,7 @@ mod args;
 mod client;
 mod exit;
 mod human;
+mod kit;
 mod output;
 mod records;
 mod requests;
@@ -22,7 +23,9 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use args::{AuditAction, AuditArgs, Cli, Command, Globals, ReplArgs, Request, ServeArgs, Strategy};
+pub use args::{
+    AuditAction, AuditArgs, Cli, Command, Globals, LanguageArgs, NewArgs, ReplArgs, Request, ServeArgs, Strategy,
+};
 pub use exit::Exit;
 
 use super::CommandError;

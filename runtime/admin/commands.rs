@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use semver::Version;
 
-use crate::engine::{ActivationReport, DeactivationReport, EngineError, HealthView, SlotView, State};
+use crate::engine::{ActivationReport, DeactivationReport, EngineError, Evaluated, HealthView, SlotView, State};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events};
 use crate::registry::versions::ModuleRef;
@@ -15,9 +15,12 @@ use crate::registry::{Bundle, Definition, Registry, RegistryError, Snapshot};
 use crate::store::audit::{AuditLog, Who};
 
 mod audit;
+#[cfg(feature = "cli")]
 mod check;
 mod control;
 mod error;
+#[cfg(feature = "cli")]
+mod kit;
 mod reasons;
 mod revision;
 pub mod verbs;
@@ -27,6 +30,7 @@ mod views;
 pub(super) mod tests;
 
 pub use audit::{AUDIT_PAGE, audit_error, verify_audit};
+#[cfg(feature = "cli")]
 pub use check::{CheckReport, check};
 pub use control::Control;
 pub use error::{CommandError, Finding, Location};
@@ -133,6 +137,15 @@ impl Commands {
             self.resolve(&ModuleRef { id: id.to_owned(), version: to.cloned() })?;
         }
         Ok(self.engine.rollback(id, to).await?)
+    }
+
+    /// Runs a piece of code beside the version of a module that serves.
+    ///
+    /// # Errors
+    /// Nothing serves, or the code does not compile or fails.
+    pub async fn evaluate(&self, id: &str, code: &str) -> Result<Evaluated, CommandError> {
+        self.known(id)?;
+        Ok(self.engine.evaluate(id, code).await?)
     }
 
     /// The slots, by module id.

@@ -9,6 +9,7 @@
 //! | `DELETE /v1/modules/{id}`, `…/versions/{version}` | what was unregistered |
 //! | `POST /v1/modules/{id}/activate`, `…/deactivate`, `…/rollback`, `POST /v1/update` | 202 and an operation |
 //! | `POST /v1/modules/{id}/confirm`, `GET …/history?limit=20` | the version is permanent; what was done to the module |
+//! | `POST /v1/modules/{id}/eval` (`{"code"}`) | the value of a piece of code beside the version that serves |
 //! | `GET /v1/operations?module=ID` | the operations, the newest first |
 //! | `GET /v1/operations/{id}?wait=30s` | the operation, once it has ended or the wait is over |
 //! | `GET /v1/find?capability=…`, `?category=…` | the versions that offer it |
@@ -58,6 +59,9 @@ use revisions::Revisions;
 /// Uploads that are held in memory at once; who comes after them waits.
 const UPLOADS: usize = 4;
 
+/// Pieces of code that run at once; who comes after them waits.
+const EVALUATIONS: usize = 2;
+
 /// The admin API before it is a router.
 pub struct Admin {
     commands: Commands,
@@ -74,6 +78,7 @@ struct Shared {
     operations: Operations,
     revisions: Revisions,
     uploads: Semaphore,
+    evaluations: Arc<Semaphore>,
 }
 
 type App = State<Arc<Shared>>;
@@ -125,6 +130,7 @@ impl Admin {
             operations: Operations::default(),
             revisions: Revisions::default(),
             uploads: Semaphore::new(UPLOADS),
+            evaluations: Arc::new(Semaphore::new(EVALUATIONS)),
         });
         Router::new()
             .route("/healthz", get(healthz))
@@ -140,6 +146,7 @@ impl Admin {
             .route("/v1/modules/{id}/deactivate", post(changes::deactivate))
             .route("/v1/modules/{id}/rollback", post(changes::rollback))
             .route("/v1/modules/{id}/confirm", post(changes::confirm))
+            .route("/v1/modules/{id}/eval", post(changes::evaluate))
             .route("/v1/modules/{id}/history", get(records::history))
             .route("/v1/update", post(changes::update))
             .route("/v1/operations", get(records::operations))

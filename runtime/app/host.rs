@@ -26,6 +26,10 @@ impl Runtime {
     pub(super) async fn register_by(&self, who: Who, path: PathBuf) -> Result<Registration, Error> {
         let read = tokio::task::spawn_blocking(move || Bundle::read_dir(&path)).await;
         let bundle = read.map_err(|error| Error::Broken(error.to_string()))??;
+        self.register_bundle(who, bundle).await
+    }
+
+    pub(super) async fn register_bundle(&self, who: Who, bundle: Bundle) -> Result<Registration, Error> {
         let done = self.registry.register_by(who, bundle).await?;
         if done.fresh {
             let manifest = &done.definition.manifest;

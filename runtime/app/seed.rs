@@ -74,7 +74,7 @@ impl Runtime {
 }
 
 /// `dir` itself where it is a module's folder, otherwise the modules' folders in it, by name.
-fn module_dirs(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn module_dirs(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     if dir.join(manifest::FILE_NAME).is_file() {
         return Ok(vec![dir.to_owned()]);
     }

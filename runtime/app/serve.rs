@@ -32,6 +32,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where the admin API listens.
     pub admin: SocketAddr,
+    /// Whether the folders are watched, and each save is swapped in.
+    pub dev: bool,
     /// Whether what is said at the start is one JSON document.
     pub json: bool,
 }
@@ -78,10 +80,16 @@ pub async fn serve(options: Options) -> Result<(), Error> {
 
     let ended = tokio::select! {
         () = async {
-            runtime.begin().await;
+            let folders = if options.dev { Some(runtime.begin_development().await) } else { None };
+            if folders.is_none() {
+                runtime.begin().await;
+            }
             Greeting::of(&runtime, gateway_at, admin_at).await.say(options.json);
             runtime.readiness.started();
-            std::future::pending::<()>().await;
+            match folders {
+                Some(folders) => match runtime.develop(folders).await {},
+                None => std::future::pending::<()>().await,
+            }
         } => Ok(()),
         () = told_to_stop() => Ok(()),
         why = runtime.broken() => Err(Error::Broken(why)),

@@ -70,6 +70,16 @@ pub enum EngineError {
         /// Every file's fault.
         faults: Vec<replug_scripts::SourceFault>,
     },
+    /// A piece of code beside the module failed.
+    #[error("{}:{}: {}", fault.file, fault.line, fault.message)]
+    Evaluation {
+        /// `id@version`.
+        module: String,
+        /// Where and why.
+        fault: replug_scripts::SourceFault,
+        /// The stack as `FILE:LINE in NAME`, innermost first.
+        trace: Vec<String>,
+    },
     /// So many commands for the module wait already.
     #[error("{waiting} commands for {id} wait already; try again when they have ended")]
     Busy {

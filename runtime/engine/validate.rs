@@ -133,14 +133,18 @@ fn program(manifest: &Manifest, bundle: &Bundle) -> Result<Arc<dyn Program>, Eng
     compiled.map_err(|faults| EngineError::Scripts { module: manifest.label(), faults })
 }
 
-/// The files of the entry's language, as the hosts compile them.
+/// The folder of a module's tests, which are no part of its program.
+const TESTS: &str = "tests/";
+
+/// The files of the entry's language, as the hosts compile them; not those of tests, unless the entry is one.
 ///
 /// # Errors
 /// Every file that is no UTF-8 text.
 pub fn sources(entry: String, files: &BTreeMap<String, Bytes>) -> Result<Sources, Vec<SourceFault>> {
     let language = Language::of(&entry);
+    let runs = |path: &str| entry.starts_with(TESTS) || !path.starts_with(TESTS);
     let (mut texts, mut faults) = (BTreeMap::new(), Vec::new());
-    for (path, bytes) in files.iter().filter(|(path, _)| Language::of(path) == language) {
+    for (path, bytes) in files.iter().filter(|(path, _)| Language::of(path) == language && runs(path)) {
         match std::str::from_utf8(bytes) {
             Ok(text) => {
                 texts.insert(path.clone(), Arc::from(text));

@@ -1,7 +1,6 @@
 //! What the engine drives during an activation: one binding for each kind of integration.
 
 mod api;
-mod contract;
 #[cfg(feature = "sqlite")]
 mod database;
 

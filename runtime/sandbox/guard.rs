@@ -53,9 +53,14 @@ pub struct Supplies {
     pub runtime: Handle,
 }
 
+/// Tells milliseconds since 1970-01-01 UTC.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// The host of one instance.
 pub struct Guard {
     grants: Grants,
+    /// Milliseconds since 1970-01-01 UTC.
+    clock: Clock,
     /// The effective configuration, as a map.
     config: Value,
     supplies: Supplies,
@@ -92,6 +97,7 @@ impl Guard {
             grants,
             storage,
             most: manifest.runtime.limits.memory / MOST_OF_MEMORY,
+            clock: Arc::new(text::now),
             config: Value::map(manifest.config.defaults().into_iter().map(|(key, value)| (key, plain(value)))),
             key: key.clone(),
             calls: FUNCTIONS.iter().map(|_| OnceLock::new()).collect(),
@@ -101,6 +107,12 @@ impl Guard {
             flood: logs::Flood::default(),
             supplies,
         }
+    }
+
+    /// The same with a clock of its own, for `time.now`, the expiry of kv entries and of tokens.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 }
 
@@ -178,7 +190,7 @@ impl Guard {
             }
             F::JsonEncode => text::json_encode(&args),
             F::JsonDecode => text::json_decode(&args),
-            F::TimeNow => Ok(Value::Int(text::now())),
+            F::TimeNow => Ok(Value::Int(i64::try_from((self.clock)()).unwrap_or(i64::MAX))),
             F::TimeFormat => text::time_format(&args),
             F::TimeParse => text::time_parse(&args),
             F::CryptoRandom => crypto::random(&args),
@@ -190,7 +202,7 @@ impl Guard {
             F::CryptoHmac => crypto::hmac(&args),
             F::CryptoEqual => crypto::equal(&args),
             F::CryptoJwtSign => crypto::jwt_sign(&args),
-            F::CryptoJwtVerify => crypto::jwt_verify(&args),
+            F::CryptoJwtVerify => crypto::jwt_verify(&args, (self.clock)() / 1000),
             F::CryptoJwtKeyId => crypto::jwt_key_id(&args),
             F::ConfigGet => self.config_get(&args),
             F::KvGet | F::KvPut | F::KvDelete | F::KvList | F::KvCas => self.kv(&mut args, call),

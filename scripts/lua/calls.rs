@@ -113,7 +113,7 @@ pub(super) fn install(lua: &Lua, line: &Arc<Line>, converter: &Converter) -> mlu
 }
 
 /// Host errors read as their message.
-fn error_metatable(lua: &Lua) -> mlua::Result<Table> {
+pub(super) fn error_metatable(lua: &Lua) -> mlua::Result<Table> {
     let metatable = lua.create_table()?;
     let message = lua.create_function(|_, error: Value| match error {
         Value::Table(error) => error.raw_get("message"),

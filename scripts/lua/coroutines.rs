@@ -14,7 +14,7 @@ use crate::api;
 use crate::error::{HostError, ScriptError};
 use crate::host::{CallContext, Handler};
 use crate::meter::{self, MeterGuard, Paused};
-use crate::task::{Output, Step, Task, Ticket};
+use crate::task::{Advance, Output, Task, Ticket};
 use crate::value::Value;
 
 /// Coroutines that are kept for calls to come.
@@ -89,7 +89,7 @@ impl Coroutines {
 
 impl LuaVm {
     /// Begins a call in a coroutine.
-    pub(super) fn begin_coroutine(&mut self, export: &Export, task: &Task, call: &CallContext) -> Step {
+    pub(super) fn begin_coroutine(&mut self, export: &Export, task: &Task, call: &CallContext) -> Advance {
         let guard = meter::start(&self.limits, call.deadline);
         self.line.open(call);
         let args = match task {
@@ -103,14 +103,14 @@ impl LuaVm {
                 let running = Running { coroutine, call: call.clone(), handler, responds };
                 self.go_on(running, guard, Input::Start(args))
             }
-            Err(fault) => Step::Done(self.settle(Err(fault), |_, _| Ok(Output::Value(Value::Null)))),
+            Err(fault) => Advance::Done(self.settle(Err(fault), |_, _| Ok(Output::Value(Value::Null)))),
         }
     }
 
     /// Goes on with a call that waited.
-    pub(super) fn resume_coroutine(&mut self, ticket: Ticket, answer: Result<Value, HostError>) -> Step {
+    pub(super) fn resume_coroutine(&mut self, ticket: Ticket, answer: Result<Value, HostError>) -> Advance {
         let Some(Held { running, budget, function }) = self.coroutines.held.remove(&ticket) else {
-            return Step::Done(Err(ScriptError::Contract(format!("no call waits under {ticket:?}"))));
+            return Advance::Done(Err(ScriptError::Contract(format!("no call waits under {ticket:?}"))));
         };
         let guard = budget.resume();
         self.line.open(&running.call);
@@ -122,12 +122,12 @@ impl LuaVm {
         };
         match input {
             Ok(input) => self.go_on(running, guard, input),
-            Err(error) => Step::Done(self.settle(Err(error.into()), |_, _| Ok(Output::Value(Value::Null)))),
+            Err(error) => Advance::Done(self.settle(Err(error.into()), |_, _| Ok(Output::Value(Value::Null)))),
         }
     }
 
     /// Runs a coroutine until it waits or ends.
-    fn go_on(&mut self, running: Running, guard: MeterGuard, input: Input) -> Step {
+    fn go_on(&mut self, running: Running, guard: MeterGuard, input: Input) -> Advance {
         let coroutine = &running.coroutine;
         let mut ended = self.limit().and_then(|()| {
             protected::resuming(coroutine, || match input {
@@ -148,12 +148,12 @@ impl LuaVm {
             }
             drop(self.line.close());
             let Some(budget) = guard.pause() else {
-                return Step::Done(Err(ScriptError::Engine("the call lost its budget".into())));
+                return Advance::Done(Err(ScriptError::Engine("the call lost its budget".into())));
             };
             let ticket = Ticket(self.coroutines.next);
             self.coroutines.next += 1;
             self.coroutines.held.insert(ticket, Held { running, budget, function });
-            return Step::Waits(ticket, pending);
+            return Advance::Waits(ticket, pending);
         }
         let ended = ended.map_err(Fault::Lua);
         let (handler, responds) = (&running.handler, running.responds);
@@ -166,6 +166,6 @@ impl LuaVm {
         });
         self.coroutines.give_back(running.coroutine);
         drop(guard);
-        Step::Done(result)
+        Advance::Done(result)
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn add_prelude(lua: &Lua, info: &Function, resolve: &Function, load: 
         }
     };
     let (call, _) = protected::protected_calls(lua)?;
-    let chunk = super::load(lua, "require", bytecode)?;
+    let chunk = super::load(lua, "[require]", bytecode)?;
     let (print, require, foreach, foreachi): (Function, Function, Function, Function) =
         chunk.call((info, resolve, load, call))?;
     let globals = lua.globals();

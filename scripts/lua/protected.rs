@@ -147,7 +147,8 @@ unsafe extern "C-unwind" fn remember_trace(state: *mut lua_State) -> c_int {
 
 /// Takes the stack trace of the last error on this thread: `FILE:LINE in NAME` lines, innermost first.
 pub(super) fn take_trace() -> String {
-    TRACE.take()
+    // the host's own parts in Luau, such as `require`, are no files of the module
+    TRACE.take().split_inclusive('\n').filter(|line| !line.starts_with('[')).collect()
 }
 
 /// `pcall` and `xpcall` as Luau has them, save that no error is caught once the call has a verdict, and that running out

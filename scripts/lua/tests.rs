@@ -8,6 +8,7 @@ mod libraries;
 mod limits;
 mod sources;
 mod stacks;
+mod traces;
 mod values;
 
 use std::sync::Arc;

@@ -17,8 +17,10 @@ use crate::contract;
 use crate::error::{HostError, ScriptError};
 use crate::host::{CallContext, Exports, Handler, Host, Vm};
 use crate::limits::Limits;
-use crate::task::{Step, Task, Ticket};
+use crate::task::{Advance, Task, Ticket};
 use crate::value::Value;
+
+mod suite;
 
 /// A Luau state with the handlers of its entry script.
 pub(super) struct LuaVm {
@@ -53,7 +55,7 @@ impl LuaVm {
         call: &CallContext,
     ) -> Result<Self, ScriptError> {
         let line = Line::new(host);
-        let mut vm = Self::closed(files, line, limits).map_err(|error| broken(&error))?;
+        let mut vm = Self::closed(files, line, limits, |_, _| Ok(())).map_err(|error| broken(&error))?;
         let entry = files.bytecode.get(&files.entry).map_or(&[][..], Vec::as_slice);
         let entry = load(&vm.lua, &files.entry, entry).map_err(|error| broken(&error))?;
         let exported =
@@ -64,8 +66,13 @@ impl LuaVm {
         Ok(vm)
     }
 
-    /// A VM in which everything is in place but the script.
-    fn closed(files: &Arc<Files>, line: Arc<Line>, limits: &Limits) -> mlua::Result<Self> {
+    /// A VM in which everything is in place but the script; `add` puts in more before the sandbox closes.
+    fn closed(
+        files: &Arc<Files>,
+        line: Arc<Line>,
+        limits: &Limits,
+        add: impl FnOnce(&Lua, &Converter) -> mlua::Result<()>,
+    ) -> mlua::Result<Self> {
         // Panics of host functions are caught where they happen; this is for those of mlua itself.
         let lua = Lua::new_with(library::loaded(), LuaOptions::new().catch_rust_panics(false))?;
         library::restrict(&lua)?;
@@ -73,6 +80,7 @@ impl LuaVm {
         let calls::Installed { info, error } = calls::install(&lua, &line, &converter)?;
         let (resolve, load) = file_functions(&lua, files)?;
         library::add_prelude(&lua, &info, &resolve, &load)?;
+        add(&lua, &converter)?;
         let enter = protected::enter_function(&lua)?;
         let keys = Keys::new(&lua)?;
         interrupt::install(&lua)?;
@@ -174,14 +182,14 @@ impl Vm for LuaVm {
         )
     }
 
-    fn begin(&mut self, task: &Task, call: &CallContext) -> Step {
+    fn begin(&mut self, task: &Task, call: &CallContext) -> Advance {
         match self.handler(task.handler()) {
             Ok(export) => self.begin_coroutine(&export, task, call),
-            Err(error) => Step::Done(Err(error)),
+            Err(error) => Advance::Done(Err(error)),
         }
     }
 
-    fn resume(&mut self, ticket: Ticket, answer: Result<Value, HostError>) -> Step {
+    fn resume(&mut self, ticket: Ticket, answer: Result<Value, HostError>) -> Advance {
         self.resume_coroutine(ticket, answer)
     }
 

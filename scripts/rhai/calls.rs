@@ -145,7 +145,7 @@ fn methods<T: Clone + Send + Sync + 'static>(module: &mut Module, name: &'static
     });
 }
 
-fn call(group: &str, name: &str, args: &[Dynamic]) -> Result<Dynamic, Box<EvalAltResult>> {
+pub(super) fn call(group: &str, name: &str, args: &[Dynamic]) -> Result<Dynamic, Box<EvalAltResult>> {
     if meter::tick(CALL_TICKS).is_some() {
         return Err(over());
     }

@@ -9,7 +9,7 @@ use rhai::packages::{
 use rhai::{Dynamic, Engine, Module, Shared};
 
 use super::calls::{self, Group};
-use super::{cells, gates, heap};
+use super::{cells, gates, heap, suite};
 use crate::limits::Limits;
 use crate::meter;
 
@@ -52,6 +52,12 @@ pub(super) fn running(limits: &Limits) -> Engine {
             && !context.scope().contains(name)
         {
             return Ok(Some(group.value()));
+        }
+        if index == 0
+            && let Some(value) = suite::constant(name)
+            && !context.scope().contains(name)
+        {
+            return Ok(Some(value));
         }
         if let Some(value) = context.scope().get(name) {
             cells::note(value);

@@ -8,6 +8,7 @@ mod limits;
 mod nests;
 mod sources;
 mod stacks;
+mod traces;
 mod values;
 
 use std::panic::resume_unwind;

@@ -7,6 +7,7 @@ use rhai::{Dynamic, EvalAltResult, Map, Position};
 use super::convert::kind;
 use super::files::is_closure;
 use crate::error::{HostError, HostErrorKind, ScriptError};
+use crate::host::Language;
 use crate::message::{cut, lower};
 use crate::response::problem_from;
 
@@ -44,18 +45,23 @@ struct Found<'a> {
 
 /// Follows the functions that an error passed on its way out.
 fn unwrap<'a>(error: &'a EvalAltResult, entry: &'a str) -> Found<'a> {
-    let named = |source: &'a str| if source.is_empty() { entry } else { source };
+    // functions of Rust belong to no file, whatever module they were found in: they ran for the file that called them
+    let named = |source: &'a str, caller: &'a str| match source {
+        "" => entry,
+        source if Language::of(source).is_none() => caller,
+        source => source,
+    };
     let mut places = Vec::new();
     let (mut at, mut file, mut function) = (error, entry, "");
     loop {
         match at {
             EvalAltResult::ErrorInFunctionCall(name, source, inner, place) => {
                 places.push((file, *place, function));
-                (at, file, function) = (inner, named(source), name);
+                (at, file, function) = (inner, named(source, file), name);
             }
             EvalAltResult::ErrorInModule(source, inner, place) => {
                 places.push((file, *place, function));
-                (at, file) = (inner, named(source));
+                (at, file) = (inner, named(source, file));
             }
             inner => {
                 places.push((file, inner.position(), function));

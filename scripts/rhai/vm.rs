@@ -9,7 +9,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, Map};
 use super::cells::{self, Cells};
 use super::convert::{self, kind};
 use super::files::Files;
-use super::{calls, engine, exchange, heap, thrown};
+use super::{calls, engine, exchange, heap, suite as suites, thrown};
 use crate::api::{Request, Response};
 use crate::contract;
 use crate::error::ScriptError;
@@ -19,6 +19,8 @@ use crate::message::clip;
 use crate::meter;
 use crate::value::Value;
 
+mod suite;
+
 /// What an engine takes, roughly; what VMs share is not in it.
 const ENGINE: usize = 16 << 10;
 
@@ -26,6 +28,8 @@ const ENGINE: usize = 16 << 10;
 pub(super) struct RhaiVm {
     /// What closures of the script captured. Emptied first: see [`Cells`].
     cells: Cells,
+    /// What a test file has beside its handlers; dropped after them, as they may stand in it too.
+    suite: Option<suites::Guard>,
     handlers: HashMap<Handler, Dynamic>,
     engine: Engine,
     files: Arc<Files>,
@@ -49,8 +53,17 @@ impl RhaiVm {
         limits: &Limits,
         call: &CallContext,
     ) -> Result<Self, ScriptError> {
-        let mut vm = Self {
+        let mut vm = Self::closed(files, host, limits);
+        // The handlers of a script that is over are not needed, and its values are worth no more care.
+        vm.top_level(call, |vm, exported| if meter::verdict().is_none() { vm.export(exported) } else { Ok(()) })?;
+        Ok(vm)
+    }
+
+    /// A VM in which everything is in place but the script.
+    fn closed(files: &Arc<Files>, host: Arc<dyn Host>, limits: &Limits) -> Self {
+        Self {
             cells: Cells::default(),
+            suite: None,
             handlers: HashMap::new(),
             engine: engine::running(limits),
             files: Arc::clone(files),
@@ -59,17 +72,7 @@ impl RhaiVm {
             limits: *limits,
             held: ENGINE,
             spent: None,
-        };
-        vm.run(call, |vm| {
-            let files = Arc::clone(&vm.files);
-            files.register(&mut vm.engine).map_err(|(file, error)| thrown::error(&error, &file))?;
-            let exported = finished(vm.engine.eval_ast::<Dynamic>(&files.ast));
-            let exported = exported.map_err(|error| thrown::error(&error, &files.entry))?;
-            cells::keep_all();
-            // The handlers of a script that is over are not needed, and its values are worth no more care.
-            if meter::verdict().is_none() { vm.export(&exported) } else { Ok(()) }
-        })?;
-        Ok(vm)
+        }
     }
 
     /// Notes the handlers in what the entry returned.

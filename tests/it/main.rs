@@ -2,12 +2,14 @@
 
 mod audit;
 mod demo;
+mod dev;
 mod embed;
 mod ending;
 mod failures;
 mod fixtures;
 mod gradual;
 mod health;
+mod kit;
 mod lifecycle;
 mod limits;
 mod metrics;
@@ -20,3 +22,4 @@ mod shipped;
 mod support;
 mod swap;
 mod tidy;
+mod tutorial;

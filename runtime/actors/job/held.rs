@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use replug_scripts::{HostError, Output, Pending, Response, ScriptError, Step, Ticket, Value, Verdict, Vm};
+use replug_scripts::{Advance, HostError, Output, Pending, Response, ScriptError, Ticket, Value, Verdict, Vm};
 
 use super::{Reply, answer, response_failed, service_failed};
 use crate::actors::error::CallError;
@@ -91,10 +91,10 @@ impl Held {
         }
     }
 
-    pub(super) fn follow(self, step: Step, metrics: &InstanceMetrics) -> Progress {
+    pub(super) fn follow(self, step: Advance, metrics: &InstanceMetrics) -> Progress {
         let result = match step {
-            Step::Waits(ticket, pending) => return Progress::Waits(ticket, pending, self),
-            Step::Done(result) => result,
+            Advance::Waits(ticket, pending) => return Progress::Waits(ticket, pending, self),
+            Advance::Done(result) => result,
         };
         let left = Left::after(&result);
         let Self { reply, patience, is_request, pass, .. } = self;

@@ -64,6 +64,9 @@ pub struct ServeArgs {
     /// Where the admin API listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     pub admin: SocketAddr,
+    /// Watch the folders: each save is checked, registered as a version of its own and swapped in
+    #[arg(long)]
+    pub dev: bool,
 }
 
 /// Arguments of `repl`.
@@ -192,12 +195,61 @@ pub enum Request {
     /// Who did what.
     #[command(about = about("audit"), after_help = example("audit"))]
     Audit(AuditArgs),
+    /// Make a module.
+    #[command(about = about("new"), after_help = example("new"))]
+    New(NewArgs),
     /// Check a folder.
     #[command(about = about("check"), after_help = example("check"))]
     Check {
         /// The module's folder
         dir: PathBuf,
+        /// Let warnings fail too
+        #[arg(long)]
+        strict: bool,
     },
+    /// Run a module's tests.
+    #[command(about = about("test"), after_help = example("test"))]
+    Test {
+        /// The module's folder
+        dir: PathBuf,
+        /// Only tests that have this in their name, or in that of their file
+        #[arg(long, value_name = "NAME")]
+        filter: Option<String>,
+    },
+    /// Run code beside a module.
+    #[command(about = about("eval"), after_help = example("eval"))]
+    Eval {
+        /// The module
+        #[arg(value_parser = id)]
+        id: String,
+        /// An expression or statements in the module's language
+        code: String,
+    },
+}
+
+/// What to make.
+#[derive(Clone, Debug, Args)]
+pub struct NewArgs {
+    /// The language
+    #[command(flatten)]
+    pub language: LanguageArgs,
+    /// The module's id, which is also the name of its folder
+    pub name: String,
+    /// Where to make the folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+}
+
+/// A language: one of the two.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct LanguageArgs {
+    /// In Lua
+    #[arg(long)]
+    pub lua: bool,
+    /// In Rhai
+    #[arg(long)]
+    pub rhai: bool,
 }
 
 const DEMO: &str = "\

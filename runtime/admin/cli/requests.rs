@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use replug_scripts::Language;
 use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,10 +12,9 @@ use serde_json::value::RawValue;
 use super::args::FindArgs;
 use super::client::{Body, Client};
 use super::output::Output;
-use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, records, watch};
+use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, kit, records, watch};
 use crate::admin::CommandError;
-use crate::admin::commands::{self, CheckReport, Finding, Registered};
-use crate::manifest::FILE_NAME;
+use crate::admin::commands::{self, Finding, Registered};
 use crate::registry::Bundle;
 use crate::registry::versions::ModuleRef;
 
@@ -33,7 +31,9 @@ pub(in crate::admin) fn run_until(
     broken_off: impl Future<Output = ()>,
 ) -> Exit {
     let done = match request {
-        Request::Check { dir } => check(&dir, output),
+        Request::New(args) => kit::new(&args, output),
+        Request::Check { dir, strict } => kit::check(&dir, strict, output),
+        Request::Test { dir, filter } => kit::test(&dir, filter.as_deref(), output),
         Request::Audit(AuditArgs { action: Some(AuditAction::Verify), .. }) => records::verify(globals, output),
         request => remote(request, globals, output, broken_off),
     };
@@ -42,33 +42,6 @@ pub(in crate::admin) fn run_until(
         Exit::of(&error)
     });
     output.end(exit)
-}
-
-fn check(dir: &Path, output: &mut Output) -> Result<Exit, CommandError> {
-    let report = commands::check(dir)?;
-    if output.is_json() {
-        let document =
-            serde_json::to_string(&report).map_err(|error| CommandError::new("internal", error.to_string()))?;
-        output.result(&document);
-    }
-    output.warnings(&report.warnings);
-    let CheckReport { module, faults, .. } = report;
-    if !faults.is_empty() {
-        return Err(CommandError::of_faults(kind(&faults), faults));
-    }
-    if !output.is_json() {
-        output.result(&format!("{}: no faults", module.as_deref().unwrap_or("module")));
-    }
-    Ok(Exit::Done)
-}
-
-/// The kind of error that the first of these faults is where a server meets it.
-fn kind(faults: &[Finding]) -> &'static str {
-    match faults.first().map(|fault| Path::new(&fault.location.file)) {
-        Some(file) if file.file_name().is_some_and(|name| name == FILE_NAME) => "manifest",
-        Some(file) if file.to_str().is_some_and(|file| Language::of(file).is_some()) => "script",
-        _ => "bundle",
-    }
 }
 
 fn remote(
@@ -189,7 +162,10 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
         Request::History { id, limit } => records::history(&id, limit, client, output).await,
         Request::Audit(args) => records::audit(args, client, output).await,
         Request::Watch { subject } => watch::watch(subject.as_deref(), client, output).await,
-        Request::Check { dir } => check(&dir, output),
+        Request::Eval { id, code } => kit::eval(&id, &code, client, output).await,
+        Request::New(args) => kit::new(&args, output),
+        Request::Check { dir, strict } => kit::check(&dir, strict, output),
+        Request::Test { dir, filter } => kit::test(&dir, filter.as_deref(), output),
     }
 }
 

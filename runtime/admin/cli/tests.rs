@@ -206,8 +206,14 @@ fn a_reader_that_had_enough_is_no_failure_and_a_full_disk_is() {
 
 fn folder(script: &str) -> tempfile::TempDir {
     let dir = tempfile::TempDir::new().unwrap();
-    std::fs::write(dir.path().join("module.manifest.yaml"), "id: a\nname: A\nversion: 1.0.0\n").unwrap();
-    std::fs::write(dir.path().join("main.lua"), script).unwrap();
+    let manifest = "id: a\nname: A\nversion: 1.0.0\ndescription: d\ncapabilities: [{ id: a }]\n\
+        lifecycle: { activation: { healthChecks: [{ endpoint: /health }] } }\n";
+    std::fs::create_dir(dir.path().join("tests")).unwrap();
+    for (path, text) in
+        [("module.manifest.yaml", manifest), ("main.lua", script), ("README.md", "#"), ("tests/a.lua", "return {}")]
+    {
+        std::fs::write(dir.path().join(path), text).unwrap();
+    }
     dir
 }
 

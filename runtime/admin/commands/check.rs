@@ -1,17 +1,22 @@
 //! `check`: everything that can be known of a module's folder without a server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use bytes::Bytes;
+use replug_scripts::{SourceFault, Suite};
 use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Finding, Location};
 use crate::engine::validate::sources;
+use crate::kit::suites;
 use crate::manifest::{self, ENTRY_FILES, FILE_NAME, Faults, Loaded};
 use crate::registry::{Bundle, RegistryError};
+
+mod grants;
+mod handlers;
+mod standards;
 
 /// What `check` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +29,8 @@ pub struct CheckReport {
     pub warnings: Vec<Finding>,
 }
 
-/// Checks the manifest, the files and the scripts of `dir`, and reports all that is wrong at once. Nothing is run.
+/// Checks the manifest, the files and the scripts of `dir`, and reports all that is wrong at once. Only the entry script's top
+/// level is run, in a sandbox that reaches nothing, to see whether it has the handlers that the manifest names.
 ///
 /// # Errors
 /// The folder cannot be read, or has no manifest.
@@ -56,7 +62,20 @@ pub fn check(dir: &Path) -> Result<CheckReport, CommandError> {
                 report.faults.extend(manifest::check_files(loaded, &paths).into_iter().map(Finding::from));
             }
             for entry in entries(loaded.as_ref(), &paths) {
-                report.faults.extend(script_faults(dir, entry, bundle.files()));
+                let program =
+                    sources(entry.clone(), bundle.files()).and_then(|sources| replug_scripts::compile(&sources));
+                match (program, &loaded) {
+                    (Err(faults), _) => report.faults.extend(named(dir, faults)),
+                    (Ok(program), Some(loaded)) if report.faults.is_empty() => {
+                        handlers::check(dir, &entry, loaded, &*program, &mut report);
+                    }
+                    (Ok(_), _) => {}
+                }
+                report.faults.extend(named(dir, tests(&bundle, &entry)));
+            }
+            if let Some(loaded) = &loaded {
+                grants::check(dir, loaded, &bundle, &mut report.warnings);
+                standards::check(loaded, &bundle, &mut report.warnings);
             }
         }
         Err(error) => report.faults.push(unfit(dir, error)),
@@ -95,16 +114,23 @@ fn entries(loaded: Option<&Loaded>, files: &BTreeSet<String>) -> Vec<String> {
     }
 }
 
-/// What a runtime would say when it compiles the scripts.
-fn script_faults(dir: &Path, entry: String, files: &BTreeMap<String, Bytes>) -> Vec<Finding> {
-    let compiled = sources(entry, files).and_then(|sources| replug_scripts::compile(&sources));
-    let faults = compiled.err().unwrap_or_default().into_iter();
+/// What is wrong with the test files, and with what only they use.
+fn tests(bundle: &Bundle, entry: &str) -> Vec<SourceFault> {
+    let mut faults = Vec::new();
+    for file in suites::files(bundle.files().keys()) {
+        let compiled = suites::sources_of(file, bundle, entry).and_then(|sources| Suite::compile(&sources));
+        faults
+            .extend(compiled.err().unwrap_or_default().into_iter().filter(|fault| fault.file.starts_with(suites::DIR)));
+    }
     faults
-        .map(|mut fault| {
-            fault.file = place(dir, &fault.file);
-            Finding::from(fault)
-        })
-        .collect()
+}
+
+/// The faults with their files named as the user would.
+fn named(dir: &Path, faults: Vec<SourceFault>) -> impl Iterator<Item = Finding> {
+    faults.into_iter().map(move |mut fault| {
+        fault.file = place(dir, &fault.file);
+        Finding::from(fault)
+    })
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use semver::Version;
 
 use crate::engine::{
-    ActivationReport, ConfirmReport, DeactivationReport, Engine, EngineError, HealthView, HistoryEntry, SlotView,
-    VersionState,
+    ActivationReport, ConfirmReport, DeactivationReport, Engine, EngineError, Evaluated, HealthView, HistoryEntry,
+    SlotView, VersionState,
 };
 use crate::manifest::ActivationStrategy;
 
@@ -53,6 +53,12 @@ pub trait Control: Send + Sync + 'static {
     /// As there.
     async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Vec<Version>, EngineError>;
 
+    /// See [`Engine::evaluate`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn evaluate(&self, id: &str, code: &str) -> Result<Evaluated, EngineError>;
+
     /// See [`Engine::slots`].
     fn slots(&self) -> Vec<SlotView>;
 
@@ -92,6 +98,10 @@ impl Control for Engine {
 
     async fn unregister(&self, id: &str, version: Option<&Version>) -> Result<Vec<Version>, EngineError> {
         Self::unregister(self, id, version).await
+    }
+
+    async fn evaluate(&self, id: &str, code: &str) -> Result<Evaluated, EngineError> {
+        Self::evaluate(self, id, code).await
     }
 
     fn slots(&self) -> Vec<SlotView> {

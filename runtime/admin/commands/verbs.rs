@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 19] = [
+pub const VERBS: [Verb; 22] = [
     verb(
         "serve",
         "[DIR…]",
@@ -77,10 +77,28 @@ pub const VERBS: [Verb; 19] = [
         "replug audit --follow",
     ),
     verb(
+        "new",
+        "--lua | --rhai NAME",
+        "Make the folder of a new module that runs, with tests and what editors need",
+        "replug new --lua greeter",
+    ),
+    verb(
         "check",
         "DIR",
         "Check a folder's manifest, files and scripts without a server; show every fault at once",
         "replug check ./greeter",
+    ),
+    verb(
+        "test",
+        "DIR",
+        "Run a module's own tests without a server: its handlers in the sandbox, with a clock, an HTTP and services that are played",
+        "replug test ./greeter --filter health",
+    ),
+    verb(
+        "eval",
+        "ID CODE",
+        "Run a piece of code beside the files of the version that serves, in a VM of its own, and show its value",
+        "replug eval greeter 'kv.list(\"greeted:\")'",
     ),
     verb(
         "repl",

@@ -1,6 +1,7 @@
 //! Requests that change something.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::read::{self, Parameters, Placeholders};
 use super::{App, CommandError, Problem, Shared};
 use crate::admin::commands::{Unregistered, strategy};
-use crate::engine::ConfirmReport;
+use crate::engine::{ConfirmReport, Evaluated};
 use crate::manifest;
 use crate::registry::Bundle;
 use crate::registry::versions::ModuleRef;
@@ -95,6 +96,33 @@ pub(super) async fn confirm(
     commands.versions(&id)?;
     shared.revisions.accept(&commands, &id, &headers)?;
     whole(async move { commands.confirm(&id).await }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Evaluate {
+    code: String,
+}
+
+pub(super) async fn evaluate(
+    State(shared): App,
+    path: Placeholders,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Evaluated>, Problem> {
+    let id = path.id()?;
+    let given: Option<Evaluate> = read::json(&headers, body).await?;
+    let Some(Evaluate { code }) = given else {
+        return Err(Problem::of("bad-request", "there is no code to run", "send {\"code\": \"…\"}"));
+    };
+    let commands = shared.admin.commands.clone();
+    commands.versions(&id)?;
+    let turn = Arc::clone(&shared.evaluations).acquire_owned().await;
+    whole(async move {
+        let _turn = turn;
+        commands.evaluate(&id, &code).await
+    })
+    .await
 }
 
 /// Runs a command on a task of its own: a client that goes away must not leave it half done.

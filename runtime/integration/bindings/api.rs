@@ -5,9 +5,9 @@ use std::sync::Arc;
 use http::Method;
 use replug_scripts::Handler;
 
-use super::contract;
 use crate::actors::router::Endpoint;
 use crate::engine::ports::{Binding, PortError, Subject};
+use crate::integration::contract;
 use crate::manifest::Manifest;
 
 /// Checks a script's exports against its manifest and says which endpoints it serves. It acquires nothing.

@@ -1,7 +1,6 @@
 //! `config`, `kv`, `db` and `services`: what a module keeps, and whom it calls.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Value};
 
@@ -27,7 +26,7 @@ impl Guard {
     }
 
     pub(super) fn kv(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
-        let (kv, module, now) = (&self.supplies.kv, &*call.module, now());
+        let (kv, module, now) = (&self.supplies.kv, &*call.module, (self.clock)());
         let writes = matches!(args.function, HostFn::KvPut | HostFn::KvCas);
         let max = if writes { self.storage_quota() } else { 0 };
         let failed = |error: KvError| match error {
@@ -218,10 +217,6 @@ fn encode(args: &Args, value: &Value) -> Result<Vec<u8>, HostError> {
 
 fn decode(args: &Args, json: &[u8]) -> Result<Value, HostError> {
     serde_json::from_slice(json).map_err(|error| args.failed(HostErrorKind::Failed, error))
-}
-
-fn now() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn kind_of(error: &KvError) -> HostErrorKind {

@@ -18,9 +18,9 @@ pub(super) fn json_decode(args: &Args) -> Result<Value, HostError> {
 }
 
 /// Milliseconds since 1970-01-01 UTC.
-pub(super) fn now() -> i64 {
+pub(super) fn now() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn time_format(args: &Args) -> Result<Value, HostError> {

@@ -31,6 +31,8 @@ pub enum Kind {
     RolledBack,
     /// A module is taken out of service.
     Deactivated,
+    /// A piece of code is run beside a module; `data` has its `digest` and its first `line`.
+    Evaluated,
     /// A start put an interrupted activation right.
     Recovered,
     /// Something that needs a person; `data` has the `message`.
@@ -53,6 +55,7 @@ impl Kind {
             Self::Confirmed => "confirmed",
             Self::RolledBack => "rolled-back",
             Self::Deactivated => "deactivated",
+            Self::Evaluated => "evaluated",
             Self::Recovered => "recovered",
             Self::Alarm => "alarm",
             Self::RuntimeStarted => "runtime-started",

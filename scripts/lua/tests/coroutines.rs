@@ -7,7 +7,7 @@ use super::*;
 use crate::error::{HostError, HostErrorKind};
 use crate::host::{CallContext, Host, Vm};
 use crate::limits::Verdict;
-use crate::task::{Answer, Output, Step, Task, Ticket};
+use crate::task::{Advance, Answer, Output, Task, Ticket};
 
 /// A host whose database lets scripts wait for answers that the test gives, and whose store answers at once.
 #[derive(Default)]
@@ -52,25 +52,25 @@ fn for_request(id: &str) -> CallContext {
     CallContext { request_id: id.into(), ..context() }
 }
 
-fn begin(vm: &mut Box<dyn Vm>, id: &str, args: Value) -> Step {
+fn begin(vm: &mut Box<dyn Vm>, id: &str, args: Value) -> Advance {
     vm.begin(&Task::Call(Handler::Service("a.b".into()), vec![args]), &for_request(id))
 }
 
 #[track_caller]
-fn waits(step: Step) -> Ticket {
+fn waits(step: Advance) -> Ticket {
     match step {
-        Step::Waits(ticket, _) => ticket,
-        Step::Done(result) => panic!("it ended: {result:?}"),
+        Advance::Waits(ticket, _) => ticket,
+        Advance::Done(result) => panic!("it ended: {result:?}"),
     }
 }
 
 #[track_caller]
-fn done(step: Step) -> Result<Value, ScriptError> {
+fn done(step: Advance) -> Result<Value, ScriptError> {
     match step {
-        Step::Done(Ok(Output::Value(value))) => Ok(value),
-        Step::Done(Ok(Output::Response(response))) => panic!("a response: {response:?}"),
-        Step::Done(Err(error)) => Err(error),
-        Step::Waits(ticket, _) => panic!("it waits under {ticket:?}"),
+        Advance::Done(Ok(Output::Value(value))) => Ok(value),
+        Advance::Done(Ok(Output::Response(response))) => panic!("a response: {response:?}"),
+        Advance::Done(Err(error)) => Err(error),
+        Advance::Waits(ticket, _) => panic!("it waits under {ticket:?}"),
     }
 }
 
@@ -105,7 +105,7 @@ fn a_request_waits_as_other_calls_do() {
     let mut vm =
         program(&[("main.lua", &source)]).instantiate(Arc::new(Slow::default()), &generous(), &context()).unwrap();
     let ticket = waits(vm.begin(&Task::Respond(api(), Box::new(request())), &context()));
-    let Step::Done(Ok(Output::Response(response))) = vm.resume(ticket, Ok(Value::from("rows of "))) else {
+    let Advance::Done(Ok(Output::Response(response))) = vm.resume(ticket, Ok(Value::from("rows of "))) else {
         panic!("no response")
     };
     assert_eq!((response.status.as_u16(), text(&response)), (201, "rows of /x"));
@@ -185,7 +185,7 @@ fn each_call_has_a_budget_of_its_own_across_its_waits() {
     for round in 0..3 {
         for ticket in &mut tickets {
             match vm.resume(*ticket, Ok(Value::Null)) {
-                Step::Waits(next, _) => *ticket = next,
+                Advance::Waits(next, _) => *ticket = next,
                 step => {
                     assert_eq!(round, 2);
                     assert_eq!(done(step).unwrap(), Value::from("done"));
@@ -197,7 +197,7 @@ fn each_call_has_a_budget_of_its_own_across_its_waits() {
     let mut ticket = waits(begin(&mut vm, "r-3", Value::Int(100)));
     let error = loop {
         match vm.resume(ticket, Ok(Value::Null)) {
-            Step::Waits(next, _) => ticket = next,
+            Advance::Waits(next, _) => ticket = next,
             step => break done(step).unwrap_err(),
         }
     };

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Server {
     root: TempDir,
     process: Option<Child>,
+    /// Whether it is started with `--dev`.
+    dev: bool,
     http: reqwest::Client,
 }
 
@@ -95,11 +97,27 @@ impl Server {
         Self::over(root).await
     }
 
-    async fn over(root: TempDir) -> Self {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-        let mut server = Self { root, process: None, http };
+    /// A runtime that watches its folder of modules, which holds these.
+    pub(crate) async fn developing(modules: &[Module]) -> Self {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        std::fs::create_dir(root.path().join("modules")).expect("a folder can be made");
+        for module in modules {
+            module.write(&root.path().join("modules"));
+        }
+        let mut server = Self::idle(root, true);
         server.start().await;
         server
+    }
+
+    async fn over(root: TempDir) -> Self {
+        let mut server = Self::idle(root, false);
+        server.start().await;
+        server
+    }
+
+    fn idle(root: TempDir, dev: bool) -> Self {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        Self { root, process: None, dev, http }
     }
 
     /// Starts the process on the data directory and waits until it is ready.
@@ -111,6 +129,7 @@ impl Server {
             .arg("--data")
             .arg(self.data())
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--json"])
+            .args(self.dev.then_some("--dev"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

@@ -55,11 +55,28 @@ pub(crate) const FOLDERS: &[Folder] = &[
             "sandbox::audit",
             "sandbox::permissions",
             "integration::config",
+            // What a check without a runtime asks: do script and manifest fit.
+            "integration::contract",
+            "kit",
             "actors::snapshot",
             "monitor",
             // A log that is read and checked where no runtime runs, too.
             "store::audit",
             "error",
+        ],
+    },
+    // What runs a module's tests: the module's own world without a runtime, so without actors and engine.
+    Folder {
+        name: "kit",
+        may: &[
+            "engine::validate",
+            "registry",
+            "sandbox",
+            "scripts",
+            "store",
+            "monitor",
+            "integration::database",
+            "integration::migrations",
         ],
     },
     Folder { name: "error", may: ANYTHING },

@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 
 use crate::admin::commands::{Commands, Control};
 use crate::engine::{
-    ActivationReport, ConfirmReport, DeactivationReport, EngineError, HealthView, HistoryEntry, InstanceHealth,
-    Outcome, SlotView, State, VersionState,
+    ActivationReport, ConfirmReport, DeactivationReport, EngineError, Evaluated, HealthView, HistoryEntry,
+    InstanceHealth, Outcome, SlotView, State, VersionState,
 };
 use crate::manifest::{self, ActivationStrategy};
 use crate::monitor::health::{CheckReport, Report};
@@ -113,6 +113,12 @@ impl Control for Fake {
             self.registry.unregister_by(Who::Admin, id, std::slice::from_ref(version)).await?;
         }
         Ok(gone)
+    }
+
+    async fn evaluate(&self, id: &str, code: &str) -> Result<Evaluated, EngineError> {
+        self.call(format!("evaluate {id} {code}"));
+        let value = replug_scripts::Value::from(code);
+        Ok(Evaluated { id: id.into(), version: "1.0.0".into(), value, ms: 1.0 })
     }
 
     fn slots(&self) -> Vec<SlotView> {

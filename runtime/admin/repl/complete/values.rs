@@ -85,7 +85,7 @@ impl Values<'_> {
 /// Whether a version in this state is one that the verb is for.
 fn is_meant(verb: &str, state: &str) -> bool {
     match verb {
-        "deactivate" | "rollback" => serves(state),
+        "deactivate" | "rollback" | "eval" => serves(state),
         "confirm" => state == State::Provisional.name(),
         "activate" => !serves(state) && state != State::Activating.name() && state != "unusable",
         "unregister" => {

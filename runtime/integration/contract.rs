@@ -13,7 +13,7 @@ const ALIKE: f64 = 0.85;
 
 /// What the two do not agree on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Report {
+pub struct Report {
     /// What the manifest names and the script lacks.
     missing: BTreeSet<Handler>,
     /// What the script has and the manifest does not name.
@@ -21,12 +21,14 @@ pub(super) struct Report {
 }
 
 /// The handler of one method of an api.
-pub(super) fn api(method: &str, path: &str) -> Handler {
+#[must_use]
+pub fn api(method: &str, path: &str) -> Handler {
     Handler::Api(format!("{method} {path}").into())
 }
 
 /// Compares. Health checks need no handler: without an api of its path, `endpoint` asks `health`.
-pub(super) fn compare(manifest: &Manifest, exports: &Exports) -> Report {
+#[must_use]
+pub fn compare(manifest: &Manifest, exports: &Exports) -> Report {
     let element = |component: &str| {
         manifest.components.iter().any(|one| one.id == component && one.kind == ComponentKind::Element)
     };
@@ -56,28 +58,45 @@ pub(super) fn compare(manifest: &Manifest, exports: &Exports) -> Report {
     Report { missing, unused }
 }
 
+/// A handler that the manifest names and the script lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing<'a> {
+    /// Which.
+    pub handler: &'a Handler,
+    /// The line of the script that would add it.
+    pub line: String,
+    /// A handler that the manifest does not name and that was probably meant.
+    pub near: Option<&'a Handler>,
+}
+
 impl Report {
     /// What the script has and the manifest does not name.
-    pub(super) fn unused(&self) -> impl Iterator<Item = &Handler> {
+    pub fn unused(&self) -> impl Iterator<Item = &Handler> {
         self.unused.iter()
     }
 
     /// All that is missing, each with the line that would add it; nothing if nothing is.
-    pub(super) fn fault(&self, subject: &Subject) -> Option<String> {
+    pub(in crate::integration) fn fault(&self, subject: &Subject) -> Option<String> {
         if self.missing.is_empty() {
             return None;
         }
         let entry = subject.manifest.entry(&subject.files.keys().cloned().collect());
         let entry = entry.as_deref().unwrap_or("the entry script");
         let mut fault = format!("{}: {entry} lacks what the manifest names:", subject.manifest.label());
-        for handler in &self.missing {
+        for Missing { handler, line, near } in self.missing(entry) {
             // writing to a string does not fail
-            let _ = write!(fault, "\n  {handler}; add `{}`", line(handler, entry.ends_with(".rhai")));
-            if let Some(near) = self.near(handler) {
+            let _ = write!(fault, "\n  {handler}; add `{line}`");
+            if let Some(near) = near {
                 let _ = write!(fault, " (the script has {near}, which the manifest does not name: is it this one?)");
             }
         }
         Some(fault)
+    }
+
+    /// What the manifest names and the script `entry` lacks.
+    pub fn missing(&self, entry: &str) -> impl Iterator<Item = Missing<'_>> {
+        let rhai = entry.ends_with(".rhai");
+        self.missing.iter().map(move |handler| Missing { handler, line: line(handler, rhai), near: self.near(handler) })
     }
 
     /// The unused handler of the same table that was probably meant.

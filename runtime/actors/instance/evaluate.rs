@@ -1,0 +1,36 @@
+//! One piece of code beside an instance: with its host and its limits, in none of its VMs.
+
+use std::sync::Arc;
+
+use replug_scripts::{EvaluateError, Language, ScriptError, Sources, Value, evaluate};
+use tokio::sync::oneshot;
+
+use super::Instance;
+
+impl Instance {
+    /// Runs `code` in a VM of its own on a thread of its own, so no request waits for it. `files` are those that it may use.
+    ///
+    /// # Errors
+    /// See [`evaluate`].
+    pub async fn evaluate(
+        self: &Arc<Self>,
+        language: Language,
+        code: String,
+        files: Sources,
+    ) -> Result<Value, EvaluateError> {
+        let (done, answer) = oneshot::channel();
+        let instance = Arc::clone(self);
+        let broken = |cause: String| EvaluateError::Script(ScriptError::Engine(cause));
+        std::thread::Builder::new()
+            .name(format!("eval:{}", self.key.id))
+            .stack_size(self.limits.stack_size())
+            .spawn(move || {
+                let call = instance.context("eval", instance.limits.wall_time);
+                let host = Arc::clone(&instance.host);
+                // who asked may be gone
+                let _ = done.send(evaluate(language, &code, &files, host, &instance.limits, &call));
+            })
+            .map_err(|error| broken(format!("no thread for the code: {error}")))?;
+        answer.await.unwrap_or_else(|_| Err(broken("the thread of the code failed".into())))
+    }
+}

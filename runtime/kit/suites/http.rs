@@ -1,0 +1,163 @@
+//! The world beyond: requests of the module are noted and answered by what the test gave.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use replug_scripts::{HostError, HostErrorKind, Value};
+
+use super::state::locked;
+use crate::manifest::NetworkPermission;
+use crate::sandbox::permissions::denied;
+
+/// Requests of one test that are kept.
+const REQUESTS: usize = 1000;
+
+/// The answers and the requests of one test.
+#[derive(Default)]
+pub(super) struct HttpFake {
+    answers: Mutex<BTreeMap<(String, String), Value>>,
+    requests: Mutex<Vec<Value>>,
+}
+
+impl HttpFake {
+    /// From now on requests to `url` are answered so.
+    pub(super) fn respond(&self, method: &str, url: &str, answer: Value) {
+        locked(&self.answers).insert((method.to_ascii_uppercase(), url.to_owned()), answer);
+    }
+
+    pub(super) fn requests(&self) -> Value {
+        Value::List(locked(&self.requests).clone())
+    }
+
+    /// Carries out `http.NAME(…)` as far as a test can: checks that the manifest asks for the host, notes the request,
+    /// answers it.
+    pub(super) fn call(&self, name: &str, args: &[Value], asked: &[NetworkPermission]) -> Result<Value, HostError> {
+        let path = format!("http.{name}");
+        let request = Sent::read(name, args).ok_or_else(|| {
+            HostError::new(HostErrorKind::InvalidArgument, format!("{path}: the URL must be a string"))
+        })?;
+        check(&path, &request.url, asked)?;
+        let Sent { method, url, headers, body } = request;
+        let mut requests = locked(&self.requests);
+        if requests.len() < REQUESTS {
+            let fields = [
+                ("method", method.as_str().into()),
+                ("url", url.as_str().into()),
+                ("headers", headers),
+                ("body", body),
+            ];
+            requests.push(Value::map(fields));
+        }
+        drop(requests);
+        let answer = locked(&self.answers).get(&(method.clone(), url.clone())).cloned();
+        let Some(Value::Map(mut answer)) = answer else {
+            let message = format!(
+                "{path}: no answer was given for {method} {url}; \
+                 test.http.respond(\"{method}\", \"{url}\", {{ status = 200, body = … }}) gives one"
+            );
+            return Err(HostError::new(HostErrorKind::NotFound, message));
+        };
+        answer.entry("status".into()).or_insert(Value::Int(200));
+        answer.entry("headers".into()).or_insert_with(|| Value::map::<String>([]));
+        let body = answer.entry("body".into()).or_insert_with(|| "".into());
+        if matches!(body, Value::Map(_) | Value::List(_)) {
+            *body = Value::Text(serde_json::to_string(body).unwrap_or_default());
+        }
+        Ok(Value::Map(answer))
+    }
+}
+
+struct Sent {
+    method: String,
+    url: String,
+    headers: Value,
+    body: Value,
+}
+
+impl Sent {
+    /// `http.request{method, url, …}`, `http.get(url, options?)`, `http.post(url, body, options?)` and the like.
+    fn read(name: &str, args: &[Value]) -> Option<Self> {
+        let get = |index: usize| args.get(index).cloned().unwrap_or_default();
+        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let (method, url, options, body) = match name {
+            "request" => {
+                let all = get(0);
+                let method = text(&all, "method").unwrap_or_else(|| "GET".into());
+                (method, text(&all, "url")?, all.clone(), all.get("body").cloned().unwrap_or_default())
+            }
+            "get" | "delete" | "head" => (name.to_owned(), get(0).as_str()?.to_owned(), get(1), Value::Null),
+            _ => (name.to_owned(), get(0).as_str()?.to_owned(), get(2), get(1)),
+        };
+        let headers = options.get("headers").cloned().unwrap_or_else(|| Value::map::<String>([]));
+        Some(Self { method: method.to_ascii_uppercase(), url, headers, body })
+    }
+}
+
+/// Whether the manifest asks for the URL's host and port.
+fn check(path: &str, url: &str, asked: &[NetworkPermission]) -> Result<(), HostError> {
+    let wrong = || HostError::new(HostErrorKind::InvalidArgument, format!("{path}: {url} is no http or https URL"));
+    let parsed: http::Uri = url.parse().map_err(|_| wrong())?;
+    let (Some(scheme), Some(host)) = (parsed.scheme_str(), parsed.host()) else { return Err(wrong()) };
+    let port = parsed.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    let host = host.to_ascii_lowercase();
+    let meant = |one: &NetworkPermission| {
+        let named = match one.host.strip_prefix("*.") {
+            Some(below) => host.strip_suffix(below).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1),
+            None => one.host == host,
+        };
+        named && one.ports.contains(&port)
+    };
+    if asked.iter().any(meant) {
+        return Ok(());
+    }
+    let line = format!("permissions: {{ system: {{ network: [{{ host: {host}, ports: [{port}] }}] }} }}");
+    Err(denied(path, &format!("this module does not ask for {host}:{port}"), &line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(host: &str) -> Vec<NetworkPermission> {
+        vec![NetworkPermission { host: host.into(), ports: vec![443] }]
+    }
+
+    fn get(fake: &HttpFake, url: &str, host: &str) -> Result<Value, HostError> {
+        fake.call("get", &[url.into()], &asked(host))
+    }
+
+    #[test]
+    fn an_answer_is_given_and_the_request_is_noted() {
+        let fake = HttpFake::default();
+        let answer = Value::map([("body", Value::map([("rate", Value::Int(2))]))]);
+        fake.respond("get", "https://api.x.org/rate", answer);
+        let got = get(&fake, "https://api.x.org/rate", "*.x.org").unwrap();
+        assert_eq!((got.get("status"), got.get("body")), (Some(&Value::Int(200)), Some(&"{\"rate\":2}".into())));
+        let post =
+            Value::map([("method", "POST".into()), ("url", Value::from("https://api.x.org/a")), ("body", "b".into())]);
+        let refused = fake.call("request", &[post], &asked("api.x.org")).unwrap_err();
+        assert!(refused.message.contains("no answer was given for POST https://api.x.org/a"), "{refused}");
+        let Value::List(requests) = fake.requests() else { panic!() };
+        let seen: Vec<_> = requests.iter().map(|one| one.get("method").cloned().unwrap()).collect();
+        assert_eq!(seen, ["GET".into(), Value::from("POST")]);
+    }
+
+    #[test]
+    fn what_the_manifest_does_not_ask_for_is_denied_and_not_sent() {
+        for (url, host) in [
+            ("https://x.org/", "api.x.org"),
+            ("https://x.org/", "*.x.org"),
+            ("https://evilx.org/", "*.x.org"),
+            ("http://x.org/", "x.org"),
+            ("https://x.org:8443/", "x.org"),
+        ] {
+            let fake = HttpFake::default();
+            let error = get(&fake, url, host).unwrap_err();
+            assert_eq!(error.kind, HostErrorKind::PermissionDenied, "{url} {host}");
+            assert!(error.message.contains("network: [{ host: ") && error.message.contains("would grant it"));
+            assert_eq!(fake.requests(), Value::List(Vec::new()));
+        }
+        let wrong = get(&HttpFake::default(), "file:///etc/passwd", "x.org").unwrap_err();
+        assert_eq!(wrong.kind, HostErrorKind::InvalidArgument);
+    }
+}
