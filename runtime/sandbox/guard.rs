@@ -214,3 +214,6 @@ impl Args {
         HostError::new(kind, format!("{}: {cause}", self.function.path()))
     }
 }
+
+#[cfg(test)]
+mod tests;
