@@ -17,7 +17,7 @@ mod path;
 mod rules;
 mod walk;
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
 
 pub use folder::{Entry, Folder, Kind, Room};

@@ -233,3 +233,6 @@ impl Guard {
 fn plain(value: serde_json::Value) -> Value {
     serde_json::from_value(value).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

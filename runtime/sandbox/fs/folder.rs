@@ -61,7 +61,7 @@ impl Folder {
     /// # Errors
     /// `failed` when the folder cannot be read, the first time.
     pub fn used(&self) -> Result<u64, HostError> {
-        self.counter().map(|used| used.load(Ordering::Relaxed))
+        self.counter().map(|used| used.load(Ordering::SeqCst))
     }
 
     fn counter(&self) -> Result<&AtomicU64, HostError> {
@@ -139,7 +139,7 @@ impl Folder {
         if append && found.is_some() { extend(&dir, name, before, data) } else { replace(&dir, name, data) }
             .map_err(failed)?;
         growth.keep();
-        used.fetch_sub(before.saturating_sub(after), Ordering::Relaxed);
+        used.fetch_sub(before.saturating_sub(after), Ordering::SeqCst);
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl Folder {
         }
         walk::sync(&dir).map_err(failed)?;
         let size = if kind.is_file() { found.len() } else { 0 };
-        used.fetch_sub(ENTRY_COST + size, Ordering::Relaxed);
+        used.fetch_sub(ENTRY_COST + size, Ordering::SeqCst);
         Ok(true)
     }
 
@@ -264,7 +264,7 @@ struct Growth<'a> {
 impl<'a> Growth<'a> {
     fn take(used: &'a AtomicU64, bytes: u64, room: Room<'_>) -> Result<Self, HostError> {
         let growth = Self { used, bytes };
-        let after = used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let after = used.fetch_add(bytes, Ordering::SeqCst) + bytes;
         // what takes no more than before is always taken
         if bytes > 0 {
             room(after)?;
@@ -279,7 +279,7 @@ impl<'a> Growth<'a> {
 
 impl Drop for Growth<'_> {
     fn drop(&mut self) {
-        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.used.fetch_sub(self.bytes, Ordering::SeqCst);
     }
 }
 

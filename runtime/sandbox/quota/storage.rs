@@ -78,7 +78,7 @@ pub struct Coming {
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        self.account.coming.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.account.coming.fetch_sub(self.bytes, Ordering::SeqCst);
     }
 }
 
@@ -122,9 +122,11 @@ impl StorageLedger {
     /// # Errors
     /// `failed` when the store or the files cannot be read.
     pub fn used(&self, module: &str) -> Result<Used, HostError> {
+        // first what is on its way: an entry leaves there only once it is in the store
+        let coming = self.account(module).coming.load(Ordering::SeqCst);
         let kv = self.kv.used(module).map_err(|error| HostError::new(HostErrorKind::Failed, error.to_string()))?;
         Ok(Used {
-            kv: kv.saturating_add(self.account(module).coming.load(Ordering::Relaxed)),
+            kv: kv.saturating_add(coming),
             files: self.files.used(module)?,
             database: self.database.as_ref().map_or(0, |database| database.size(module)),
         })
@@ -133,7 +135,8 @@ impl StorageLedger {
     /// Counts an entry of up to `bytes` bytes that is on its way into the key-value store.
     pub fn coming(&self, module: &str, bytes: u64) -> Coming {
         let account = self.account(module);
-        account.coming.fetch_add(bytes, Ordering::Relaxed);
+        // in one order with what files count: of two that grow at once, one sees the other
+        account.coming.fetch_add(bytes, Ordering::SeqCst);
         Coming { account, bytes }
     }
 

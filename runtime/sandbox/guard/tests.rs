@@ -1,0 +1,181 @@
+//! The guard over a real store and real files.
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use super::*;
+use crate::manifest;
+use crate::store::Store;
+
+struct NoServices;
+
+#[async_trait::async_trait]
+impl Services for NoServices {
+    fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    async fn ask(&self, _: &str, _: &str, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    fn invalidate(&self, _: &str) {}
+}
+
+struct World {
+    dir: TempDir,
+    supplies: Supplies,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let supplies = Supplies {
+            kv: KvStore::new(&store),
+            database: None,
+            services: Arc::new(NoServices),
+            outside: Outside::new(dir.path().join("files"), Handle::current()),
+            metrics: Metrics::default(),
+        };
+        Self { dir, supplies }
+    }
+
+    fn guard(&self, version: &str, more: &str) -> Guard {
+        let text = format!("id: shop\nname: shop\nversion: {version}\n{more}");
+        let manifest = manifest::load(manifest::FILE_NAME, text.as_bytes()).unwrap().manifest;
+        let key = InstanceKey { id: "shop".into(), version: version.into(), generation: 1 };
+        Guard::new(&key, &manifest, self.supplies.clone())
+    }
+}
+
+fn call(guard: &Guard, function: HostFn, args: &[Value]) -> Result<Value, HostError> {
+    let call = CallContext {
+        module: Arc::clone(&guard.key.id),
+        version: Arc::clone(&guard.key.version),
+        request_id: "test".into(),
+        caller: None,
+        deadline: Instant::now() + Duration::from_secs(20),
+        chain: Vec::new(),
+        principal: None,
+    };
+    guard.call(function, args.to_vec(), &call)
+}
+
+/// What asks for nothing reaches nothing, and hears of each refusal which line of the manifest would undo it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_granted_is_refused_with_the_line_that_would_grant_it() {
+    use HostFn as F;
+    let world = World::new();
+    tokio::task::block_in_place(|| {
+        let guard = world.guard("1.0.0", "");
+        let url = [Value::from("http://127.0.0.1:1/")];
+        let request = [Value::map([("url", Value::from("http://127.0.0.1:1/"))])];
+        let file = [Value::from("data/x"), Value::from("x")];
+        let sql = [Value::from("select 1")];
+        let name = [Value::from("PATH")];
+        for (function, args, line) in [
+            (F::FsRead, &file[..], "filesystem: [{ path: \"data/x\", access: read }]"),
+            (F::FsList, &file, "filesystem: [{ path: \"data/x\", access: read }]"),
+            (F::FsStat, &file, "filesystem: [{ path: \"data/x\", access: read }]"),
+            (F::FsExists, &file, "filesystem: [{ path: \"data/x\", access: read }]"),
+            (F::FsWrite, &file, "filesystem: [{ path: \"data/x\", access: write }]"),
+            (F::FsAppend, &file, "filesystem: [{ path: \"data/x\", access: write }]"),
+            (F::FsMkdir, &file, "filesystem: [{ path: \"data/x\", access: write }]"),
+            (F::FsRemove, &file, "filesystem: [{ path: \"data/x\", access: write }]"),
+            (F::EnvGet, &name, "environment: [PATH]"),
+            (F::DbQuery, &sql, "database: { migrations: […] }"),
+            (F::DbExecute, &sql, "database: { migrations: […] }"),
+            (F::DbTransaction, &[], "database: { migrations: […] }"),
+            (F::DbForCaller, &sql, "database: [{ module: caller, access: read }]"),
+            (F::ServicesInvalidate, &name, "capabilities: [{ id: PATH }]"),
+            #[cfg(feature = "http-client")]
+            (F::HttpGet, &url, "network: [{ host: \"127.0.0.1\", ports: [1] }]"),
+            #[cfg(feature = "http-client")]
+            (F::HttpPost, &url, "network: [{ host: \"127.0.0.1\", ports: [1] }]"),
+            #[cfg(feature = "http-client")]
+            (F::HttpRequest, &request, "network: [{ host: \"127.0.0.1\", ports: [1] }]"),
+        ] {
+            let error = call(&guard, function, args).expect_err(line);
+            assert_eq!(error.kind, HostErrorKind::PermissionDenied, "{error}");
+            let begin = format!("permission denied: {}: ", function.path());
+            assert!(error.message.starts_with(&begin) && error.message.contains(line), "{error}");
+            assert!(error.message.ends_with("in module.manifest.yaml would grant it"), "{error}");
+        }
+    });
+    assert!(!world.dir.path().join("files").exists(), "nothing was made");
+}
+
+/// Two versions at once, as while traffic shifts, and many threads: what grows counts before it is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_at_once_never_go_over_the_storage_quota_together() {
+    const MAX: u64 = 100_000;
+    let more = format!(
+        "permissions:\n  system:\n    filesystem: [{{ path: ., access: write }}]\n  resources: {{ storage: {{ max: {MAX} }} }}\n"
+    );
+    let world = World::new();
+    tokio::task::block_in_place(|| {
+        let guards = [world.guard("1.0.0", &more), world.guard("2.0.0", &more)];
+        let text = "x".repeat(1500);
+        let refused: usize = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..6usize)
+                .map(|thread| {
+                    let (guard, text) = (&guards[thread % 2], &text);
+                    scope.spawn(move || {
+                        let mut refused = 0;
+                        for round in 0..30 {
+                            let name = Value::from(format!("{thread}-{round}"));
+                            let function = if thread < 3 { HostFn::KvPut } else { HostFn::FsWrite };
+                            match call(guard, function, &[name, Value::from(text.as_str())]) {
+                                Ok(_) => {}
+                                Err(error) => {
+                                    assert_eq!(error.kind, HostErrorKind::Overloaded, "{error}");
+                                    refused += 1;
+                                }
+                            }
+                            let used = guard.storage.used("shop").unwrap();
+                            // what is on its way counts, and may be refused yet
+                            let coming = 3 * (1500 + 40 + 32) + 3 * 2600;
+                            assert!(used.total() <= MAX + coming, "{used:?}");
+                        }
+                        refused
+                    })
+                })
+                .collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+        });
+        let used = guards[0].storage.used("shop").unwrap();
+        assert!(used.total() <= MAX, "{used:?}");
+        assert!(refused > 0 && used.total() > MAX - 6 * 2600, "{refused} refused, {used:?}");
+        // what is measured anew is what was counted
+        let files = crate::sandbox::fs::Files::new(world.dir.path().join("files")).used("shop").unwrap();
+        assert_eq!(files, used.files);
+        // full, it can still replace and remove
+        let there = call(&guards[0], HostFn::FsList, &[Value::from(".")]).unwrap();
+        let Value::List(there) = there else { panic!("a list") };
+        let name = there[0].get("name").unwrap().clone();
+        call(&guards[0], HostFn::FsWrite, &[name.clone(), Value::from("less")]).unwrap();
+        assert_eq!(call(&guards[0], HostFn::FsRemove, &[name]), Ok(Value::Bool(true)));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uncaught_shutdown_of_the_runtime_is_an_error_and_no_panic() {
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let outside = Outside::new(dir.path().join("files"), other.handle().clone());
+    let ended = tokio::task::block_in_place(|| {
+        drop(other);
+        std::thread::spawn(move || {
+            outside.wait("http.get", async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(())
+            })
+        })
+        .join()
+    });
+    let error = ended.expect("no panic").unwrap_err();
+    assert!(error.message.contains("shutting down"), "{error}");
+}
