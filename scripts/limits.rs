@@ -31,11 +31,20 @@ impl Default for Limits {
 impl Limits {
     /// Bytes of stack that a thread needs so that no value within the memory limit can overflow it when it is cloned,
     /// dropped, printed or converted. Measured for nested captured closures in Rhai, the worst case found: 60,000 levels
-    /// made within 64 MiB need between 2x and 4x of them. Untouched pages cost nothing.
+    /// made within 64 MiB need between 2x and 4x of them. Untouched pages cost nothing. At least twice of what is needed:
+    /// see [`Limits::least_stack_size`].
     #[must_use]
     pub const fn stack_size(&self) -> usize {
         let wanted = self.memory.saturating_mul(4);
         if wanted < 64 << 20 { 64 << 20 } else { wanted }
+    }
+
+    /// The least bytes of stack that are safe, for whoever wants less than [`Limits::stack_size`]. Calls and expressions as
+    /// deep as they may nest took 4 MiB; the deepest nest of closures took 64 to 96 MiB within 64 MiB when its hash was
+    /// taken, and that is what recurses most.
+    #[must_use]
+    pub const fn least_stack_size(&self) -> usize {
+        self.memory.saturating_mul(2).saturating_add(16 << 20)
     }
 }
 

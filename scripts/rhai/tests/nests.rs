@@ -14,7 +14,8 @@ fn roomy() -> Limits {
 /// On a thread as an owner makes it for `limits`.
 fn on_stack_of<R: Send>(limits: &Limits, test: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(limits.stack_size());
+        let given = std::env::var("REPLUG_TEST_STACK").ok().and_then(|bytes| bytes.parse().ok());
+        let thread = std::thread::Builder::new().stack_size(given.unwrap_or_else(|| limits.stack_size()));
         thread.spawn_scoped(scope, test).unwrap().join().unwrap_or_else(|panic| resume_unwind(panic))
     })
 }

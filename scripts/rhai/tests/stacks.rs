@@ -45,7 +45,7 @@ fn script(nest: usize, levels: usize, end: &str) -> String {
 /// `REPLUG_TEST_STACK` tries another size, to find how much is needed.
 fn stack_for(limits: &Limits) -> usize {
     let given = std::env::var("REPLUG_TEST_STACK").ok().and_then(|bytes| bytes.parse().ok());
-    given.unwrap_or_else(|| limits.stack_size())
+    given.unwrap_or_else(|| limits.least_stack_size())
 }
 
 /// In place of bytes: the engine looks at all levels of arrays and maps at each step, so more than these take more time
