@@ -38,7 +38,8 @@ impl Folders {
                 match swap::swap(runtime, &dir, &bundle, true).await {
                     Swapped::Waits => left.push((dir, bundle)),
                     Swapped::Done { label } => say::line(&format!("{label} serves")),
-                    Swapped::Same | Swapped::Refused => {}
+                    Swapped::Same { label } => say::line(&format!("{label} serves on")),
+                    Swapped::Refused => {}
                 }
             }
             waiting = left;
@@ -58,8 +59,10 @@ impl Folders {
     /// Swaps in the folders that changed. `saved` is when the first of them was.
     pub(super) async fn look(&mut self, runtime: &Runtime, saved: Instant) {
         for (dir, bundle) in self.changed().await {
-            if let Swapped::Done { label } = swap::swap(runtime, &dir, &bundle, false).await {
-                say::line(&format!("{label} serves ({} ms)", saved.elapsed().as_millis()));
+            match swap::swap(runtime, &dir, &bundle, false).await {
+                Swapped::Done { label } => say::line(&format!("{label} serves ({} ms)", saved.elapsed().as_millis())),
+                Swapped::Same { label } => say::line(&format!("{label} serves on")),
+                Swapped::Waits | Swapped::Refused => {}
             }
         }
     }

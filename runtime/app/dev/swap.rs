@@ -21,8 +21,11 @@ pub(super) enum Swapped {
         /// `id@version`.
         label: String,
     },
-    /// It served already.
-    Same,
+    /// It serves already: what was saved is what was before a save with faults.
+    Same {
+        /// `id@version`.
+        label: String,
+    },
     /// Something that it needs does not serve; only where that is worth another try.
     Waits,
     /// It has faults, or does not start; why was said.
@@ -57,7 +60,7 @@ pub(super) async fn swap(runtime: &Runtime, dir: &Path, bundle: &Bundle, patient
         && slot.version == manifest.version.to_string()
         && matches!(slot.state, State::Active | State::Provisional)
     {
-        return Swapped::Same;
+        return Swapped::Same { label };
     }
     grant(runtime, manifest, is_first).await;
     match activate(&runtime.engine, manifest).await {
