@@ -13,7 +13,7 @@ struct NoServices;
 
 #[async_trait::async_trait]
 impl Services for NoServices {
-    fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
+    async fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
         Ok(Value::Null)
     }
 
@@ -39,6 +39,9 @@ impl World {
             services: Arc::new(NoServices),
             outside: Outside::new(dir.path().join("files"), Handle::current()),
             metrics: Metrics::default(),
+            accounts: ModuleAccounts::default(),
+            events: Events::default(),
+            runtime: Handle::current(),
         };
         Self { dir, supplies }
     }
