@@ -30,6 +30,8 @@ pub(super) struct Families {
     pub(super) sent: IntCounterVec,
     pub(super) query_seconds: HistogramVec,
     pub(super) host_calls: IntCounterVec,
+    pub(super) permission_checks: IntCounterVec,
+    pub(super) resource_usage: IntGaugeVec,
     pub(super) health: GaugeVec,
     pub(super) health_check_seconds: HistogramVec,
     pub(super) activations: IntCounterVec,
@@ -82,6 +84,18 @@ impl Families {
                 &[],
             ),
             host_calls: counter("replug_host_calls_total", "Calls of host functions by scripts.", &["function"]),
+            permission_checks: counter(
+                "replug_permission_checks_total",
+                "Host calls of scripts by whether their permissions allowed them.",
+                &["outcome"],
+            ),
+            resource_usage: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new("replug_resource_usage", "What a module uses of what has a quota, by the quota's key."),
+                    &labelled(&["resource"]),
+                ),
+            ),
             health: gauge("replug_health", "1 healthy, 0.5 degraded, 0 unhealthy, NaN while nobody asks."),
             health_check_seconds: histogram(
                 "replug_health_check_seconds",
@@ -152,6 +166,8 @@ impl Families {
             sent,
             query_seconds,
             host_calls,
+            permission_checks,
+            resource_usage,
             health,
             health_check_seconds,
             activations,
@@ -164,7 +180,7 @@ impl Families {
             askers: _,
         } = self;
         self.askers().remove(&(module.into(), version.into()));
-        for family in [requests, verdicts, restarts, received, sent, host_calls, activations] {
+        for family in [requests, verdicts, restarts, received, sent, host_calls, permission_checks, activations] {
             forget(family, module, version);
         }
         for family in
@@ -175,7 +191,7 @@ impl Families {
         for family in [health, error_ratio, success_ratio] {
             forget(family, module, version);
         }
-        for family in [in_flight, memory] {
+        for family in [in_flight, memory, resource_usage] {
             forget(family, module, version);
         }
         forget(cpu_seconds, module, version);
