@@ -8,8 +8,10 @@ pub mod api;
 pub mod auth;
 pub mod bindings;
 pub(crate) mod chance;
+mod counted;
 #[cfg(feature = "sqlite")]
 pub mod database;
+mod decode;
 pub mod host;
 #[cfg(feature = "sqlite")]
 pub mod migrations;

@@ -13,6 +13,7 @@ mod client;
 mod exit;
 mod human;
 mod output;
+mod permissions;
 mod records;
 mod requests;
 mod sse;
@@ -22,7 +23,10 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use args::{AuditAction, AuditArgs, Cli, Command, Globals, ReplArgs, Request, ServeArgs, Strategy};
+pub use args::{
+    AuditAction, AuditArgs, Cli, Command, Globals, PermissionAction, PermissionArgs, ReplArgs, Request, ServeArgs,
+    Strategy,
+};
 pub use exit::Exit;
 
 use super::CommandError;

@@ -15,7 +15,9 @@ use crate::actors::router::{CallError, Endpoint, Instance, RouteTaken, Router, S
 use crate::engine::ports::{Binding, Subject};
 use crate::manifest::{self, Manifest};
 use crate::sandbox::Supplies;
+use crate::sandbox::guard::permissions;
 use crate::sandbox::ports::Database;
+use crate::store::audit::{AuditLog, Who};
 use crate::store::{KvStore, Store};
 
 #[cfg(feature = "sqlite")]
@@ -74,10 +76,14 @@ impl World {
         let dir = TempDir::new().expect("a directory");
         let store = Store::open(dir.path()).expect("a store");
         let services = ServiceCalls::new(Arc::clone(&router), HostServices::default(), auth.clone(), Handle::current());
+        let services = Arc::new(services);
+        let audit = AuditLog::open(&dir.path().join("audit")).expect("a log");
         let supplies = Supplies {
             kv: KvStore::new(&store),
+            permissions: permissions(&store, audit, &rig.metrics),
             database: None,
-            services: Arc::new(services),
+            application: Arc::clone(&services) as _,
+            services,
             metrics: rig.metrics.clone(),
         };
         Self { rig, router, auth, supplies, _dir: dir }
@@ -86,6 +92,12 @@ impl World {
     /// Gives the databases to the instances to come.
     pub(crate) fn keep_in(&mut self, databases: Arc<dyn Database>) {
         self.supplies.database = Some(databases);
+    }
+
+    /// Grants what a manifest asks for.
+    pub(crate) async fn grant(&self, text: &str) {
+        let granted = self.supplies.permissions.grant_all_asked(&read(text), Who::Admin).await;
+        granted.expect("it can be written");
     }
 
     /// Starts a version without routing to it.

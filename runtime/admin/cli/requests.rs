@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::args::FindArgs;
 use super::client::{Body, Client};
 use super::output::Output;
-use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, records, watch};
+use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, permissions, records, watch};
 use crate::admin::CommandError;
 use crate::admin::commands::{self, CheckReport, Finding, Registered};
 use crate::manifest::FILE_NAME;
@@ -188,6 +188,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
         Request::Confirm { id } => records::confirm(&id, client, output).await,
         Request::History { id, limit } => records::history(&id, limit, client, output).await,
         Request::Audit(args) => records::audit(args, client, output).await,
+        Request::Permissions(args) => permissions::permissions(args, client, output).await,
         Request::Watch { subject } => watch::watch(subject.as_deref(), client, output).await,
         Request::Check { dir } => check(&dir, output),
     }

@@ -98,7 +98,7 @@ pub(super) async fn confirm(
 }
 
 /// Runs a command on a task of its own: a client that goes away must not leave it half done.
-async fn whole<T: Send + 'static>(
+pub(super) async fn whole<T: Send + 'static>(
     job: impl Future<Output = Result<T, CommandError>> + Send + 'static,
 ) -> Result<Json<T>, Problem> {
     let done = tokio::spawn(job).await;

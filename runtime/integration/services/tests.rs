@@ -11,6 +11,7 @@ use crate::integration::host::HostServices;
 use crate::integration::tests::World;
 use crate::sandbox::ports::Services;
 
+mod application;
 mod shift;
 
 const PROVIDER: (&str, &str) = (

@@ -34,7 +34,7 @@ impl Guard {
             }
             HostFn::KvPut => {
                 let (key, entry) = (args.text(0)?, self.entry(args, 1, 2, now)?);
-                kv.put(module, key, entry, self.grants.storage, now).map_err(failed)?;
+                kv.put(module, key, entry, self.live.grants().storage, now).map_err(failed)?;
                 Ok(Value::Null)
             }
             HostFn::KvDelete => kv.delete(module, args.text(0)?, now).map_err(failed).map(Value::Bool),
@@ -48,7 +48,7 @@ impl Guard {
                     _ => Some(self.entry(args, 2, 3, now)?),
                 };
                 let key = args.text(0)?;
-                let done = kv.cas(module, key, expected.as_deref(), new, self.grants.storage, now);
+                let done = kv.cas(module, key, expected.as_deref(), new, self.live.grants().storage, now);
                 done.map_err(failed).map(Value::Bool)
             }
             _ => {
@@ -86,7 +86,7 @@ impl Guard {
 
     pub(super) fn db(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
         let function = args.function;
-        self.grants.database(&function.path())?;
+        self.live.grants().database(&function.path())?;
         if function == HostFn::DbTransaction {
             let given = args.list(0)?;
             let statements: Result<Vec<_>, _> = given.into_iter().map(|one| in_transaction(args, one)).collect();
@@ -106,7 +106,7 @@ impl Guard {
     }
 
     pub(super) fn db_for_caller(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
-        let access = self.grants.caller_database(&args.function.path())?;
+        let access = self.live.grants().caller_database(&args.function.path())?;
         let Some(caller) = &call.caller else {
             return Err(
                 args.failed(HostErrorKind::NotFound, "nobody called: it works in a service that a module calls")
@@ -114,6 +114,18 @@ impl Guard {
         };
         let statement = single(args)?;
         Ok(self.run(args, caller, access, &[statement], call)?.pop().unwrap_or_default())
+    }
+
+    pub(super) fn db_of(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
+        let module = args.text(0)?.to_owned();
+        let access = if module == *call.module {
+            self.live.grants().database(&args.function.path())?;
+            Access::Write
+        } else {
+            self.live.grants().foreign_database(&args.function.path(), &module)?
+        };
+        let statement = Statement { sql: args.text(1)?.to_owned(), params: args.list(2)? };
+        Ok(self.run(args, &module, access, &[statement], call)?.pop().unwrap_or_default())
     }
 
     fn run(
@@ -138,13 +150,19 @@ impl Guard {
         else {
             return Err(args.failed(HostErrorKind::InvalidArgument, "a service is named `capability.method`"));
         };
-        if call.chain.len() >= DEEPEST {
-            let what = format!("{service}: services call each other more than {DEEPEST} deep; is there a cycle?");
-            return Err(args.failed(HostErrorKind::Overloaded, what));
-        }
+        not_too_deep(args, service, call)?;
         let (capability, method) = (capability.to_owned(), method.to_owned());
-        self.supplies.services.call(self.grants.dependencies(), &capability, &method, args.take(1), call)
+        self.supplies.services.call(self.live.grants().dependencies(), &capability, &method, args.take(1), call)
     }
+}
+
+/// Whether one more call may be begun behind those that led here.
+pub(super) fn not_too_deep(args: &Args, what: &str, call: &CallContext) -> Result<(), HostError> {
+    if call.chain.len() < DEEPEST {
+        return Ok(());
+    }
+    let why = format!("{what}: services call each other more than {DEEPEST} deep; is there a cycle?");
+    Err(args.failed(HostErrorKind::Overloaded, why))
 }
 
 fn single(args: &mut Args) -> Result<Statement, HostError> {
