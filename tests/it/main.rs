@@ -11,6 +11,7 @@ mod health;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod permissions;
 mod refusals;
 mod repl;
 mod restart;
