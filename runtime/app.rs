@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `builder` | what a runtime is told, and how its parts are put together |
 //! | `host` | the commands of the application around it |
-//! | `activate`, `call`, `follow` | those of them that have forms of their own |
+//! | `activate`, `call`, `follow`, `permissions` | those of them that have forms of their own |
 //! | `data`, `audit`, `supervisor`, `upkeep` | what runs under it |
 //! | `ending` | how it ends |
 //! | `seed` | the modules of the folders that it is started with |
@@ -49,6 +49,7 @@ mod host;
 mod listen;
 #[cfg(feature = "cli")]
 pub mod one_line;
+mod permissions;
 mod readiness;
 mod seed;
 #[cfg(feature = "cli")]

@@ -72,7 +72,7 @@ use crate::actors::modules::ModulesMsg;
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::registry::Registry;
-use crate::sandbox::Supplies;
+use crate::sandbox::{PermissionManager, Supplies};
 use crate::store::Store;
 use crate::store::audit::{AuditLog, Who};
 use activation::{Command, Done, Reply};
@@ -274,6 +274,12 @@ impl Engine {
     #[must_use]
     pub fn state(&self, id: &str, version: &Version) -> VersionState {
         self.shared.board.state(id, version)
+    }
+
+    /// What modules may reach.
+    #[must_use]
+    pub fn permissions(&self) -> &PermissionManager {
+        &self.shared.hands.supplies.permissions
     }
 
     /// Where it is written what was done.

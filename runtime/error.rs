@@ -8,6 +8,7 @@ use crate::actors::CallError;
 use crate::engine::{EngineError, NotServing};
 use crate::integration::host::OfferError;
 use crate::registry::RegistryError;
+use crate::sandbox::permissions::PermissionError;
 use crate::store::StoreError;
 use crate::store::audit::AuditError;
 
@@ -27,6 +28,9 @@ pub enum Error {
     /// The engine failed or refused.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A decision about permissions was refused, or could not be written.
+    #[error(transparent)]
+    Permission(#[from] PermissionError),
     /// A directory could not be made or read.
     #[error("{}: {action} failed: {cause}", path.display())]
     Directory {

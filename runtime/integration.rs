@@ -9,8 +9,10 @@ pub mod auth;
 pub mod bindings;
 pub(crate) mod chance;
 pub mod contract;
+mod counted;
 #[cfg(feature = "sqlite")]
 pub mod database;
+mod decode;
 pub mod host;
 #[cfg(feature = "sqlite")]
 pub mod migrations;

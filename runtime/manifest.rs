@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 mod check;
 mod fault;
 mod files;
+mod lines;
 mod parse;
 mod report;
 mod schema;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use fault::{Fault, Faults, Place};
 pub use files::check_files;
+pub use lines::Lines;
 pub use schema::*;
 
 /// Whether `text` can be the id of a module or a capability: lower-case letters, digits and dashes, in parts joined by dots,
@@ -28,6 +30,54 @@ pub use schema::*;
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     check::is_id(text)
+}
+
+/// A size as manifests write it, such as `16MiB` or 4096, in bytes; `None` for anything else.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
+    check::parse_size(text)
+}
+
+/// Bytes as [`parse_size`] reads them.
+#[must_use]
+pub fn spelled_size(bytes: u64) -> String {
+    check::spelled_size(bytes)
+}
+
+/// Whether `text` can be a host: a name in lower case, an address, or `*.` before a name.
+#[must_use]
+pub fn is_host(text: &str) -> bool {
+    check::is_host(text)
+}
+
+/// Whether `text` can be a file or folder of a module's data: a relative path that stays inside.
+#[must_use]
+pub fn is_data_path(text: &str) -> bool {
+    check::leaves_folder(text).is_none()
+}
+
+/// Whether `text` can stand for paths of the gateway: a path, or one with `/*` at its end.
+#[must_use]
+pub fn is_path_pattern(text: &str) -> bool {
+    check::is_path_pattern(text)
+}
+
+/// Whether `text` can be the key of a setting.
+#[must_use]
+pub fn is_key(text: &str) -> bool {
+    check::is_key(text)
+}
+
+/// Whether `text` can be the id of a component.
+#[must_use]
+pub fn is_component(text: &str) -> bool {
+    check::is_component(text)
+}
+
+/// Whether `text` can be the name of an environment variable.
+#[must_use]
+pub fn is_variable(text: &str) -> bool {
+    check::is_variable(text)
 }
 
 /// The name of the manifest in a module's folder.
@@ -90,7 +140,8 @@ pub fn load(file_name: &str, text: &[u8]) -> Result<Loaded, Faults> {
     let checked = root.map(|root| check::check(&root, &mut report));
     let (faults, warnings) = report.finish();
     match checked {
-        Some((manifest, places)) if faults.is_empty() => {
+        Some((mut manifest, places)) if faults.is_empty() => {
+            manifest.lines = Lines::of(&places);
             Ok(Loaded { manifest, warnings, file: file_name.to_owned(), places })
         }
         _ => Err(Faults(faults)),

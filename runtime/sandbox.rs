@@ -1,5 +1,6 @@
 //! What a module's scripts may reach: permissions, and the guard that every host call passes.
 
+pub mod audit;
 pub mod fs;
 pub mod guard;
 pub mod net;
@@ -11,4 +12,4 @@ pub mod tracker;
 
 pub use guard::{Guard, Supplies};
 pub use outside::Outside;
-pub use permissions::Grants;
+pub use permissions::{Grants, PermissionManager};

@@ -134,6 +134,7 @@ host_functions! {
     CryptoJwtVerify = "crypto"."jwt_verify"("token: string, secret: string") -> "map?", "The claims of a JWT that this secret signed and whose `exp` is not past; otherwise nothing.";
     CryptoJwtKeyId = "crypto"."jwt_key_id"("token: string") -> "string?", "The `kid` in a JWT's header, unverified; nothing where there is none.";
     ConfigGet = "config"."get"("key?: string") -> "any", "One value of the module's configuration, or all of it as a map; nothing for a key without a value.";
+    ConfigOf = "config"."of"("module: string, key: string") -> "any", "One setting of another module that serves, if this module is granted it (`permissions.application.configurations`); nothing for a key without a value.";
     KvGet = "kv"."get"("key: string") -> "any", "The value under a key of the module's own store; nothing where there is none.";
     #[waits]
     KvPut = "kv"."put"("key: string, value: any, options?: map") -> "", "Stores a value; `ttl` in milliseconds lets it expire, `cache = true` lets `clearCache` drop it.";
@@ -175,8 +176,14 @@ host_functions! {
     MetricsGauge = "metrics"."gauge"("name: string, value: number, labels?: map") -> "", "Sets a gauge of the module.";
     MetricsObserve = "metrics"."observe"("name: string, value: number, labels?: map") -> "", "Adds a value to a histogram of the module.";
     #[waits]
+    DbOf = "db"."of"("module: string, sql: string, params?: list") -> "any", "Runs one statement on the database of another module, if this module is granted it (`permissions.system.database`): rows or `{changes, last_insert_id}`.";
+    #[waits]
     ServicesCall = "services"."call"("service: string, args?: any") -> "any", "Calls `capability.method` of a module this one depends on, or of the host application.";
     ServicesInvalidate = "services"."invalidate"("capability: string") -> "", "Makes the runtime forget cached answers of a capability this module provides.";
+    #[waits]
+    ServicesRequest = "services"."request"("method: string, path: string, options?: map") -> "map", "Asks an api or a page of another module inside the process, if this module is granted its path (`permissions.application`): `{status, headers, body}`; options are `query`, `headers` and `body`.";
+    #[waits]
+    ServicesRender = "services"."render"("component: string, request?: map") -> "map", "Has a component of another module drawn, if this module is granted it (`permissions.application.components`): `{status, headers, body}`; `request` has `path`, `params`, `query`, `headers` and `body`.";
 }
 
 impl HostFn {

@@ -14,6 +14,7 @@ mod exit;
 mod human;
 mod kit;
 mod output;
+mod permissions;
 mod records;
 mod requests;
 mod sse;
@@ -24,7 +25,8 @@ mod yaml;
 mod tests;
 
 pub use args::{
-    AuditAction, AuditArgs, Cli, Command, Globals, LanguageArgs, NewArgs, ReplArgs, Request, ServeArgs, Strategy,
+    AuditAction, AuditArgs, Cli, Command, Globals, LanguageArgs, NewArgs, PermissionAction, PermissionArgs, ReplArgs,
+    Request, ServeArgs, Strategy,
 };
 pub use exit::Exit;
 

@@ -12,6 +12,7 @@ use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events};
 use crate::registry::versions::ModuleRef;
 use crate::registry::{Bundle, Definition, Registry, RegistryError, Snapshot};
+use crate::sandbox::permissions::asked::{Asked, asked};
 use crate::store::audit::{AuditLog, Who};
 
 mod audit;
@@ -21,6 +22,7 @@ mod control;
 mod error;
 #[cfg(feature = "cli")]
 mod kit;
+mod permissions;
 mod reasons;
 mod revision;
 pub mod verbs;
@@ -34,6 +36,7 @@ pub use audit::{AUDIT_PAGE, audit_error, verify_audit};
 pub use check::{CheckReport, check};
 pub use control::Control;
 pub use error::{CommandError, Finding, Location};
+pub use permissions::{DecidedRow, DecisionsView, Ruling, ruling};
 pub use views::{FoundCapability, FoundModule, ModuleView, Registered, Unregistered, Updated, VersionRow};
 
 /// The verbs over one runtime. Clones share it.
@@ -215,6 +218,9 @@ impl Commands {
         let snapshot = self.registry.snapshot();
         let definitions: Vec<_> = snapshot.modules.values().flat_map(|versions| versions.values().cloned()).collect();
         let mut rows = self.found(&definitions, |_| true);
+        for (row, definition) in rows.iter_mut().zip(&definitions) {
+            row.asks = asked(&definition.manifest).iter().filter(|it| it.line.is_some()).map(Asked::text).collect();
+        }
         rows.extend(snapshot.problems.iter().map(FoundModule::unusable));
         rows
     }

@@ -10,6 +10,7 @@
 //! | `POST /v1/modules/{id}/activate`, `…/deactivate`, `…/rollback`, `POST /v1/update` | 202 and an operation |
 //! | `POST /v1/modules/{id}/confirm`, `GET …/history?limit=20` | the version is permanent; what was done to the module |
 //! | `POST /v1/modules/{id}/eval` (`{"code"}`) | the value of a piece of code beside the version that serves |
+//! | `GET /v1/modules/{id}/permissions?version=V`, `POST …/permissions` | what a version asks for; what was decided about it |
 //! | `GET /v1/operations?module=ID` | the operations, the newest first |
 //! | `GET /v1/operations/{id}?wait=30s` | the operation, once it has ended or the wait is over |
 //! | `GET /v1/find?capability=…`, `?category=…` | the versions that offer it |
@@ -40,6 +41,7 @@ use crate::monitor::Metrics;
 mod access;
 mod changes;
 mod operations;
+mod permissions;
 mod problem;
 mod read;
 mod reads;
@@ -148,6 +150,7 @@ impl Admin {
             .route("/v1/modules/{id}/confirm", post(changes::confirm))
             .route("/v1/modules/{id}/eval", post(changes::evaluate))
             .route("/v1/modules/{id}/history", get(records::history))
+            .route("/v1/modules/{id}/permissions", get(permissions::show).post(permissions::decide))
             .route("/v1/update", post(changes::update))
             .route("/v1/operations", get(records::operations))
             .route("/v1/operations/{id}", get(reads::operation))

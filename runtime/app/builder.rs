@@ -9,6 +9,7 @@ use ractor::Actor;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::audit::Chronicle;
 use super::ending::Ending;
 use super::readiness::Readiness;
 use super::supervisor::Leash;
@@ -21,10 +22,11 @@ use crate::integration::host::{HostService, HostServices};
 use crate::integration::{ApiBinding, Authenticator, ServiceCalls};
 use crate::monitor::{Events, Metrics};
 use crate::registry::Registry;
-use crate::sandbox::ports::Database;
+use crate::sandbox::permissions::Clock;
+use crate::sandbox::ports::{Database, Usage};
 use crate::sandbox::quota::ModuleAccounts;
-use crate::sandbox::{Outside, Supplies};
-use crate::store::KvStore;
+use crate::sandbox::{Outside, PermissionManager, Supplies};
+use crate::store::{KvStore, Store};
 
 /// How a [`Runtime`] is made.
 #[derive(Clone)]
@@ -33,12 +35,13 @@ pub struct Builder {
     data: PathBuf,
     seeds: Vec<PathBuf>,
     services: Vec<(String, Arc<dyn HostService>)>,
+    grants_all: bool,
 }
 
 impl Runtime {
     /// A builder with the defaults.
     pub fn builder() -> Builder {
-        Builder { data: PathBuf::from(".replug"), seeds: Vec::new(), services: Vec::new() }
+        Builder { data: PathBuf::from(".replug"), seeds: Vec::new(), services: Vec::new(), grants_all: false }
     }
 }
 
@@ -65,6 +68,14 @@ impl Builder {
         self
     }
 
+    /// Grants whatever a manifest asks for when a version of it is activated. For tests and development: a module that is
+    /// given to this runtime may then reach whatever it names. The grants are decisions like any other, by `host` in the
+    /// audit log, and hold on in the data directory when a later runtime does without this.
+    pub fn grant_whatever_manifests_ask(mut self) -> Self {
+        self.grants_all = true;
+        self
+    }
+
     /// Starts the runtime, what served before, and the modules of the folders; returns when that has ended.
     ///
     /// # Errors
@@ -79,7 +90,7 @@ impl Builder {
 
     /// Everything but the modules.
     pub(super) async fn open(self) -> Result<Runtime, Error> {
-        let Self { data, seeds, services } = self;
+        let Self { data, seeds, services, grants_all } = self;
         let hosts = HostServices::new(services)?;
         #[cfg(feature = "rhai")]
         if !replug_scripts::counts_rhai_memory() {
@@ -102,8 +113,12 @@ impl Builder {
         let router = Arc::new(Router::default());
         let authenticator = Authenticator::new(Arc::clone(&router));
         let Integrations { bindings, migrator, database } = integrations(&data)?;
-        let services = ServiceCalls::new(Arc::clone(&router), hosts, authenticator.clone());
+        let services = Arc::new(ServiceCalls::new(Arc::clone(&router), hosts, authenticator.clone()));
         let kv = KvStore::new(&store);
+        let permissions = permissions(&store, &chronicle, &metrics, &registry).await?;
+        if grants_all {
+            permissions.grant_whatever_is_asked();
+        }
         let parts = Parts {
             registry: registry.clone(),
             store: store.clone(),
@@ -116,7 +131,9 @@ impl Builder {
             supplies: Supplies {
                 kv: kv.clone(),
                 database,
-                services: Arc::new(services),
+                application: Arc::clone(&services) as _,
+                services,
+                permissions: permissions.clone(),
                 outside: Outside::new(data.join("files"), Handle::current()),
                 metrics: metrics.clone(),
                 accounts: ModuleAccounts::default(),
@@ -130,6 +147,7 @@ impl Builder {
         let (store_fault, audit_fault) = (store.fault(), chronicle.log().fault());
         let mut upkeep = Upkeep::default();
         upkeep.sweep(kv);
+        upkeep.flush(permissions.clone());
         for (part, fault) in [("store", &store_fault), ("audit log", &audit_fault)] {
             upkeep.watch(part, fault.clone(), events.clone(), metrics.clone());
         }
@@ -138,6 +156,7 @@ impl Builder {
             registry: registry.clone(),
             modules,
             store,
+            permissions,
             chronicle,
             supervisor,
             upkeep,
@@ -166,6 +185,21 @@ impl Builder {
             ended: has_ended,
         })
     }
+}
+
+/// The permission manager, without decisions about modules that are gone.
+async fn permissions(
+    store: &Store,
+    chronicle: &Chronicle,
+    metrics: &Metrics,
+    registry: &Registry,
+) -> Result<PermissionManager, Error> {
+    let parts = (Arc::new(upkeep::now) as Clock, metrics.clone(), Arc::new(KvStore::new(store)) as Arc<dyn Usage>);
+    let permissions = PermissionManager::start(store, chronicle.log(), parts)?;
+    let snapshot = registry.snapshot();
+    let is_known = |id: &str| snapshot.modules.contains_key(id) || snapshot.problems.iter().any(|it| it.id == id);
+    permissions.keep_only(is_known).await?;
+    Ok(permissions)
 }
 
 impl fmt::Debug for Builder {

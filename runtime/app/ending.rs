@@ -17,6 +17,7 @@ use crate::actors::modules::ModulesMsg;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::registry::Registry;
+use crate::sandbox::PermissionManager;
 use crate::store::audit::AuditError;
 use crate::store::{Store, StoreError};
 
@@ -29,6 +30,7 @@ pub(super) struct Ending {
     pub(super) registry: Registry,
     pub(super) modules: ActorRef<ModulesMsg>,
     pub(super) store: Store,
+    pub(super) permissions: PermissionManager,
     pub(super) chronicle: Chronicle,
     pub(super) supervisor: Leash,
     pub(super) upkeep: Upkeep,
@@ -63,6 +65,8 @@ impl Ending {
         self.registry.stop().await;
         let _ = self.modules.stop_and_wait(None, Some(LAST)).await;
         let closed = self.store.close().await;
+        // the instances are gone, and with them what they were denied is told
+        self.permissions.close().await;
         let written = self.chronicle.end(closed.is_ok()).await;
         self.supervisor.stop(LAST).await;
         self.ended.send_replace(true);

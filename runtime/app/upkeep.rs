@@ -5,10 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinSet;
 
 use crate::monitor::{Event, Events, Metrics};
+use crate::sandbox::PermissionManager;
 use crate::store::{KvStore, WriteFault};
 
 /// How often expired entries of modules' stores are looked for, and how many are looked at each time.
 const SWEEP: (Duration, usize) = (Duration::from_secs(5), 512);
+
+/// How often denials are looked through for repeats that nobody told yet.
+const FLUSH: Duration = Duration::from_secs(10);
 
 /// Goes on for as long as it is kept.
 #[derive(Default)]
@@ -18,6 +22,18 @@ impl Upkeep {
     /// Sweeps the stores of modules.
     pub(super) fn sweep(&mut self, kv: KvStore) {
         self.0.spawn(sweep(kv));
+    }
+
+    /// Has repeated denials written once their minute is over.
+    pub(super) fn flush(&mut self, permissions: PermissionManager) {
+        self.0.spawn(async move {
+            let mut ticks = tokio::time::interval(FLUSH);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                permissions.flush();
+            }
+        });
     }
 
     /// Raises an alarm once `part` of what the runtime keeps takes no writes any more.

@@ -150,6 +150,7 @@ async fn validated(
     let manifest = &definition.manifest;
     validate::fits(definition, &work.shared.registry.snapshot(), &work.shared.board.placed())?;
     validate::configured(manifest)?;
+    work.shared.hands.supplies.permissions.admit(manifest).await?;
     let checked = validate::read(Arc::clone(definition)).await?;
     let mut pending = Vec::new();
     if let Some(migrator) = &work.shared.hands.migrator {

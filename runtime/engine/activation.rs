@@ -6,6 +6,7 @@ use std::time::Instant;
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use semver::Version;
+use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::board::version_of;
@@ -20,6 +21,9 @@ use super::{EngineError, activate, deactivate, returning, rollback, unregister};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::InstanceKey;
 use crate::store::audit::{Kind, Who};
+
+/// The longest reason of a refusal in the audit log, in characters.
+const LONGEST_REASON: usize = 4096;
 
 /// A command for one module.
 #[derive(Clone, Debug)]
@@ -72,6 +76,17 @@ impl Command {
             | Self::Rollback { id, .. }
             | Self::Unregister { id, .. } => id,
             Self::Return { key, .. } | Self::FallBack { key } => &key.id,
+        }
+    }
+
+    /// What is to serve by it and its name, if it is one by which a version comes into service.
+    fn brings(&self) -> Option<(String, &'static str)> {
+        match self {
+            Self::Activate { id, version, .. } => Some((format!("{id}@{version}"), Action::Activate.name())),
+            Self::Resume { id, version, .. } => Some((format!("{id}@{version}"), Action::Resume.name())),
+            Self::Rollback { id, to: Some(version), .. } => Some((format!("{id}@{version}"), Action::Rollback.name())),
+            Self::Rollback { id, .. } => Some((id.clone(), Action::Rollback.name())),
+            _ => None,
         }
     }
 
@@ -150,7 +165,11 @@ impl Actor for Activation {
         work: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let Some((command, reply)) = work.take() {
+            let label = command.brings();
             let result = self.run(command).await;
+            if let (Err(error), Some((subject, command))) = (&result, label) {
+                self.refused(subject, command, error).await;
+            }
             let _ = reply.to.send(result);
         }
         myself.stop(None);
@@ -186,6 +205,19 @@ impl Activation {
     /// Writes to the audit log; it is on the disk when this returns.
     pub(super) async fn audit(&self, kind: Kind, subject: String, data: serde_json::Value) -> Result<(), EngineError> {
         self.shared.audit(kind, self.who, subject, data).await
+    }
+
+    /// Writes to the audit log that a version was not let into service, and why. The refusal is the answer, whatever comes of
+    /// this; that the runtime stops is none.
+    async fn refused(&self, subject: String, command: &str, error: &EngineError) {
+        if matches!(error, EngineError::Stopped) {
+            return;
+        }
+        let reason: String = error.to_string().chars().take(LONGEST_REASON).collect();
+        let told = json!({ "command": command, "reason": reason });
+        if let Err(error) = self.audit(Kind::ActivationRefused, subject, told).await {
+            tracing::error!(%error, "a refused activation is not in the audit log");
+        }
     }
 
     /// Asks the coordinator.

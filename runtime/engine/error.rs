@@ -62,6 +62,9 @@ pub enum EngineError {
         /// The migrations' versions.
         pending: Vec<Version>,
     },
+    /// The version asks for permissions that nobody granted or denied yet.
+    #[error(transparent)]
+    Ungranted(#[from] crate::sandbox::permissions::Ungranted),
     /// The scripts do not compile.
     #[error("the scripts of {module} do not compile: {}", lines(faults))]
     Scripts {

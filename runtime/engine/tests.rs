@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
+use replug_scripts::api::Request;
 use replug_scripts::{CallContext, HostError, Value};
 use semver::Version;
 use tempfile::TempDir;
@@ -18,7 +19,8 @@ use crate::actors::{ModulesSupervisor, Router};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events, Metrics};
 use crate::registry::{Bundle, Hosted, Registry};
-use crate::sandbox::ports::Services;
+use crate::sandbox::guard::permissions;
+use crate::sandbox::ports::{Application, Reach, Services};
 use crate::sandbox::{Outside, Supplies};
 use crate::store::audit::AuditLog;
 use crate::store::{KvStore, Store};
@@ -53,6 +55,20 @@ impl Services for NoServices {
     fn invalidate(&self, _: &str) {}
 }
 
+impl Application for NoServices {
+    fn setting(&self, _: &str, _: &str) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    fn request(&self, _: Request, _: Reach, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    fn render(&self, _: &str, _: Request, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+}
+
 struct World {
     dir: TempDir,
     store: Store,
@@ -81,6 +97,7 @@ impl World {
         let supervisor = ModulesSupervisor { events: events.clone() };
         let (modules, _) = ModulesSupervisor::spawn(None, supervisor, ()).await.unwrap();
         let (kv, metrics) = (KvStore::new(&store), Metrics::default());
+        let permissions = permissions(&store, audit.clone(), &metrics);
         let bindings: Vec<Arc<dyn Binding>> = vec![binding.clone()];
         let parts = Parts {
             registry: registry.clone(),
@@ -95,6 +112,8 @@ impl World {
                 kv,
                 database: None,
                 services: Arc::new(NoServices),
+                application: Arc::new(NoServices),
+                permissions,
                 outside: Outside::new(dir.path().join("files"), Handle::current()),
                 metrics,
                 accounts: crate::sandbox::quota::ModuleAccounts::default(),
@@ -125,6 +144,7 @@ impl World {
         registry.stop().await;
         modules.stop_and_wait(None, None).await.unwrap();
         store.close().await.unwrap();
+        engine.permissions().close().await;
         let tables = binding.tables.lock().unwrap().clone();
         drop((store, registry, engine, binding, router));
         Self::over(dir, tables).await

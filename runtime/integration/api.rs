@@ -28,11 +28,12 @@ use self::id::{RequestId, RequestIds};
 use self::refusal::Refusal;
 use self::sticky::Asker;
 use super::auth::{Authenticator, VerifyError, token};
+use super::counted::count;
+use super::decode;
 use crate::actors::router::{CallError, Instance, Router, Way};
 
 mod answer;
 mod body;
-mod decode;
 mod id;
 mod problem;
 mod refusal;
@@ -246,7 +247,7 @@ impl Asked<'_> {
         };
         let held = instance.metrics.hold();
         let result = instance.respond(target.handler.clone(), request, call).await;
-        answer::count(held, &result);
+        count(held, &result);
         result
     }
 }

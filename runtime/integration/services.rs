@@ -16,8 +16,13 @@ use crate::actors::router::{CallError, Router, Slot};
 use crate::manifest::StickyBy;
 use crate::sandbox::ports::Services;
 
+mod application;
+
 #[cfg(all(test, feature = "lua"))]
 mod tests;
+
+/// The function that scripts call.
+const CALL: &str = "services.call";
 
 /// The services of whichever modules serve, and those of the host.
 pub struct ServiceCalls {
@@ -127,7 +132,7 @@ impl Services for ServiceCalls {
             return Err(failed(HostErrorKind::Overloaded, what));
         }
         let answer = self.router.call(&module, bucket, &handler, vec![args], inner).await;
-        answer.map_err(|error| translate(&service, &module, error, call))
+        answer.map_err(|error| translate(CALL, &service, &module, error, call))
     }
 
     async fn ask(&self, capability: &str, method: &str, call: &CallContext) -> Result<Value, HostError> {
@@ -142,7 +147,7 @@ impl Services for ServiceCalls {
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
         inner.chain.push(Arc::clone(&call.module));
         let answer = self.router.call(&module, bucket, &handler, vec![nothing], inner).await;
-        answer.map_err(|error| translate(&service, &module, error, call))
+        answer.map_err(|error| translate(CALL, &service, &module, error, call))
     }
 
     fn invalidate(&self, capability: &str) {
@@ -153,7 +158,7 @@ impl Services for ServiceCalls {
 }
 
 fn failed(kind: HostErrorKind, what: impl std::fmt::Display) -> HostError {
-    HostError::new(kind, format!("services.call: {what}"))
+    HostError::new(kind, format!("{CALL}: {what}"))
 }
 
 /// Nothing that serves provides it.
@@ -168,8 +173,9 @@ fn missing(allowed: &[String], capability: &str) -> HostError {
 }
 
 /// What the caller may know. A provider's own words reach it only if the provider addressed them to its callers.
-fn translate(service: &str, module: &str, error: CallError, call: &CallContext) -> HostError {
+fn translate(function: &str, service: &str, module: &str, error: CallError, call: &CallContext) -> HostError {
     use HostErrorKind as Kind;
+    let failed = |kind, what: std::fmt::Arguments<'_>| HostError::new(kind, format!("{function}: {what}"));
     let internal = |trace: &str| {
         tracing::warn!(
             request_id = &*call.request_id,

@@ -15,9 +15,11 @@ use crate::actors::router::{CallError, Endpoint, Instance, RouteTaken, Router, S
 use crate::engine::ports::{Binding, Subject};
 use crate::manifest::{self, Manifest};
 use crate::monitor::Events;
+use crate::sandbox::guard::permissions;
 use crate::sandbox::ports::Database;
 use crate::sandbox::quota::ModuleAccounts;
 use crate::sandbox::{Outside, Supplies};
+use crate::store::audit::{AuditLog, Who};
 use crate::store::{KvStore, Store};
 
 mod gatekeeper;
@@ -84,12 +86,15 @@ impl World {
         let auth = Authenticator::new(Arc::clone(&router));
         let dir = TempDir::new().expect("a directory");
         let store = Store::open(dir.path()).expect("a store");
-        let services = ServiceCalls::new(Arc::clone(&router), hosts, auth.clone());
+        let services = Arc::new(ServiceCalls::new(Arc::clone(&router), hosts, auth.clone()));
         let events = Events::default();
+        let audit = AuditLog::open(&dir.path().join("audit")).expect("a log");
         let supplies = Supplies {
             kv: KvStore::new(&store),
+            permissions: permissions(&store, audit, &rig.metrics),
             database: None,
-            services: Arc::new(services),
+            application: Arc::clone(&services) as _,
+            services,
             outside: Outside::new(dir.path().join("files"), Handle::current()),
             metrics: rig.metrics.clone(),
             accounts: ModuleAccounts::default(),
@@ -102,6 +107,12 @@ impl World {
     /// Gives the databases to the instances to come.
     pub(crate) fn keep_in(&mut self, databases: Arc<dyn Database>) {
         self.supplies.database = Some(databases);
+    }
+
+    /// Grants what a manifest asks for.
+    pub(crate) async fn grant(&self, text: &str) {
+        let granted = self.supplies.permissions.grant_all_asked(&read(text), Who::Admin).await;
+        granted.expect("it can be written");
     }
 
     /// Starts a version without routing to it.

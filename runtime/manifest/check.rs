@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::parse::Node;
 use super::report::Report;
-use super::{Manifest, Place};
+use super::{Lines, Manifest, Place};
 
 mod config;
 mod fields;
@@ -20,7 +20,9 @@ mod runtime;
 mod scalars;
 
 use fields::{Fields, Item};
-pub(super) use names::is_id;
+pub(super) use names::{is_component, is_host, is_id, is_key, is_variable, leaves_folder};
+pub(super) use permissions::is_path_pattern;
+pub(super) use scalars::{parse_size, spelled_size};
 
 /// The most entries of a list of the manifest.
 const MAX_ITEMS: usize = 1000;
@@ -93,6 +95,7 @@ impl Checker<'_, '_> {
             permissions,
             lifecycle: lifecycle.unwrap_or_default(),
             metadata,
+            lines: Lines::default(),
         }
     }
 

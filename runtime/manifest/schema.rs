@@ -70,6 +70,9 @@ pub struct Manifest {
     pub lifecycle: Lifecycle,
     /// Free-form facts about the module, at most 16 KiB as JSON. Default: empty.
     pub metadata: BTreeMap<String, Value>,
+    /// Where it asks for what. Not serialized.
+    #[serde(skip)]
+    pub lines: super::Lines,
 }
 
 impl Manifest {

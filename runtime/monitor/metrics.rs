@@ -10,7 +10,7 @@ mod scripted;
 
 use std::sync::Arc;
 
-use prometheus::{Histogram, IntCounter, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 use super::InstanceKey;
 pub use activation::ActivationMetrics;
@@ -81,6 +81,18 @@ impl Metrics {
     #[must_use]
     pub fn host_calls(&self, instance: &InstanceKey, function: &str) -> IntCounter {
         self.families.host_calls.with_label_values(&[&*instance.id, &*instance.version, function])
+    }
+
+    /// The counter of a version's host calls that its permissions `allowed` or `denied`.
+    #[must_use]
+    pub fn permission_checks(&self, instance: &InstanceKey, outcome: &str) -> IntCounter {
+        self.families.permission_checks.with_label_values(&[&*instance.id, &*instance.version, outcome])
+    }
+
+    /// What a version uses of the resource whose quota has this key.
+    #[must_use]
+    pub fn resource_usage(&self, instance: &InstanceKey, resource: &str) -> IntGauge {
+        self.families.resource_usage.with_label_values(&[&*instance.id, &*instance.version, resource])
     }
 
     /// The seconds that the database calls of a version took.

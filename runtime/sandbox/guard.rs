@@ -1,5 +1,6 @@
 //! The guard: every host call of a script is checked, counted and carried out here.
 
+mod application;
 mod args;
 mod crypto;
 mod data;
@@ -20,13 +21,14 @@ use tokio::runtime::Handle;
 
 use self::args::Args;
 use super::outside::Outside;
-use super::permissions::Grants;
-use super::ports::{Database, Services};
+use super::permissions::{Clock, Live, PermissionManager};
+use super::ports::{Application, Database, Services};
 use super::quota::ModuleAccounts;
 use super::quota::storage::StorageLedger;
 use crate::manifest::Manifest;
 use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::store::KvStore;
+use crate::store::audit::Who;
 
 /// The share of a VM's memory that one file or answer may take: it crosses as a copy, and the script has to do something
 /// with it.
@@ -41,6 +43,10 @@ pub struct Supplies {
     pub database: Option<Arc<dyn Database>>,
     /// The services of modules.
     pub services: Arc<dyn Services>,
+    /// What modules reach of each other beyond services.
+    pub application: Arc<dyn Application>,
+    /// What modules may reach.
+    pub permissions: PermissionManager,
     /// Files, network and what counts them.
     pub outside: Outside,
     /// Where calls are counted.
@@ -53,12 +59,9 @@ pub struct Supplies {
     pub runtime: Handle,
 }
 
-/// Tells milliseconds since 1970-01-01 UTC.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-
 /// The host of one instance.
 pub struct Guard {
-    grants: Grants,
+    live: Arc<Live>,
     /// Milliseconds since 1970-01-01 UTC.
     clock: Clock,
     /// The effective configuration, as a map.
@@ -81,7 +84,7 @@ impl Guard {
     /// The guard of an instance of `manifest`.
     #[must_use]
     pub fn new(key: &InstanceKey, manifest: &Manifest, supplies: Supplies) -> Self {
-        let grants = Grants::declared(manifest);
+        let live = supplies.permissions.open(key, manifest);
         let storage = StorageLedger::new(
             supplies.kv.clone(),
             supplies.outside.files.clone(),
@@ -89,12 +92,12 @@ impl Guard {
             supplies.metrics.clone(),
             supplies.outside.accounts.clone(),
         );
-        storage.open(&key.id, grants.storage);
+        storage.open(&key.id, live.grants().storage);
         let (ledger, id) = (storage.clone(), Arc::clone(&key.id));
         // the first look at a module's files reads its folders
         supplies.outside.behind(move || ledger.show(&id));
         Self {
-            grants,
+            live,
             storage,
             most: manifest.runtime.limits.memory / MOST_OF_MEMORY,
             clock: Arc::new(text::now),
@@ -119,8 +122,9 @@ impl Guard {
 impl Guard {
     /// The storage quota that holds now, which is also that of what others write for the module.
     fn storage_quota(&self) -> u64 {
-        self.storage.open(&self.key.id, self.grants.storage);
-        self.grants.storage
+        let max = self.live.grants().storage;
+        self.storage.open(&self.key.id, max);
+        max
     }
 
     /// The turn of a password hash, to come.
@@ -138,6 +142,8 @@ impl Guard {
     fn pending(&self, args: &mut Args, call: &CallContext) -> Option<Result<Pending, HostError>> {
         match args.function {
             HostFn::ServicesCall => Some(self.services_call(args, call)),
+            HostFn::ServicesRequest => Some(self.services_request(args, call)),
+            HostFn::ServicesRender => Some(self.services_render(args, call)),
             HostFn::CryptoPasswordHash | HostFn::CryptoPasswordVerify => Some(self.password(args, call)),
             #[cfg(feature = "http-client")]
             HostFn::HttpRequest | HostFn::HttpGet | HostFn::HttpPost => Some(self.http(args, call)),
@@ -150,28 +156,61 @@ impl Host for Guard {
     fn call(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError> {
         self.count(function);
         let mut args = Args::new(function, args);
-        match self.pending(&mut args, call) {
-            Some(pending) => wait::on(&self.supplies.runtime, function, pending?),
+        let done = match self.pending(&mut args, call) {
+            Some(pending) => pending.and_then(|pending| wait::on(&self.supplies.runtime, function, pending)),
             None => self.perform(args, call),
-        }
+        };
+        note(&self.live, function, &done, call);
+        done
     }
 
     /// What answers by a future of its own is awaited; what blocks gets a thread that may.
     fn begin(self: Arc<Self>, function: HostFn, args: Vec<Value>, call: &CallContext) -> Answer {
         self.count(function);
         let mut args = Args::new(function, args);
-        match self.pending(&mut args, call) {
-            Some(Ok(pending)) => return Answer::Pending(pending),
-            Some(Err(error)) => return Answer::Ready(Err(error)),
-            None if !function.function().waits => return Answer::Ready(self.perform(args, call)),
-            None => {}
-        }
-        let (runtime, call) = (self.supplies.runtime.clone(), call.clone());
+        let pending = match self.pending(&mut args, call) {
+            Some(Ok(pending)) => pending,
+            Some(Err(error)) => {
+                let done = Err(error);
+                note(&self.live, function, &done, call);
+                return Answer::Ready(done);
+            }
+            None if !function.function().waits => {
+                let done = self.perform(args, call);
+                note(&self.live, function, &done, call);
+                return Answer::Ready(done);
+            }
+            None => {
+                let (guard, call) = (Arc::clone(&self), call.clone());
+                let work = self.supplies.runtime.spawn_blocking(move || guard.perform(args, &call));
+                Box::pin(async move { work.await.unwrap_or_else(|error| Err(wait::broken(function, &error))) })
+            }
+        };
+        let call = call.clone();
         Answer::Pending(Box::pin(async move {
-            let run = move || self.perform(args, &call);
-            runtime.spawn_blocking(run).await.unwrap_or_else(|error| Err(wait::broken(function, &error)))
+            let done = pending.await;
+            note(&self.live, function, &done, &call);
+            done
         }))
     }
+}
+
+/// Counts a call as allowed or denied, and has a denial written.
+fn note(live: &Live, function: HostFn, done: &Result<Value, HostError>, call: &CallContext) {
+    match done {
+        Err(error) if is_own_denial(function, error) => {
+            live.deny(Who::Runtime, &function.path(), &error.message, Some(call));
+        }
+        _ => live.allow(),
+    }
+}
+
+/// Whether the guard denied the call. What another module was denied comes through its callers, who did nothing wrong.
+fn is_own_denial(function: HostFn, error: &HostError) -> bool {
+    use HostFn as F;
+    let carries_others = matches!(function, F::ServicesCall | F::ServicesRequest | F::ServicesRender);
+    error.kind == HostErrorKind::PermissionDenied
+        && (!carries_others || error.message.starts_with(&format!("permission denied: {}: ", function.path())))
 }
 
 impl Guard {
@@ -205,9 +244,11 @@ impl Guard {
             F::CryptoJwtVerify => crypto::jwt_verify(&args, (self.clock)() / 1000),
             F::CryptoJwtKeyId => crypto::jwt_key_id(&args),
             F::ConfigGet => self.config_get(&args),
+            F::ConfigOf => self.config_of(&args),
             F::KvGet | F::KvPut | F::KvDelete | F::KvList | F::KvCas => self.kv(&mut args, call),
             F::DbQuery | F::DbExecute | F::DbTransaction => self.db(&mut args, call),
             F::DbForCaller => self.db_for_caller(&mut args, call),
+            F::DbOf => self.db_of(&mut args, call),
             F::FsRead | F::FsWrite | F::FsAppend | F::FsList | F::FsStat | F::FsRemove | F::FsMkdir | F::FsExists => {
                 self.fs(&args, call)
             }
@@ -215,14 +256,18 @@ impl Guard {
             F::MetricsCount | F::MetricsGauge | F::MetricsObserve => self.sample(&args),
             F::ServicesInvalidate => {
                 let capability = args.text(0)?;
-                self.grants.provides("services.invalidate", capability)?;
+                self.live.grants().provides("services.invalidate", capability)?;
                 self.supplies.services.invalidate(capability);
                 Ok(Value::Null)
             }
             F::HttpRequest | F::HttpGet | F::HttpPost => {
                 Err(args.failed(HostErrorKind::Failed, "this build of the runtime has no HTTP client"))
             }
-            F::ServicesCall | F::CryptoPasswordHash | F::CryptoPasswordVerify => {
+            F::ServicesCall
+            | F::ServicesRequest
+            | F::ServicesRender
+            | F::CryptoPasswordHash
+            | F::CryptoPasswordVerify => {
                 Err(args.failed(HostErrorKind::Failed, "internal error: it answers by a future"))
             }
         }
@@ -232,6 +277,17 @@ impl Guard {
 /// JSON as plain data; a manifest's defaults are JSON already, so nothing is lost.
 fn plain(value: serde_json::Value) -> Value {
     serde_json::from_value(value).unwrap_or_default()
+}
+
+/// A permission manager for tests of the folders above, without decisions.
+#[cfg(test)]
+pub(crate) fn permissions(
+    store: &crate::store::Store,
+    audit: crate::store::audit::AuditLog,
+    metrics: &Metrics,
+) -> PermissionManager {
+    let parts = (Arc::new(|| 7_u64) as _, metrics.clone(), Arc::new(KvStore::new(store)) as _);
+    PermissionManager::start(store, audit, parts).expect("the store can be read")
 }
 
 #[cfg(test)]

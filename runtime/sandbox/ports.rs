@@ -3,9 +3,12 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
+use replug_scripts::api::Request;
 use replug_scripts::{CallContext, HostError, Value};
 
+use super::permissions::ResourceType;
 use crate::manifest::Access;
+use crate::store::KvStore;
 
 /// One SQL statement with its positional parameters.
 #[derive(Clone, Debug)]
@@ -50,6 +53,55 @@ pub trait Database: Send + Sync {
     /// `not-found` without a database, `timeout`, `failed` when it cannot be read or tables are missing; the message
     /// names them.
     fn check(&self, module: &str, deadline: Instant) -> Result<(), HostError>;
+}
+
+/// What modules reach of each other beyond services. Whether they may was asked before.
+#[async_trait]
+pub trait Application: Send + Sync {
+    /// The value of a setting of `module`; null where it has none.
+    ///
+    /// # Errors
+    /// `not-found` when the module does not serve or has no such setting, `permission-denied` for one that is a secret.
+    fn setting(&self, module: &str, key: &str) -> Result<Value, HostError>;
+
+    /// Asks an api or a page, whichever of them `reach` has, as a part of `call`: `{status, headers, body}`. Waits at
+    /// most until `call.deadline`.
+    ///
+    /// # Errors
+    /// `not-found`, `permission-denied` for a page or an api that `reach` has not or that whoever signed in may not see,
+    /// `timeout`, `overloaded`, or what the module said.
+    async fn request(&self, request: Request, reach: Reach, call: &CallContext) -> Result<Value, HostError>;
+
+    /// Has a component drawn, as a part of `call`: `{status, headers, body}`. Waits at most until `call.deadline`.
+    ///
+    /// # Errors
+    /// `not-found`, `conflict` when several modules have it, `timeout`, `overloaded`, or what the module said.
+    async fn render(&self, component: &str, request: Request, call: &CallContext) -> Result<Value, HostError>;
+}
+
+/// What may stand at a path that is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Pages.
+    pub pages: bool,
+    /// Apis.
+    pub apis: bool,
+}
+
+/// What modules use of what has a quota.
+pub trait Usage: Send + Sync {
+    /// How much `module` uses now, in the resource's unit; nothing where nobody measures it.
+    fn used(&self, module: &str, resource: ResourceType) -> Option<u64>;
+}
+
+/// What is measured by the stores of modules: the storage that they take. Files and databases are not in it.
+impl Usage for KvStore {
+    fn used(&self, module: &str, resource: ResourceType) -> Option<u64> {
+        match resource {
+            ResourceType::Storage => Self::used(self, module).ok(),
+            _ => None,
+        }
+    }
 }
 
 /// The services of modules.

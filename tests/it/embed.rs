@@ -2,6 +2,7 @@
 
 mod commands;
 mod examples;
+mod permissions;
 mod services;
 mod together;
 

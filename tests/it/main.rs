@@ -14,6 +14,7 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod outside;
+mod permissions;
 mod refusals;
 mod repl;
 mod restart;

@@ -8,6 +8,7 @@ use semver::Version;
 
 use crate::admin::commands::verbs;
 use crate::registry::versions::ModuleRef;
+use crate::sandbox::permissions::Permission;
 
 /// Hot-pluggable modules inside a Rust process.
 #[derive(Debug, Parser)]
@@ -192,6 +193,9 @@ pub enum Request {
         #[arg(value_name = "ID", value_parser = id)]
         subject: Option<String>,
     },
+    /// What a module may.
+    #[command(about = about("permissions"), after_help = example("permissions"), long_about = PERMISSIONS)]
+    Permissions(PermissionArgs),
     /// Who did what.
     #[command(about = about("audit"), after_help = example("audit"))]
     Audit(AuditArgs),
@@ -266,6 +270,44 @@ Show what happens as it happens; of a module, until the activation in flight end
 Of a module it ends with the activation: 0 the version serves, 3 it was rolled back, 1 it failed. If nothing is in flight it
 waits for the next activation. Of an operation, as `activate --no-wait` names it, it ends with that one, at once if it is over, and
 shows what the command would have shown. With --json each event is a document on a line of its own, and an operation's result the last.";
+
+const PERMISSIONS: &str = "\
+Show what a module asks for, and decide what is given of it
+
+A version of which something waits is not activated. `grant ID` alone grants all that waits of the newest version, or of ID@V;
+granting does not activate. `grant` and `deny` take permissions as `show` writes them; `narrow` takes the parts that are given:
+  replug permissions show mailer
+  replug permissions grant mailer system.network:smtp.x.org:465
+  replug permissions narrow mailer system.network:api.x.org:443 resources.storage.max=32MiB
+  replug permissions deny mailer system.environment:HOME
+A decision holds for every version that asks for no more, and meets what runs at its next host call.";
+
+/// What to decide.
+#[derive(Clone, Debug, Args)]
+pub struct PermissionArgs {
+    /// What to do
+    #[arg(value_enum)]
+    pub action: PermissionAction,
+    /// The module, or one version of it; without a version the newest
+    #[arg(value_name = "ID[@V]")]
+    pub module: ModuleRef,
+    /// What is granted or denied, or the parts that are given
+    #[arg(value_name = "PERMISSION")]
+    pub permissions: Vec<Permission>,
+}
+
+/// What to do about permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PermissionAction {
+    /// Show what is asked for and what is given
+    Show,
+    /// Give it
+    Grant,
+    /// Give less of it
+    Narrow,
+    /// Give nothing of it
+    Deny,
+}
 
 /// What to show of the audit log.
 #[derive(Clone, Debug, Args)]

@@ -10,8 +10,10 @@ use crate::admin::CommandError;
 use crate::admin::commands::{FoundModule, Registered, Unregistered, VersionRow};
 use crate::engine::HealthView;
 
+mod permissions;
 mod records;
 
+pub(super) use permissions::{decisions, permissions};
 pub(super) use records::{Confirmation, HistoryRow, Row, confirmed, entries, event, history};
 
 /// What an activation came to, as it is sent.

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::args::FindArgs;
 use super::client::{Body, Client};
 use super::output::Output;
-use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, kit, records, watch};
+use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, kit, permissions, records, watch};
 use crate::admin::CommandError;
 use crate::admin::commands::{self, Finding, Registered};
 use crate::registry::Bundle;
@@ -161,6 +161,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
         Request::Confirm { id } => records::confirm(&id, client, output).await,
         Request::History { id, limit } => records::history(&id, limit, client, output).await,
         Request::Audit(args) => records::audit(args, client, output).await,
+        Request::Permissions(args) => permissions::permissions(args, client, output).await,
         Request::Watch { subject } => watch::watch(subject.as_deref(), client, output).await,
         Request::Eval { id, code } => kit::eval(&id, &code, client, output).await,
         Request::New(args) => kit::new(&args, output),

@@ -8,6 +8,7 @@ use crate::engine::{
     SlotView, VersionState,
 };
 use crate::manifest::ActivationStrategy;
+use crate::sandbox::permissions::PermissionManager;
 
 /// The engine as the commands see it; each method is that of [`Engine`].
 #[async_trait]
@@ -67,6 +68,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// See [`Engine::state`].
     fn state(&self, id: &str, version: &Version) -> VersionState;
+
+    /// See [`Engine::permissions`].
+    fn permissions(&self) -> &PermissionManager;
 }
 
 #[async_trait]
@@ -114,5 +118,9 @@ impl Control for Engine {
 
     fn state(&self, id: &str, version: &Version) -> VersionState {
         Self::state(self, id, version)
+    }
+
+    fn permissions(&self) -> &PermissionManager {
+        Self::permissions(self)
     }
 }

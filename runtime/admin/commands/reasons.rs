@@ -67,6 +67,7 @@ impl From<EngineError> for CommandError {
                 "unconfigured",
                 "give each key a `default` in the manifest's `config.schema`, or a value".to_owned(),
             ),
+            E::Ungranted(error) => error.into(),
             E::PendingMigrations { module, .. } => {
                 new("pending-migrations", format!("replug activate {module} --strategy gradual"))
             }
@@ -102,6 +103,7 @@ mod tests {
     use semver::Version;
 
     use super::*;
+    use crate::sandbox::permissions::Ungranted;
 
     #[test]
     fn every_refusal_has_a_kind_in_kebab_case_and_says_what_to_do() {
@@ -124,6 +126,7 @@ mod tests {
             EngineError::Needed { id: id(), action: id(), dependents: vec![] },
             EngineError::Orphans { id: id(), version: version(), dependents: vec![] },
             EngineError::Unconfigured { module: id(), keys: vec![id()] },
+            EngineError::Ungranted(Ungranted { module: id(), waiting: vec![], cause: None }),
             EngineError::PendingMigrations { module: id(), pending: vec![version()] },
             EngineError::Busy { id: id(), waiting: 64 },
             EngineError::NothingServes { id: id() },

@@ -3,7 +3,8 @@
 use super::Commands;
 
 impl Commands {
-    /// The revision of what is known of the module: its versions, what serves, and what is on its way. It leaves out what
+    /// The revision of what is known of the module: its versions, what serves, what is on its way, and what was
+    /// decided about its permissions. It leaves out what
     /// changes by itself without making a decision stale, such as health and the end of a confirm window.
     #[must_use]
     pub fn revision(&self, id: &str) -> String {
@@ -21,6 +22,7 @@ impl Commands {
         for problem in snapshot.problems.iter().filter(|problem| problem.id == id) {
             add(&problem.version.to_string());
         }
+        add(&self.engine.permissions().revision(id).to_string());
         if let Some(slot) = self.slot(id) {
             add(&slot.version);
             add(if super::serves(slot.state) { "serves" } else { "idle" });

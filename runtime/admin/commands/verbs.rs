@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 22] = [
+pub const VERBS: [Verb; 23] = [
     verb(
         "serve",
         "[DIR…]",
@@ -69,6 +69,12 @@ pub const VERBS: [Verb; 22] = [
         "[ID]",
         "Show what happens as it happens; of a module, until the activation in flight ends; of an operation, until it ends",
         "replug watch greeter",
+    ),
+    verb(
+        "permissions",
+        "show | grant | narrow | deny ID[@V] [PERMISSION…]",
+        "Show what a module asks for, and decide what is given of it",
+        "replug permissions grant mailer",
     ),
     verb(
         "audit",

@@ -151,6 +151,9 @@ pub struct FoundModule {
     pub state: Cow<'static, str>,
     /// What it offers of what was asked for.
     pub capabilities: Vec<FoundCapability>,
+    /// The permissions that its manifest asks for; only in the list of all versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<String>,
 }
 
 /// A capability that `find` found.
@@ -177,6 +180,7 @@ impl FoundModule {
             version: definition.manifest.version.to_string(),
             state: Cow::Borrowed(state.state.name()),
             capabilities: capabilities.collect(),
+            asks: Vec::new(),
         }
     }
 
@@ -186,6 +190,7 @@ impl FoundModule {
             version: problem.version.to_string(),
             state: Cow::Borrowed("unusable"),
             capabilities: Vec::new(),
+            asks: Vec::new(),
         }
     }
 }

@@ -126,7 +126,7 @@ pub(super) async fn evaluate(
 }
 
 /// Runs a command on a task of its own: a client that goes away must not leave it half done.
-async fn whole<T: Send + 'static>(
+pub(super) async fn whole<T: Send + 'static>(
     job: impl Future<Output = Result<T, CommandError>> + Send + 'static,
 ) -> Result<Json<T>, Problem> {
     let done = tokio::spawn(job).await;

@@ -49,6 +49,8 @@ fn status(kind: &str) -> StatusCode {
         | "needed"
         | "orphans"
         | "unconfigured"
+        | "ungranted"
+        | "not-asked"
         | "pending-migrations"
         | "nothing-serves"
         | "not-yet"
@@ -99,6 +101,7 @@ mod tests {
             (409, "obstructed"),
             (409, "needed"),
             (409, "orphans"),
+            (409, "ungranted"),
             (409, "not-yet"),
             (409, "runs"),
             (409, "unconfirmable"),

@@ -77,7 +77,7 @@ pub(super) async fn operation(
     })
 }
 
-fn tagged<T: Serialize>(
+pub(super) fn tagged<T: Serialize>(
     shared: &Shared,
     id: &str,
     body: impl FnOnce() -> Result<T, Problem>,

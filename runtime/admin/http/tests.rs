@@ -13,6 +13,7 @@ use crate::engine::Outcome;
 use crate::monitor::InstanceKey;
 
 mod bundles;
+mod permissions;
 mod records;
 
 const TOKEN: &str = "0123456789abcdef";

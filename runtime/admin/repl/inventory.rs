@@ -55,7 +55,13 @@ mod tests {
 
     #[test]
     fn what_was_fetched_and_that_nothing_was_are_good_for_a_moment() {
-        let row = FoundModule { id: "a".into(), version: "1.0.0".into(), state: "active".into(), capabilities: vec![] };
+        let row = FoundModule {
+            id: "a".into(),
+            version: "1.0.0".into(),
+            state: "active".into(),
+            capabilities: vec![],
+            asks: vec![],
+        };
         let full = Inventory(vec![row]);
         let (start, mut cache) = (Instant::now(), Cache::default());
         assert!(!cache.is_fresh(start));

@@ -8,12 +8,12 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::body::BodyFault;
-use super::decode::BadParam;
 use super::id::RequestId;
 use super::problem::Problem;
 use super::{Gateway, MAX_BODY};
 use crate::actors::router::CallError;
 use crate::integration::auth::{self, VerifyError};
+use crate::integration::decode::BadParam;
 use crate::integration::ui;
 
 /// What a query value keeps as it is ([RFC 3986], unreserved).

@@ -7,6 +7,7 @@ use replug_scripts::{CallContext, HostErrorKind, ScriptError, Value};
 use crate::actors::router::CallError;
 use crate::integration::tests::World;
 
+mod application;
 mod shift;
 
 const PROVIDER: (&str, &str) = (

@@ -106,13 +106,18 @@ pub(super) fn is_identifier(text: &str, more: &str) -> bool {
 }
 
 /// Whether `text` can be a setting's key.
-pub(super) fn is_key(text: &str) -> bool {
+pub(in crate::manifest) fn is_key(text: &str) -> bool {
     text.len() <= MAX_NAME && is_identifier(text, "-.")
 }
 
 /// Whether `text` can be a component's id.
-pub(super) fn is_component(text: &str) -> bool {
+pub(in crate::manifest) fn is_component(text: &str) -> bool {
     is_identifier(text, "-.") && !text.starts_with('_')
+}
+
+/// Whether `text` can be the name of an environment variable.
+pub(in crate::manifest) fn is_variable(text: &str) -> bool {
+    text.len() <= MAX_NAME && is_identifier(text, "")
 }
 
 /// `capability.method`
@@ -120,7 +125,11 @@ pub(super) fn is_service(text: &str) -> bool {
     text.rsplit_once('.').is_some_and(|(capability, method)| is_id(capability) && is_identifier(method, ""))
 }
 
-fn is_host(text: &str) -> bool {
+/// Whether `text` can be a host.
+pub(in crate::manifest) fn is_host(text: &str) -> bool {
+    if text.len() > MAX_NAME {
+        return false;
+    }
     if text.parse::<std::net::IpAddr>().is_ok() {
         return true;
     }
@@ -135,7 +144,7 @@ fn is_host(text: &str) -> bool {
 }
 
 /// Why `path` is not a relative path that stays inside a folder on every system; `None` when it is.
-pub(super) fn leaves_folder(path: &str) -> Option<&'static str> {
+pub(in crate::manifest) fn leaves_folder(path: &str) -> Option<&'static str> {
     if path.is_empty() {
         return Some("it is empty");
     }

@@ -148,11 +148,16 @@ impl Checker<'_, '_> {
     fn path_pattern(&mut self, item: &Item<'_>) -> Option<String> {
         let what = "a path, or one with /* at its end";
         let text = self.string(item, what)?;
-        let path = text.strip_suffix("/*").map_or(text, |path| if path.is_empty() { "/" } else { path });
-        if path_fault(path).is_none() && !path.contains('*') {
+        if is_path_pattern(text) {
             return Some(text.to_owned());
         }
         self.expected(item, what);
         None
     }
+}
+
+/// Whether `text` is a path, or one with `/*` at its end.
+pub(in crate::manifest) fn is_path_pattern(text: &str) -> bool {
+    let path = text.strip_suffix("/*").map_or(text, |path| if path.is_empty() { "/" } else { path });
+    path_fault(path).is_none() && !path.contains('*')
 }

@@ -244,6 +244,16 @@ pub(super) fn parse_range(text: &str) -> Result<VersionReq, String> {
     VersionReq::parse(text).map_err(|error| error.to_string())
 }
 
+/// A number of bytes, or a number with a unit, in bytes; `None` for anything else.
+pub(in crate::manifest) fn parse_size(text: &str) -> Option<u64> {
+    if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { with_unit(text, &SIZE_UNITS) }
+}
+
+/// Bytes in the largest unit of powers of 1024 that divides them, as [`parse_size`] reads them back.
+pub(in crate::manifest) fn spelled_size(bytes: u64) -> String {
+    spelled(bytes, &SIZE_UNITS[..3])
+}
+
 /// `12ms` in the smallest unit; `None` for anything else, too large ones included.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

@@ -31,6 +31,8 @@ pub(super) struct Families {
     pub(super) sent: IntCounterVec,
     pub(super) query_seconds: HistogramVec,
     pub(super) host_calls: IntCounterVec,
+    pub(super) permission_checks: IntCounterVec,
+    pub(super) resource_usage: IntGaugeVec,
     pub(super) health: GaugeVec,
     pub(super) health_check_seconds: HistogramVec,
     pub(super) activations: IntCounterVec,
@@ -88,6 +90,18 @@ impl Families {
                 &[],
             ),
             host_calls: counter("replug_host_calls_total", "Calls of host functions by scripts.", &["function"]),
+            permission_checks: counter(
+                "replug_permission_checks_total",
+                "Host calls of scripts by whether their permissions allowed them.",
+                &["outcome"],
+            ),
+            resource_usage: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new("replug_resource_usage", "What a module uses of what has a quota, by the quota's key."),
+                    &labelled(&["resource"]),
+                ),
+            ),
             health: gauge("replug_health", "1 healthy, 0.5 degraded, 0 unhealthy, NaN while nobody asks."),
             health_check_seconds: histogram(
                 "replug_health_check_seconds",
@@ -186,6 +200,8 @@ impl Families {
             sent,
             query_seconds,
             host_calls,
+            permission_checks,
+            resource_usage,
             health,
             health_check_seconds,
             activations,
@@ -203,8 +219,19 @@ impl Families {
             askers: _,
         } = self;
         self.askers().remove(&(module.into(), version.into()));
-        let counters =
-            [requests, verdicts, restarts, received, sent, host_calls, activations, http_received, http_sent, dropped];
+        let counters = [
+            requests,
+            verdicts,
+            restarts,
+            received,
+            sent,
+            host_calls,
+            permission_checks,
+            activations,
+            http_received,
+            http_sent,
+            dropped,
+        ];
         for family in counters {
             forget(family, module, version);
         }
@@ -222,7 +249,7 @@ impl Families {
         for family in [health, error_ratio, success_ratio] {
             forget(family, module, version);
         }
-        for family in [in_flight, memory] {
+        for family in [in_flight, memory, resource_usage] {
             forget(family, module, version);
         }
         // a module's storage goes with the last of its versions

@@ -107,7 +107,7 @@ impl Guard {
 
     pub(super) fn db(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
         let function = args.function;
-        self.grants.database(&function.path())?;
+        self.live.grants().database(&function.path())?;
         if function == HostFn::DbTransaction {
             let given = args.list(0)?;
             let statements: Result<Vec<_>, _> = given.into_iter().map(|one| in_transaction(args, one)).collect();
@@ -127,7 +127,7 @@ impl Guard {
     }
 
     pub(super) fn db_for_caller(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
-        let access = self.grants.caller_database(&args.function.path())?;
+        let access = self.live.grants().caller_database(&args.function.path())?;
         let Some(caller) = &call.caller else {
             return Err(
                 args.failed(HostErrorKind::NotFound, "nobody called: it works in a service that a module calls")
@@ -135,6 +135,18 @@ impl Guard {
         };
         let statement = single(args)?;
         Ok(self.run(args, caller, access, &[statement], call)?.pop().unwrap_or_default())
+    }
+
+    pub(super) fn db_of(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
+        let module = args.text(0)?.to_owned();
+        let access = if module == *call.module {
+            self.live.grants().database(&args.function.path())?;
+            Access::Write
+        } else {
+            self.live.grants().foreign_database(&args.function.path(), &module)?
+        };
+        let statement = Statement { sql: args.text(1)?.to_owned(), params: args.list(2)? };
+        Ok(self.run(args, &module, access, &[statement], call)?.pop().unwrap_or_default())
     }
 
     fn run(
@@ -175,15 +187,21 @@ impl Guard {
         else {
             return Err(args.failed(HostErrorKind::InvalidArgument, "a service is named `capability.method`"));
         };
-        if call.chain.len() >= DEEPEST {
-            let what = format!("{service}: services call each other more than {DEEPEST} deep; is there a cycle?");
-            return Err(args.failed(HostErrorKind::Overloaded, what));
-        }
+        not_too_deep(args, service, call)?;
         let (capability, method) = (capability.to_owned(), method.to_owned());
-        let (services, allowed) = (Arc::clone(&self.supplies.services), Arc::clone(self.grants.dependencies()));
+        let (services, allowed) = (Arc::clone(&self.supplies.services), Arc::clone(self.live.grants().dependencies()));
         let (args, call) = (args.take(1), call.clone());
         Ok(Box::pin(async move { services.call(&allowed, &capability, &method, args, &call).await }))
     }
+}
+
+/// Whether one more call may be begun behind those that led here.
+pub(super) fn not_too_deep(args: &Args, what: &str, call: &CallContext) -> Result<(), HostError> {
+    if call.chain.len() < DEEPEST {
+        return Ok(());
+    }
+    let why = format!("{what}: services call each other more than {DEEPEST} deep; is there a cycle?");
+    Err(args.failed(HostErrorKind::Overloaded, why))
 }
 
 fn single(args: &mut Args) -> Result<Statement, HostError> {

@@ -14,7 +14,7 @@ impl Guard {
             HostFn::FsRead | HostFn::FsList | HostFn::FsStat | HostFn::FsExists => Access::Read,
             _ => Access::Write,
         };
-        let path = self.grants.files.check(&function, args.text(0)?, access)?;
+        let path = self.live.grants().file(&function, args.text(0)?, access)?;
         let (module, max) = (&*call.module, self.storage_quota());
         let folder = self.supplies.outside.files.folder(module);
         let room = |files| self.storage.check_files(&function, module, files, max);
@@ -46,7 +46,7 @@ impl Guard {
 
     pub(super) fn env_get(&self, args: &Args) -> Result<Value, HostError> {
         let name = args.text(0)?;
-        self.grants.environment("env.get", name)?;
+        self.live.grants().environment("env.get", name)?;
         // read at each call, so that a module never holds what was taken away
         let value = std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes);
         Ok(value.map_or(Value::Null, text_or_bytes))

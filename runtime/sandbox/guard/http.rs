@@ -14,14 +14,15 @@ impl Guard {
         let function = args.function.path();
         let request = request(args)?;
         // a denial needs no client
-        self.grants.network.check(&function, &request.target)?;
+        self.live.grants().talk(&function, &request.target)?;
         let answer = self.client().send(function, request, call.deadline);
         Ok(Box::pin(async move { answer.await.map(Answer::into_value) }))
     }
 
     /// The client of the rules that hold now. One of other rules ends with the requests that it still has.
     fn client(&self) -> Arc<Client> {
-        let rules = &self.grants.network;
+        let grants = self.live.grants();
+        let rules = grants.reach();
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = client.as_ref().filter(|client| client.keeps(rules)) {
             return Arc::clone(client);

@@ -86,13 +86,19 @@ impl NetworkRules {
         }
     }
 
+    /// Whether a grant covers `target`, whatever the bounds say.
+    #[must_use]
+    pub fn grant(&self, target: &Target) -> bool {
+        self.grants.iter().any(|(pattern, ports)| ports.contains(&target.port()) && pattern.covers(target))
+    }
+
     /// Whether `target` may be asked.
     ///
     /// # Errors
     /// `permission-denied` naming the line of the manifest that would grant it.
     pub fn check(&self, function: &str, target: &Target) -> Result<(), HostError> {
         let (host, port) = (target.host(), target.port());
-        if !self.grants.iter().any(|(pattern, ports)| ports.contains(&port) && pattern.covers(target)) {
+        if !self.grant(target) {
             let line = format!("permissions: {{ system: {{ network: [{{ host: {host:?}, ports: [{port}] }}] }} }}");
             return Err(denied(function, &format!("this module may not talk to {host} on port {port}"), &line));
         }

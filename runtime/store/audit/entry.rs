@@ -35,6 +35,18 @@ pub enum Kind {
     Evaluated,
     /// A start put an interrupted activation right.
     Recovered,
+    /// A permission that a module asks for is granted; `data` has the `permission`.
+    PermissionGranted,
+    /// It is narrowed; `data` has what it is narrowed `to`.
+    PermissionNarrowed,
+    /// It is denied.
+    PermissionDenied,
+    /// The last version of a module was unregistered, and what was decided about it is forgotten.
+    PermissionsForgotten,
+    /// A host call of a script was denied; `data` has the `call`, the `reason`, the `requestId` and the `count`.
+    CallDenied,
+    /// An activation or a rollback was refused; `data` has the `reason`.
+    ActivationRefused,
     /// Something that needs a person; `data` has the `message`.
     Alarm,
     /// A runtime started on the data directory.
@@ -57,6 +69,12 @@ impl Kind {
             Self::Deactivated => "deactivated",
             Self::Evaluated => "evaluated",
             Self::Recovered => "recovered",
+            Self::PermissionGranted => "permission-granted",
+            Self::PermissionNarrowed => "permission-narrowed",
+            Self::PermissionDenied => "permission-denied",
+            Self::PermissionsForgotten => "permissions-forgotten",
+            Self::CallDenied => "call-denied",
+            Self::ActivationRefused => "activation-refused",
             Self::Alarm => "alarm",
             Self::RuntimeStarted => "runtime-started",
             Self::RuntimeStopped => "runtime-stopped",

@@ -17,10 +17,11 @@ use crate::engine::{
 };
 use crate::manifest::{self, ActivationStrategy};
 use crate::monitor::health::{CheckReport, Report};
-use crate::monitor::{Events, HealthStatus};
+use crate::monitor::{Events, HealthStatus, Metrics};
 use crate::registry::{Bundle, Hosted, Registry};
-use crate::store::Store;
+use crate::sandbox::permissions::PermissionManager;
 use crate::store::audit::{AuditLog, Who};
+use crate::store::{KvStore, Store};
 
 /// What the test decides and sees.
 #[derive(Default)]
@@ -42,6 +43,7 @@ pub(crate) struct Fake {
     /// Each activation takes one permit; a test that holds them back holds the activation back.
     pub(crate) gate: Arc<Semaphore>,
     registry: Registry,
+    permissions: PermissionManager,
 }
 
 impl Fake {
@@ -150,6 +152,10 @@ impl Control for Fake {
         let state = if serving { State::Active } else { State::Registered };
         VersionState { state, reason: None, since: 0, generation: u64::from(serving) }
     }
+
+    fn permissions(&self) -> &PermissionManager {
+        &self.permissions
+    }
 }
 
 fn slot(id: &str, version: &Version, previous: Option<String>) -> SlotView {
@@ -195,6 +201,7 @@ impl World {
     /// The same directory after a restart.
     pub(crate) async fn reopen(self) -> Self {
         self.fake.registry.stop().await;
+        self.fake.permissions.close().await;
         let Self { dir, fake, commands, .. } = self;
         // the audit log stays locked until its last handle goes
         drop((fake, commands));
@@ -206,9 +213,11 @@ impl World {
         let now = AtomicU64::new(1000);
         let clock = Arc::new(move || now.fetch_add(1, Ordering::Relaxed));
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
+        let usage = Arc::new(KvStore::new(&store));
+        let permissions = PermissionManager::start(&store, audit.clone(), (clock.clone(), Metrics::default(), usage));
         let registry = Registry::start(store, audit.clone(), dir.path(), clock, Hosted::default(), None).await.unwrap();
         let (played, gate) = (Arc::default(), Arc::new(Semaphore::new(1000)));
-        let fake = Fake { played, gate, registry: registry.clone() };
+        let fake = Fake { played, gate, registry: registry.clone(), permissions: permissions.unwrap() };
         let events = Events::default();
         let commands = Commands::new(registry, fake.clone(), events.clone(), audit);
         Self { dir, fake, commands, events }

@@ -13,6 +13,11 @@ fn inventory(rows: &str) -> Inventory {
             version: version.into(),
             state: state.to_owned().into(),
             capabilities: vec![offers],
+            asks: if id == "mailer" {
+                ["system.network:*.x.org:443", "system.environment:HOME"].map(String::from).to_vec()
+            } else {
+                vec![]
+            },
         }
     };
     Inventory(rows.trim().lines().map(row).collect())
@@ -126,4 +131,20 @@ fn a_runtime_that_has_nothing_leaves_the_words_of_the_definitions() {
     let words = |line| complete(&line::definition(), &empty, line).offer;
     assert_eq!(words("activate "), Offer::Words(vec![]));
     assert!(matches!(words("activate --strategy "), Offer::Words(found) if found.len() == 2));
+}
+
+#[test]
+fn permissions_are_those_that_the_module_asks_for_and_each_is_offered_once() {
+    check("permissions ", &["permissions show", "permissions grant", "permissions narrow", "permissions deny"]);
+    check("permissions grant m", &["permissions grant mailer"]);
+    let (home, network) = ("system.environment:HOME", "system.network:*.x.org:443");
+    for module in ["mailer", "mailer@0.9.0"] {
+        let line = format!("permissions grant {module} ");
+        check(&line, &[&format!("{line}{home}"), &format!("{line}{network}")]);
+        let given = format!("{line}{home} ");
+        check(&given, &[&format!("{given}{network}")]);
+    }
+    check("permissions deny mailer system.n", &[&format!("permissions deny mailer {network}")]);
+    check("permissions grant greeter ", &[]);
+    check("permissions grant mailer@1.0.0 ", &[]);
 }

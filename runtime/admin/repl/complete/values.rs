@@ -29,6 +29,7 @@ impl Values<'_> {
             ("ID[@V]" | "ID@V" | "ID[@VERSION]" | "ID@VERSION", _) => self.references(word),
             ("V" | "VERSION", _) => self.versions(),
             ("STATE", _) => self.states(),
+            ("PERMISSION", _) => self.permissions(),
             (_, "capability") => self.offered(|offered| &offered.id),
             (_, "category") => self.offered(|offered| &offered.category),
             _ => Vec::new(),
@@ -62,6 +63,17 @@ impl Values<'_> {
         let meant = |version: &&FoundModule| !(returns && serves(&version.state));
         let versions = self.inventory.versions(id).filter(meant);
         versions.map(|it| Candidate::new(&it.version, Some(it.state.to_string()))).collect()
+    }
+
+    /// What the version that the line names asks for, or any version of the module; without what stands there already.
+    fn permissions(&self) -> Vec<Candidate> {
+        let Some((module, given)) = self.place.given.get(1..).and_then(<[_]>::split_first) else { return Vec::new() };
+        let (id, version) = module.split_once('@').map_or((*module, None), |(id, version)| (id, Some(version)));
+        let meant = |it: &&FoundModule| version.is_none_or(|version| version == it.version);
+        let asked: std::collections::BTreeSet<_> =
+            self.inventory.versions(id).filter(meant).flat_map(|it| &it.asks).collect();
+        let free = asked.into_iter().filter(|asked| !given.contains(&asked.as_str()));
+        free.map(|asked| Candidate::new(asked, None)).collect()
     }
 
     fn states(&self) -> Vec<Candidate> {

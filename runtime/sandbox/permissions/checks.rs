@@ -1,0 +1,160 @@
+//! Questions to the manager: whether a module may, and how much.
+
+use std::sync::Arc;
+
+use replug_scripts::CallContext;
+
+use super::error::QuotaExceeded;
+use super::live::Live;
+use super::manager::PermissionManager;
+use super::permission::Permission;
+use super::resource::ResourceType;
+use crate::store::audit::Who;
+
+/// Who asks, and in which call.
+#[derive(Clone, Debug)]
+pub struct PermissionContext {
+    /// On whose behalf: a script's call is the runtime's own doing.
+    pub who: Who,
+    /// The version that asks; without it the newest that runs.
+    pub version: Option<Arc<str>>,
+    /// What is called, such as `http.get`.
+    pub call: String,
+    /// The request at whose origin it stands, with whom it is for.
+    pub request: Option<CallContext>,
+}
+
+impl PermissionContext {
+    /// A call of a script.
+    #[must_use]
+    pub fn of(function: &str, call: &CallContext) -> Self {
+        let (version, request) = (Some(Arc::clone(&call.version)), Some(call.clone()));
+        Self { who: Who::Runtime, version, call: function.to_owned(), request }
+    }
+
+    /// A question of somebody else's.
+    #[must_use]
+    pub fn by(who: Who, call: &str) -> Self {
+        Self { who, version: None, call: call.to_owned(), request: None }
+    }
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PermissionResult {
+    /// It may.
+    Granted,
+    /// It may not.
+    Denied {
+        /// Why, and what would give it.
+        reason: String,
+    },
+}
+
+impl PermissionResult {
+    /// Whether it may.
+    #[must_use]
+    pub const fn is_granted(&self) -> bool {
+        matches!(self, Self::Granted)
+    }
+}
+
+impl PermissionManager {
+    /// Whether the newest running instance of `module` has `permission`. Nothing is counted or written.
+    #[must_use]
+    pub fn has_permission(&self, module: &str, permission: &Permission) -> bool {
+        self.newest(module).is_some_and(|live| live.grants().permit("", permission).is_ok())
+    }
+
+    /// Whether the running version of `module` that `context` names has `permission`; counted, and a denial is written to the
+    /// audit log.
+    #[must_use]
+    pub fn check_permission(
+        &self,
+        module: &str,
+        permission: &Permission,
+        context: &PermissionContext,
+    ) -> PermissionResult {
+        let result = match self.meant(module, context) {
+            Some(live) => match live.grants().permit(&context.call, permission) {
+                Ok(()) => PermissionResult::Granted,
+                Err(error) => PermissionResult::Denied { reason: error.message },
+            },
+            None => PermissionResult::Denied {
+                reason: format!("permission denied: {}: {module} does not run", context.call),
+            },
+        };
+        self.log_permission_check(module, permission, context, &result);
+        result
+    }
+
+    /// Counts the answer to a question; a denial is written to the audit log, repeats of it at most once a minute.
+    pub fn log_permission_check(
+        &self,
+        module: &str,
+        permission: &Permission,
+        context: &PermissionContext,
+        result: &PermissionResult,
+    ) {
+        let Some(live) = self.meant(module, context) else {
+            tracing::debug!(module, %permission, call = %context.call, "a module that does not run was asked about");
+            return;
+        };
+        match result {
+            PermissionResult::Granted => live.allow(),
+            PermissionResult::Denied { reason } => {
+                live.deny(context.who, &context.call, reason, context.request.as_ref())
+            }
+        }
+    }
+
+    /// Whether `module` may use `amount` more of `resource`, in the resource's unit. Where nobody measures what it uses, the
+    /// amount alone counts.
+    #[must_use]
+    pub fn check_resource_quota(&self, module: &str, resource: ResourceType, amount: u64) -> bool {
+        self.exceeded(module, resource, amount).is_none()
+    }
+
+    /// As [`PermissionManager::check_resource_quota`]; what is too much is counted and written as a denial.
+    ///
+    /// # Errors
+    /// It is too much; nothing was reserved otherwise either.
+    pub fn enforce_resource_quota(
+        &self,
+        module: &str,
+        resource: ResourceType,
+        amount: u64,
+    ) -> Result<(), QuotaExceeded> {
+        let Some(exceeded) = self.exceeded(module, resource, amount) else { return Ok(()) };
+        if let Some(live) = self.newest(module) {
+            // the amounts differ from call to call, and would each be a reason of its own
+            let spelled = resource.spelled(exceeded.quota);
+            live.deny(Who::Runtime, resource.key(), &format!("the quota of {spelled} is used up"), None);
+        }
+        Err(exceeded)
+    }
+
+    /// Shows what `module` uses of `resource` now as a metric.
+    pub fn log_resource_usage(&self, module: &str, resource: ResourceType, amount: u64) {
+        if let Some(live) = self.newest(module) {
+            let shown = i64::try_from(amount).unwrap_or(i64::MAX);
+            self.inner.metrics.resource_usage(live.key(), resource.key()).set(shown);
+        }
+    }
+
+    fn exceeded(&self, module: &str, resource: ResourceType, amount: u64) -> Option<QuotaExceeded> {
+        let quota = match self.newest(module) {
+            Some(live) => resource.amount(live.manifest(), live.grants().effective()),
+            None => 0,
+        };
+        let wanted = self.inner.usage.used(module, resource).unwrap_or(0).saturating_add(amount);
+        (wanted > quota).then(|| QuotaExceeded { module: module.to_owned(), resource, wanted, quota })
+    }
+
+    fn meant(&self, module: &str, context: &PermissionContext) -> Option<Arc<Live>> {
+        match &context.version {
+            Some(version) => self.of_version(module, version),
+            None => self.newest(module),
+        }
+    }
+}

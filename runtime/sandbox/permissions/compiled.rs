@@ -1,0 +1,326 @@
+//! What a module may reach, compiled from its manifest and the decisions about it, looked up on each call.
+
+use std::sync::Arc;
+
+use replug_scripts::{HostError, HostErrorKind};
+
+use super::asked::CALLER;
+use super::decisions::Ruled;
+use super::permission::Permission;
+use super::refusal;
+use super::rules::{Hosts, Names, Paths};
+use crate::manifest::{Access, Manifest, Permissions};
+use crate::sandbox::fs::{FilePath, FileRules};
+use crate::sandbox::net::{NetworkRules, Target};
+
+/// What one version of a module may reach.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grants {
+    module: Box<str>,
+    /// Of which groups there is anything at all: most modules have none of them.
+    groups: u16,
+    database: bool,
+    databases: Names<Access>,
+    files: FileRules,
+    network: Hosts,
+    /// As the client of the network sees it: addresses, redirects and bounds as well.
+    reach: Arc<NetworkRules>,
+    /// `resources.network.allowedHosts` and `allowedPorts`, where they bound `network` further.
+    bound: Option<Hosts>,
+    ports: Option<Box<[u16]>>,
+    environment: Names<()>,
+    routes: Paths,
+    apis: Paths,
+    components: Names<()>,
+    settings: Names<Names<()>>,
+    dependencies: Arc<[String]>,
+    provides: Vec<String>,
+    /// Bytes that its store, files and database may take together.
+    pub storage: u64,
+    effective: Permissions,
+    /// How it stands with what is asked for, for the words of refusals.
+    ruled: Box<[Ruled]>,
+}
+
+/// A bit for each group of permissions.
+#[derive(Clone, Copy)]
+#[repr(u16)]
+enum Group {
+    Databases = 1,
+    Files = 1 << 1,
+    Network = 1 << 2,
+    Environment = 1 << 3,
+    Routes = 1 << 4,
+    Apis = 1 << 5,
+    Components = 1 << 6,
+    Settings = 1 << 7,
+}
+
+impl Grants {
+    /// What `manifest` declares and what is left of what it asks for.
+    #[must_use]
+    pub fn compile(manifest: &Manifest, effective: &Permissions) -> Self {
+        let (system, application) = (&effective.system, &effective.application);
+        let quota = &effective.resources.network;
+        let hosts = system.network.iter().map(|it| (it.host.as_str(), Some(it.ports.as_slice())));
+        let bound = quota.allowed_hosts.iter().map(|host| (host.as_str(), None));
+        let mut ports = quota.allowed_ports.clone();
+        ports.sort_unstable();
+        let any = |group: Group, is_empty: bool| if is_empty { 0 } else { group as u16 };
+        let larger = |known: &mut Access, more: Access| *known = more.max(*known);
+        let settings = application
+            .configurations
+            .iter()
+            .map(|it| (&it.module, Names::new(it.keys.iter().map(|key| (key, ())), |(), ()| ())));
+        Self {
+            module: manifest.id.as_str().into(),
+            groups: any(Group::Databases, system.database.is_empty())
+                | any(Group::Files, system.filesystem.is_empty())
+                | any(Group::Network, system.network.is_empty())
+                | any(Group::Environment, system.environment.is_empty())
+                | any(Group::Routes, application.routes.is_empty())
+                | any(Group::Apis, application.apis.is_empty())
+                | any(Group::Components, application.components.is_empty())
+                | any(Group::Settings, application.configurations.is_empty()),
+            database: manifest.database.is_some(),
+            databases: Names::new(system.database.iter().map(|it| (&it.module, it.access)), larger),
+            files: FileRules::new(&system.filesystem),
+            network: Hosts::new(hosts),
+            reach: Arc::new(NetworkRules::new(&system.network, quota)),
+            bound: (!quota.allowed_hosts.is_empty()).then(|| Hosts::new(bound)),
+            ports: (!ports.is_empty()).then(|| ports.into()),
+            environment: Names::new(system.environment.iter().map(|name| (name, ())), |(), ()| ()),
+            routes: Paths::new(&application.routes),
+            apis: Paths::new(&application.apis),
+            components: Names::new(application.components.iter().map(|id| (id, ())), |(), ()| ()),
+            // `effective` has each module once
+            settings: Names::new(settings, |_, _| ()),
+            dependencies: manifest.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
+            provides: manifest.capabilities.iter().map(|capability| capability.id.clone()).collect(),
+            storage: effective.resources.storage.max,
+            effective: effective.clone(),
+            ruled: Box::default(),
+        }
+    }
+
+    /// The same, whose refusals say how it stands with what the manifest asks for.
+    #[must_use]
+    pub fn explained_by(mut self, ruled: Vec<Ruled>) -> Self {
+        self.ruled = ruled.into();
+        self
+    }
+
+    /// What is left of what the manifest asks for, the quotas among it.
+    #[must_use]
+    pub const fn effective(&self) -> &Permissions {
+        &self.effective
+    }
+
+    /// The modules whose services it may call.
+    #[must_use]
+    pub const fn dependencies(&self) -> &Arc<[String]> {
+        &self.dependencies
+    }
+
+    /// Whether it has a database of its own.
+    ///
+    /// # Errors
+    /// It declares none.
+    pub fn database(&self, function: &str) -> Result<(), HostError> {
+        self.database
+            .then_some(())
+            .ok_or_else(|| denied(function, "this module has no database of its own", "database: { migrations: […] }"))
+    }
+
+    /// How it may reach the database of the module that calls it.
+    ///
+    /// # Errors
+    /// Its manifest does not ask for it, or an administrator denied it.
+    pub fn caller_database(&self, function: &str) -> Result<Access, HostError> {
+        self.databases.get(CALLER).copied().ok_or_else(|| {
+            self.refuse(function, &Permission::Database { module: CALLER.to_owned(), access: Access::Read })
+        })
+    }
+
+    /// Whether it provides `capability`.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn provides(&self, function: &str, capability: &str) -> Result<(), HostError> {
+        self.provides.iter().any(|provided| provided == capability).then_some(()).ok_or_else(|| {
+            denied(
+                function,
+                &format!("this module does not provide {capability}"),
+                &format!("capabilities: [{{ id: {capability} }}]"),
+            )
+        })
+    }
+
+    /// How it may reach the database of another module.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn foreign_database(&self, function: &str, module: &str) -> Result<Access, HostError> {
+        let access = self.databases.get(module).copied().filter(|_| module != CALLER);
+        access.ok_or_else(|| {
+            self.refuse(function, &Permission::Database { module: module.to_owned(), access: Access::Read })
+        })
+    }
+
+    /// Whether it may reach the database of `module` so.
+    ///
+    /// # Errors
+    /// It may not; the message says why and what would allow it. This holds for the checks below as well.
+    pub fn database_of(&self, function: &str, module: &str, access: Access) -> Result<(), HostError> {
+        let may = self.has(Group::Databases) && self.databases.get(module).is_some_and(|allowed| *allowed >= access);
+        self.check(may, function, || Permission::Database { module: module.to_owned(), access })
+    }
+
+    /// Whether it may do so to a file of its data folder; `path` is relative, with `/`.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn filesystem(&self, function: &str, path: &str, access: Access) -> Result<(), HostError> {
+        let may = self.has(Group::Files) && FilePath::parse(path).is_ok_and(|path| self.files.cover(&path, access));
+        self.check(may, function, || Permission::Filesystem { path: path.to_owned(), access })
+    }
+
+    /// The file that `text` names, if it may do so to it.
+    ///
+    /// # Errors
+    /// `invalid-argument` for what is no path inside the module's folder; otherwise as [`Grants::database_of`].
+    pub fn file(&self, function: &str, text: &str, access: Access) -> Result<FilePath, HostError> {
+        let path = FilePath::parse(text).map_err(|why| {
+            let shown: String = text.chars().take(64).collect();
+            let message = format!("{function}: `{}` is no path: {why}", shown.escape_debug());
+            HostError::new(HostErrorKind::InvalidArgument, message)
+        })?;
+        let may = self.has(Group::Files) && self.files.cover(&path, access);
+        self.check(may, function, || Permission::Filesystem { path: text.to_owned(), access })?;
+        Ok(path)
+    }
+
+    /// Whether it may send a request there, as far as that is known before an address is looked up.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn talk(&self, function: &str, target: &Target) -> Result<(), HostError> {
+        let may = self.has(Group::Network) && self.reach.grant(target);
+        self.check(may, function, || Permission::Network { host: target.host(), port: target.port() })?;
+        self.reach.check(function, target)
+    }
+
+    /// The rules of its network, for a client that keeps to them.
+    #[must_use]
+    pub const fn reach(&self) -> &Arc<NetworkRules> {
+        &self.reach
+    }
+
+    /// Whether it may connect to a port of a host, a name or an address.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn network(&self, function: &str, host: &str, port: u16) -> Result<(), HostError> {
+        let permission = || Permission::Network { host: host.to_owned(), port };
+        self.check(self.has(Group::Network) && self.network.allow(host, port), function, permission)?;
+        let bounded = |key, what: String| {
+            let why = format!("resources.network.{key} of this module's manifest leaves out {what}");
+            HostError::new(HostErrorKind::PermissionDenied, format!("permission denied: {function}: {why}"))
+        };
+        if self.bound.as_ref().is_some_and(|bound| !bound.allow(host, port)) {
+            return Err(bounded("allowedHosts", host.to_owned()));
+        }
+        if self.ports.as_ref().is_some_and(|ports| ports.binary_search(&port).is_err()) {
+            return Err(bounded("allowedPorts", port.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Whether it may read an environment variable.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn environment(&self, function: &str, name: &str) -> Result<(), HostError> {
+        let may = self.has(Group::Environment) && self.environment.get(name).is_some();
+        self.check(may, function, || Permission::Environment(name.to_owned()))
+    }
+
+    /// Whether it may ask a page of another module; `path` has no query.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn route(&self, function: &str, path: &str) -> Result<(), HostError> {
+        let may = self.has(Group::Routes) && self.routes.allow(path);
+        self.check(may, function, || Permission::Route(path.to_owned()))
+    }
+
+    /// Whether it may ask an api of another module; `path` has no query.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn api(&self, function: &str, path: &str) -> Result<(), HostError> {
+        let may = self.has(Group::Apis) && self.apis.allow(path);
+        self.check(may, function, || Permission::Api(path.to_owned()))
+    }
+
+    /// Whether it may have a component of another module drawn.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn component(&self, function: &str, id: &str) -> Result<(), HostError> {
+        let may = self.has(Group::Components) && self.components.get(id).is_some();
+        self.check(may, function, || Permission::Component(id.to_owned()))
+    }
+
+    /// Whether it may read a setting of another module.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn configuration(&self, function: &str, module: &str, key: &str) -> Result<(), HostError> {
+        let may = self.has(Group::Settings) && self.settings.get(module).is_some_and(|keys| keys.get(key).is_some());
+        self.check(may, function, || Permission::Configuration { module: module.to_owned(), key: key.to_owned() })
+    }
+
+    /// Whether it has `permission`, of whichever kind. Of a pattern such as `*.x.org` it must have all.
+    ///
+    /// # Errors
+    /// As [`Grants::database_of`].
+    pub fn permit(&self, function: &str, permission: &Permission) -> Result<(), HostError> {
+        match permission {
+            Permission::Database { module, access } => self.database_of(function, module, *access),
+            Permission::Filesystem { path, access } => self.filesystem(function, path, *access),
+            Permission::Network { host, port } if !host.starts_with("*.") => self.network(function, host, *port),
+            Permission::Environment(name) => self.environment(function, name),
+            Permission::Route(path) if !path.ends_with("/*") => self.route(function, path),
+            Permission::Api(path) if !path.ends_with("/*") => self.api(function, path),
+            Permission::Component(id) => self.component(function, id),
+            Permission::Configuration { module, key } => self.configuration(function, module, key),
+            whole => {
+                let given = self.ruled.iter().flat_map(|it| &it.given);
+                self.check(given.into_iter().any(|given| given.covers(whole)), function, || whole.clone())
+            }
+        }
+    }
+
+    const fn has(&self, group: Group) -> bool {
+        self.groups & group as u16 != 0
+    }
+
+    fn check(&self, may: bool, function: &str, permission: impl FnOnce() -> Permission) -> Result<(), HostError> {
+        if may { Ok(()) } else { Err(self.refuse(function, &permission())) }
+    }
+
+    #[cold]
+    fn refuse(&self, function: &str, permission: &Permission) -> HostError {
+        refusal::refused(function, &self.module, permission, &self.ruled)
+    }
+}
+
+/// `permission denied: WHAT: WHY; LINE in module.manifest.yaml would grant it`.
+#[must_use]
+pub fn denied(function: &str, why: &str, line: &str) -> HostError {
+    HostError::new(
+        HostErrorKind::PermissionDenied,
+        format!("permission denied: {function}: {why}; `{line}` in module.manifest.yaml would grant it"),
+    )
+}
