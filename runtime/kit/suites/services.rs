@@ -6,11 +6,12 @@ use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use replug_scripts::api::Request;
 use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 
 use super::module::Event;
 use super::state::{StandIn, State};
-use crate::sandbox::ports::Services;
+use crate::sandbox::ports::{Application, Reach, Services};
 
 thread_local! {
     /// Whether this thread runs the module rather than the test.
@@ -63,6 +64,31 @@ impl Services for StandIns {
     }
 
     fn invalidate(&self, _: &str) {}
+}
+
+/// The application around the module: there is none in a test.
+pub(super) struct Nobody;
+
+impl Nobody {
+    fn refuse<T>(function: &str) -> Result<T, HostError> {
+        let message = format!("{function}: there are no other modules in this test");
+        Err(HostError::new(HostErrorKind::NotFound, message))
+    }
+}
+
+#[async_trait]
+impl Application for Nobody {
+    fn setting(&self, _: &str, _: &str) -> Result<Value, HostError> {
+        Self::refuse("config.of")
+    }
+
+    async fn request(&self, _: Request, _: Reach, _: &CallContext) -> Result<Value, HostError> {
+        Self::refuse("services.request")
+    }
+
+    async fn render(&self, _: &str, _: Request, _: &CallContext) -> Result<Value, HostError> {
+        Self::refuse("services.render")
+    }
 }
 
 fn missing(service: &str) -> HostError {

@@ -1,6 +1,7 @@
 //! What all tests of a run share, and what is emptied between them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +11,18 @@ use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 
 use super::gateway::Gateway;
-use super::services::StandIns;
+use super::services::{Nobody, StandIns};
 use super::state::State;
 use crate::engine::validate::sources;
 use crate::kit::KitError;
 use crate::manifest::{self, FILE_NAME, Manifest};
 use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::registry::Bundle;
-use crate::sandbox::ports::Database;
+use crate::sandbox::permissions::Clock;
+use crate::sandbox::ports::{Database, Usage};
 use crate::sandbox::quota::ModuleAccounts;
-use crate::sandbox::{Outside, Supplies};
+use crate::sandbox::{Outside, PermissionManager, Supplies};
+use crate::store::audit::{AuditLog, Who};
 use crate::store::{KvStore, Store};
 
 /// Wall-clock time that a call may take whatever the manifest says: processor time and ticks are its real limits.
@@ -39,6 +42,7 @@ pub(super) struct World {
     files: BTreeMap<String, Bytes>,
     kv: KvStore,
     metrics: Metrics,
+    permissions: PermissionManager,
     #[cfg(feature = "sqlite")]
     databases: crate::integration::database::Databases,
     background: Background,
@@ -53,6 +57,30 @@ impl Background {
     fn start() -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Self(Some(runtime)))
+    }
+
+    /// A permission manager that has granted whatever `manifest` asks for.
+    fn granted(
+        &self,
+        manifest: &Manifest,
+        store: &Store,
+        audit: &Path,
+        metrics: &Metrics,
+    ) -> Result<PermissionManager, String> {
+        let handle = self.handle();
+        let grant = async {
+            let audit = AuditLog::open(audit).map_err(|error| error.to_string())?;
+            let usage: Arc<dyn Usage> = Arc::new(KvStore::new(store));
+            let parts = (Arc::new(|| 0_u64) as Clock, metrics.clone(), usage);
+            let manager = PermissionManager::start(store, audit, parts).map_err(|error| error.to_string())?;
+            manager.grant_all_asked(manifest, Who::Host).await.map_err(|error| error.to_string())?;
+            Ok(manager)
+        };
+        // on a thread of its own: this one may be another runtime's
+        std::thread::scope(|scope| {
+            let granting = scope.spawn(|| handle.block_on(grant)).join();
+            granting.unwrap_or_else(|_| Err("the permissions could not be granted".to_owned()))
+        })
     }
 
     fn handle(&self) -> Handle {
@@ -97,6 +125,8 @@ impl World {
         let databases = crate::integration::database::Databases::open(dir.path().join("databases"))
             .map_err(|error| failed(error.to_string()))?;
         let background = Background::start().map_err(|error| failed(error.to_string()))?;
+        let metrics = Metrics::default();
+        let permissions = background.granted(&manifest, &store, &dir.path().join("audit"), &metrics).map_err(failed)?;
         Ok(Self {
             gateway: Gateway::new(&manifest).map_err(failed)?,
             key: InstanceKey {
@@ -107,7 +137,8 @@ impl World {
             program: program.map_err(KitError::Scripts)?,
             files: bundle.files().clone(),
             kv: KvStore::new(&store),
-            metrics: Metrics::default(),
+            metrics,
+            permissions,
             #[cfg(feature = "sqlite")]
             databases,
             entry,
@@ -150,6 +181,8 @@ impl World {
             kv: self.kv.clone(),
             database: self.database(),
             services: Arc::new(StandIns(Arc::clone(state))),
+            application: Arc::new(Nobody),
+            permissions: self.permissions.clone(),
             outside: Outside::new(self.dir.path().join("files"), self.background.handle()),
             metrics: self.metrics.clone(),
             accounts: ModuleAccounts::default(),

@@ -58,7 +58,8 @@ impl Guard {
         not_too_deep(args, component, call)?;
         let known = ["path", "params", "query", "headers", "body"];
         let request = request(args, 1, &known, (Method::GET, "/"), call)?;
-        let (application, component, call) = (Arc::clone(&self.supplies.application), component.to_owned(), call.clone());
+        let (application, component, call) =
+            (Arc::clone(&self.supplies.application), component.to_owned(), call.clone());
         Ok(Box::pin(async move { application.render(&component, request, &call).await }))
     }
 }

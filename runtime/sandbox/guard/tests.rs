@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
+use replug_scripts::api::Request;
+
 use super::*;
 use crate::manifest;
+use crate::sandbox::ports::Reach;
 use crate::store::Store;
+use crate::store::audit::AuditLog;
 
 struct NoServices;
 
@@ -24,6 +28,21 @@ impl Services for NoServices {
     fn invalidate(&self, _: &str) {}
 }
 
+#[async_trait::async_trait]
+impl Application for NoServices {
+    fn setting(&self, _: &str, _: &str) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    async fn request(&self, _: Request, _: Reach, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    async fn render(&self, _: &str, _: Request, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+}
+
 struct World {
     dir: TempDir,
     supplies: Supplies,
@@ -33,12 +52,15 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store")).unwrap();
+        let (audit, metrics) = (AuditLog::open(&dir.path().join("audit")).unwrap(), Metrics::default());
         let supplies = Supplies {
             kv: KvStore::new(&store),
             database: None,
             services: Arc::new(NoServices),
+            application: Arc::new(NoServices),
+            permissions: permissions(&store, audit, &metrics),
             outside: Outside::new(dir.path().join("files"), Handle::current()),
-            metrics: Metrics::default(),
+            metrics,
             accounts: ModuleAccounts::default(),
             events: Events::default(),
             runtime: Handle::current(),
@@ -50,6 +72,8 @@ impl World {
         let text = format!("id: shop\nname: shop\nversion: {version}\n{more}");
         let manifest = manifest::load(manifest::FILE_NAME, text.as_bytes()).unwrap().manifest;
         let key = InstanceKey { id: "shop".into(), version: version.into(), generation: 1 };
+        let grant = self.supplies.permissions.grant_all_asked(&manifest, Who::Host);
+        Handle::current().block_on(grant).unwrap();
         Guard::new(&key, &manifest, self.supplies.clone())
     }
 }
@@ -80,14 +104,14 @@ async fn what_is_not_granted_is_refused_with_the_line_that_would_grant_it() {
         let sql = [Value::from("select 1")];
         let name = [Value::from("PATH")];
         for (function, args, line) in [
-            (F::FsRead, &file[..], "filesystem: [{ path: \"data/x\", access: read }]"),
-            (F::FsList, &file, "filesystem: [{ path: \"data/x\", access: read }]"),
-            (F::FsStat, &file, "filesystem: [{ path: \"data/x\", access: read }]"),
-            (F::FsExists, &file, "filesystem: [{ path: \"data/x\", access: read }]"),
-            (F::FsWrite, &file, "filesystem: [{ path: \"data/x\", access: write }]"),
-            (F::FsAppend, &file, "filesystem: [{ path: \"data/x\", access: write }]"),
-            (F::FsMkdir, &file, "filesystem: [{ path: \"data/x\", access: write }]"),
-            (F::FsRemove, &file, "filesystem: [{ path: \"data/x\", access: write }]"),
+            (F::FsRead, &file[..], "filesystem: [{ path: data/x, access: read }]"),
+            (F::FsList, &file, "filesystem: [{ path: data/x, access: read }]"),
+            (F::FsStat, &file, "filesystem: [{ path: data/x, access: read }]"),
+            (F::FsExists, &file, "filesystem: [{ path: data/x, access: read }]"),
+            (F::FsWrite, &file, "filesystem: [{ path: data/x, access: write }]"),
+            (F::FsAppend, &file, "filesystem: [{ path: data/x, access: write }]"),
+            (F::FsMkdir, &file, "filesystem: [{ path: data/x, access: write }]"),
+            (F::FsRemove, &file, "filesystem: [{ path: data/x, access: write }]"),
             (F::EnvGet, &name, "environment: [PATH]"),
             (F::DbQuery, &sql, "database: { migrations: […] }"),
             (F::DbExecute, &sql, "database: { migrations: […] }"),
@@ -105,7 +129,7 @@ async fn what_is_not_granted_is_refused_with_the_line_that_would_grant_it() {
             assert_eq!(error.kind, HostErrorKind::PermissionDenied, "{error}");
             let begin = format!("permission denied: {}: ", function.path());
             assert!(error.message.starts_with(&begin) && error.message.contains(line), "{error}");
-            assert!(error.message.ends_with("in module.manifest.yaml would grant it"), "{error}");
+            assert!(error.message.contains("in module.manifest.yaml would "), "{error}");
         }
     });
     assert!(!world.dir.path().join("files").exists(), "nothing was made");
@@ -162,23 +186,4 @@ async fn writers_at_once_never_go_over_the_storage_quota_together() {
         call(&guards[0], HostFn::FsWrite, &[name.clone(), Value::from("less")]).unwrap();
         assert_eq!(call(&guards[0], HostFn::FsRemove, &[name]), Ok(Value::Bool(true)));
     });
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_uncaught_shutdown_of_the_runtime_is_an_error_and_no_panic() {
-    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let outside = Outside::new(dir.path().join("files"), other.handle().clone());
-    let ended = tokio::task::block_in_place(|| {
-        drop(other);
-        std::thread::spawn(move || {
-            outside.wait("http.get", async {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                Ok(())
-            })
-        })
-        .join()
-    });
-    let error = ended.expect("no panic").unwrap_err();
-    assert!(error.message.contains("shutting down"), "{error}");
 }

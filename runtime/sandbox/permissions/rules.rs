@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-
 /// Names, each with what is allowed of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Names<T>(Box<[(Box<str>, T)]>);

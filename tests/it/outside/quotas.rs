@@ -30,7 +30,7 @@ async fn a_module_over_its_storage_quota_writes_nothing_anywhere() {
     let rhai_expressions: Vec<String> = expressions.iter().map(|one| one.replace(")[1]", ")[0]")).collect();
     let rhai_expressions: Vec<&str> = rhai_expressions.iter().map(String::as_str).collect();
     let rhai = quota_modules("full", &rhai_expressions).remove(1);
-    let server = Server::with(&[lua, rhai]).await;
+    let server = Server::granting(&[lua, rhai]).await;
     for id in ["full-lua", "full-rhai"] {
         let answers = ask(&server, id).await;
         let line = "permissions: { resources: { storage: { max: ";
@@ -67,7 +67,7 @@ async fn a_file_that_has_no_room_is_not_written() {
         "fs.read(\"data/a\")",
     ];
     let tiny = "permissions:\n  system:\n    filesystem: [{ path: data, access: write }]\n  resources: { storage: { max: 4096 } }\n";
-    let server = Server::with(&both("tiny", "1.0.0", tiny, &expressions)).await;
+    let server = Server::granting(&both("tiny", "1.0.0", tiny, &expressions)).await;
     for id in ["tiny-lua", "tiny-rhai"] {
         let answers = ask(&server, id).await;
         // two entries of 1 KiB and 2 KiB of hex are all there is room for

@@ -34,6 +34,11 @@ return {{ apis = {{ ["GET {path}"] = reply, ["POST {path}"] = reply }}, health =
         }
     }
 
+    /// Its id, where it asks for permissions.
+    pub(crate) fn asks(&self) -> Option<&str> {
+        self.more.contains("permissions:").then_some(&self.id)
+    }
+
     /// A module whose `GET /api/ID` runs this Lua body.
     pub(crate) fn handler(id: &str, version: &str, body: &str) -> Self {
         let path = format!("/api/{id}");

@@ -88,6 +88,18 @@ impl Server {
         Self::over(root).await
     }
 
+    /// The same, in which an administrator has granted what these modules ask for, and activated them.
+    pub(crate) async fn granting(modules: &[Module]) -> Self {
+        let server = Self::with(modules).await;
+        for id in modules.iter().filter_map(Module::asks) {
+            server.ok(&["permissions", "grant", id]).await;
+            if server.slot(id).await.is_none() {
+                server.ok(&["activate", id]).await;
+            }
+        }
+        server
+    }
+
     /// A runtime with the modules that ship.
     pub(crate) async fn shipped() -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
