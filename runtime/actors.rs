@@ -20,6 +20,7 @@ pub mod job;
 pub mod modules;
 pub mod pool;
 pub mod prober;
+mod quotas;
 pub mod router;
 pub mod routes;
 pub mod spec;

@@ -11,12 +11,14 @@ use super::error::{CallError, StartError};
 use super::gate::{Gate, Gated, Pass};
 use super::job::{Job, Work};
 use super::pool::Pool;
+use super::quotas::Quotas;
 use super::throttle::Throttle;
 use super::usage::Usage;
 use super::vm::HousedVm;
 use crate::manifest::Manifest;
 use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics};
 use crate::sandbox::Supplies;
+use crate::sandbox::permissions::Live;
 use crate::sandbox::quota::Account;
 
 mod evaluate;
@@ -52,6 +54,7 @@ pub struct Instance {
     /// Set once it takes traffic.
     serving: SetOnce<()>,
     account: Arc<Account>,
+    quotas: Quotas,
     /// What its health checks reach beside its script; none where there is only the script.
     pub(super) supplies: Option<Supplies>,
     /// Whether nobody looks at its database: a look that hangs must not be joined by another.
@@ -81,10 +84,11 @@ impl Instance {
             memory: usize::try_from(spec.memory).unwrap_or(usize::MAX),
         };
         let account = Arc::<Account>::default();
-        let throttle = Throttle::of(&account, &manifest.permissions.resources.cpu);
+        let quotas = Quotas::Asked(Arc::clone(&manifest));
         Self {
-            pool: Pool::new(key.to_string(), spec.queue).throttled(throttle),
+            pool: Pool::new(key.to_string(), spec.queue).throttled(Throttle::new(Arc::clone(&account), quotas.clone())),
             account,
+            quotas,
             label: HeaderValue::try_from(format!("{}@{}", key.id, key.version))
                 .expect("ids and versions are visible ASCII"),
             key,
@@ -107,10 +111,22 @@ impl Instance {
     #[must_use]
     pub fn supplied(mut self, supplies: Supplies) -> Self {
         self.account = supplies.accounts.of(&self.key.id);
-        let throttle = Throttle::of(&self.account, &self.manifest.permissions.resources.cpu);
-        self.pool = self.pool.throttled(throttle);
+        self.pool = self.pool.throttled(Throttle::new(Arc::clone(&self.account), self.quotas.clone()));
         self.supplies = Some(supplies);
         self
+    }
+
+    /// The same with the quotas that an administrator has decided about.
+    #[must_use]
+    pub fn governed(mut self, live: Arc<Live>) -> Self {
+        self.quotas = Quotas::Decided(live);
+        self.pool = self.pool.throttled(Throttle::new(Arc::clone(&self.account), self.quotas.clone()));
+        self
+    }
+
+    /// The quotas that it keeps to.
+    pub(super) const fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// What its module uses.

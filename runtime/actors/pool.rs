@@ -118,8 +118,8 @@ impl Pool {
 
     /// The same with a share of the processor that its jobs keep to.
     #[must_use]
-    pub fn throttled(self, throttle: Option<Throttle>) -> Self {
-        Self { throttle, ..self }
+    pub fn throttled(self, throttle: Throttle) -> Self {
+        Self { throttle: Some(throttle), ..self }
     }
 
     /// A queue whose threads park after `idle` without a job.

@@ -4,39 +4,44 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::job::Job;
+use super::quotas::Quotas;
 use crate::manifest::CpuQuota;
 use crate::sandbox::quota::Account;
 
 /// The share of one instance in its module's account.
 pub struct Throttle {
     account: Arc<Account>,
-    quota: CpuQuota,
+    quotas: Quotas,
 }
 
 impl Throttle {
-    /// For an instance with this quota; nothing without a share.
+    /// For an instance with these quotas.
     #[must_use]
-    pub fn of(account: &Arc<Account>, quota: &CpuQuota) -> Option<Self> {
-        quota.max_cpu_usage?;
-        Some(Self { account: Arc::clone(account), quota: quota.clone() })
+    pub const fn new(account: Arc<Account>, quotas: Quotas) -> Self {
+        Self { account, quotas }
     }
 
-    /// How long its calls must wait.
+    /// How long its calls must wait; zero without a share.
     #[must_use]
     pub fn wait(&self) -> Duration {
-        self.account.cpu.wait(&self.quota, Instant::now())
+        self.quotas.read(|quotas| self.left(&quotas.cpu))
+    }
+
+    fn left(&self, quota: &CpuQuota) -> Duration {
+        // without a share the clock is not looked at
+        if quota.max_cpu_usage.is_none() { Duration::ZERO } else { self.account.cpu.wait(quota, Instant::now()) }
     }
 
     /// How long a job would have to wait, if it is not to: where throttling is off, at all; otherwise longer than its caller
     /// waits.
     #[must_use]
     pub fn refuses(&self, job: &Job) -> Option<Duration> {
-        let wait = self.wait();
-        let patience = if self.quota.cpu_throttling_enabled {
-            job.call.deadline.saturating_duration_since(Instant::now())
-        } else {
-            Duration::ZERO
-        };
-        (wait > patience && !job.is_exempt()).then_some(wait)
+        let (wait, is_patient) = self.quotas.read(|quotas| (self.left(&quotas.cpu), quotas.cpu.cpu_throttling_enabled));
+        if wait.is_zero() || job.is_exempt() {
+            return None;
+        }
+        let patience =
+            if is_patient { job.call.deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+        (wait > patience).then_some(wait)
     }
 }

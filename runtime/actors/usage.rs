@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use replug_scripts::thread_cpu_time;
 
 use super::instance::Instance;
-use crate::manifest::ResourceQuotas;
+use super::quotas::Quotas;
 use crate::monitor::InstanceMetrics;
 use crate::sandbox::quota::Account;
 
@@ -16,7 +16,7 @@ const SPACING: Duration = Duration::from_millis(1);
 pub(super) struct Usage<'a> {
     metrics: &'a InstanceMetrics,
     account: &'a Account,
-    quotas: &'a ResourceQuotas,
+    quotas: &'a Quotas,
     /// Processor time that is counted already.
     counted: Duration,
     looked: Instant,
@@ -26,10 +26,10 @@ pub(super) struct Usage<'a> {
 impl<'a> Usage<'a> {
     /// Begins with the time that the thread has used so far, which is its start.
     pub(super) fn new(instance: &'a Instance) -> Self {
-        Self::of(&instance.metrics, instance.account(), &instance.manifest.permissions.resources)
+        Self::of(&instance.metrics, instance.account(), instance.quotas())
     }
 
-    fn of(metrics: &'a InstanceMetrics, account: &'a Account, quotas: &'a ResourceQuotas) -> Self {
+    fn of(metrics: &'a InstanceMetrics, account: &'a Account, quotas: &'a Quotas) -> Self {
         Self { metrics, account, quotas, counted: Duration::ZERO, looked: Instant::now(), held: 0 }
     }
 
@@ -48,7 +48,7 @@ impl<'a> Usage<'a> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         if bytes != self.held {
             self.account.tracker.heap(bytes - self.held);
-            if self.quotas.memory.memory_usage_monitoring {
+            if self.quotas.read(|quotas| quotas.memory.memory_usage_monitoring) {
                 self.metrics.memory.add(bytes - self.held);
             }
             self.held = bytes;
@@ -59,9 +59,12 @@ impl<'a> Usage<'a> {
         let used = thread_cpu_time();
         let since = used.saturating_sub(self.counted);
         self.counted = used;
-        self.account.cpu.charge(&self.quotas.cpu, since, Instant::now());
         self.account.tracker.cpu(since);
-        if self.quotas.cpu.cpu_monitoring_enabled {
+        let is_told = self.quotas.read(|quotas| {
+            self.account.cpu.charge(&quotas.cpu, since, Instant::now());
+            quotas.cpu.cpu_monitoring_enabled
+        });
+        if is_told {
             self.metrics.cpu_seconds.inc_by(since.as_secs_f64());
         }
     }
@@ -76,8 +79,18 @@ impl Drop for Usage<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::manifest::{self, ResourceQuotas};
     use crate::monitor::{InstanceKey, Metrics};
+
+    fn asked(change: impl FnOnce(&mut ResourceQuotas)) -> Quotas {
+        let mut manifest =
+            manifest::load(manifest::FILE_NAME, b"id: shop\nname: Shop\nversion: 1.0.0\n").expect("one").manifest;
+        change(&mut manifest.permissions.resources);
+        Quotas::Asked(Arc::new(manifest))
+    }
 
     fn metrics() -> InstanceMetrics {
         Metrics::default().instance(&InstanceKey { id: "shop".into(), version: "1.0.0".into(), generation: 1 })
@@ -85,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_time_of_a_thread_is_counted_once_and_to_its_end() {
-        let (metrics, account, quotas) = (metrics(), Account::default(), ResourceQuotas::default());
+        let (metrics, account, quotas) = (metrics(), Account::default(), asked(|_| ()));
         let used = std::thread::scope(|scope| {
             let run = || {
                 let mut usage = Usage::of(&metrics, &account, &quotas);
@@ -106,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_held_is_the_sum_over_threads_and_goes_with_them() {
-        let (metrics, account, quotas) = (metrics(), Account::default(), ResourceQuotas::default());
+        let (metrics, account, quotas) = (metrics(), Account::default(), asked(|_| ()));
         let usage = || Usage::of(&metrics, &account, &quotas);
         let (mut one, mut other) = (usage(), usage());
         one.hold(700);
@@ -122,14 +135,16 @@ mod tests {
 
     #[test]
     fn what_is_not_monitored_is_charged_but_not_told() {
-        let (metrics, account, mut quotas) = (metrics(), Account::default(), ResourceQuotas::default());
-        (quotas.cpu.cpu_monitoring_enabled, quotas.memory.memory_usage_monitoring) = (false, false);
-        quotas.cpu.max_cpu_usage = Some(0.000_001);
+        let quotas = asked(|quotas| {
+            (quotas.cpu.cpu_monitoring_enabled, quotas.memory.memory_usage_monitoring) = (false, false);
+            quotas.cpu.max_cpu_usage = Some(0.000_001);
+        });
+        let (metrics, account) = (metrics(), Account::default());
         let mut usage = Usage::of(&metrics, &account, &quotas);
         usage.hold(700);
         assert_eq!((metrics.memory.get(), account.tracker.usage().memory), (0, 700));
         drop(usage);
         assert!(metrics.cpu_seconds.get() == 0.0);
-        assert!(account.cpu.wait(&quotas.cpu, Instant::now()) > Duration::ZERO);
+        assert!(quotas.read(|quotas| account.cpu.wait(&quotas.cpu, Instant::now())) > Duration::ZERO);
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct HousedVm {
     part: Reservation,
     /// What it may hold by its part, in bytes.
     room: u64,
-    leaks: Option<LeakWatch>,
+    leaks: LeakWatch,
     /// What it held after the last collection.
     collected: u64,
 }
@@ -39,9 +39,8 @@ impl HousedVm {
         let share = share(instance);
         let room = part.run(share, share.limit.min(2 * LEAST_ROOM)).map_err(NoVm::Full)?;
         let vm = instance.make_vm(within(instance.limits(), room)).map_err(NoVm::Failed)?;
-        let watched = instance.manifest.permissions.resources.memory.memory_leak_detection;
         let collected = vm.memory() as u64;
-        Ok(Self { vm, part, room, leaks: watched.then(LeakWatch::default), collected })
+        Ok(Self { vm, part, room, leaks: LeakWatch::default(), collected })
     }
 
     /// The VM, with as much room as there is now; before a call.
@@ -66,17 +65,18 @@ impl HousedVm {
     /// After its last call for now: garbage beyond the manifest's threshold is collected, and what it does not hold is
     /// given back.
     pub(super) fn rest(&mut self, instance: &Instance) {
-        let quota = &instance.manifest.permissions.resources.memory;
+        let (threshold, is_watched) = instance
+            .quotas()
+            .read(|quotas| (quotas.memory.garbage_collection_threshold, quotas.memory.memory_leak_detection));
         // again only when it has grown: what lives may be more than the threshold
         let held = self.vm.memory() as u64;
-        let crowded = quota.garbage_collection_threshold.is_some_and(|threshold| held > threshold);
+        let crowded = threshold.is_some_and(|threshold| held > threshold);
         if crowded && held > self.collected + self.collected / 8 {
             self.collect();
         }
-        if self.leaks.as_mut().is_some_and(LeakWatch::call) {
+        if is_watched && self.leaks.call() {
             self.collect();
-            let leak = self.leaks.as_mut().and_then(|leaks| leaks.measure(self.collected));
-            if let Some(leak) = leak {
+            if let Some(leak) = self.leaks.measure(self.collected) {
                 instance.report(Event::LeakSuspected {
                     instance: instance.key.clone(),
                     from: leak.from,
@@ -116,7 +116,7 @@ impl NoVm {
 
 fn share(instance: &Instance) -> HeapShare {
     HeapShare {
-        quota: instance.manifest.permissions.resources.memory.max_heap_size,
+        quota: instance.quotas().read(|quotas| quotas.memory.max_heap_size),
         limit: instance.limits().memory as u64,
         workers: instance.manifest.runtime.workers as u64,
     }

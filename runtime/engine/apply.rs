@@ -94,9 +94,9 @@ impl Hands {
         }
         let manifest = &running.subject.manifest;
         let guard = Guard::new(key, manifest, self.supplies.clone());
-        let metrics = self.metrics.instance(key);
+        let (metrics, live) = (self.metrics.instance(key), Arc::clone(guard.live()));
         let instance = Instance::new(key.clone(), Arc::clone(manifest), running.program, Arc::new(guard), metrics);
-        let instance = Arc::new(instance.supplied(self.supplies.clone()));
+        let instance = Arc::new(instance.supplied(self.supplies.clone()).governed(live));
         instance.first_vm().await.map_err(|error| error.to_string())?;
         // in the table before its actors start, so that a start that is given up can be stopped
         self.instances.change(key, |running| {

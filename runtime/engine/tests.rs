@@ -55,16 +55,17 @@ impl Services for NoServices {
     fn invalidate(&self, _: &str) {}
 }
 
+#[async_trait::async_trait]
 impl Application for NoServices {
     fn setting(&self, _: &str, _: &str) -> Result<Value, HostError> {
         Ok(Value::Null)
     }
 
-    fn request(&self, _: Request, _: Reach, _: &CallContext) -> Result<Value, HostError> {
+    async fn request(&self, _: Request, _: Reach, _: &CallContext) -> Result<Value, HostError> {
         Ok(Value::Null)
     }
 
-    fn render(&self, _: &str, _: Request, _: &CallContext) -> Result<Value, HostError> {
+    async fn render(&self, _: &str, _: Request, _: &CallContext) -> Result<Value, HostError> {
         Ok(Value::Null)
     }
 }

@@ -120,6 +120,12 @@ impl Guard {
 }
 
 impl Guard {
+    /// What its instance may reach, for those who keep to its quotas.
+    #[must_use]
+    pub const fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
     /// The storage quota that holds now, which is also that of what others write for the module.
     fn storage_quota(&self) -> u64 {
         let max = self.live.grants().storage;

@@ -44,8 +44,9 @@ impl Rig {
         };
         let host = Arc::new(Guard::new(&key, &manifest, supplies.clone()));
         let metrics = self.metrics.instance(&key);
+        let live = Arc::clone(host.live());
         let instance = Instance::new(key, Arc::new(manifest), program, host, metrics);
-        let instance = Arc::new(instance.supplied(supplies));
+        let instance = Arc::new(instance.supplied(supplies).governed(live));
         instance.first_vm().await.expect("the first VM comes up");
         let starting = Arc::clone(&instance);
         let started = self.supervisor.call(|reply| ModulesMsg::Start(starting, reply), None).await;
