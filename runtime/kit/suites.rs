@@ -68,7 +68,7 @@ pub fn run(dir: &Path, filter: Option<&str>, mut seen: impl FnMut(&TestReport)) 
             }
             Err(report) => {
                 seen(&report);
-                tests.push(report);
+                tests.push(*report);
             }
         }
     }

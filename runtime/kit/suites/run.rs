@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The file does not load: the report of that.
-pub(super) fn names(world: &Arc<World>, suite: &Suite, file: &str) -> Result<Vec<String>, TestReport> {
+pub(super) fn names(world: &Arc<World>, suite: &Suite, file: &str) -> Result<Vec<String>, Box<TestReport>> {
     let started = Instant::now();
     let (listed, log) = within(world, suite, |vm, _| {
         let tests = vm.exports().handlers.iter();
         Ok(tests.filter_map(|one| if let Handler::Test(name) = one { Some(name.to_string()) } else { None }).collect())
     });
-    listed.map_err(|failure| TestReport::of(file, file, Some(failure), started.elapsed(), log))
+    listed.map_err(|failure| Box::new(TestReport::of(file, file, Some(failure), started.elapsed(), log)))
 }
 
 /// Runs a test.

@@ -90,3 +90,60 @@ fn host(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     uri.host().map(str::to_ascii_lowercase)
 }
+
+#[cfg(test)]
+mod tests {
+    use replug_scripts::HostFn;
+    use replug_scripts::api::Function;
+
+    use super::*;
+    use crate::manifest;
+
+    /// The line that a call wants of a manifest with these permissions.
+    fn wanted(group: &'static str, name: &'static str, argument: Option<&str>, system: &str) -> Option<String> {
+        let text = format!("id: a\nversion: 1.0.0\npermissions: {{ system: {{ {system} }} }}\n");
+        let loaded = manifest::load("m", text.as_bytes()).unwrap();
+        let function: &'static Function = Box::leak(Box::new(Function { group, name, ..*HostFn::KvGet.function() }));
+        wanting(&loaded.manifest, &Named { function, line: 1, column: 1, argument: argument.map(str::to_owned) })
+    }
+
+    #[test]
+    fn what_is_asked_for_wants_nothing() {
+        let rows = [
+            ("http", "get", Some("https://api.x.org/a"), "network: [{ host: '*.x.org' }]"),
+            ("http", "get", None, "network: [{ host: x.org }]"),
+            ("fs", "write", Some("data/a.txt"), "filesystem: [{ path: data, access: write }]"),
+            ("fs", "read", Some("data/a.txt"), "filesystem: [{ path: data, access: write }]"),
+            ("env", "get", Some("HOME"), "environment: [HOME]"),
+            ("db", "for_caller", None, "database: [{ module: caller }]"),
+            ("kv", "get", Some("a"), ""),
+        ];
+        for (group, name, argument, system) in rows {
+            assert_eq!(wanted(group, name, argument, system), None, "{group}.{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_names_the_line_to_add() {
+        let rows = [
+            ("http", "get", Some("https://X.org/a"), "network: [{ host: '*.x.org' }]", "network: [{ host: x.org }]"),
+            ("http", "post", None, "", "network: [{ host: HOST }]"),
+            (
+                "fs",
+                "write",
+                Some("data/a"),
+                "filesystem: [{ path: data }]",
+                "filesystem: [{ path: data, access: write }]",
+            ),
+            ("fs", "read", Some("database"), "filesystem: [{ path: data }]", "[{ path: database, access: read }]"),
+            ("env", "get", Some("HOME"), "environment: [PATH]", "environment: [HOME]"),
+            ("db", "for_caller", None, "", "database: [{ module: caller, access: read }]"),
+            ("db", "query", None, "", "database: { migrations: […] }"),
+            ("services", "invalidate", Some("b"), "", "capabilities: [{ id: b }]"),
+        ];
+        for (group, name, argument, system, line) in rows {
+            let found = wanted(group, name, argument, system).unwrap_or_default();
+            assert!(found.contains(line), "{group}.{name}: {found}");
+        }
+    }
+}
