@@ -47,7 +47,7 @@ fn code_without_a_loop_ends() {
 #[test]
 fn made_up_scripts_do_no_harm() {
     let make = |bytes: &[u8]| {
-        let body = grammar::body(&grammar::RHAI, bytes);
+        let body = grammar::body(&grammar::rhai(), bytes);
         (grammar::RHAI_TOP, format!("{}\n{body}", grammar::RHAI_VARIABLES))
     };
     in_a_process(test_path!(made_up_scripts_do_no_harm), || assert_none_does_harm("main.rhai", MEMORY, make, source));
