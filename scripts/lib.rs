@@ -15,6 +15,7 @@ mod cpu;
 mod crossing;
 pub mod error;
 pub mod host;
+pub mod json;
 pub mod limits;
 #[cfg(feature = "lua")]
 mod lua;
