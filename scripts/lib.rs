@@ -16,6 +16,7 @@ mod crossing;
 pub mod error;
 mod evaluate;
 pub mod host;
+pub mod json;
 pub mod limits;
 #[cfg(feature = "lua")]
 mod lua;

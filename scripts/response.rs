@@ -1,7 +1,5 @@
 //! From what a handler answered to an HTTP response: the checks and defaults that both languages share.
 
-use std::io;
-
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -9,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::api::Response;
 use crate::error::ScriptError;
 use crate::host::Handler;
-use crate::meter;
+use crate::json;
 use crate::value::Value;
 
 /// How many headers one answer may set.
@@ -54,10 +52,8 @@ impl Body {
     /// # Errors
     /// [`ScriptError::Contract`] when JSON cannot say it, or only in more bytes than the VM may have.
     pub(crate) fn json(value: &Value, handler: &Handler) -> Result<Self, ScriptError> {
-        let mut json = Capped { written: Vec::new(), room: meter::memory() };
-        match serde_json::to_writer(&mut json, value) {
-            Ok(()) => Ok(Self::Json(json.written)),
-            Err(error) if error.is_io() => Err(refused(handler, "a body whose JSON is larger than the memory limit")),
+        match json::encode(value) {
+            Ok(json) => Ok(Self::Json(json)),
             Err(error) => Err(refused(handler, &format!("a body that is no JSON: {error}"))),
         }
     }
@@ -79,24 +75,6 @@ impl Body {
             Self::Text(_) => Some("text/plain; charset=utf-8"),
             Self::Json(_) => Some("application/json"),
         }
-    }
-}
-
-/// Takes no more bytes than there is room for: JSON writes a control character as six.
-struct Capped {
-    written: Vec<u8>,
-    room: usize,
-}
-
-impl io::Write for Capped {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.room = self.room.checked_sub(bytes.len()).ok_or(io::ErrorKind::OutOfMemory)?;
-        self.written.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ mod sandbox;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let body = grammar::body(&grammar::LUA, bytes);
+    let body = grammar::body(&grammar::lua(), bytes);
     let variables = grammar::LUA_VARIABLES;
     sandbox::run(
         "main.lua",

@@ -9,7 +9,7 @@ mod sandbox;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let body = grammar::body(&grammar::RHAI, bytes);
+    let body = grammar::body(&grammar::rhai(), bytes);
     let (top, variables) = (grammar::RHAI_TOP, grammar::RHAI_VARIABLES);
     sandbox::run(
         "main.rhai",

@@ -67,7 +67,6 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     gate::<Utf8Len>(lua, &utf8)?;
     gate::<Utf8Offset>(lua, &utf8)?;
     gate::<Utf8CodePoint>(lua, &utf8)?;
-    gate::<Utf8Codes>(lua, &utf8)?;
     let table: Table = globals.raw_get("table")?;
     gate::<Insert>(lua, &table)?;
     gate::<Remove>(lua, &table)?;
@@ -133,16 +132,18 @@ gates! {
     };
     Format = c"format", |args| texts(args);
     ToNumber = c"tonumber", |args| texts(args);
-    Sub = c"sub", |args| texts(args);
-    Byte = c"byte", |args| if args.count() > 2 { texts(args) } else { Plan::Run(0) };
-    /// A field may be as long as a text may be, or say how many values come of it.
+    Sub = c"sub", |args| part(args, args.number(3).unwrap_or(-1.0));
+    Byte = c"byte", |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
+    /// A field may be as long as a text may be, or reach to the end of one.
     StringPack = c"pack", |args| packed(args);
     StringPackSize = c"packsize", |args| packed(args);
     StringUnpack = c"unpack", |args| packed(args);
     Utf8Len = c"len", |args| texts(args);
-    Utf8Offset = c"offset", |args| texts(args);
-    Utf8CodePoint = c"codepoint", |args| texts(args);
-    Utf8Codes = c"codes", |args| texts(args);
+    /// A letter has at most four bytes.
+    Utf8Offset = c"offset", |args| {
+        Plan::Run(whole(args.number(2).unwrap_or(0.0).abs()).saturating_mul(4).min(args.length(1)))
+    };
+    Utf8CodePoint = c"codepoint", |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
     Lower = c"lower", |args| texts(args);
     Upper = c"upper", |args| texts(args);
     Reverse = c"reverse", |args| texts(args);
@@ -191,8 +192,8 @@ gates! {
     BufferToString = c"tostring", |args| texts(args);
     BufferReadString = c"readstring", |args| Plan::Run(count(args, 3).min(args.length(1)));
     BufferWriteString = c"writestring", |args| Plan::Run(args.length(3));
-    BufferFill = c"fill", |args| texts(args);
-    BufferCopy = c"copy", |args| Plan::Run(args.length(3));
+    BufferFill = c"fill", |args| Plan::Run(args.number(4).map_or(usize::MAX, whole).min(args.length(1)));
+    BufferCopy = c"copy", |args| Plan::Run(args.number(5).map_or(usize::MAX, whole).min(args.length(3)));
     /// A field of two bytes may become two hundred.
     Date = c"date", |args| Plan::Run(args.length(1).saturating_mul(100));
     /// Walks the whole stack.
@@ -219,9 +220,17 @@ fn elements(args: &Args<'_>) -> Plan {
     Plan::RunLong(args.length(1).saturating_mul(SLOT))
 }
 
-/// Values of a format, with the text they come from or go to.
+/// The values of a format.
 fn packed(args: &Args<'_>) -> Plan {
-    Plan::RunLong(args.length(1).saturating_mul(SLOT).saturating_add(args.length(2)))
+    Plan::RunLong(args.length(1).saturating_mul(SLOT))
+}
+
+/// The part of a text from argument 2 to `to`, both counted from 1, or from the end if below zero.
+fn part(args: &Args<'_>, to: f64) -> Plan {
+    let length = args.length(1);
+    let place = |at: f64| if at < 0.0 { (length + 1).saturating_sub(whole(-at)) } else { whole(at) };
+    let from = place(args.number(2).unwrap_or(1.0)).max(1);
+    Plan::Run((place(to).min(length) + 1).saturating_sub(from))
 }
 
 /// Bytes that inserting or removing at the position of argument 2 moves.

@@ -7,7 +7,7 @@ use crate::meter;
 /// Subjects longer than this are refused by patterns whose single step may walk the whole subject.
 const MAX_BALANCED: usize = 4 << 20;
 /// Character comparisons that one step of a pattern may make: the subject's length times the longest set's.
-const MAX_SET_WORK: usize = 32 << 20;
+const MAX_SET_WORK: usize = 64 << 20;
 /// Bytes from which a single step of a pattern is worth a look at the clocks.
 const SMALL_STEP: usize = 1 << 14;
 /// Searches of less work than this go to the native function.

@@ -130,6 +130,8 @@ enum Jump {
     AlwaysFar,
     /// Or over as many as the highest byte says.
     Over,
+    /// Or over the call that follows, which a built-in function made needless.
+    OverCall,
 }
 
 impl Jump {
@@ -139,6 +141,7 @@ impl Jump {
             Self::Perhaps | Self::Always => instruction.cast_signed() >> 16,
             Self::AlwaysFar => instruction.cast_signed() >> 8,
             Self::Over => (instruction >> 24).cast_signed(),
+            Self::OverCall => (instruction >> 24).cast_signed() + 1,
         };
         (at + 1).checked_add_signed(by as isize)
     }
@@ -157,7 +160,7 @@ impl Op {
             // Arithmetic, which reads texts as numbers.
             | 33..=44 | 51 | 71 | 72 | 81 | 82
             // CONCAT, the built-in functions, GETVARARGS.
-            | 49 | 60 | 63 | 68 | 73..=75 => Kind::Costly,
+            | 49 | 60 | 63 | 68 | 73..=75 | 89 => Kind::Costly,
             69 => Kind::Mark,
             _ => Kind::Plain,
         };
@@ -166,6 +169,7 @@ impl Op {
             25..=32 | 56..=59 | 61 | 76..=80 => Jump::Perhaps,
             67 => Jump::AlwaysFar,
             3 => Jump::Over,
+            60 | 68 | 73..=75 | 89 => Jump::OverCall,
             22 => Jump::Ends,
             _ => Jump::Never,
         };
@@ -174,5 +178,57 @@ impl Op {
             _ => 1,
         };
         Self { kind, jump, length }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_of(source: &str) -> u32 {
+        longest_run(&super::super::compiler().compile(source).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_costly_adds_up_between_safepoints() {
+        assert_eq!(run_of("local a, b = ... local x = 1"), 1, "the arguments");
+        assert_eq!(run_of("local a, b = f() local x = a < b x = a < b"), 2);
+        assert_eq!(run_of("local a, b = f() local x = a < b f() x = a < b"), 1, "a call is a safepoint");
+        assert_eq!(run_of("local a = f() local x = a .. a x = a + 1 x = -a x = a * a"), 4);
+        assert_eq!(run_of("local a, b = f() while a do b = a < b b = a < b end b = a < b"), 2, "the end of a loop");
+    }
+
+    #[test]
+    fn the_way_with_the_most_counts() {
+        let branches = "local a, b = f() if a then b = a < b b = a < b else f() end b = a < b";
+        assert_eq!(run_of(branches), 3);
+        assert_eq!(
+            run_of("local a, b = f() if a then f() end b = a < b if b then f() end b = a < b"),
+            2,
+            "past the calls"
+        );
+        // A built-in function that succeeds skips the call behind it, and with that the safepoint.
+        assert_eq!(run_of("local a, b = f() b = a < b b = type(a) b = a < b"), 3);
+    }
+
+    #[test]
+    fn long_code_gets_safepoints_and_keeps_its_meaning() {
+        let source = format!("local a = 1 {} return a", "a = a + 1 ".repeat(1000));
+        assert!(run_of(&source) >= 1000);
+        let code = compile(&super::super::compiler(), &source).unwrap().unwrap();
+        assert!(longest_run(&code).unwrap() <= MAX_RUN);
+        let lua = mlua::Lua::new();
+        let chunk = super::super::load(&lua, "x", &code).unwrap();
+        assert_eq!(chunk.call::<i64>(()).unwrap(), 1001);
+    }
+
+    #[test]
+    fn broken_bytecode_is_refused() {
+        let code =
+            super::super::compiler().compile("local t = { a = 1, 2.5, 'x' } return function() return t end").unwrap();
+        assert!(longest_run(&code).is_ok());
+        for end in 0..code.len() {
+            assert_eq!(longest_run(&code[..end]), Err(Unknown), "cut at {end}");
+        }
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn on_a_stack<R: Send + 'static>(
     what: &str,
     work: impl FnOnce() -> R + Send + 'static,
 ) -> R {
-    let (done, waits) = mpsc::channel();
+    let (done, waits) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().stack_size(stack).spawn(move || {
         let result = work();
         let _ = done.send(());

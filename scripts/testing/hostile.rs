@@ -118,6 +118,33 @@ pub(crate) fn assert_harmless(path: &'static str, rows: &[Row], memory: usize, s
     assert!(faults.is_empty(), "{} rows:\n{}", faults.len(), faults.join("\n"));
 }
 
+/// Runs every row as a whole entry script: its top level ends in time and as it must, also a hundred times, and leaves
+/// nothing. Call it in a child process.
+pub(crate) fn assert_top_levels_harmless(path: &'static str, rows: &[Row]) {
+    for row in rows {
+        let (name, limits) = (row.name, limits(row.end));
+        let row = row.clone();
+        note(&format!("row {name}"));
+        child::on_a_stack(limits.stack_size(), HANGS, name, move || {
+            let made = match compile(&sources(&[(path, &row.body)])) {
+                Ok(program) => program.instantiate(Arc::new(Quiet(Notes::default())), &limits, &context()),
+                Err(_) if row.end == End::Refused => return,
+                Err(faults) => panic!("{name}: {}", faults[0]),
+            };
+            let made = made.map(|vm| assert!(vm.memory() <= limits.memory + (1 << 20), "{name}"));
+            let kept = match (row.end, &made) {
+                (_, Err(ScriptError::Engine(_))) => false,
+                (End::Budget, Err(ScriptError::Limit(verdict))) => !matches!(verdict, Verdict::Memory(_)),
+                (End::Memory | End::Limit, Err(ScriptError::Limit(_))) => true,
+                (End::Error, Err(error)) => !error.retires_vm(),
+                (End::Stopped, Err(_)) | (End::Answer, Ok(())) | (End::Any, _) => true,
+                _ => false,
+            };
+            assert!(kept, "{name}: expected {:?}, found {made:?}", row.end);
+        });
+    }
+}
+
 /// What is made once in a process must not look as if a row had left it.
 pub(crate) fn warm(path: &'static str, memory: usize, source: fn(&str, &str) -> String) {
     let _ = run(path, Row::any("", "return 1".into()), &Limits::default(), memory, source);

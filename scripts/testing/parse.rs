@@ -18,7 +18,7 @@ const FILE: usize = 1 << 20;
 /// Compiles each source, as large as a file may be, and drops what came of it: in time, on a small stack. A source is its
 /// start, what is repeated, the middle, what is repeated as often, and its end. Call it in a child process.
 pub(crate) fn assert_compiles_or_not(path: &'static str, table: &[(&'static str, [&'static str; 5])]) {
-    for (name, [start, open, middle, close, end]) in table.iter().copied() {
+    for (name, [start, open, middle, close, end]) in table {
         let room = FILE - start.len() - middle.len() - end.len();
         for times in [100, 5000, room / (open.len() + close.len())] {
             let text = format!("{start}{}{middle}{}{end}", open.repeat(times), close.repeat(times));

@@ -2,19 +2,19 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use replug_scripts::{HostError, HostErrorKind, Value};
+use replug_scripts::{HostError, HostErrorKind, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Args;
 
 pub(super) fn json_encode(args: &Args) -> Result<Value, HostError> {
-    let text = serde_json::to_string(args.get(0)).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?;
-    Ok(Value::Text(text))
+    let text = json::encode(args.get(0)).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?;
+    String::from_utf8(text).map(Value::Text).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))
 }
 
 pub(super) fn json_decode(args: &Args) -> Result<Value, HostError> {
-    serde_json::from_slice(args.bytes(0)?).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))
+    json::decode(args.bytes(0)?).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))
 }
 
 /// Milliseconds since 1970-01-01 UTC.

@@ -133,3 +133,26 @@ fn a_request_larger_than_the_vm_is_a_memory_verdict() {
     let source = handler("local t = {} return #req.body .. ''");
     assert_large_request_is_a_memory_verdict(|limits| vm_with(limits, &source));
 }
+
+/// Reading a large text letter by letter costs what is read, not the text again and again.
+#[test]
+fn small_parts_of_large_texts_are_cheap() {
+    let limits = Limits { ticks: 20_000_000, ..generous() };
+    for step in [
+        "s:sub(i, i)",
+        "s:byte(i)",
+        "string.sub(s, i, i + 3)",
+        "utf8.codepoint(s, i)",
+        "utf8.offset(s, 1, i)",
+        "string.unpack('b', s, i)",
+        "buffer.readstring(b, i, 2)",
+        "buffer.copy(b, 0, b, i, 4)",
+        "buffer.fill(b, i, 1, 4)",
+        "s:find('^a+', 999990)",
+    ] {
+        let body = format!(
+            "local s = string.rep('a', 1000000) local b = buffer.fromstring(s) for i = 1, 20000 do local x = {step} end return ''"
+        );
+        assert_serves(vm_with(&limits, &handler(&body)), 1, step);
+    }
+}

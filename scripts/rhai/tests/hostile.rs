@@ -3,7 +3,7 @@
 use crate::testing::child::{in_a_process, test_path};
 use crate::testing::fuzz::assert_none_does_harm;
 use crate::testing::grammar;
-use crate::testing::hostile::{Row, assert_harmless, rows};
+use crate::testing::hostile::{Row, assert_harmless, assert_top_levels_harmless, rows};
 
 /// Times its limit that a VM may take, with what crosses to the host and back: more where nothing counts allocations.
 const MEMORY: usize = if cfg!(feature = "jemalloc") { 2 } else { 5 };
@@ -47,8 +47,14 @@ fn code_without_a_loop_ends() {
 #[test]
 fn made_up_scripts_do_no_harm() {
     let make = |bytes: &[u8]| {
-        let body = grammar::body(&grammar::RHAI, bytes);
+        let body = grammar::body(&grammar::rhai(), bytes);
         (grammar::RHAI_TOP, format!("{}\n{body}", grammar::RHAI_VARIABLES))
     };
     in_a_process(test_path!(made_up_scripts_do_no_harm), || assert_none_does_harm("main.rhai", MEMORY, make, source));
+}
+
+#[test]
+fn top_levels_end() {
+    let rows = rows(include_str!("hostile/top.txt"));
+    in_a_process(test_path!(top_levels_end), || assert_top_levels_harmless("main.rhai", &rows));
 }

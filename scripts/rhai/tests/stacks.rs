@@ -92,3 +92,18 @@ fn nothing_that_fits_sixteen_mebibytes_overflows() {
 fn nothing_that_fits_sixty_four_mebibytes_overflows() {
     in_a_process(test_path!(nothing_that_fits_sixty_four_mebibytes_overflows), || uses_of_the_deepest(64 << 20, 0..1));
 }
+
+#[test]
+fn functions_of_files_that_call_each_other_end() {
+    in_a_process(test_path!(functions_of_files_that_call_each_other_end), || {
+        let limits = Limits { memory: 1 << 20, ..generous() };
+        on_a_stack(limits.least_stack_size(), Duration::from_secs(60), "files", move || {
+            let deep = |call: &str| format!("fn f(n) {{ {}{call}(n + 1){} }}", "(1 + ".repeat(25), ")".repeat(25));
+            let (a, b) = (deep("lib::b::f"), deep("lib::a::f"));
+            let main = "#{ health: || lib::a::f(1) }";
+            let files = [("main.rhai", main), ("lib/a.rhai", a.as_str()), ("lib/b.rhai", b.as_str())];
+            let error = vm_of(&limits, &files).0.call(&Handler::Health, &[], &context()).unwrap_err();
+            assert!(error.to_string().contains("calls nest too deep"), "{error}");
+        });
+    });
+}

@@ -1,0 +1,185 @@
+//! JSON within the budget of the call that runs on this thread: a text of a megabyte may stand for a hundred, and a value for
+//! six times its bytes.
+
+use std::collections::BTreeMap;
+use std::{fmt, io};
+
+use bytes::Bytes;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+#[cfg(any(feature = "lua", feature = "rhai"))]
+use crate::crossing::Room;
+use crate::value::Value;
+
+/// The text of a value.
+///
+/// # Errors
+/// Bytes that are no text; a text that is larger than the VM of the call may be; the call is over.
+pub fn encode(value: &Value) -> serde_json::Result<Vec<u8>> {
+    let mut writer = Capped { written: Vec::new(), room: Room::of_call() };
+    serde_json::to_writer(&mut writer, value)?;
+    Ok(writer.written)
+}
+
+/// The value of a text.
+///
+/// # Errors
+/// The place of the first fault: what is no JSON, or where the value becomes larger than the VM of the call may be.
+pub fn decode(text: &[u8]) -> serde_json::Result<Value> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = Seed(&mut Room::of_call()).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(value)
+}
+
+/// Takes no more bytes than there is room for.
+struct Capped {
+    written: Vec<u8>,
+    room: Room,
+}
+
+impl io::Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.room.take_bytes(bytes.len()).map_err(io::Error::other)?;
+        self.written.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A value that is still to be read, and the room for it.
+struct Seed<'a>(&'a mut Room);
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.0.take_node().map_err(D::Error::custom)?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("plain data")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Value, E> {
+        Ok(Value::Bool(truth))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Int(number))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        #[allow(clippy::cast_precision_loss, reason = "what does not fit is a float, as in JavaScript")]
+        Ok(i64::try_from(number).map_or(Value::Float(number as f64), Value::Int))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Float(number))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        self.0.take_bytes(text.len()).map_err(E::custom)?;
+        Ok(Value::from(text))
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Value, E> {
+        self.0.take_bytes(bytes.len()).map_err(E::custom)?;
+        Ok(Value::Bytes(Bytes::copy_from_slice(bytes)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Seed(self.0))? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            self.0.take_bytes(key.len()).and_then(|()| self.0.take_entry(map.len())).map_err(A::Error::custom)?;
+            map.insert(key, entries.next_value_seed(Seed(self.0))?);
+        }
+        Ok(Value::Map(map))
+    }
+}
+
+/// Where no language is there, no call has a budget.
+#[cfg(not(any(feature = "lua", feature = "rhai")))]
+struct Room;
+
+#[cfg(not(any(feature = "lua", feature = "rhai")))]
+impl Room {
+    fn of_call() -> Self {
+        Self
+    }
+
+    fn take_node(&mut self) -> Result<(), std::convert::Infallible> {
+        Ok(())
+    }
+
+    fn take_bytes(&mut self, _: usize) -> Result<(), std::convert::Infallible> {
+        Ok(())
+    }
+
+    fn take_entry(&mut self, _: usize) -> Result<(), std::convert::Infallible> {
+        Ok(())
+    }
+}
+
+#[cfg(all(test, any(feature = "lua", feature = "rhai")))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::meter;
+
+    #[test]
+    fn without_a_call_all_of_json_is_read_and_written() {
+        let text = br#"{"a":[1,-2,2.5,true,null,"x"],"b":{},"c":[],"d":18446744073709551615}"#;
+        let value = decode(text).unwrap();
+        assert_eq!(value, serde_json::from_slice::<Value>(text).unwrap());
+        assert_eq!(decode(&encode(&value).unwrap()).unwrap(), value);
+        let fault = decode(b"[1,\n 2,, 3]").unwrap_err();
+        assert_eq!((fault.line(), fault.column()), (2, 4));
+        assert!(decode(b"[1] 2").is_err() && decode(b"").is_err());
+        assert!(encode(&Value::Bytes(Bytes::from_static(b"\xff"))).is_err());
+    }
+
+    #[test]
+    fn what_becomes_larger_than_the_vm_is_refused() {
+        let limits = Limits { memory: 1 << 20, ..Limits::default() };
+        let _guard = meter::start(&limits, Instant::now() + Duration::from_secs(60));
+        for part in ["[],", "{\"a\":1},", "1,", "\"\",", "[[[[]]]],"] {
+            let text = format!("[{}0]", part.repeat(100_000));
+            let fault = decode(text.as_bytes()).unwrap_err();
+            assert!(fault.to_string().contains("memory limit"), "{part} {fault}");
+        }
+        let fault = encode(&Value::from("\u{1}".repeat(500_000))).unwrap_err();
+        assert!(fault.to_string().contains("memory limit"), "{fault}");
+        assert_eq!(meter::verdict(), None, "the script may go on with less");
+    }
+
+    #[test]
+    fn a_call_that_is_over_reads_and_writes_no_more() {
+        let limits = Limits { ticks: 1000, ..Limits::default() };
+        let _guard = meter::start(&limits, Instant::now() + Duration::from_secs(60));
+        assert!(decode(format!("[{}0]", "1,".repeat(10_000)).as_bytes()).is_err());
+        assert!(meter::verdict().is_some() && encode(&Value::from("x".repeat(1000))).is_err());
+    }
+}
