@@ -8,7 +8,7 @@ use super::asked::CALLER;
 use super::decisions::Ruled;
 use super::permission::Permission;
 use super::refusal;
-use super::rules::{Hosts, Names, Paths};
+use super::rules::{End, Hosts, Names, Paths};
 use crate::manifest::{Access, Manifest, Permissions};
 use crate::sandbox::fs::{FilePath, FileRules};
 use crate::sandbox::net::{NetworkRules, Target};
@@ -71,7 +71,7 @@ impl Grants {
         let settings = application
             .configurations
             .iter()
-            .map(|it| (&it.module, Names::new(it.keys.iter().map(|key| (key, ())), |(), ()| ())));
+            .map(|it| (&it.module, Names::new(it.keys.iter().map(|key| (key, ())), End::First, |(), ()| ())));
         Self {
             module: manifest.id.as_str().into(),
             groups: any(Group::Databases, system.database.is_empty())
@@ -83,18 +83,18 @@ impl Grants {
                 | any(Group::Components, application.components.is_empty())
                 | any(Group::Settings, application.configurations.is_empty()),
             database: manifest.database.is_some(),
-            databases: Names::new(system.database.iter().map(|it| (&it.module, it.access)), larger),
+            databases: Names::new(system.database.iter().map(|it| (&it.module, it.access)), End::First, larger),
             files: FileRules::new(&system.filesystem),
             network: Hosts::new(hosts),
             reach: Arc::new(NetworkRules::new(&system.network, quota)),
             bound: (!quota.allowed_hosts.is_empty()).then(|| Hosts::new(bound)),
             ports: (!ports.is_empty()).then(|| ports.into()),
-            environment: Names::new(system.environment.iter().map(|name| (name, ())), |(), ()| ()),
+            environment: Names::new(system.environment.iter().map(|name| (name, ())), End::First, |(), ()| ()),
             routes: Paths::new(&application.routes),
             apis: Paths::new(&application.apis),
-            components: Names::new(application.components.iter().map(|id| (id, ())), |(), ()| ()),
+            components: Names::new(application.components.iter().map(|id| (id, ())), End::First, |(), ()| ()),
             // `effective` has each module once
-            settings: Names::new(settings, |_, _| ()),
+            settings: Names::new(settings, End::First, |_, _| ()),
             dependencies: manifest.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
             provides: manifest.capabilities.iter().map(|capability| capability.id.clone()).collect(),
             storage: effective.resources.storage.max,

@@ -1,11 +1,41 @@
-//! Rules in the form in which they are looked up: sorted once, searched on each call, nothing allocated.
+//! Rules in the form in which they are looked up: hashed once, searched on each call, nothing allocated.
+//!
+//! A host is looked up with each domain above it, a path with each folder above it. The hash is carried along byte by byte
+//! (FNV-1a, by Fowler, Noll and Vo), from the end of a host and from the start of a path, so one pass gives all of them;
+//! a table of the standard library would hash each anew, and costs several times as much. Names come from a manifest, at
+//! most 1,000 of a kind: one that is made so that they collide slows down its own look-ups.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Names, each with what is allowed of it.
+/// The hash of nothing.
+const NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// The hash of what `hash` is of and one byte more.
+const fn with(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x0100_0000_01b3)
+}
+
+/// From which end names are hashed.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    First,
+    Last,
+}
+
+fn hash(name: &str, from: End) -> u64 {
+    match from {
+        End::First => name.bytes().fold(NOTHING, with),
+        End::Last => name.bytes().rev().fold(NOTHING, with),
+    }
+}
+
+/// Names, each with what is allowed of it: a table of twice their number at least, searched from a name's place on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Names<T>(Box<[(Box<str>, T)]>);
+pub(super) struct Names<T>(Box<[Place<T>]>);
+
+/// A name and what is allowed of it, or nothing.
+type Place<T> = Option<(Box<str>, T)>;
 
 impl<T> Default for Names<T> {
     fn default() -> Self {
@@ -15,27 +45,53 @@ impl<T> Default for Names<T> {
 
 impl<T> Names<T> {
     /// Of equal names the first `join`s the others.
-    pub(super) fn new(names: impl IntoIterator<Item = (impl AsRef<str>, T)>, mut join: impl FnMut(&mut T, T)) -> Self {
-        let mut sorted: Vec<(Box<str>, T)> = names.into_iter().map(|(name, of)| (name.as_ref().into(), of)).collect();
-        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut joined: Vec<(Box<str>, T)> = Vec::with_capacity(sorted.len());
-        for (name, of) in sorted {
-            match joined.last_mut() {
-                Some((last, known)) if *last == name => join(known, of),
-                _ => joined.push((name, of)),
+    pub(super) fn new(
+        names: impl IntoIterator<Item = (impl AsRef<str>, T)>,
+        from: End,
+        mut join: impl FnMut(&mut T, T),
+    ) -> Self {
+        let names: Vec<_> = names.into_iter().collect();
+        if names.is_empty() {
+            return Self::default();
+        }
+        let mut table: Box<[Place<T>]> = (0..(names.len() * 2).next_power_of_two()).map(|_| None).collect();
+        for (name, of) in names {
+            let (name, mask) = (name.as_ref(), table.len() - 1);
+            let mut at = place(hash(name, from), mask);
+            while table[at].as_ref().is_some_and(|(known, _)| **known != *name) {
+                at = (at + 1) & mask;
+            }
+            match &mut table[at] {
+                Some((_, known)) => join(known, of),
+                free => *free = Some((name.into(), of)),
             }
         }
-        Self(joined.into())
+        Self(table)
     }
 
+    /// What is allowed of `name`, in a table of names that are hashed from their start.
     pub(super) fn get(&self, name: &str) -> Option<&T> {
-        let at = self.0.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        Some(&self.0[at].1)
+        self.at(hash(name, End::First), name)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// As [`Names::get`], with the name's hash.
+    fn at(&self, hash: u64, name: &str) -> Option<&T> {
+        let mask = self.0.len().checked_sub(1)?;
+        let mut at = place(hash, mask);
+        // half of the places are free, so it ends
+        while let Some((known, of)) = &self.0[at] {
+            if **known == *name {
+                return Some(of);
+            }
+            at = (at + 1) & mask;
+        }
+        None
     }
+}
+
+/// Where to look first.
+const fn place(hash: u64, mask: usize) -> usize {
+    (hash ^ (hash >> 32)) as usize & mask
 }
 
 /// Hosts with their ports.
@@ -62,25 +118,36 @@ impl Hosts {
         let join = |known: &mut Ports, more: Ports| {
             *known = known.take().zip(more).map(|(known, more)| sorted(&[&*known, &*more].concat()));
         };
-        Self { exact: Names::new(exact, join), below: Names::new(below, join) }
+        Self { exact: Names::new(exact, End::Last, join), below: Names::new(below, End::Last, join) }
     }
 
     /// Whether a port of a host is among them. The host's case and a dot at its end do not matter.
     pub(super) fn allow(&self, host: &str, port: u16) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
-        if host.bytes().any(|b| b.is_ascii_uppercase()) {
-            return self.allow(&host.to_ascii_lowercase(), port);
+        let (mut hash, mut found, mut is_unusual) = (NOTHING, false, false);
+        for (at, byte) in host.bytes().enumerate().rev() {
+            if byte == b'.' {
+                found |= self.below.at(hash, &host[at + 1..]).is_some_and(|ports| has(ports, port));
+            }
+            is_unusual |= byte == b':' || byte.is_ascii_uppercase();
+            hash = with(hash, byte);
         }
-        let has = |ports: &Ports| ports.as_ref().is_none_or(|ports| ports.binary_search(&port).is_ok());
-        if let Some(address) = address(host) {
-            return self.exact.get(&address).is_some_and(has);
+        // an address ends with a digit or has colons
+        if is_unusual || host.bytes().last().is_some_and(|b| b.is_ascii_digit()) {
+            let host = host.to_ascii_lowercase();
+            if let Some(address) = address(&host) {
+                return self.exact.at(self::hash(&address, End::Last), &address).is_some_and(|ports| has(ports, port));
+            }
+            if is_unusual {
+                return !host.contains(':') && self.allow(&host, port);
+            }
         }
-        if self.exact.get(host).is_some_and(has) {
-            return true;
-        }
-        let domains = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
-        !self.below.is_empty() && domains.into_iter().any(|domain| self.below.get(domain).is_some_and(has))
+        found || self.exact.at(hash, host).is_some_and(|ports| has(ports, port))
     }
+}
+
+fn has(ports: &Ports, port: u16) -> bool {
+    ports.as_ref().is_none_or(|ports| ports.binary_search(&port).is_ok())
 }
 
 fn sorted(ports: &[u16]) -> Box<[u16]> {
@@ -116,23 +183,30 @@ impl Paths {
         let (shaped, plain): (Vec<&String>, Vec<&String>) = patterns.iter().partition(|path| path.contains('{'));
         let (below, exact): (Vec<&String>, Vec<&String>) = plain.into_iter().partition(|path| path.ends_with("/*"));
         Self {
-            exact: Names::new(exact.into_iter().map(|path| (path, ())), |(), ()| ()),
-            below: Names::new(below.into_iter().map(|path| (&path[..path.len() - 2], ())), |(), ()| ()),
+            exact: Names::new(exact.into_iter().map(|path| (path, ())), End::First, |(), ()| ()),
+            below: Names::new(below.into_iter().map(|path| (&path[..path.len() - 2], ())), End::First, |(), ()| ()),
             shaped: shaped.into_iter().map(|path| path.as_str().into()).collect(),
         }
     }
 
     /// Whether `path`, without a query, is among them.
     pub(super) fn allow(&self, path: &str) -> bool {
-        if !path.starts_with('/') || path[1..].split('/').any(|part| matches!(part, "." | "..")) {
+        let (mut hash, mut found, mut part) = (NOTHING, false, 0);
+        for (at, byte) in path.bytes().enumerate() {
+            if byte == b'/' {
+                if leads_elsewhere(&path.as_bytes()[part..at]) {
+                    return false;
+                }
+                // what ends here has nothing below
+                found |= at + 1 < path.len() && self.below.at(hash, &path[..at]).is_some();
+                part = at + 1;
+            }
+            hash = with(hash, byte);
+        }
+        if !path.starts_with('/') || leads_elsewhere(&path.as_bytes()[part..]) {
             return false;
         }
-        if self.exact.get(path).is_some() {
-            return true;
-        }
-        let starts = path.match_indices('/').filter(|(at, _)| at + 1 < path.len()).map(|(at, _)| &path[..at]);
-        (!self.below.is_empty() && starts.into_iter().any(|start| self.below.get(start).is_some()))
-            || self.shaped.iter().any(|shape| fits(shape, path))
+        found || self.exact.at(hash, path).is_some() || self.shaped.iter().any(|shape| fits(shape, path))
     }
 }
 

@@ -120,7 +120,7 @@ pub(in crate::admin::cli) struct Entry {
 /// The entries as lines of one layout, so that more of them can follow; with a header if they are the first.
 pub(in crate::admin::cli) fn entries(rows: &[Row], first: bool) -> String {
     let line = |seq: &str, at: &str, actor: &str, kind: &str, subject: &str, data: &str| {
-        format!("{seq:>6}  {at:20}  {actor:7}  {kind:16}  {subject:24}  {data}").trim_end().to_owned()
+        format!("{seq:>6}  {at:20}  {actor:7}  {kind:21}  {subject:24}  {data}").trim_end().to_owned()
     };
     let header = first.then(|| line("SEQ", "WHEN", "WHO", "WHAT", "SUBJECT", "MORE"));
     let rows = rows.iter().map(|row| {
