@@ -10,8 +10,9 @@ use crate::admin::commands::{CheckReport, check};
 use crate::app::Runtime;
 use crate::engine::{Engine, EngineError, State};
 use crate::error::Error;
-use crate::manifest::{ActivationStrategy, Manifest, Permissions};
+use crate::manifest::{ActivationStrategy, Manifest};
 use crate::registry::Bundle;
+use crate::sandbox::permissions::PermissionError;
 use crate::store::audit::Who;
 
 /// What came of a folder.
@@ -55,14 +56,15 @@ pub(super) async fn swap(runtime: &Runtime, dir: &Path, bundle: &Bundle, patient
     let manifest = &definition.manifest;
     let label = manifest.label();
     let served = runtime.engine.slots().into_iter().find(|slot| slot.id == manifest.id);
-    let is_first = served.is_none();
     if let Some(slot) = served
         && slot.version == manifest.version.to_string()
         && matches!(slot.state, State::Active | State::Provisional)
     {
         return Swapped::Same { label };
     }
-    grant(runtime, manifest, is_first).await;
+    if let Err(error) = grant(runtime, manifest).await {
+        return failed(dir, &CommandError::new("failed", error.to_string()));
+    }
     match activate(&runtime.engine, manifest).await {
         Ok(None) => {
             settle(&runtime.engine, manifest).await;
@@ -74,12 +76,12 @@ pub(super) async fn swap(runtime: &Runtime, dir: &Path, bundle: &Bundle, patient
     }
 }
 
-/// In development a module has what its manifest asks for. The one place where that is so.
-#[allow(clippy::unused_async, reason = "granting waits for the disk")]
-async fn grant(_: &Runtime, manifest: &Manifest, is_first: bool) {
-    if is_first && manifest.permissions != Permissions::default() {
-        say::line(&format!("{} has all permissions that its manifest asks for, as long as --dev is on", manifest.id));
+/// In development a module has what its manifest asks for, save what somebody decided otherwise.
+async fn grant(runtime: &Runtime, manifest: &Manifest) -> Result<(), PermissionError> {
+    for granted in runtime.permissions().grant_all_asked(manifest, Who::Runtime).await? {
+        say::line(&format!("{} is granted {}, as its manifest asks and --dev is on", manifest.id, granted.permission));
     }
+    Ok(())
 }
 
 /// Swaps the version in; why not, if it did not come up.
