@@ -168,6 +168,10 @@ fn address(host: &str) -> Option<String> {
     is_like_one.then(|| host.parse::<IpAddr>().ok().map(|address| address.to_canonical().to_string())).flatten()
 }
 
+fn leads_elsewhere(part: &[u8]) -> bool {
+    matches!(part, b"." | b"..")
+}
+
 /// Paths of the gateway: as they stand, by their beginnings, and with parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Paths {
