@@ -152,6 +152,8 @@ host_functions! {
     #[waits]
     DbForCaller = "db"."for_caller"("sql: string, params?: list") -> "any", "In a service: runs one statement on the database of the module that called, if this manifest asks for it (`permissions.system.database: [{ module: caller }]`).";
     #[waits]
+    DbOf = "db"."of"("module: string, sql: string, params?: list") -> "any", "Runs one statement on the database of another module, if this module is granted it (`permissions.system.database`): rows or `{changes, last_insert_id}`.";
+    #[waits]
     HttpRequest = "http"."request"("request: map") -> "map", "Sends `{method, url, headers, body, timeout, redirects}` to a host that is granted: `{status, headers, body}`.";
     #[waits]
     HttpGet = "http"."get"("url: string, options?: map") -> "map", "As `http.request` with method GET.";
@@ -175,8 +177,6 @@ host_functions! {
     MetricsCount = "metrics"."count"("name: string, n?: number, labels?: map") -> "", "Adds `n` (1) to a counter of the module, shown at `/metrics`.";
     MetricsGauge = "metrics"."gauge"("name: string, value: number, labels?: map") -> "", "Sets a gauge of the module.";
     MetricsObserve = "metrics"."observe"("name: string, value: number, labels?: map") -> "", "Adds a value to a histogram of the module.";
-    #[waits]
-    DbOf = "db"."of"("module: string, sql: string, params?: list") -> "any", "Runs one statement on the database of another module, if this module is granted it (`permissions.system.database`): rows or `{changes, last_insert_id}`.";
     #[waits]
     ServicesCall = "services"."call"("service: string, args?: any") -> "any", "Calls `capability.method` of a module this one depends on, or of the host application.";
     ServicesInvalidate = "services"."invalidate"("capability: string") -> "", "Makes the runtime forget cached answers of a capability this module provides.";

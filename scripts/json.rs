@@ -141,7 +141,8 @@ impl Room {
     }
 }
 
-#[cfg(all(test, any(feature = "lua", feature = "rhai")))]
+#[cfg(any(feature = "lua", feature = "rhai"))]
+#[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 

@@ -133,7 +133,10 @@ async fn files_are_shared_by_versions_and_stay_when_the_module_goes() {
     server.ok(&["deactivate", "kept-lua"]).await;
     server.ok(&["unregister", "kept-lua"]).await;
     assert!(!server.metrics().await.contains("kept-lua"), "{}", server.metrics().await);
-    server.settle(&second).await;
+    // the grants went with its last version
+    server.ok(&["register", &server.write(&second)]).await;
+    server.ok(&["permissions", "grant", "kept-lua"]).await;
+    server.ok(&["activate", "kept-lua"]).await;
     assert_eq!(ask(&server, "kept-lua").await, [json!({ "v": "kept" })]);
 }
 

@@ -131,7 +131,7 @@ runtime: { workers: 1, limits: { ticks: 1000000000, cpuTime: 10s, wallTime: 20s 
 permissions: { resources: { cpu: { maxCpuUsage: 0.0002, cpuQuotaPeriod: 60s } } }
 "#;
     let script = r#"
-return { apis = { ["GET /work"] = function() local x = 0 for i = 1, 3000000 do x += i % 7 end return { x = x } end } }
+return { apis = { ["GET /work"] = function() local x = 0 for i = 1, 3000000 do x += i % 7 end return { body = { x = x } } end } }
 "#;
     let instance = site.world.serve(manifest, script).await;
     assert_eq!(site.get("/work", &[]).await.status, 200);
