@@ -30,7 +30,7 @@ pub enum Error {
     Engine(#[from] EngineError),
     /// A decision about permissions was refused, or could not be written.
     #[error(transparent)]
-    Permission(#[from] PermissionError),
+    Permission(Box<PermissionError>),
     /// A directory could not be made or read.
     #[error("{}: {action} failed: {cause}", path.display())]
     Directory {
@@ -106,4 +106,10 @@ pub enum Error {
     /// A coordinator of the runtime is gone; the runtime must be started again.
     #[error("the runtime broke down: {0}")]
     Broken(String),
+}
+
+impl From<PermissionError> for Error {
+    fn from(error: PermissionError) -> Self {
+        Self::Permission(Box::new(error))
+    }
 }

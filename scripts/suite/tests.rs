@@ -39,8 +39,11 @@ fn open(files: &[(&str, &str)], limits: &Limits) -> Result<Opened, ScriptError> 
     Ok((suite.open(Arc::new(Notes::default()), stage.clone(), limits, &context())?, stage))
 }
 
+/// Functions of the suite that were called, with their arguments.
+type Seen = Vec<(SuiteFn, Vec<Value>)>;
+
 /// What the test "it" of this file comes to, and what the stage saw.
-fn run(path: &str, body: &str) -> (Result<Value, ScriptError>, Vec<(SuiteFn, Vec<Value>)>) {
+fn run(path: &str, body: &str) -> (Result<Value, ScriptError>, Seen) {
     let text = match path.ends_with(".lua") {
         true => format!("return {{ it = function()\n{body}\nend }}"),
         false => format!("#{{ it: || {{\n{body}\n}} }}"),

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A runtime that watches a folder with this module in it, and the module's folder.
 async fn developing(module: &Module) -> (Server, PathBuf) {
-    let server = Server::developing(&[module.clone()]).await;
+    let server = Server::developing(std::slice::from_ref(module)).await;
     let dirs: Vec<_> = fs::read_dir(server.root().join("modules")).expect("it is there").flatten().collect();
     (server, dirs[0].path())
 }

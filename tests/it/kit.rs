@@ -148,7 +148,7 @@ async fn code_runs_beside_the_version_that_serves_and_the_log_has_it() {
         assert_eq!(server.ok(&["eval", id, statements]).await["value"], 1);
         let negative = server.run(&["eval", id, &once.replace("21", "-1")]).await;
         let (kind, said) = negative.error();
-        assert!(negative.code == 1 && kind == "script" && said.contains(&format!("{file}")), "{negative:?}");
+        assert!(negative.code == 1 && kind == "script" && said.contains(file), "{negative:?}");
         let broken = server.run(&["eval", id, "1 +"]).await;
         assert!(broken.error().1.contains("(eval)."), "{broken:?}");
         let endless = server

@@ -91,7 +91,7 @@ impl Place {
         let deadline = Instant::now() + PATIENCE;
         while !self.log().contains("Ctrl-C stops it") {
             assert!(Instant::now() < deadline, "{line}: {}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
+            pause();
         }
     }
 
@@ -112,9 +112,15 @@ impl Place {
         let deadline = Instant::now() + PATIENCE;
         while !has(self.log().get(before..).unwrap_or_default(), shown) {
             assert!(Instant::now() < deadline, "{shown}\nis not in\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
+            pause();
         }
     }
+}
+
+/// Between two looks at what another process writes into a file.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when the file grows; the looks have a deadline")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
 }
 
 fn follow(page: &str) {

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 
 /// How long it must be quiet: editors write a file in several steps, and tools many files.
 const QUIET: Duration = Duration::from_millis(40);
@@ -20,20 +20,20 @@ const ANYWAY: Duration = Duration::from_secs(1);
 pub(super) struct Watch {
     roots: Vec<PathBuf>,
     watcher: Result<RecommendedWatcher, String>,
-    events: UnboundedReceiver<()>,
+    events: Receiver<()>,
     /// Which of the roots were there when they were last watched.
     there: Vec<Option<u64>>,
 }
 
 impl Watch {
     pub(super) fn start(roots: &[PathBuf]) -> Self {
-        let (told, events) = unbounded_channel();
+        let (told, events) = channel(1);
         let seen = roots.to_vec();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let counts = |event: &Event| event.paths.is_empty() || event.paths.iter().any(|path| is_shown(&seen, path));
             if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_)) && counts(&event)) {
-                // the watch ends with the process
-                let _ = told.send(());
+                // one that waits tells as much as many; the watch ends with the process
+                let _ = told.try_send(());
             }
         });
         let watcher = watcher.map_err(|error| error.to_string());

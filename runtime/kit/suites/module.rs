@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use replug_scripts::{CallContext, Handler, Host, HostError, Request, Response, ScriptError, Value, Vm};
@@ -33,15 +33,16 @@ pub(super) enum Event {
 
 /// The thread. Dropping it waits for the call in hand, which its limits bound.
 pub(super) struct ModuleThread {
-    calls: Option<Sender<Call>>,
+    calls: Option<SyncSender<Call>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ModuleThread {
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(world: &Arc<World>, host: Arc<dyn Host>, events: Sender<Event>) -> Result<Self, String> {
-        let (calls, taken) = channel();
+    pub(super) fn start(world: &Arc<World>, host: Arc<dyn Host>, events: SyncSender<Event>) -> Result<Self, String> {
+        // a call is handed over when the one before it is over
+        let (calls, taken) = sync_channel(1);
         let world = Arc::clone(world);
         let thread = std::thread::Builder::new()
             .name(format!("vm:{}", world.key.id))
@@ -69,7 +70,7 @@ impl Drop for ModuleThread {
     }
 }
 
-fn serve(world: &World, host: &Arc<dyn Host>, calls: &Receiver<Call>, events: &Sender<Event>) {
+fn serve(world: &World, host: &Arc<dyn Host>, calls: &Receiver<Call>, events: &SyncSender<Event>) {
     IN_MODULE.set(true);
     let mut vm: Option<Box<dyn Vm>> = None;
     while let Ok(call) = calls.recv() {

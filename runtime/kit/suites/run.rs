@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use replug_scripts::{CallContext, Handler, Host, Limits, ScriptError, Suite, Vm};
@@ -46,7 +46,8 @@ fn within<R: Send>(
     suite: &Suite,
     work: impl FnOnce(&mut dyn Vm, &CallContext) -> Result<R, ScriptError> + Send,
 ) -> (Result<R, Failure>, Vec<String>) {
-    let (sender, events) = channel();
+    // a call waits for one thing at a time
+    let (sender, events) = sync_channel(4);
     let state = Arc::new(State::new(sender));
     let host: Arc<dyn Host> = Arc::new(TestHost::new(world, &state));
     let stage = Arc::new(TestStage::new(world, &state, Arc::clone(&host), events));

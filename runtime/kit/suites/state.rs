@@ -1,7 +1,7 @@
 //! What one test has changed of the world around its module.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use replug_scripts::{HostError, Value};
@@ -26,7 +26,7 @@ pub(super) enum StandIn {
 pub(super) struct State {
     pub(super) clock: TestClock,
     pub(super) http: HttpFake,
-    pub(super) events: Sender<Event>,
+    pub(super) events: SyncSender<Event>,
     stand_ins: Mutex<HashMap<String, StandIn>>,
     calls: Mutex<Vec<(String, Value)>>,
     settings: Mutex<BTreeMap<String, Value>>,
@@ -34,7 +34,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(events: Sender<Event>) -> Self {
+    pub(super) fn new(events: SyncSender<Event>) -> Self {
         Self {
             clock: TestClock::default(),
             http: HttpFake::default(),

@@ -76,9 +76,11 @@ fn quotas_narrow_what_is_granted_and_name_their_line() {
 }
 
 /// Name, its grants, the address it was looked up to, whether that may be connected to.
+type Row = (&'static str, &'static [(&'static str, u16)], &'static str, bool);
+
 #[test]
 fn what_a_name_is_looked_up_to_is_open_only_where_the_grant_means_it() {
-    let table: &[(&str, &[(&str, u16)], &str, bool)] = &[
+    let table: &[Row] = &[
         ("http://api.x.org", &[("api.x.org", 80)], "93.184.216.34", true),
         ("http://api.x.org", &[("api.x.org", 80)], "127.0.0.1", false),
         ("http://api.x.org", &[("api.x.org", 80)], "10.0.0.1", false),

@@ -53,7 +53,7 @@ async fn a_circle_of_redirects_ends() {
 
 #[tokio::test]
 async fn credentials_stay_with_the_host_that_they_are_for() {
-    let other = Server::start(|request| ok(request)).await;
+    let other = Server::start(ok).await;
     let to = format!("http://other.test:{}/", other.port);
     let server = Server::start(move |request| match request.split(' ').nth(1).unwrap() {
         "/own" => redirect(302, "/seen"),
