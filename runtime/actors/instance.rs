@@ -1,5 +1,6 @@
 //! One running version of a module: its program, its queue, its entrance and its tree of actors.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +20,10 @@ use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics};
 use crate::sandbox::Supplies;
 use crate::sandbox::quota::Account;
 
+mod aside;
+
+pub use aside::Lane;
+
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
 /// is merely slow must not look like a failing `init`.
 pub(super) const START_GRACE: Duration = Duration::from_secs(5);
@@ -36,6 +41,10 @@ pub struct Instance {
     pub manifest: Arc<Manifest>,
     /// Its queue.
     pub pool: Pool,
+    /// The queue of what its slot's actors, events and timers run, for workers of its own: a request may wait for an actor.
+    pub(super) aside: Pool,
+    /// The calls that [`Instance::call_aside`] holds.
+    calls_aside: AtomicUsize,
     /// Its counters.
     pub metrics: InstanceMetrics,
     /// What its prober found last; see [`super::health::examine`] for what it is now.
@@ -79,9 +88,12 @@ impl Instance {
             memory: usize::try_from(spec.memory).unwrap_or(usize::MAX),
         };
         let account = Arc::<Account>::default();
-        let throttle = Throttle::of(&account, &manifest.permissions.resources.cpu);
+        let cpu = &manifest.permissions.resources.cpu;
+        let throttle = Throttle::of(&account, cpu);
         Self {
             pool: Pool::new(key.to_string(), spec.queue).throttled(throttle),
+            calls_aside: AtomicUsize::new(0),
+            aside: Pool::new(key.to_string(), aside::ASIDE).throttled(Throttle::of(&account, cpu)),
             account,
             label: HeaderValue::try_from(format!("{}@{}", key.id, key.version))
                 .expect("ids and versions are visible ASCII"),
@@ -107,6 +119,7 @@ impl Instance {
         self.account = supplies.accounts.of(&self.key.id);
         let throttle = Throttle::of(&self.account, &self.manifest.permissions.resources.cpu);
         self.pool = self.pool.throttled(throttle);
+        self.aside = self.aside.throttled(Throttle::of(&self.account, &self.manifest.permissions.resources.cpu));
         self.supplies = Some(supplies);
         self
     }
@@ -281,10 +294,19 @@ impl Instance {
     }
 
     async fn wait<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, CallError>>) -> Result<T, CallError> {
+        self.wait_in(&self.pool, job, answer).await
+    }
+
+    async fn wait_in<T>(
+        &self,
+        pool: &Pool,
+        job: Job,
+        answer: oneshot::Receiver<Result<T, CallError>>,
+    ) -> Result<T, CallError> {
         let deadline = job.call.deadline;
         let started = Instant::now();
         // held while it waits: a caller that gives up or is dropped takes its job out of the queue
-        let place = self.pool.submit(job);
+        let place = pool.submit(job);
         let Ok(answer) = tokio::time::timeout_at((deadline + REPLY_GRACE).into(), answer).await else {
             return Err(CallError::Timeout(started.elapsed()));
         };

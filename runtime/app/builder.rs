@@ -117,6 +117,7 @@ impl Builder {
                 kv: kv.clone(),
                 database,
                 services: Arc::new(services),
+                residents: router.residents(events.clone(), metrics.clone(), Handle::current()),
                 outside: Outside::new(data.join("files"), Handle::current()),
                 metrics: metrics.clone(),
                 accounts: ModuleAccounts::default(),

@@ -95,6 +95,7 @@ impl World {
                 kv,
                 database: None,
                 services: Arc::new(NoServices),
+                residents: router.residents(events.clone(), metrics.clone(), Handle::current()),
                 outside: Outside::new(dir.path().join("files"), Handle::current()),
                 metrics,
                 accounts: crate::sandbox::quota::ModuleAccounts::default(),

@@ -1,8 +1,10 @@
 //! The guard: every host call of a script is checked, counted and carried out here.
 
+mod actors;
 mod args;
 mod crypto;
 mod data;
+mod events;
 mod files;
 #[cfg(feature = "http-client")]
 mod http;
@@ -21,7 +23,7 @@ use tokio::runtime::Handle;
 use self::args::Args;
 use super::outside::Outside;
 use super::permissions::Grants;
-use super::ports::{Database, Services};
+use super::ports::{Database, Residence, Residents, Services};
 use super::quota::ModuleAccounts;
 use super::quota::storage::StorageLedger;
 use crate::manifest::Manifest;
@@ -41,6 +43,8 @@ pub struct Supplies {
     pub database: Option<Arc<dyn Database>>,
     /// The services of modules.
     pub services: Arc<dyn Services>,
+    /// The actors, events and timers of modules.
+    pub residents: Arc<dyn Residents>,
     /// Files, network and what counts them.
     pub outside: Outside,
     /// Where calls are counted.
@@ -60,6 +64,8 @@ pub struct Guard {
     config: Value,
     supplies: Supplies,
     storage: StorageLedger,
+    /// What its slot holds.
+    residence: Arc<dyn Residence>,
     key: InstanceKey,
     /// Bytes of the largest file or answer that a call may read.
     most: u64,
@@ -91,6 +97,7 @@ impl Guard {
         Self {
             grants,
             storage,
+            residence: supplies.residents.open(key),
             most: manifest.runtime.limits.memory / MOST_OF_MEMORY,
             config: Value::map(manifest.config.defaults().into_iter().map(|(key, value)| (key, plain(value)))),
             key: key.clone(),
@@ -126,6 +133,7 @@ impl Guard {
     fn pending(&self, args: &mut Args, call: &CallContext) -> Option<Result<Pending, HostError>> {
         match args.function {
             HostFn::ServicesCall => Some(self.services_call(args, call)),
+            HostFn::ActorsCall => Some(self.actors_call(args, call)),
             HostFn::CryptoPasswordHash | HostFn::CryptoPasswordVerify => Some(self.password(args, call)),
             #[cfg(feature = "http-client")]
             HostFn::HttpRequest | HostFn::HttpGet | HostFn::HttpPost => Some(self.http(args, call)),
@@ -201,6 +209,10 @@ impl Guard {
             }
             F::EnvGet => self.env_get(&args),
             F::MetricsCount | F::MetricsGauge | F::MetricsObserve => self.sample(&args),
+            F::ActorsSend => self.actors_send(&mut args, call),
+            F::EventsPublish => self.events_publish(&mut args, call),
+            F::TimersAfter | F::TimersEvery => self.timers_set(&mut args),
+            F::TimersCancel => Ok(Value::Bool(self.residence.cancel_timer(args.text(0)?))),
             F::ServicesInvalidate => {
                 let capability = args.text(0)?;
                 self.grants.provides("services.invalidate", capability)?;
@@ -210,7 +222,7 @@ impl Guard {
             F::HttpRequest | F::HttpGet | F::HttpPost => {
                 Err(args.failed(HostErrorKind::Failed, "this build of the runtime has no HTTP client"))
             }
-            F::ServicesCall | F::CryptoPasswordHash | F::CryptoPasswordVerify => {
+            F::ServicesCall | F::ActorsCall | F::CryptoPasswordHash | F::CryptoPasswordVerify => {
                 Err(args.failed(HostErrorKind::Failed, "internal error: it answers by a future"))
             }
         }

@@ -10,7 +10,7 @@ use replug_scripts::{HostError, HostErrorKind};
 
 use super::fs::FileRules;
 use super::net::NetworkRules;
-use crate::manifest::{Access, Manifest, Permissions};
+use crate::manifest::{Access, ActorSpec, Manifest, Permissions};
 
 /// The name in `permissions.system.database` that stands for whichever module calls.
 const CALLER: &str = "caller";
@@ -23,6 +23,8 @@ pub struct Grants {
     dependencies: Arc<[String]>,
     provides: Vec<String>,
     environment: Vec<String>,
+    /// Its actors.
+    pub actors: Vec<ActorSpec>,
     /// Which of its files it may read and write.
     pub files: FileRules,
     /// Whom it may talk to.
@@ -49,6 +51,7 @@ impl Grants {
             dependencies: manifest.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
             provides: manifest.capabilities.iter().map(|capability| capability.id.clone()).collect(),
             environment: system.environment.clone(),
+            actors: manifest.runtime.actors.clone(),
             files: FileRules::new(&system.filesystem),
             network: Arc::new(NetworkRules::new(&system.network, &permissions.resources.network)),
             storage: permissions.resources.storage.max,
