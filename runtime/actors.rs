@@ -7,6 +7,8 @@
 //!      └─ prober                asks the module for its health
 //! ```
 //!
+//! The actors, events and timers of scripts belong to the slot rather than to an instance: see [`residents`].
+//!
 //! Requests never pass through an actor's mailbox: they wait in the pool's bounded queue, and a worker takes one at a
 //! time, so a worker that dies costs the request in hand and no other.
 
@@ -21,6 +23,7 @@ pub mod modules;
 pub mod pool;
 pub mod prober;
 mod quotas;
+pub mod residents;
 pub mod router;
 pub mod routes;
 pub mod spec;

@@ -37,6 +37,14 @@ pub(crate) fn not_a_function(place: &str, found: &str) -> ScriptError {
     ScriptError::Contract(format!("the entry script's {} must be a function, found {found}", clip(place)))
 }
 
+/// What is said of an actor that is no table but a `found`.
+pub(crate) fn not_an_actor(name: &str, found: &str) -> ScriptError {
+    let name = clip(name);
+    ScriptError::Contract(format!(
+        "the entry script's actors[\"{name}\"] must have the functions `init` and `handle`, found {found}"
+    ))
+}
+
 /// What is said when the entry returned no such handler.
 pub(crate) fn no_handler(handler: &Handler) -> ScriptError {
     ScriptError::Contract(format!("the entry script has no handler {handler}"))

@@ -154,7 +154,7 @@ pub enum Handler {
     Health,
     /// `on_config(next, previous)`.
     OnConfig,
-    /// `upgrade(state, from_version)`.
+    /// `upgrade(state, from_version, actor)`: the state of an actor that another version made.
     Upgrade,
     /// `apis["GET /api/…"](req, ctx)`; the name is `METHOD PATH` with the manifest's path.
     Api(Arc<str>),
@@ -166,6 +166,12 @@ pub enum Handler {
     Cleanup(Arc<str>),
     /// A test of a test file; it takes no arguments. See [`crate::Suite`].
     Test(Arc<str>),
+    /// `events[topic](message, ctx)`.
+    Event(Arc<str>),
+    /// `actors[name].init(ctx)`.
+    ActorInit(Arc<str>),
+    /// `actors[name].handle(state, message, ctx)`.
+    ActorHandle(Arc<str>),
 }
 
 impl fmt::Display for Handler {
@@ -182,6 +188,9 @@ impl fmt::Display for Handler {
             Self::Service(name) => write!(f, "services[\"{name}\"]"),
             Self::Cleanup(name) => write!(f, "cleanup[\"{name}\"]"),
             Self::Test(name) => write!(f, "the test \"{name}\""),
+            Self::Event(topic) => write!(f, "events[\"{topic}\"]"),
+            Self::ActorInit(name) => write!(f, "actors[\"{name}\"].init"),
+            Self::ActorHandle(name) => write!(f, "actors[\"{name}\"].handle"),
         }
     }
 }
@@ -199,8 +208,21 @@ impl Handler {
 
     /// The tables of named handlers, with what makes a handler of a name.
     #[allow(clippy::type_complexity, reason = "a name for it would say no more")]
-    pub const NAMED: [(&'static str, fn(Arc<str>) -> Self); 4] =
-        [("apis", Self::Api), ("pages", Self::Page), ("services", Self::Service), ("cleanup", Self::Cleanup)];
+    pub const NAMED: [(&'static str, fn(Arc<str>) -> Self); 5] = [
+        ("apis", Self::Api),
+        ("pages", Self::Page),
+        ("services", Self::Service),
+        ("cleanup", Self::Cleanup),
+        ("events", Self::Event),
+    ];
+
+    /// The key of the table of actors, each a table of its own.
+    pub const ACTORS: &'static str = "actors";
+
+    /// The handlers of one actor, with the key each has in its table.
+    #[allow(clippy::type_complexity, reason = "a name for it would say no more")]
+    pub const OF_ACTOR: [(&'static str, fn(Arc<str>) -> Self); 2] =
+        [("init", Self::ActorInit), ("handle", Self::ActorHandle)];
 
     /// Whether the contract passes `ctx` after the arguments.
     #[must_use]

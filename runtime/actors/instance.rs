@@ -1,5 +1,6 @@
 //! One running version of a module: its program, its queue, its entrance and its tree of actors.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,7 +22,10 @@ use crate::sandbox::Supplies;
 use crate::sandbox::permissions::Live;
 use crate::sandbox::quota::Account;
 
+mod aside;
 mod evaluate;
+
+pub use aside::Lane;
 
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
 /// is merely slow must not look like a failing `init`.
@@ -40,6 +44,10 @@ pub struct Instance {
     pub manifest: Arc<Manifest>,
     /// Its queue.
     pub pool: Pool,
+    /// The queue of what its slot's actors, events and timers run, for workers of its own: a request may wait for an actor.
+    pub(super) aside: Pool,
+    /// The calls that [`Instance::call_aside`] holds.
+    calls_aside: AtomicUsize,
     /// Its counters.
     pub metrics: InstanceMetrics,
     /// What its prober found last; see [`super::health::examine`] for what it is now.
@@ -85,8 +93,11 @@ impl Instance {
         };
         let account = Arc::<Account>::default();
         let quotas = Quotas::Asked(Arc::clone(&manifest));
+        let throttle = || Throttle::new(Arc::clone(&account), quotas.clone());
         Self {
-            pool: Pool::new(key.to_string(), spec.queue).throttled(Throttle::new(Arc::clone(&account), quotas.clone())),
+            pool: Pool::new(key.to_string(), spec.queue).throttled(throttle()),
+            calls_aside: AtomicUsize::new(0),
+            aside: Pool::new(key.to_string(), aside::ASIDE).throttled(throttle()),
             account,
             quotas,
             label: HeaderValue::try_from(format!("{}@{}", key.id, key.version))
@@ -111,7 +122,7 @@ impl Instance {
     #[must_use]
     pub fn supplied(mut self, supplies: Supplies) -> Self {
         self.account = supplies.accounts.of(&self.key.id);
-        self.pool = self.pool.throttled(Throttle::new(Arc::clone(&self.account), self.quotas.clone()));
+        self.throttle();
         self.supplies = Some(supplies);
         self
     }
@@ -120,8 +131,14 @@ impl Instance {
     #[must_use]
     pub fn governed(mut self, live: Arc<Live>) -> Self {
         self.quotas = Quotas::Decided(live);
-        self.pool = self.pool.throttled(Throttle::new(Arc::clone(&self.account), self.quotas.clone()));
+        self.throttle();
         self
+    }
+
+    fn throttle(&mut self) {
+        for pool in [&mut self.pool, &mut self.aside] {
+            pool.throttle(Throttle::new(Arc::clone(&self.account), self.quotas.clone()));
+        }
     }
 
     /// The quotas that it keeps to.
@@ -299,10 +316,19 @@ impl Instance {
     }
 
     async fn wait<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, CallError>>) -> Result<T, CallError> {
+        self.wait_in(&self.pool, job, answer).await
+    }
+
+    async fn wait_in<T>(
+        &self,
+        pool: &Pool,
+        job: Job,
+        answer: oneshot::Receiver<Result<T, CallError>>,
+    ) -> Result<T, CallError> {
         let deadline = job.call.deadline;
         let started = Instant::now();
         // held while it waits: a caller that gives up or is dropped takes its job out of the queue
-        let place = self.pool.submit(job);
+        let place = pool.submit(job);
         let Ok(answer) = tokio::time::timeout_at((deadline + REPLY_GRACE).into(), answer).await else {
             return Err(CallError::Timeout(started.elapsed()));
         };

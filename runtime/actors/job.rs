@@ -70,7 +70,16 @@ impl Job {
     /// Whether the runtime asks of its own accord: a module that is over its share must still start, stop and say how it is.
     #[must_use]
     pub const fn is_exempt(&self) -> bool {
-        self.exempt || !matches!(self.handler(), Handler::Api(_) | Handler::Page(_) | Handler::Service(_))
+        self.exempt
+            || !matches!(
+                self.handler(),
+                Handler::Api(_)
+                    | Handler::Page(_)
+                    | Handler::Service(_)
+                    | Handler::Event(_)
+                    | Handler::ActorInit(_)
+                    | Handler::ActorHandle(_)
+            )
     }
 
     /// Whether nobody waits for it any more: its deadline passed or the caller went away.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use super::error::StartError;
-use super::instance::Instance;
+use super::instance::{Instance, Lane};
 use super::intensity::Intensity;
 use super::prober::Prober;
 use super::spec::{ChildSpec, Restart, Strategy};
@@ -97,7 +97,7 @@ impl Actor for ModulesSupervisor {
                 }
             }
             ModulesMsg::Stop(instance, reply) => {
-                instance.pool.close();
+                instance.shut();
                 let found = state.trees.iter().find(|(_, tree)| Arc::ptr_eq(&tree.instance, &instance));
                 let found = found.map(|(id, tree)| (*id, tree.actor.clone()));
                 let actor = found.map(|(id, actor)| {
@@ -107,9 +107,10 @@ impl Actor for ModulesSupervisor {
                 // apart from this mailbox: other modules start and stop meanwhile
                 tokio::spawn(async move {
                     if let Some(actor) = actor {
-                        shut_down(&actor, instance.manifest.runtime.workers).await;
+                        let workers = instance.workers(Lane::Requests) + instance.workers(Lane::Aside);
+                        shut_down(&actor, workers).await;
                     }
-                    if tokio::time::timeout(CHILD_SHUTDOWN, instance.pool.ended()).await.is_err() {
+                    if tokio::time::timeout(CHILD_SHUTDOWN, instance.threads_ended()).await.is_err() {
                         tracing::warn!(instance = %instance.key, "a script still runs after its module was stopped");
                     }
                     let _ = reply.send(());
@@ -141,7 +142,7 @@ impl Actor for ModulesSupervisor {
     async fn post_stop(&self, _: ActorRef<ModulesMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         // ractor kills the trees; nothing would serve what waits
         for tree in state.trees.values() {
-            tree.instance.pool.close();
+            tree.instance.shut();
         }
         Ok(())
     }
@@ -191,13 +192,15 @@ impl ModulesSupervisor {
     /// The children of an instance and the rules of its manifest.
     fn plan(&self, instance: &Arc<Instance>) -> Plan {
         let supervision = &instance.manifest.runtime.supervision;
-        let mut children: Vec<ChildSpec> = (0..instance.manifest.runtime.workers)
-            .map(|n| {
-                child(format!("worker-{n}"), instance, |instance, supervisor| async move {
-                    Ok(Worker::spawn_linked(None, Worker, instance, supervisor).await?.0.get_cell())
+        let workers = |lane, name: &'static str| {
+            (0..instance.workers(lane)).map(move |n| {
+                child(format!("{name}-{n}"), instance, move |instance, supervisor| async move {
+                    Ok(Worker::spawn_linked(None, Worker(lane), instance, supervisor).await?.0.get_cell())
                 })
             })
-            .collect();
+        };
+        let mut children: Vec<ChildSpec> =
+            workers(Lane::Requests, "worker").chain(workers(Lane::Aside, "aside")).collect();
         let events = self.events.clone();
         children.push(child("prober".to_owned(), instance, move |instance, supervisor| {
             let events = events.clone();

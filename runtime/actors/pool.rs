@@ -116,6 +116,11 @@ impl Pool {
         }
     }
 
+    /// From now on its jobs keep to this share of the processor.
+    pub fn throttle(&mut self, throttle: Throttle) {
+        self.throttle = Some(throttle);
+    }
+
     /// The same with a share of the processor that its jobs keep to.
     #[must_use]
     pub fn throttled(self, throttle: Throttle) -> Self {

@@ -12,6 +12,7 @@ use replug_scripts::{CallContext, Handler, Value};
 
 pub use super::error::{Blame, CallError};
 pub use super::instance::Instance;
+use super::residents::Households;
 pub use super::routes::{Endpoint, Found, RouteTaken, Routes};
 use crate::manifest::StickyBy;
 use crate::monitor::Held;
@@ -60,6 +61,12 @@ impl Slot {
         let share = u16::from(weight.min(100)) * (BUCKETS / 100);
         let target = |(instance, endpoints), weight| Target { instance, weight, endpoints };
         Self { targets: vec![target(baseline, BUCKETS - share), target(candidate, share)] }
+    }
+
+    /// The instance that the slot's actors, events and timers run in: what serves, until another serves everything.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Arc<Instance>> {
+        self.targets.first().map(|target| &target.instance)
     }
 
     /// The instance for a bucket below [`BUCKETS`].
@@ -112,6 +119,7 @@ pub struct Snapshot {
     shared: HashMap<Arc<str>, Vec<Routes>>,
     by_address: bool,
     providers: HashMap<String, Vec<Arc<str>>>,
+    subscribers: HashMap<Arc<str>, Vec<Arc<str>>>,
 }
 
 impl Snapshot {
@@ -137,7 +145,15 @@ impl Snapshot {
                 }
             }
         }
-        Ok(Self { revision, slots, routes, shared, by_address, providers })
+        let mut subscribers: HashMap<Arc<str>, Vec<Arc<str>>> = HashMap::new();
+        for (id, owner) in slots.iter().filter_map(|(id, slot)| Some((id, slot.owner()?))) {
+            for handler in &owner.exports().handlers {
+                if let Handler::Event(topic) = handler {
+                    subscribers.entry(Arc::clone(topic)).or_default().push(Arc::clone(id));
+                }
+            }
+        }
+        Ok(Self { revision, slots, routes, shared, by_address, providers, subscribers })
     }
 
     /// Where a request goes.
@@ -179,6 +195,18 @@ impl Snapshot {
         self.providers.get(capability).map_or(&[], Vec::as_slice)
     }
 
+    /// The modules whose scripts have a handler for a topic, by id.
+    #[must_use]
+    pub fn subscribers(&self, topic: &str) -> &[Arc<str>] {
+        self.subscribers.get(topic).map_or(&[], Vec::as_slice)
+    }
+
+    /// The instance that runs a module's actors, events and timers.
+    #[must_use]
+    pub fn owner(&self, module: &str) -> Option<&Arc<Instance>> {
+        self.slots.get(module)?.owner()
+    }
+
     /// The instance for a module and a bucket.
     #[must_use]
     pub fn instance(&self, module: &str, bucket: u16) -> Option<&Arc<Instance>> {
@@ -218,6 +246,8 @@ fn claims(
 #[derive(Default)]
 pub struct Router {
     snapshot: ArcSwap<Snapshot>,
+    /// What lives in its slots.
+    pub(super) households: Households,
 }
 
 impl Router {
@@ -248,9 +278,11 @@ impl Router {
         Ok(Arc::new(Snapshot::build(present.revision + 1, slots)?))
     }
 
-    /// Makes a snapshot the one that requests read.
+    /// Makes a snapshot the one that requests read. The actors, events and timers of slots that it lacks end; those of
+    /// slots that have another owner learn of it.
     pub fn store(&self, snapshot: Arc<Snapshot>) {
-        self.snapshot.store(snapshot);
+        let before = self.snapshot.swap(Arc::clone(&snapshot));
+        self.households.moved(&before, &snapshot);
     }
 
     /// Calls a handler of a module that serves, on whichever version its slot picks for `bucket`.

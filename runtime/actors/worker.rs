@@ -22,7 +22,7 @@ use replug_scripts::ScriptError;
 use tokio::runtime::Handle;
 
 use super::error::CallError;
-use super::instance::Instance;
+use super::instance::{Instance, Lane};
 use super::job::Job;
 use super::usage::Usage;
 use super::vm::{HousedVm, NoVm};
@@ -47,19 +47,20 @@ pub enum Exit {
     InitFailed(ScriptError),
 }
 
-/// The actor.
-pub struct Worker;
+/// The actor, with whose calls it runs.
+pub struct Worker(pub Lane);
 
 /// The actor's state. When it goes, its thread ends after the job in hand.
 pub struct State {
     instance: Arc<Instance>,
+    lane: Lane,
     gone: Arc<AtomicBool>,
 }
 
 impl State {
     fn leave(&self) {
         if !self.gone.swap(true, Ordering::AcqRel) {
-            self.instance.pool.stir();
+            self.instance.queue(self.lane).stir();
         }
     }
 }
@@ -77,11 +78,11 @@ impl Actor for Worker {
     type Arguments = Arc<Instance>;
 
     async fn pre_start(&self, _: ActorRef<WorkerMsg>, instance: Arc<Instance>) -> Result<State, ActorProcessingErr> {
-        Ok(State { instance, gone: Arc::default() })
+        Ok(State { instance, lane: self.0, gone: Arc::default() })
     }
 
     async fn post_start(&self, myself: ActorRef<WorkerMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        state.instance.pool.park(myself);
+        state.instance.queue(self.0).park(myself);
         Ok(())
     }
 
@@ -93,7 +94,7 @@ impl Actor for Worker {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             WorkerMsg::Wake => state.start_thread(myself)?,
-            WorkerMsg::Ended(Exit::Idle) => state.instance.pool.park(myself),
+            WorkerMsg::Ended(Exit::Idle) => state.instance.queue(self.0).park(myself),
             WorkerMsg::Ended(Exit::Panicked(message)) => return Err(format!("panicked: {message}").into()),
             WorkerMsg::Ended(Exit::InitFailed(error)) => return Err(format!("init failed: {error}").into()),
         }
@@ -110,14 +111,15 @@ impl Actor for Worker {
 impl State {
     fn start_thread(&self, owner: ActorRef<WorkerMsg>) -> Result<(), String> {
         let (instance, gone, runtime) = (Arc::clone(&self.instance), Arc::clone(&self.gone), Handle::current());
+        let lane = self.lane;
         // a closed pool has no work
-        let Some(pass) = instance.pool.thread() else { return Ok(()) };
+        let Some(pass) = instance.queue(lane).thread() else { return Ok(()) };
         std::thread::Builder::new()
             .name(format!("vm:{}", self.instance.key.id))
             .stack_size(self.instance.limits().stack_size())
             .spawn(move || {
                 // around everything, the VM's end too: a worker that is not told never works again
-                let exit = catch_unwind(AssertUnwindSafe(|| run(&instance, &gone, &runtime)))
+                let exit = catch_unwind(AssertUnwindSafe(|| run(&instance, lane, &gone, &runtime)))
                     .unwrap_or_else(|panic| Exit::Panicked(message_of(panic.as_ref())));
                 drop(instance);
                 // an actor that is gone needs no news
@@ -130,17 +132,17 @@ impl State {
 }
 
 /// Takes jobs until there are none.
-fn run(instance: &Arc<Instance>, gone: &AtomicBool, runtime: &Handle) -> Exit {
+fn run(instance: &Arc<Instance>, lane: Lane, gone: &AtomicBool, runtime: &Handle) -> Exit {
     let mut vm: Option<HousedVm> = None;
     let mut usage = Usage::new(instance);
     if instance.manifest.runtime.concurrency > 1 {
         // what it holds when it panics is dropped by the unwinding, which tells the callers
-        return match multiplex::run(instance, gone, runtime, &mut usage) {
+        return match multiplex::run(instance, lane, gone, runtime, &mut usage) {
             Ok(()) => Exit::Idle,
             Err(error) => Exit::InitFailed(error),
         };
     }
-    while let Some(job) = instance.pool.take(gone) {
+    while let Some(job) = instance.queue(lane).take(gone) {
         // the job is dropped by the unwinding, which tells its caller; the VM goes with it
         match catch_unwind(AssertUnwindSafe(|| serve(instance, &mut vm, job))) {
             Ok(Ok(())) => usage.look(vm.as_ref().map_or(0, HousedVm::memory)),

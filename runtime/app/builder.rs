@@ -134,6 +134,7 @@ impl Builder {
                 application: Arc::clone(&services) as _,
                 services,
                 permissions: permissions.clone(),
+                residents: router.residents(events.clone(), metrics.clone(), Handle::current()),
                 outside: Outside::new(data.join("files"), Handle::current()),
                 metrics: metrics.clone(),
                 accounts: ModuleAccounts::default(),

@@ -115,6 +115,7 @@ impl World {
                 services: Arc::new(NoServices),
                 application: Arc::new(NoServices),
                 permissions,
+                residents: router.residents(events.clone(), metrics.clone(), Handle::current()),
                 outside: Outside::new(dir.path().join("files"), Handle::current()),
                 metrics,
                 accounts: crate::sandbox::quota::ModuleAccounts::default(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use replug_scripts::{Exports, Handler};
 
@@ -18,6 +19,8 @@ pub struct Report {
     missing: BTreeSet<Handler>,
     /// What the script has and the manifest does not name.
     unused: BTreeSet<Handler>,
+    /// Topics that the script has a handler for and will never hear of.
+    unheard: BTreeSet<Arc<str>>,
 }
 
 /// The handler of one method of an api.
@@ -39,7 +42,8 @@ pub fn compare(manifest: &Manifest, exports: &Exports) -> Report {
         methods.map(|method| Handler::Service(format!("{}.{method}", capability.id).into()))
     });
     let cleanups = manifest.lifecycle.deactivation.script_cleanups().map(|name| Handler::Cleanup(name.into()));
-    let named: BTreeSet<Handler> = pages.chain(apis).chain(services).chain(cleanups).collect();
+    let actors = manifest.runtime.actors.iter().map(|actor| Handler::ActorHandle(actor.id.as_str().into()));
+    let named: BTreeSet<Handler> = pages.chain(apis).chain(services).chain(cleanups).chain(actors).collect();
     let routed = |handler: &Handler| match handler {
         Handler::Page(id) => !element(id) && manifest.routes.iter().any(|route| *route.component == **id),
         _ => true,
@@ -50,12 +54,23 @@ pub fn compare(manifest: &Manifest, exports: &Exports) -> Report {
             let own = name.rsplit_once('.').is_some_and(|(before, _)| *before == *capability.id);
             own && capability.interfaces.is_empty()
         }),
-        Handler::Api(_) | Handler::Page(_) | Handler::Cleanup(_) => false,
+        Handler::Api(_) | Handler::Page(_) | Handler::Cleanup(_) | Handler::ActorHandle(_) => false,
+        Handler::ActorInit(name) => named.contains(&Handler::ActorHandle(Arc::clone(name))),
         _ => true,
     };
     let missing = named.iter().filter(|handler| routed(handler) && !exports.has(handler)).cloned().collect();
     let unused = exports.handlers.iter().filter(|one| !named.contains(one) && !declared(one)).cloned().collect();
-    Report { missing, unused }
+    let publishers = || manifest.dependencies.iter().map(|dependency| &*dependency.id).chain([&*manifest.id]);
+    let unheard = exports.handlers.iter().filter_map(|handler| match handler {
+        Handler::Event(topic) if !publishers().any(|id| belongs(topic, id)) => Some(Arc::clone(topic)),
+        _ => None,
+    });
+    Report { missing, unused, unheard: unheard.collect() }
+}
+
+/// Whether a module may publish under a topic.
+fn belongs(topic: &str, module: &str) -> bool {
+    topic.strip_prefix(module).and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| !rest.is_empty())
 }
 
 /// A handler that the manifest names and the script lacks.
@@ -77,18 +92,30 @@ impl Report {
 
     /// All that is missing, each with the line that would add it; nothing if nothing is.
     pub(in crate::integration) fn fault(&self, subject: &Subject) -> Option<String> {
-        if self.missing.is_empty() {
+        if self.missing.is_empty() && self.unheard.is_empty() {
             return None;
         }
         let entry = subject.manifest.entry(&subject.files.keys().cloned().collect());
         let entry = entry.as_deref().unwrap_or("the entry script");
         let mut fault = format!("{}: {entry} lacks what the manifest names:", subject.manifest.label());
+        if self.missing.is_empty() {
+            fault = format!("{}: {entry} listens to what it cannot hear:", subject.manifest.label());
+        }
         for Missing { handler, line, near } in self.missing(entry) {
             // writing to a string does not fail
             let _ = write!(fault, "\n  {handler}; add `{line}`");
             if let Some(near) = near {
                 let _ = write!(fault, " (the script has {near}, which the manifest does not name: is it this one?)");
             }
+        }
+        for topic in &self.unheard {
+            let publisher = topic.split_once('.').map_or(&**topic, |(publisher, _)| publisher);
+            let _ = write!(
+                fault,
+                "\n  events[\"{topic}\"]; a module hears topics that begin with its own id, `{}.…`, or with that of a module \
+                 that it declares, `dependencies: [{{ id: {publisher} }}]`",
+                subject.manifest.id
+            );
         }
         Some(fault)
     }
@@ -118,6 +145,7 @@ fn parts(handler: &Handler) -> Option<(&'static str, &str)> {
         Handler::Page(name) => Some(("pages", name)),
         Handler::Service(name) => Some(("services", name)),
         Handler::Cleanup(name) => Some(("cleanup", name)),
+        Handler::ActorHandle(name) => Some((Handler::ACTORS, name)),
         _ => None,
     }
 }
@@ -128,8 +156,16 @@ fn line(handler: &Handler, rhai: bool) -> String {
     let args = match table {
         "services" => "args, ctx",
         "cleanup" => "ctx",
+        Handler::ACTORS => "state, message, ctx",
         _ => "req, ctx",
     };
+    if table == Handler::ACTORS {
+        return if rhai {
+            format!("{table}: #{{ \"{name}\": #{{ handle: |{args}| … }} }}")
+        } else {
+            format!("{table} = {{ [\"{name}\"] = {{ handle = function({args}) … end }} }}")
+        };
+    }
     if rhai {
         format!("{table}: #{{ \"{name}\": |{args}| … }}")
     } else {

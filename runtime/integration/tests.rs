@@ -22,10 +22,14 @@ use crate::sandbox::{Outside, Supplies};
 use crate::store::audit::{AuditLog, Who};
 use crate::store::{KvStore, Store};
 
+mod actors;
+mod events;
 mod gatekeeper;
 #[cfg(feature = "sqlite")]
 mod health;
 mod quotas;
+#[cfg(feature = "rhai")]
+mod rhai;
 mod waits;
 
 /// Verifies the tokens `ada` (everything), `bob` (`notes.view` only) and `brief` (as bob, until it is asked again);
@@ -95,6 +99,7 @@ impl World {
             database: None,
             application: Arc::clone(&services) as _,
             services,
+            residents: router.residents(events.clone(), rig.metrics.clone(), Handle::current()),
             outside: Outside::new(dir.path().join("files"), Handle::current()),
             metrics: rig.metrics.clone(),
             accounts: ModuleAccounts::default(),
@@ -160,6 +165,20 @@ impl World {
     /// Starts a version that serves.
     pub(crate) async fn serve(&self, text: &str, script: &str) -> Arc<Instance> {
         let instance = self.start(text, script).await;
+        self.publish(&instance).await;
+        instance
+    }
+
+    /// Gives an instance all the traffic of its module, whether or not its script keeps to its manifest.
+    pub(crate) fn publish_unchecked(&self, instance: &Arc<Instance>) {
+        let slot = Slot::of(Arc::clone(instance), Arc::new([]));
+        self.router.store(self.router.with(&instance.key.id, Some(slot)).expect("it has no route"));
+    }
+
+    /// Starts a version of the entry script `main.rhai` that serves.
+    #[cfg(feature = "rhai")]
+    pub(crate) async fn serve_rhai(&self, text: &str, script: &str) -> Arc<Instance> {
+        let instance = self.start_files(text, BTreeMap::from([("main.rhai".to_owned(), Arc::from(script))])).await;
         self.publish(&instance).await;
         instance
     }

@@ -131,6 +131,17 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// An actor of a script failed.
+    ActorFailed {
+        /// In which instance.
+        instance: InstanceKey,
+        /// The actor's name.
+        actor: String,
+        /// Why.
+        reason: String,
+        /// What follows: `restarted`, `held` for a while, `ended`, or `state kept`, when an upgrade of its state failed.
+        next: &'static str,
+    },
     /// An instance's tree exceeded its restart intensity.
     CriticalError {
         /// Which.
@@ -185,6 +196,9 @@ impl Event {
             }
             Self::WorkerFailed { instance, child, reason } => {
                 tracing::warn!(%instance, %child, %reason, "worker failed");
+            }
+            Self::ActorFailed { instance, actor, reason, next } => {
+                tracing::warn!(%instance, %actor, %reason, next, "actor failed");
             }
             Self::CriticalError { instance, reason } => tracing::error!(%instance, %reason, "critical error"),
             Self::HealthChanged { instance, status, detail } => {

@@ -112,6 +112,12 @@ impl Metrics {
         }
     }
 
+    /// The counter of what became of messages to actors, events and ticks of timers (`kind`) in a version.
+    #[must_use]
+    pub fn delivery(&self, instance: &InstanceKey, kind: &str, outcome: &str) -> IntCounter {
+        self.families.deliveries.with_label_values(&[&*instance.id, &*instance.version, kind, outcome])
+    }
+
     /// Tells whether a part of what the runtime keeps, the store or the audit log, can be written.
     pub fn set_writable(&self, part: &str, is_writable: bool) {
         self.families.writable.with_label_values(&[part]).set(i64::from(is_writable));

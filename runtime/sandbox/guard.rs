@@ -1,9 +1,11 @@
 //! The guard: every host call of a script is checked, counted and carried out here.
 
+mod actors;
 mod application;
 mod args;
 mod crypto;
 mod data;
+mod events;
 mod files;
 #[cfg(feature = "http-client")]
 mod http;
@@ -22,7 +24,7 @@ use tokio::runtime::Handle;
 use self::args::Args;
 use super::outside::Outside;
 use super::permissions::{Clock, Live, PermissionManager};
-use super::ports::{Application, Database, Services};
+use super::ports::{Application, Database, Residence, Residents, Services};
 use super::quota::ModuleAccounts;
 use super::quota::storage::StorageLedger;
 use crate::manifest::Manifest;
@@ -47,6 +49,8 @@ pub struct Supplies {
     pub application: Arc<dyn Application>,
     /// What modules may reach.
     pub permissions: PermissionManager,
+    /// The actors, events and timers of modules.
+    pub residents: Arc<dyn Residents>,
     /// Files, network and what counts them.
     pub outside: Outside,
     /// Where calls are counted.
@@ -68,6 +72,8 @@ pub struct Guard {
     config: Value,
     supplies: Supplies,
     storage: StorageLedger,
+    /// What its slot holds.
+    residence: Arc<dyn Residence>,
     key: InstanceKey,
     /// Bytes of the largest file or answer that a call may read.
     most: u64,
@@ -99,6 +105,7 @@ impl Guard {
         Self {
             live,
             storage,
+            residence: supplies.residents.open(key),
             most: manifest.runtime.limits.memory / MOST_OF_MEMORY,
             clock: Arc::new(text::now),
             config: Value::map(manifest.config.defaults().into_iter().map(|(key, value)| (key, plain(value)))),
@@ -150,6 +157,7 @@ impl Guard {
             HostFn::ServicesCall => Some(self.services_call(args, call)),
             HostFn::ServicesRequest => Some(self.services_request(args, call)),
             HostFn::ServicesRender => Some(self.services_render(args, call)),
+            HostFn::ActorsCall => Some(self.actors_call(args, call)),
             HostFn::CryptoPasswordHash | HostFn::CryptoPasswordVerify => Some(self.password(args, call)),
             #[cfg(feature = "http-client")]
             HostFn::HttpRequest | HostFn::HttpGet | HostFn::HttpPost => Some(self.http(args, call)),
@@ -260,6 +268,10 @@ impl Guard {
             }
             F::EnvGet => self.env_get(&args),
             F::MetricsCount | F::MetricsGauge | F::MetricsObserve => self.sample(&args),
+            F::ActorsSend => self.actors_send(&mut args, call),
+            F::EventsPublish => self.events_publish(&mut args, call),
+            F::TimersAfter | F::TimersEvery => self.timers_set(&mut args),
+            F::TimersCancel => Ok(Value::Bool(self.residence.cancel_timer(args.text(0)?))),
             F::ServicesInvalidate => {
                 let capability = args.text(0)?;
                 self.live.grants().provides("services.invalidate", capability)?;
@@ -272,6 +284,7 @@ impl Guard {
             F::ServicesCall
             | F::ServicesRequest
             | F::ServicesRender
+            | F::ActorsCall
             | F::CryptoPasswordHash
             | F::CryptoPasswordVerify => {
                 Err(args.failed(HostErrorKind::Failed, "internal error: it answers by a future"))

@@ -1,13 +1,15 @@
 //! What the guard needs from the layers above it. They implement these; it names none of them.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use replug_scripts::api::Request;
 use replug_scripts::{CallContext, HostError, Value};
 
 use super::permissions::ResourceType;
-use crate::manifest::Access;
+use crate::manifest::{Access, ActorSpec};
+use crate::monitor::InstanceKey;
 use crate::store::KvStore;
 
 /// One SQL statement with its positional parameters.
@@ -131,4 +133,56 @@ pub trait Services: Send + Sync {
 
     /// Forgets cached answers of `capability`.
     fn invalidate(&self, capability: &str);
+}
+
+/// What lives in the slots of modules rather than in their versions: actors, events and timers.
+pub trait Residents: Send + Sync {
+    /// The access of one instance to those of its slot. They are kept as long as an instance of the module has one, or the
+    /// slot goes.
+    fn open(&self, instance: &InstanceKey) -> Arc<dyn Residence>;
+}
+
+/// When which handler of events is called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timer {
+    /// Its name, if the script gave one.
+    pub id: Option<String>,
+    /// The time until it ticks, and between two ticks; not 0.
+    pub every: Duration,
+    /// Whether it ticks more than once.
+    pub repeats: bool,
+    /// A topic of the module's own.
+    pub topic: String,
+    /// What the handler gets.
+    pub payload: Value,
+}
+
+/// The actors, events and timers of one slot, for one of its instances.
+#[async_trait]
+pub trait Residence: Send + Sync {
+    /// Puts a message into the mailbox of an actor. Does not wait.
+    ///
+    /// # Errors
+    /// `overloaded`: the mailbox is full; `not-found`: the actor has ended, or the module stopped serving.
+    fn send(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<(), HostError>;
+
+    /// The same, and waits for the reply until the deadline of `call`. Dropping the future takes the message back as long as
+    /// it waits.
+    ///
+    /// # Errors
+    /// As [`Residence::send`]; `timeout`; `conflict` for an actor that waits for itself; what the handler threw.
+    async fn call(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<Value, HostError>;
+
+    /// Hands an event to the modules that have a handler for its topic: the publisher, and those that depend on it. Does
+    /// not wait; where too many events wait already, it is dropped.
+    fn publish(&self, topic: &str, payload: Value, call: &CallContext);
+
+    /// Sets a timer, and gives its id. A timer of the same id is replaced, but one that repeats and is the same goes on.
+    ///
+    /// # Errors
+    /// `overloaded`: the module has as many as it may; `not-found`: it stopped serving.
+    fn set_timer(&self, timer: Timer) -> Result<String, HostError>;
+
+    /// Ends a timer; whether there was one.
+    fn cancel_timer(&self, id: &str) -> bool;
 }

@@ -115,28 +115,26 @@ impl LuaVm {
             }
         }
         for (key, make) in Handler::NAMED {
-            match get(table, key)? {
-                mlua::Value::Nil => {}
-                mlua::Value::Table(group) => {
-                    for pair in group.pairs::<mlua::Value, mlua::Value>() {
-                        let (name, function) = pair.map_err(|error| broken(&error))?;
-                        let mlua::Value::String(name) = name else {
-                            let found = kind(&name);
-                            let message = format!("the entry script's {key} has a {found} as a key; use strings");
-                            return Err(ScriptError::Contract(message));
-                        };
-                        contract::check_count(self.handlers.len())?;
-                        let handler = make(name.to_string_lossy().into());
-                        match function {
-                            mlua::Value::Function(function) => self.add(handler, function),
-                            other => return Err(contract::not_a_function(&handler.to_string(), kind(&other))),
-                        }
-                    }
+            for (name, function) in named(table, key)? {
+                contract::check_count(self.handlers.len())?;
+                let handler = make(name);
+                match function {
+                    mlua::Value::Function(function) => self.add(handler, function),
+                    other => return Err(contract::not_a_function(&handler.to_string(), kind(&other))),
                 }
-                other => {
-                    let found = kind(&other);
-                    let message = format!("the entry script's {key} must be a table, found {found}");
-                    return Err(ScriptError::Contract(message));
+            }
+        }
+        for (name, actor) in named(table, Handler::ACTORS)? {
+            let mlua::Value::Table(actor) = actor else {
+                return Err(contract::not_an_actor(&name, kind(&actor)));
+            };
+            for (key, make) in Handler::OF_ACTOR {
+                contract::check_count(self.handlers.len())?;
+                let handler = make(Arc::clone(&name));
+                match get(&actor, key)? {
+                    mlua::Value::Nil => {}
+                    mlua::Value::Function(function) => self.add(handler, function),
+                    other => return Err(contract::not_a_function(&handler.to_string(), kind(&other))),
                 }
             }
         }
@@ -209,6 +207,29 @@ impl Vm for LuaVm {
     fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
+}
+
+/// The entries of the table that the entry returned under `key`; none where there is no such table.
+fn named(table: &Table, key: &str) -> Result<Vec<(Arc<str>, mlua::Value)>, ScriptError> {
+    let group = match get(table, key)? {
+        mlua::Value::Nil => return Ok(Vec::new()),
+        mlua::Value::Table(group) => group,
+        other => {
+            let message = format!("the entry script's {key} must be a table, found {}", kind(&other));
+            return Err(ScriptError::Contract(message));
+        }
+    };
+    let mut entries = Vec::new();
+    for pair in group.pairs::<mlua::Value, mlua::Value>() {
+        let (name, value) = pair.map_err(|error| broken(&error))?;
+        let mlua::Value::String(name) = name else {
+            let message = format!("the entry script's {key} has a {} as a key; use strings", kind(&name));
+            return Err(ScriptError::Contract(message));
+        };
+        contract::check_count(entries.len())?;
+        entries.push((name.to_string_lossy().into(), value));
+    }
+    Ok(entries)
 }
 
 fn get(table: &Table, key: &str) -> Result<mlua::Value, ScriptError> {

@@ -90,15 +90,25 @@ impl RhaiVm {
         }
         for (key, make) in Handler::NAMED {
             let Some(value) = map.get(key).filter(|value| !value.is_unit()) else { continue };
-            let Some(group) = value.read_lock::<Map>() else {
-                let found = kind(value);
-                return Err(ScriptError::Contract(format!("the entry script's {key} must be a map, found {found}")));
-            };
+            let group = value.read_lock::<Map>().ok_or_else(|| not_a_map(key, value))?;
             for (name, function) in group.iter() {
                 contract::check_count(self.handlers.len())?;
                 let handler = make(name.as_str().into());
                 let place = handler.to_string();
                 self.add(handler, function, &place)?;
+            }
+        }
+        if let Some(value) = map.get(Handler::ACTORS).filter(|value| !value.is_unit()) {
+            let group = value.read_lock::<Map>().ok_or_else(|| not_a_map(Handler::ACTORS, value))?;
+            for (name, value) in group.iter() {
+                let actor = value.read_lock::<Map>().ok_or_else(|| contract::not_an_actor(name, kind(value)))?;
+                for (key, make) in Handler::OF_ACTOR {
+                    let Some(function) = actor.get(key).filter(|value| !value.is_unit()) else { continue };
+                    contract::check_count(self.handlers.len())?;
+                    let handler = make(name.as_str().into());
+                    let place = handler.to_string();
+                    self.add(handler, function, &place)?;
+                }
             }
         }
         self.exports = Exports { handlers: self.handlers.keys().cloned().collect() };
@@ -189,6 +199,10 @@ impl RhaiVm {
         let outcome = function.call::<Dynamic>(&self.engine, &self.files.ast, args);
         finished(outcome).map_err(|error| thrown::error(&error, &self.files.entry))
     }
+}
+
+fn not_a_map(key: &str, found: &Dynamic) -> ScriptError {
+    ScriptError::Contract(format!("the entry script's {key} must be a map, found {}", kind(found)))
 }
 
 /// A value that was left by `exit` is an answer too.

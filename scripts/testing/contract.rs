@@ -24,7 +24,7 @@ pub(crate) fn assert_faulty(path: &str, text: &str) {
     assert!(!faults[0].message.is_empty(), "{start}");
 }
 
-/// The VM has handlers of most kinds: `init`, `health`, two apis, a page, a service and a cleanup; and no others.
+/// The VM has handlers of most kinds: `init`, `health`, two apis, a page, a service, a cleanup, an event and two actors; and no others.
 pub(crate) fn assert_exports((vm, _): Running) {
     let expected = [
         Handler::Init,
@@ -34,6 +34,10 @@ pub(crate) fn assert_exports((vm, _): Running) {
         Handler::Page("Home".into()),
         Handler::Service("x.y".into()),
         Handler::Cleanup("things".into()),
+        Handler::Event("x.made".into()),
+        Handler::ActorInit("count".into()),
+        Handler::ActorHandle("count".into()),
+        Handler::ActorHandle("bare".into()),
     ];
     assert_eq!(vm.exports().handlers, expected.into_iter().collect());
 }

@@ -29,14 +29,15 @@ impl Rig {
         Self { supervisor, generation: AtomicU64::new(1), metrics: Metrics::default() }
     }
 
-    /// Starts an instance of the entry script `main.lua`.
+    /// Starts an instance of the entry script `main.rhai`, or else `main.lua`.
     pub(crate) async fn start(
         &self,
         manifest: Manifest,
         files: BTreeMap<String, Arc<str>>,
         supplies: Supplies,
     ) -> Arc<Instance> {
-        let program = replug_scripts::compile(&Sources { entry: "main.lua".into(), files }).expect("it compiles");
+        let entry = if files.contains_key("main.rhai") { "main.rhai" } else { "main.lua" };
+        let program = replug_scripts::compile(&Sources { entry: entry.into(), files }).expect("it compiles");
         let key = InstanceKey {
             id: manifest.id.as_str().into(),
             version: manifest.version.to_string().into(),

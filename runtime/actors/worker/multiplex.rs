@@ -17,7 +17,7 @@ use tokio::time::timeout_at;
 use super::too_late;
 use crate::actors::error::CallError;
 use crate::actors::inbox::{Arrived, Inbox};
-use crate::actors::instance::Instance;
+use crate::actors::instance::{Instance, Lane};
 use crate::actors::job::{Held, Job, Left, Progress};
 use crate::actors::pool::Next;
 use crate::actors::usage::Usage;
@@ -26,6 +26,7 @@ use crate::actors::vm::{HousedVm, NoVm};
 /// The calls of one thread.
 struct Desk<'a> {
     instance: &'a Arc<Instance>,
+    lane: Lane,
     runtime: &'a Handle,
     inbox: Arc<Inbox>,
     /// VMs by number: the one that takes calls, and one that was retired and still holds some.
@@ -55,14 +56,16 @@ impl Drop for Errand {
 /// A new VM does not come up.
 pub(super) fn run(
     instance: &Arc<Instance>,
+    lane: Lane,
     gone: &AtomicBool,
     runtime: &Handle,
     usage: &mut Usage<'_>,
 ) -> Result<(), ScriptError> {
-    let mut desk = Desk { instance, runtime, inbox: Arc::default(), vms: HashMap::new(), fresh: None, next: 0 };
+    let mut desk = Desk { instance, lane, runtime, inbox: Arc::default(), vms: HashMap::new(), fresh: None, next: 0 };
+    let pool = instance.queue(lane);
     loop {
         let holds = desk.vms.values().any(|seat| !seat.held.is_empty());
-        let next = if desk.has_room() { instance.pool.take_beside(gone, &desk.inbox, holds) } else { Next::Nothing };
+        let next = if desk.has_room() { pool.take_beside(gone, &desk.inbox, holds) } else { Next::Nothing };
         match next {
             Next::Job(job) => desk.begin(job)?,
             Next::Answer(arrived) => desk.resume(arrived),
@@ -179,7 +182,7 @@ impl Desk<'_> {
 
     /// Waits elsewhere for what a call waits for.
     fn send_for(&self, number: u64, ticket: Ticket, pending: Pending, held: &Held) -> Errand {
-        let (inbox, instance) = (Arc::clone(&self.inbox), Arc::clone(self.instance));
+        let (inbox, instance, lane) = (Arc::clone(&self.inbox), Arc::clone(self.instance), self.lane);
         let deadline = held.deadline();
         let task = self.runtime.spawn(async move {
             let pending = AssertUnwindSafe(timeout_at(deadline.into(), pending)).catch_unwind();
@@ -192,7 +195,7 @@ impl Desk<'_> {
                 }
             };
             inbox.put(Arrived { vm: number, ticket, answer });
-            instance.pool.knock();
+            instance.queue(lane).knock();
         });
         Errand(task.abort_handle())
     }

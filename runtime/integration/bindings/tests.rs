@@ -129,3 +129,31 @@ async fn shipping_modules_hold_what_they_promise() {
         assert_eq!(endpoints.len(), expected, "{module}");
     }
 }
+
+#[tokio::test]
+async fn a_declared_actor_needs_its_handler_and_may_leave_out_its_init() {
+    let manifest = "id: x\nversion: 1.0.0\nruntime: { actors: [{ id: counter }, { id: clock }] }";
+    let handle = |name: &str| Handler::ActorHandle(name.into());
+    let handlers = [handle("counter"), Handler::ActorInit("counter".into()), handle("clok")];
+    let fault = ApiBinding.commit(&subject(manifest, &handlers, &[("main.lua", "")])).await.expect_err("one lacks");
+    let expected = "x@1.0.0: main.lua lacks what the manifest names:
+  actors[\"clock\"].handle; add `actors = { [\"clock\"] = { handle = function(state, message, ctx) … end } }` (the script has actors[\"clok\"].handle, which the manifest does not name: is it this one?)";
+    assert_eq!(fault.to_string(), expected);
+    let handlers = [handle("counter"), handle("clock")];
+    assert!(ApiBinding.commit(&subject(manifest, &handlers, &[])).await.expect("they agree").is_empty());
+}
+
+#[tokio::test]
+async fn a_handler_for_a_topic_that_never_reaches_the_module_is_a_fault() {
+    let manifest = "id: x\nversion: 1.0.0\ndependencies: [{ id: shop }]";
+    let hears = |topic: &str| Handler::Event(topic.into());
+    let handlers = [hears("x.made"), hears("shop.order-placed")];
+    assert!(ApiBinding.commit(&subject(manifest, &handlers, &[])).await.is_ok());
+    for topic in ["other.made", "shopping.made", "x"] {
+        let fault = ApiBinding.commit(&subject(manifest, &[hears(topic)], &[("main.lua", "")])).await;
+        let fault = fault.expect_err("nobody publishes it for x").to_string();
+        assert!(fault.starts_with("x@1.0.0: main.lua listens to what it cannot hear:\n  events[\""), "{fault}");
+        let publisher = topic.split('.').next().unwrap_or_default();
+        assert!(fault.contains(&format!("`dependencies: [{{ id: {publisher} }}]`")), "{fault}");
+    }
+}

@@ -45,6 +45,7 @@ pub(super) struct Families {
     pub(super) http_received: IntCounterVec,
     pub(super) http_sent: IntCounterVec,
     pub(super) dropped: IntCounterVec,
+    pub(super) deliveries: IntCounterVec,
     pub(super) storage: IntGaugeVec,
     pub(super) writable: IntGaugeVec,
     /// Whose health the gauges show. Locked while a gauge is set, so that an older instance cannot come between.
@@ -161,6 +162,11 @@ impl Families {
                 "Samples of scripts' own metrics that were dropped, since the version has too many.",
                 &[],
             ),
+            deliveries: counter(
+                "replug_deliveries_total",
+                "Messages to actors, events and ticks of timers, by what became of them: handled, failed, refused, dropped, skipped.",
+                &["kind", "outcome"],
+            ),
             storage: add(
                 registry,
                 IntGaugeVec::new(
@@ -214,6 +220,7 @@ impl Families {
             http_received,
             http_sent,
             dropped,
+            deliveries,
             storage,
             writable: _,
             askers: _,
@@ -231,6 +238,7 @@ impl Families {
             http_received,
             http_sent,
             dropped,
+            deliveries,
         ];
         for family in counters {
             forget(family, module, version);

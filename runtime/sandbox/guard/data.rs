@@ -14,7 +14,7 @@ use crate::store::{KvEntry, KvError};
 const LISTED: i64 = 1000;
 
 /// How deep calls of services may go.
-const DEEPEST: usize = 8;
+pub(super) const DEEPEST: usize = 8;
 
 impl Guard {
     pub(super) fn config_get(&self, args: &Args) -> Result<Value, HostError> {

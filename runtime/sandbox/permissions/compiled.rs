@@ -9,7 +9,7 @@ use super::decisions::Ruled;
 use super::permission::Permission;
 use super::refusal;
 use super::rules::{End, Hosts, Names, Paths};
-use crate::manifest::{Access, Manifest, Permissions};
+use crate::manifest::{Access, ActorSpec, Manifest, Permissions};
 use crate::sandbox::fs::{FilePath, FileRules};
 use crate::sandbox::net::{NetworkRules, Target};
 
@@ -33,6 +33,8 @@ pub struct Grants {
     apis: Paths,
     components: Names<()>,
     settings: Names<Names<()>>,
+    /// Its actors.
+    pub actors: Vec<ActorSpec>,
     dependencies: Arc<[String]>,
     provides: Vec<String>,
     /// Bytes that its store, files and database may take together.
@@ -95,6 +97,7 @@ impl Grants {
             components: Names::new(application.components.iter().map(|id| (id, ())), End::First, |(), ()| ()),
             // `effective` has each module once
             settings: Names::new(settings, End::First, |_, _| ()),
+            actors: manifest.runtime.actors.clone(),
             dependencies: manifest.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
             provides: manifest.capabilities.iter().map(|capability| capability.id.clone()).collect(),
             storage: effective.resources.storage.max,

@@ -14,6 +14,8 @@ fn the_exports_are_what_the_entry_returned() {
         pages = { Home = function() end },
         services = { ["x.y"] = function() end },
         cleanup = { things = function() end },
+        events = { ["x.made"] = function() end },
+        actors = { count = { init = function() end, handle = function() end }, bare = { handle = function() end } },
         notes = "ignored",
     }"#));
 }
@@ -27,6 +29,8 @@ fn an_entry_without_a_table_of_functions_is_a_contract_error() {
         ("return { apis = 1 }", "apis must be a table"),
         ("return { apis = { [\"GET /x\"] = {} } }", "apis[\"GET /x\"]"),
         ("return { apis = { [1] = print } }", "use strings"),
+        ("return { actors = { a = print } }", "actors[\"a\"] must have the functions"),
+        ("return { actors = { a = { handle = 1 } } }", "actors[\"a\"].handle must be a function"),
         ("local a = {} for i = 1, 20000 do a[tostring(i)] = print end return { apis = a }", "more than 10000 handlers"),
     ] {
         let error = refused(&[("main.lua", source)]);

@@ -17,6 +17,8 @@ fn the_exports_are_what_the_entry_returned() {
                 pages: #{ Home: || "" },
                 services: #{ "x.y": |args, ctx| args },
                 cleanup: #{ things: || () },
+                events: #{ "x.made": |message| () },
+                actors: #{ count: #{ init: || 0, handle: |state, message| () }, bare: #{ handle: |state| () } },
                 notes: "ignored",
                 warmup: (),
             }"#));
@@ -33,6 +35,8 @@ fn an_entry_without_a_map_of_functions_is_a_contract_error() {
             ("#{ apis: 1 }", "apis must be a map"),
             ("#{ apis: #{ \"GET /x\": #{} } }", "apis[\"GET /x\"]"),
             ("#{ apis: #{ \"GET /x\": Fn(\"none\") } }", "a function that the entry script defines"),
+            ("#{ actors: #{ a: || 1 } }", "actors[\"a\"] must have the functions"),
+            ("#{ actors: #{ a: #{ handle: 1 } } }", "actors[\"a\"].handle must be a function"),
             ("#{ health: Fn(\"keys\") }", "a function that the entry script defines"),
             ("let a = #{}; for i in 0..20000 { a[i.to_string()] = || (); } #{ apis: a }", "more than 10000 handlers"),
         ] {

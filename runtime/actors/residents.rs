@@ -1,0 +1,119 @@
+//! What lives in a slot rather than in a version: script actors, what waits for the handlers of events, and timers.
+//!
+//! They run in the version that owns the slot, which is looked up at each delivery: what serves, until another version
+//! serves everything. So a swap needs no step of its own. The message in hand ends in the version that began it, whose
+//! drain waits for it; the next one runs in the new version.
+//!
+//! | state of a household | event → next |
+//! |---|---|
+//! | none | an instance of the module is made → open |
+//! | open | the slot has another owner → open, what waited for one goes on · the slot goes → closed · the last instance goes → gone |
+//! | closed | an instance of it is routed again → another one is opened in its place |
+//!
+//! Nothing here is an actor of ractor's: its mailboxes are unbounded and are lost when an actor fails. A resident has a bounded
+//! queue, and a task only while something waits in it; a panic costs the message in hand, and an idle resident no task.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::runtime::Handle;
+
+use super::instance::Instance;
+use super::router::{Router, Snapshot};
+use crate::monitor::{Events, InstanceKey, Metrics};
+use crate::sandbox::ports::{Residence, Residents};
+
+mod actor;
+mod answer;
+mod household;
+mod letter;
+mod mailbox;
+mod share;
+mod subscription;
+mod tally;
+mod timers;
+
+use household::Household;
+use share::Share;
+
+/// The households of a runtime, by module.
+#[derive(Default)]
+pub struct Households(Mutex<HashMap<Arc<str>, Weak<Household>>>);
+
+impl Households {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Household>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The household of a module, if one is open.
+    fn get(&self, module: &str) -> Option<Arc<Household>> {
+        self.lock().get(module)?.upgrade().filter(|household| !household.is_closed())
+    }
+
+    /// The household of a module, opened where there is none.
+    fn open(&self, module: &Arc<str>, shared: &Arc<Shared>) -> Arc<Household> {
+        let mut open = self.lock();
+        let found = open.get(module).and_then(Weak::upgrade).filter(|household| !household.is_closed());
+        found.unwrap_or_else(|| {
+            open.retain(|_, household| household.strong_count() > 0);
+            let household = Household::new(Arc::clone(module), Arc::clone(shared));
+            open.insert(Arc::clone(module), Arc::downgrade(&household));
+            household
+        })
+    }
+
+    /// Ends what lived in slots that are gone, and tells what lives in slots that have another owner.
+    pub(super) fn moved(&self, before: &Snapshot, after: &Snapshot) {
+        for module in before.slots.keys().filter(|module| !after.slots.contains_key(*module)) {
+            if let Some(household) = self.get(module) {
+                household.close();
+            }
+        }
+        let key = |owner: Option<&Arc<Instance>>| owner.map(|owner| owner.key.clone());
+        for (module, slot) in &after.slots {
+            if key(slot.owner()) != key(before.owner(module))
+                && let Some(household) = self.get(module)
+            {
+                household.has_another_owner();
+            }
+        }
+    }
+}
+
+/// What all households have in common.
+pub(super) struct Shared {
+    /// Weak: the router leads to the instances, and they lead here.
+    router: Weak<Router>,
+    runtime: Handle,
+    events: Events,
+    metrics: Metrics,
+}
+
+impl Shared {
+    /// The version that a module's residents run in now.
+    fn owner(&self, module: &str) -> Option<Arc<Instance>> {
+        self.router.upgrade()?.load().owner(module).cloned()
+    }
+
+    /// Counts what became of a message.
+    fn count(&self, instance: &InstanceKey, kind: &str, outcome: &str) {
+        self.metrics.delivery(instance, kind, outcome).inc();
+    }
+}
+
+/// The residents of all modules of one router.
+struct All(Arc<Shared>);
+
+impl Residents for All {
+    fn open(&self, instance: &InstanceKey) -> Arc<dyn Residence> {
+        Arc::new(Share::new(instance.clone(), Arc::clone(&self.0)))
+    }
+}
+
+impl Router {
+    /// The actors, events and timers of the modules that it routes to; their tasks run on `runtime`.
+    #[must_use]
+    pub fn residents(self: &Arc<Self>, events: Events, metrics: Metrics, runtime: Handle) -> Arc<dyn Residents> {
+        Arc::new(All(Arc::new(Shared { router: Arc::downgrade(self), runtime, events, metrics })))
+    }
+}

@@ -1,0 +1,279 @@
+//! A script actor: a mailbox, a state that is plain data, and one message at a time.
+//!
+//! | what stands | event → next |
+//! |---|---|
+//! | new | a message → `init`, then lives · `init` fails → as a failure |
+//! | lives | a message → `handle`, lives · another version has the slot → `upgrade`, then `handle` · `stop` → new (permanent), ended · a failure → new, at once or after a wait; held when it failed too often; ended (temporary) |
+//! | lives | `upgrade` fails → held, with the state as it was |
+//! | held | the pause is over, another version has the slot → as before it |
+//! | ended | another version has the slot → new |
+//! | any | the slot goes → gone |
+//!
+//! What never happens: two messages run at once; a message runs twice; one that waits is lost by the failure of another.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
+
+use super::Shared;
+use super::letter::{Letter, link};
+use super::mailbox::{Mailbox, Refusal};
+use crate::manifest::{ActorSpec, Restart};
+use crate::monitor::InstanceKey;
+use life::Life;
+use turn::Turn;
+
+mod life;
+mod turn;
+
+/// An actor of a slot.
+pub(super) struct ScriptActor {
+    module: Arc<str>,
+    name: Arc<str>,
+    shared: Arc<Shared>,
+    mailbox: Mailbox<Letter>,
+    /// For its reader, which is one at a time.
+    life: tokio::sync::Mutex<Life>,
+    standing: Mutex<Standing>,
+    since: Instant,
+}
+
+/// What senders must know.
+#[derive(Clone)]
+enum Standing {
+    Runs,
+    /// It failed too often, or its state does not fit: it tries again later.
+    Held(String),
+    /// It is not started again.
+    Ended,
+}
+
+impl ScriptActor {
+    pub(super) fn new(module: Arc<str>, name: Arc<str>, shared: Arc<Shared>) -> Self {
+        let (life, standing) = (tokio::sync::Mutex::new(Life::new()), Mutex::new(Standing::Runs));
+        Self { module, name, shared, mailbox: Mailbox::default(), life, standing, since: Instant::now() }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An error of this actor.
+    fn error(&self, kind: HostErrorKind, what: impl std::fmt::Display) -> HostError {
+        HostError::new(kind, format!("actor {} of {}: {what}", self.name, self.module))
+    }
+
+    fn gone(&self) -> HostError {
+        self.error(HostErrorKind::NotFound, "the module stopped serving")
+    }
+
+    /// Queues a message that nobody waits for.
+    ///
+    /// # Errors
+    /// `overloaded`: the mailbox is full; `not-found`: the actor has ended.
+    pub(super) fn send(
+        self: &Arc<Self>,
+        spec: &ActorSpec,
+        message: Value,
+        call: &CallContext,
+        by: &InstanceKey,
+    ) -> Result<(), HostError> {
+        let letter = Letter::sent(message, link(&self.module, &self.name), call);
+        self.put(spec, letter, by)
+    }
+
+    /// Queues a message and waits for its reply until the deadline of `call`.
+    ///
+    /// # Errors
+    /// As [`ScriptActor::send`], and what the handler threw; `overloaded` while the actor is held; `conflict` for an actor
+    /// that waits for itself; `timeout`.
+    pub(super) async fn call(
+        self: &Arc<Self>,
+        spec: &ActorSpec,
+        message: Value,
+        call: &CallContext,
+        by: &InstanceKey,
+    ) -> Result<Value, HostError> {
+        let link = link(&self.module, &self.name);
+        if call.chain.contains(&link) {
+            let circle = call.chain.iter().chain([&link]).map(|one| &**one).collect::<Vec<_>>().join(" -> ");
+            let what = format_args!("{circle} wait for each other in a circle; use actors.send for one of these calls");
+            return Err(self.error(HostErrorKind::Conflict, what));
+        }
+        let Some(owner) = self.shared.owner(&self.module) else {
+            let what = "no version of the module serves yet; use actors.send, which waits for one";
+            return Err(self.error(HostErrorKind::NotFound, what));
+        };
+        // an actor that waits for another holds a worker
+        let of_actor = |link: &Arc<str>| link.strip_prefix(&*self.module).is_some_and(|rest| rest.starts_with('/'));
+        if call.chain.iter().any(of_actor) && !owner.has_spare_aside() {
+            let what = "actors wait for each other and none has a worker free; try again, or use actors.send";
+            return Err(self.error(HostErrorKind::Overloaded, what));
+        }
+        drop(owner);
+        if let Standing::Held(why) = &*self.standing() {
+            return Err(self.error(HostErrorKind::Overloaded, format_args!("it is held for a while: {why}")));
+        }
+        let (letter, answer) = Letter::asked(message, link, call);
+        self.put(spec, letter, by)?;
+        match tokio::time::timeout_at(call.deadline.into(), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(self.gone()),
+            Err(_) => Err(self.error(HostErrorKind::Timeout, "no reply until the deadline")),
+        }
+    }
+
+    fn put(self: &Arc<Self>, spec: &ActorSpec, letter: Letter, by: &InstanceKey) -> Result<(), HostError> {
+        if matches!(*self.standing(), Standing::Ended) {
+            return Err(self.ended());
+        }
+        match self.mailbox.push(letter, spec.mailbox) {
+            Ok(true) => self.start(),
+            Ok(false) => {}
+            Err(Refusal::Full) => {
+                self.shared.count(by, "actor", "refused");
+                let what = format_args!("its mailbox is full ({} messages wait)", spec.mailbox);
+                return Err(self.error(HostErrorKind::Overloaded, what));
+            }
+            Err(Refusal::Closed) => return Err(self.gone()),
+        }
+        Ok(())
+    }
+
+    fn ended(&self) -> HostError {
+        self.error(HostErrorKind::NotFound, "it has ended and is not started again in this version")
+    }
+
+    fn start(self: &Arc<Self>) {
+        self.shared.runtime.spawn(Arc::clone(self).read());
+    }
+
+    /// Another version has the slot: it may take what the one before could not.
+    pub(super) fn has_another_owner(self: &Arc<Self>) {
+        let mut standing = self.standing();
+        if matches!(*standing, Standing::Ended) {
+            *standing = Standing::Runs;
+        }
+        drop(standing);
+        if self.mailbox.wake() {
+            self.start();
+        }
+    }
+
+    /// Whether it holds nothing that would be lost with it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.mailbox.is_idle() && self.life.try_lock().is_ok_and(|life| life.is_new())
+    }
+
+    /// Ends it: what waits is answered, the message in hand finishes.
+    pub(super) fn close(&self) {
+        let left = self.mailbox.close();
+        self.refuse(left, "its slot is gone", &|| self.gone());
+    }
+
+    /// Answers whoever waits, and says how many messages are lost of those that nobody waits for.
+    fn refuse(&self, letters: Vec<Letter>, why: &str, error: &dyn Fn() -> HostError) {
+        let lost = letters.iter().filter(|letter| !letter.is_asked()).count();
+        if lost > 0 {
+            tracing::warn!(module = &*self.module, actor = &*self.name, lost, why, "messages to an actor are dropped");
+        }
+        for letter in letters {
+            letter.answer(Err(error()));
+        }
+    }
+
+    /// Takes message after message until none is left.
+    async fn read(self: Arc<Self>) {
+        let mut life = self.life.lock().await;
+        while let Some(letter) = self.mailbox.next() {
+            if letter.is_abandoned() {
+                continue;
+            }
+            // a bug of the runtime's costs the message in hand, as one of the script's does
+            let turn = AssertUnwindSafe(self.turn(&mut life, &letter)).catch_unwind().await;
+            let turn = turn.unwrap_or_else(|_| Turn::Failed {
+                owner: None,
+                error: self.error(HostErrorKind::Failed, "internal error; the runtime's log says why"),
+                reason: "internal error".to_owned(),
+            });
+            if !self.settle(&mut life, letter, turn).await {
+                return;
+            }
+        }
+    }
+
+    /// Does what a turn asks for; whether the reader goes on.
+    async fn settle(&self, life: &mut Life, letter: Letter, turn: Turn) -> bool {
+        match turn {
+            Turn::Done(reply) => {
+                life.goes_well();
+                letter.answer(Ok(reply));
+            }
+            Turn::Stopped { restart, reply } => {
+                life.end();
+                letter.answer(Ok(reply));
+                if restart != Restart::Permanent {
+                    self.end();
+                }
+            }
+            Turn::Lost(error) => letter.answer(Err(error)),
+            Turn::Nobody => {
+                self.put_back(letter);
+                return !self.mailbox.rest();
+            }
+            Turn::Later(error, wait) => {
+                self.put_back_or_answer(letter, error);
+                self.mailbox.pause(wait).await;
+            }
+            Turn::Misfit { owner, error, reason } => {
+                self.put_back_or_answer(letter, error);
+                let pause = life.pause();
+                self.hold(&owner, &reason, "state kept", pause).await;
+            }
+            Turn::NotBegun { owner, error, reason } => {
+                self.put_back_or_answer(letter, error);
+                self.fail(life, Some(owner), &reason).await;
+            }
+            Turn::Failed { owner, error, reason } => {
+                letter.answer(Err(error));
+                self.fail(life, owner, &reason).await;
+            }
+        }
+        true
+    }
+
+    fn put_back(&self, letter: Letter) {
+        if let Some(letter) = self.mailbox.put_back(letter) {
+            self.refuse(vec![letter], "its slot is gone", &|| self.gone());
+        }
+    }
+
+    /// A message that was not begun waits on, unless somebody waits for it.
+    fn put_back_or_answer(&self, letter: Letter, error: HostError) {
+        if letter.is_asked() {
+            letter.answer(Err(error));
+        } else {
+            self.put_back(letter);
+        }
+    }
+
+    /// Nobody can reach it any more in this version.
+    fn end(&self) {
+        *self.standing() = Standing::Ended;
+        let left = self.mailbox.take_out(|_| true);
+        self.refuse(left, "the actor has ended", &|| self.ended());
+    }
+
+    /// Holds it for a while: who waits is told, what was only sent waits on.
+    async fn hold(&self, owner: &InstanceKey, reason: &str, next: &'static str, pause: Duration) {
+        self.tell(owner, reason, next);
+        *self.standing() = Standing::Held(reason.to_owned());
+        let error = || self.error(HostErrorKind::Overloaded, format_args!("it is held for a while: {reason}"));
+        self.refuse(self.mailbox.take_out(Letter::is_asked), "it is held", &error);
+        self.mailbox.pause(pause).await;
+        *self.standing() = Standing::Runs;
+    }
+}

@@ -1,0 +1,235 @@
+//! One message on its way through the version that has the slot.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, ScriptError, Value};
+
+use super::{Life, ScriptActor};
+use crate::actors::error::CallError;
+use crate::actors::instance::Instance;
+use crate::actors::intensity::{Decision, Intensity};
+use crate::actors::residents::answer;
+use crate::actors::residents::letter::Letter;
+use crate::manifest::Restart;
+use crate::monitor::{Event, InstanceKey};
+
+/// How long a message may wait for a worker, a new VM included, beside the time that its handler may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a message waits that met a full queue, a full heap, or an instance on its way out.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// What became of a message.
+pub(super) enum Turn {
+    /// It was handled; the reply.
+    Done(Value),
+    /// It was handled, and the actor is to end.
+    Stopped { restart: Restart, reply: Value },
+    /// It is over without an answer, and the state is as it was.
+    Lost(HostError),
+    /// No version serves.
+    Nobody,
+    /// It was not begun: the version has no room for it now.
+    Later(HostError, Duration),
+    /// It was not begun: the state of another version does not fit.
+    Misfit { owner: InstanceKey, error: HostError, reason: String },
+    /// It was not begun: `init` failed.
+    NotBegun { owner: InstanceKey, error: HostError, reason: String },
+    /// It failed, and the state is lost.
+    Failed { owner: Option<InstanceKey>, error: HostError, reason: String },
+}
+
+/// Why a step came to no result.
+enum Stop {
+    /// The instance goes: another one has the slot by now, or nobody.
+    Closed,
+    Turn(Turn),
+}
+
+impl ScriptActor {
+    /// Runs one message.
+    pub(super) async fn turn(&self, life: &mut Life, letter: &Letter) -> Turn {
+        let mut before: Option<InstanceKey> = None;
+        loop {
+            if self.mailbox.is_closed() {
+                return Turn::Nobody;
+            }
+            let Some(owner) = self.shared.owner(&self.module) else { return Turn::Nobody };
+            if before.as_ref() == Some(&owner.key) {
+                // it goes, and the routes do not say so yet
+                tokio::time::sleep(AGAIN).await;
+            }
+            let (turn, outcome) = match self.turn_on(&owner, life, letter).await {
+                Err(Stop::Closed) => {
+                    before = Some(owner.key.clone());
+                    continue;
+                }
+                Ok(turn) => (turn, "handled"),
+                Err(Stop::Turn(turn)) => (turn, "failed"),
+            };
+            if !matches!(turn, Turn::Nobody | Turn::Later(..)) {
+                self.shared.count(&owner.key, "actor", outcome);
+            }
+            return turn;
+        }
+    }
+
+    async fn turn_on(&self, owner: &Arc<Instance>, life: &mut Life, letter: &Letter) -> Result<Turn, Stop> {
+        let spec = owner.manifest.runtime.actors.iter().find(|spec| *spec.id == *self.name);
+        let handle = Handler::ActorHandle(Arc::clone(&self.name));
+        let Some(spec) = spec.filter(|_| owner.exports().has(&handle)) else {
+            let what = format_args!("version {} has the slot now, and has no such actor", owner.key.version);
+            return Err(Stop::Turn(Turn::Lost(self.error(HostErrorKind::NotFound, what))));
+        };
+        self.make_ready(owner, life, letter).await?;
+        let state = life.state.as_ref().map(|(state, _)| state.clone()).unwrap_or_default();
+        let failed = |error, reason| Turn::Failed { owner: Some(owner.key.clone()), error, reason };
+        let handled = match self.run(owner, &handle, vec![state, letter.message.clone()], letter).await {
+            Ok(answer) => answer::read(answer),
+            Err(error) => {
+                return Err(Stop::Turn(match self.unbegun(&error)? {
+                    Some(error) => Turn::Lost(error),
+                    None => failed(self.told(&error), error.to_string()),
+                }));
+            }
+        };
+        match handled {
+            Ok(handled) => {
+                if let (Some(state), Some(kept)) = (handled.state, &mut life.state) {
+                    kept.0 = state;
+                }
+                Ok(match handled.stop {
+                    true => Turn::Stopped { restart: spec.restart, reply: handled.reply },
+                    false => Turn::Done(handled.reply),
+                })
+            }
+            Err(wrong) => {
+                let reason = format!("{handle}: {wrong}");
+                Err(Stop::Turn(failed(self.error(HostErrorKind::Failed, &reason), reason)))
+            }
+        }
+    }
+
+    /// Makes the state, or fits it to the version.
+    async fn make_ready(&self, owner: &Arc<Instance>, life: &mut Life, letter: &Letter) -> Result<(), Stop> {
+        let version = Arc::clone(&owner.key.version);
+        let Some((state, made_by)) = &mut life.state else {
+            let init = Handler::ActorInit(Arc::clone(&self.name));
+            let state = match owner.exports().has(&init) {
+                false => Value::Null,
+                true => match self.run(owner, &init, Vec::new(), letter).await {
+                    Ok(state) => state,
+                    Err(error) => {
+                        let (owner, reason) = (owner.key.clone(), format!("init: {error}"));
+                        let error = self.unbegun(&error)?.unwrap_or_else(|| self.told(&error));
+                        return Err(Stop::Turn(Turn::NotBegun { owner, error, reason }));
+                    }
+                },
+            };
+            life.state = Some((state, version));
+            return Ok(());
+        };
+        if *made_by == version {
+            return Ok(());
+        }
+        if owner.exports().has(&Handler::Upgrade) {
+            let args = vec![state.clone(), Value::from(&**made_by), Value::from(&*self.name)];
+            match self.run(owner, &Handler::Upgrade, args, letter).await {
+                Ok(Value::Null) => {}
+                Ok(upgraded) => *state = upgraded,
+                Err(error) => {
+                    let (owner, reason) = (owner.key.clone(), format!("upgrade from {made_by}: {error}"));
+                    let error = self.unbegun(&error)?.unwrap_or_else(|| self.told(&error));
+                    return Err(Stop::Turn(Turn::Misfit { owner, error, reason }));
+                }
+            }
+        }
+        *made_by = version;
+        Ok(())
+    }
+
+    async fn run(
+        &self,
+        owner: &Arc<Instance>,
+        handler: &Handler,
+        args: Vec<Value>,
+        letter: &Letter,
+    ) -> Result<Value, CallError> {
+        let call = CallContext {
+            module: Arc::clone(&owner.key.id),
+            version: Arc::clone(&owner.key.version),
+            request_id: Arc::clone(&letter.request_id),
+            caller: None,
+            // not that of whoever waits: a state must not be lost because somebody has little time
+            deadline: Instant::now() + owner.limits().wall_time + PATIENCE,
+            chain: letter.chain.clone(),
+            principal: letter.principal.clone(),
+        };
+        owner.call_aside(handler.clone(), args, call).await
+    }
+
+    /// Sorts an error of a call. It was not begun: what to do. It is over through no fault of the script's: the error for
+    /// whoever waits. Otherwise nothing: the script failed.
+    fn unbegun(&self, error: &CallError) -> Result<Option<HostError>, Stop> {
+        let overloaded = || self.error(HostErrorKind::Overloaded, error);
+        match error {
+            CallError::Closed(_) | CallError::NoModule(_) => Err(Stop::Closed),
+            CallError::Overloaded { .. } | CallError::HeapFull { .. } => {
+                Err(Stop::Turn(Turn::Later(overloaded(), AGAIN)))
+            }
+            CallError::Throttled { wait, .. } => Err(Stop::Turn(Turn::Later(overloaded(), *wait))),
+            CallError::Displaced(_) => Ok(Some(overloaded())),
+            CallError::Timeout(_) => Ok(Some(self.error(HostErrorKind::Timeout, error))),
+            CallError::Crashed(_) | CallError::Script(_) => Ok(None),
+        }
+    }
+
+    /// What the sender, which is the module itself, hears of a failure.
+    fn told(&self, error: &CallError) -> HostError {
+        match error {
+            CallError::Script(ScriptError::Host { error, .. }) => error.clone(),
+            CallError::Script(ScriptError::Limit(verdict)) => {
+                self.error(HostErrorKind::Failed, format_args!("it met its limit: {verdict}"))
+            }
+            other => self.error(HostErrorKind::Failed, other),
+        }
+    }
+
+    /// Starts it anew, holds it, or ends it, as the manifest of the version that has the slot says.
+    pub(super) async fn fail(&self, life: &mut Life, failed: Option<InstanceKey>, reason: &str) {
+        let Some(owner) = self.shared.owner(&self.module) else { return life.end() };
+        let runtime = &owner.manifest.runtime;
+        let Some(spec) = runtime.actors.iter().find(|spec| *spec.id == *self.name) else { return life.end() };
+        let key = failed.as_ref().unwrap_or(&owner.key);
+        if spec.restart == Restart::Temporary {
+            life.end();
+            self.tell(key, reason, "ended");
+            return self.end();
+        }
+        let rule = &runtime.supervision;
+        let rule = Intensity { intensity: rule.intensity, period: rule.period };
+        match life.failed(rule, self.since.elapsed()) {
+            Decision::Restart(wait) => {
+                self.tell(key, reason, "restarted");
+                if !wait.is_zero() {
+                    self.mailbox.pause(wait).await;
+                }
+            }
+            Decision::Escalate => {
+                let (pause, key) = (life.pause(), key.clone());
+                // an instance that goes must not be kept by a pause
+                drop(owner);
+                self.hold(&key, reason, "held", pause).await;
+            }
+        }
+    }
+
+    pub(super) fn tell(&self, owner: &InstanceKey, reason: &str, next: &'static str) {
+        self.shared.events.emit(Event::ActorFailed {
+            instance: owner.clone(),
+            actor: self.name.to_string(),
+            reason: reason.to_owned(),
+            next,
+        });
+    }
+}

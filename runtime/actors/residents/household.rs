@@ -1,0 +1,124 @@
+//! The residents of one slot.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Shared;
+use super::actor::ScriptActor;
+use super::subscription::{Delivery, Subscription, Tick};
+use super::timers::Timers;
+use crate::manifest::ActorSpec;
+use crate::sandbox::ports::Timer;
+
+/// Actors that are kept before those go that no version asks for and that hold nothing.
+const MANY: usize = 256;
+
+/// What lives in one slot.
+pub(super) struct Household {
+    module: Arc<str>,
+    shared: Arc<Shared>,
+    actors: Mutex<HashMap<Arc<str>, Arc<ScriptActor>>>,
+    events: Arc<Subscription>,
+    timers: Timers,
+    is_closed: AtomicBool,
+}
+
+impl Household {
+    pub(super) fn new(module: Arc<str>, shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self {
+            events: Arc::new(Subscription::new(Arc::clone(&module), Arc::clone(&shared))),
+            module,
+            shared,
+            actors: Mutex::default(),
+            timers: Timers::default(),
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    fn actors(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<ScriptActor>>> {
+        self.actors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// The actor that a manifest declares, made at its first message.
+    pub(super) fn actor(&self, spec: &ActorSpec) -> Arc<ScriptActor> {
+        let mut actors = self.actors();
+        if let Some(actor) = actors.get(&*spec.id) {
+            return Arc::clone(actor);
+        }
+        if actors.len() >= MANY {
+            actors.retain(|_, actor| !actor.is_idle());
+        }
+        let name: Arc<str> = spec.id.as_str().into();
+        let actor = ScriptActor::new(Arc::clone(&self.module), Arc::clone(&name), Arc::clone(&self.shared));
+        let actor = Arc::new(actor);
+        if self.is_closed() {
+            actor.close();
+        }
+        actors.insert(name, Arc::clone(&actor));
+        actor
+    }
+
+    /// Queues an event for the module's handler.
+    pub(super) fn hear(&self, delivery: Delivery) {
+        self.events.put(delivery);
+    }
+
+    /// Sets a timer, and gives its id; nothing when there are too many.
+    pub(super) fn set_timer(&self, timer: Timer) -> Option<String> {
+        let (events, shared, publisher) =
+            (Arc::clone(&self.events), Arc::clone(&self.shared), Arc::clone(&self.module));
+        let (topic, payload): (Arc<str>, _) = (timer.topic.as_str().into(), timer.payload.clone());
+        let is_out = Arc::<AtomicBool>::default();
+        let tick = move || {
+            // before its first version serves, nobody is there to hear it
+            let Some(owner) = shared.owner(&publisher) else { return };
+            let Some(tick) = Tick::begin(&is_out) else { return shared.count(&owner.key, "timer", "skipped") };
+            events.put(Delivery {
+                topic: Arc::clone(&topic),
+                payload: payload.clone(),
+                publisher: Arc::clone(&publisher),
+                request_id: "timer".into(),
+                tick: Some(tick),
+            });
+        };
+        let set = self.timers.set(timer, &self.shared.runtime, tick);
+        if self.is_closed() {
+            self.timers.clear();
+        }
+        set
+    }
+
+    pub(super) fn cancel_timer(&self, id: &str) -> bool {
+        self.timers.cancel(id)
+    }
+
+    /// Another version has the slot.
+    pub(super) fn has_another_owner(&self) {
+        for actor in self.actors().values() {
+            actor.has_another_owner();
+        }
+    }
+
+    /// Everything in it ends.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.timers.clear();
+        self.events.close();
+        // taken under the lock, closed after it: a script may be told
+        let actors = std::mem::take(&mut *self.actors());
+        for actor in actors.into_values() {
+            actor.close();
+        }
+    }
+}
+
+impl Drop for Household {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

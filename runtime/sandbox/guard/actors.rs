@@ -1,0 +1,50 @@
+//! `actors`: messages to the module's own actors.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use replug_scripts::{CallContext, HostError, HostErrorKind, Pending, Value};
+
+use super::data::DEEPEST;
+use super::{Args, Guard};
+use crate::manifest::ActorSpec;
+
+impl Guard {
+    /// The actor of the first argument, as the manifest declares it.
+    fn actor(&self, args: &Args) -> Result<ActorSpec, HostError> {
+        let name = args.text(0)?;
+        self.live.grants().actors.iter().find(|actor| actor.id == name).cloned().ok_or_else(|| {
+            let shown: String = name.chars().take(64).collect();
+            let what = format_args!(
+                "the module has no actor {shown:?}; `runtime: {{ actors: [{{ id: {shown} }}] }}` in module.manifest.yaml \
+                 declares one"
+            );
+            args.failed(HostErrorKind::NotFound, what)
+        })
+    }
+
+    pub(super) fn actors_send(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
+        let actor = self.actor(args)?;
+        self.residence.send(&actor, args.take(1), call)?;
+        Ok(Value::Null)
+    }
+
+    /// The reply of an actor, to come.
+    pub(super) fn actors_call(&self, args: &mut Args, call: &CallContext) -> Result<Pending, HostError> {
+        let actor = self.actor(args)?;
+        if call.chain.len() >= DEEPEST {
+            let what = format!("{}: calls wait for each other more than {DEEPEST} deep; is there a cycle?", actor.id);
+            return Err(args.failed(HostErrorKind::Overloaded, what));
+        }
+        let mut call = call.clone();
+        if *args.get(2) != Value::Null {
+            let timeout = u64::try_from(args.whole(2)?).ok().filter(|millis| *millis > 0);
+            let timeout = timeout.ok_or_else(|| args.wrong(2, "milliseconds above 0"))?;
+            // a number beyond all clocks is as good as none
+            let latest = Instant::now().checked_add(Duration::from_millis(timeout));
+            call.deadline = latest.map_or(call.deadline, |latest| latest.min(call.deadline));
+        }
+        let (residence, message) = (Arc::clone(&self.residence), args.take(1));
+        Ok(Box::pin(async move { residence.call(&actor, message, &call).await }))
+    }
+}
