@@ -11,7 +11,9 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 
 use super::module::Event;
 use super::state::{StandIn, State};
-use crate::sandbox::ports::{Application, Reach, Services};
+use crate::manifest::ActorSpec;
+use crate::monitor::InstanceKey;
+use crate::sandbox::ports::{Application, Reach, Residence, Residents, Services, Timer};
 
 thread_local! {
     /// Whether this thread runs the module rather than the test.
@@ -71,7 +73,7 @@ pub(super) struct Nobody;
 
 impl Nobody {
     fn refuse<T>(function: &str) -> Result<T, HostError> {
-        let message = format!("{function}: there are no other modules in this test");
+        let message = format!("{function}: a test has the module's handlers alone, without actors and other modules");
         Err(HostError::new(HostErrorKind::NotFound, message))
     }
 }
@@ -88,6 +90,34 @@ impl Application for Nobody {
 
     async fn render(&self, _: &str, _: Request, _: &CallContext) -> Result<Value, HostError> {
         Self::refuse("services.render")
+    }
+}
+
+impl Residents for Nobody {
+    fn open(&self, _: &InstanceKey) -> Arc<dyn Residence> {
+        Arc::new(Self)
+    }
+}
+
+/// Actors, subscribers and timers live in a slot, which a test has not. Publishing and setting timers work and lead nowhere.
+#[async_trait]
+impl Residence for Nobody {
+    fn send(&self, _: &ActorSpec, _: Value, _: &CallContext) -> Result<(), HostError> {
+        Self::refuse("actors.send")
+    }
+
+    async fn call(&self, _: &ActorSpec, _: Value, _: &CallContext) -> Result<Value, HostError> {
+        Self::refuse("actors.call")
+    }
+
+    fn publish(&self, _: &str, _: Value, _: &CallContext) {}
+
+    fn set_timer(&self, timer: Timer) -> Result<String, HostError> {
+        Ok(timer.id.unwrap_or_else(|| "timer".to_owned()))
+    }
+
+    fn cancel_timer(&self, _: &str) -> bool {
+        false
     }
 }
 

@@ -182,6 +182,7 @@ impl World {
             database: self.database(),
             services: Arc::new(StandIns(Arc::clone(state))),
             application: Arc::new(Nobody),
+            residents: Arc::new(Nobody),
             permissions: self.permissions.clone(),
             outside: Outside::new(self.dir.path().join("files"), self.background.handle()),
             metrics: self.metrics.clone(),
