@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use replug_scripts::api::Request;
 
 use super::*;
-use crate::manifest;
-use crate::sandbox::ports::Reach;
+use crate::manifest::{self, ActorSpec};
+use crate::sandbox::ports::{Reach, Timer};
 use crate::store::Store;
 use crate::store::audit::AuditLog;
 
@@ -43,6 +43,33 @@ impl Application for NoServices {
     }
 }
 
+impl Residents for NoServices {
+    fn open(&self, _: &InstanceKey) -> Arc<dyn Residence> {
+        Arc::new(Self)
+    }
+}
+
+#[async_trait::async_trait]
+impl Residence for NoServices {
+    fn send(&self, _: &ActorSpec, _: Value, _: &CallContext) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn call(&self, _: &ActorSpec, _: Value, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    fn publish(&self, _: &str, _: Value, _: &CallContext) {}
+
+    fn set_timer(&self, _: Timer) -> Result<String, HostError> {
+        Ok("t".to_owned())
+    }
+
+    fn cancel_timer(&self, _: &str) -> bool {
+        false
+    }
+}
+
 struct World {
     dir: TempDir,
     supplies: Supplies,
@@ -58,6 +85,7 @@ impl World {
             database: None,
             services: Arc::new(NoServices),
             application: Arc::new(NoServices),
+            residents: Arc::new(NoServices),
             permissions: permissions(&store, audit, &metrics),
             outside: Outside::new(dir.path().join("files"), Handle::current()),
             metrics,
