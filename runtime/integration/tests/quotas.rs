@@ -74,7 +74,7 @@ impl Shop {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_over_its_share_of_the_processor_waits() {
-    let shop = Shop::with("4MiB", "cpu: { maxCpuUsage: 0.05, cpuQuotaPeriod: 1ms }").await;
+    let shop = Shop::with("4MiB", "cpu: { maxCpuUsage: 0.2, cpuQuotaPeriod: 1ms }").await;
     let (begun, wait) = (Instant::now(), shop.over_its_share(Duration::ZERO).await);
     shop.call("shop.quick").await.expect("it waits, and is answered");
     assert!(begun.elapsed() >= wait, "{:?} of {wait:?}", begun.elapsed());
