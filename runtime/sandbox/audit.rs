@@ -2,7 +2,7 @@
 //! bounded channel, and one that does not fit is dropped and counted.
 //!
 //! A script may ask in a loop. So the first denial of each reason is written at once, and its repeats are counted and written
-//! as one entry at most once a minute and when the instance ends. Of one instance [`REASONS`] reasons are told apart; all
+//! as one entry at most once a minute and when the instance ends. Of one instance 64 reasons are told apart; all
 //! further ones count as one.
 
 use std::collections::HashMap;

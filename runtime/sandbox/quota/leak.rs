@@ -1,8 +1,8 @@
 //! A heap that grows from call to call: the sign of a script that keeps what it should let go.
 //!
 //! Every [`SPACING`] calls the heap is measured after a full collection, so that garbage is not in it. Over a window of
-//! [`WINDOW`] measurements it is a leak when the heap grew from each to the next, but for one at most, and by at least
-//! [`LEAST_GROWTH`] and a twentieth in all. A cache that fills up grows too, but levels off; it is reported once at most.
+//! eight measurements it is a leak when the heap grew from each to the next, but for one at most, and by at least
+//! 64 KiB and a twentieth in all. A cache that fills up grows too, but levels off; it is reported once at most.
 
 use std::collections::VecDeque;
 use std::fmt;
