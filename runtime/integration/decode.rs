@@ -25,6 +25,7 @@ pub(super) fn params(raw: Vec<(&str, String)>) -> Result<Vec<(String, String)>, 
 
 /// The pairs of a query in order, as HTML forms write them. What is no UTF-8 is replaced by U+FFFD, as the URL standard
 /// has it.
+#[cfg(feature = "http")]
 pub(super) fn query(raw: Option<&str>) -> Vec<(String, String)> {
     let Some(raw) = raw.filter(|raw| !raw.is_empty()) else { return Vec::new() };
     form_urlencoded::parse(raw.as_bytes()).into_owned().collect()
