@@ -241,6 +241,17 @@ impl Pool {
                 return Next::Nothing;
             }
             let throttled = self.throttle.as_ref().map_or(Duration::ZERO, Throttle::wait);
+            // time is charged when it has been used: what was let in before may have no chance by now
+            let late = if throttled.is_zero() { Vec::new() } else { state.take_late(Instant::now() + throttled) };
+            if !late.is_empty() {
+                self.count(&state);
+                drop(state);
+                for job in late {
+                    job.fail(CallError::Throttled { instance: self.name.clone(), wait: throttled });
+                }
+                state = self.lock();
+                continue;
+            }
             let job = if throttled.is_zero() { state.jobs.pop_first() } else { state.pop_exempt() };
             if let Some((_, job)) = job {
                 self.count(&state);
@@ -318,6 +329,11 @@ impl Pool {
 }
 
 impl State {
+    /// The jobs that the throttle holds back until after their callers have gone.
+    fn take_late(&mut self, free_at: Instant) -> Vec<Job> {
+        self.jobs.extract_if(.., |_, job| !job.is_exempt() && job.call.deadline < free_at).map(|(_, job)| job).collect()
+    }
+
     /// The first job that runs in spite of the throttle.
     fn pop_exempt(&mut self) -> Option<(u64, Job)> {
         let number = self.jobs.iter().find(|(_, job)| job.is_exempt()).map(|(number, _)| *number)?;

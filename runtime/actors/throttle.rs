@@ -21,10 +21,11 @@ impl Throttle {
         Self { account, quotas }
     }
 
-    /// How long its calls must wait; zero without a share.
+    /// How long its calls must wait; zero without a share, and where calls are turned away instead.
     #[must_use]
     pub fn wait(&self) -> Duration {
-        self.quotas.read(|quotas| self.left(&quotas.cpu))
+        self.quotas
+            .read(|quotas| if quotas.cpu.cpu_throttling_enabled { self.left(&quotas.cpu) } else { Duration::ZERO })
     }
 
     fn left(&self, quota: &CpuQuota) -> Duration {
