@@ -5,7 +5,7 @@ use std::sync::Arc;
 use replug_scripts::{CallContext, Exports, Handler, Limits, ScriptError, Vm};
 
 use super::error::CallError;
-use super::instance::{Instance, START_GRACE};
+use super::instance::{Instance, Lane, START_GRACE};
 use crate::monitor::Event;
 use crate::sandbox::quota::heap::{HeapFull, HeapShare, Reservation};
 use crate::sandbox::quota::leak::LeakWatch;
@@ -118,7 +118,7 @@ fn share(instance: &Instance) -> HeapShare {
     HeapShare {
         quota: instance.quotas().read(|quotas| quotas.memory.max_heap_size),
         limit: instance.limits().memory as u64,
-        workers: instance.manifest.runtime.workers as u64,
+        workers: (instance.workers(Lane::Requests) + instance.workers(Lane::Aside)) as u64,
     }
 }
 
