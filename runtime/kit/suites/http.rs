@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use replug_scripts::{HostError, HostErrorKind, Value};
 
 use super::state::locked;
-use crate::manifest::NetworkPermission;
-use crate::sandbox::permissions::denied;
+use crate::manifest::Permissions;
+use crate::sandbox::net::{NetworkRules, Target};
 
 /// Requests of one test that are kept.
 const REQUESTS: usize = 1000;
@@ -31,7 +31,7 @@ impl HttpFake {
 
     /// Carries out `http.NAME(…)` as far as a test can: checks that the manifest asks for the host, notes the request,
     /// answers it.
-    pub(super) fn call(&self, name: &str, args: &[Value], asked: &[NetworkPermission]) -> Result<Value, HostError> {
+    pub(super) fn call(&self, name: &str, args: &[Value], asked: &Permissions) -> Result<Value, HostError> {
         let path = format!("http.{name}");
         let request = Sent::read(name, args).ok_or_else(|| {
             HostError::new(HostErrorKind::InvalidArgument, format!("{path}: the URL must be a string"))
@@ -93,33 +93,22 @@ impl Sent {
     }
 }
 
-/// Whether the manifest asks for the URL's host and port.
-fn check(path: &str, url: &str, asked: &[NetworkPermission]) -> Result<(), HostError> {
-    let wrong = || HostError::new(HostErrorKind::InvalidArgument, format!("{path}: {url} is no http or https URL"));
-    let parsed: http::Uri = url.parse().map_err(|_| wrong())?;
-    let (Some(scheme), Some(host)) = (parsed.scheme_str(), parsed.host()) else { return Err(wrong()) };
-    let port = parsed.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
-    let host = host.to_ascii_lowercase();
-    let meant = |one: &NetworkPermission| {
-        let named = match one.host.strip_prefix("*.") {
-            Some(below) => host.strip_suffix(below).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1),
-            None => one.host == host,
-        };
-        named && one.ports.contains(&port)
-    };
-    if asked.iter().any(meant) {
-        return Ok(());
-    }
-    let line = format!("permissions: {{ system: {{ network: [{{ host: {host}, ports: [{port}] }}] }} }}");
-    Err(denied(path, &format!("this module does not ask for {host}:{port}"), &line))
+/// Whether the manifest asks for what the URL leads to, by the rules of production.
+fn check(path: &str, url: &str, asked: &Permissions) -> Result<(), HostError> {
+    let target = Target::parse(url)
+        .map_err(|why| HostError::new(HostErrorKind::InvalidArgument, format!("{path}: `{url}`: {why}")))?;
+    NetworkRules::new(&asked.system.network, &asked.resources.network).check(path, &target)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::NetworkPermission;
 
-    fn asked(host: &str) -> Vec<NetworkPermission> {
-        vec![NetworkPermission { host: host.into(), ports: vec![443] }]
+    fn asked(host: &str) -> Permissions {
+        let mut asked = Permissions::default();
+        asked.system.network.push(NetworkPermission { host: host.into(), ports: vec![443] });
+        asked
     }
 
     fn get(fake: &HttpFake, url: &str, host: &str) -> Result<Value, HostError> {
