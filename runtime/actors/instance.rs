@@ -258,11 +258,8 @@ impl Instance {
         call: CallContext,
     ) -> Result<Response, CallError> {
         let (reply, answer) = oneshot::channel();
-        let Some(pass) = Pass::enter(Arc::clone(self)) else {
-            return Err(CallError::Closed(self.key.to_string()));
-        };
         let work = Work::Respond { handler, request, reply };
-        self.wait(Job { work, call, pass: Some(pass), exempt: true }, answer).await
+        self.enter(&self.pool, (work, true), call, answer).await
     }
 
     /// Runs any other handler in one of the workers.
@@ -300,7 +297,8 @@ impl Instance {
         call: CallContext,
     ) -> Result<Value, CallError> {
         let (reply, answer) = oneshot::channel();
-        self.wait(Job { work: Work::Call { handler, args, reply }, call, pass: None, exempt: true }, answer).await
+        self.wait(&self.pool, Job { work: Work::Call { handler, args, reply }, call, pass: None, exempt: true }, answer)
+            .await
     }
 
     async fn run<T>(
@@ -309,17 +307,24 @@ impl Instance {
         call: CallContext,
         answer: oneshot::Receiver<Result<T, CallError>>,
     ) -> Result<T, CallError> {
+        self.enter(&self.pool, (work, false), call, answer).await
+    }
+
+    /// Lets a call in, if anybody may still enter, and waits for its answer; `exempt` as in [`Job`].
+    async fn enter<T>(
+        self: &Arc<Self>,
+        pool: &Pool,
+        (work, exempt): (Work, bool),
+        call: CallContext,
+        answer: oneshot::Receiver<Result<T, CallError>>,
+    ) -> Result<T, CallError> {
         let Some(pass) = Pass::enter(Arc::clone(self)) else {
             return Err(CallError::Closed(self.key.to_string()));
         };
-        self.wait(Job { work, call, pass: Some(pass), exempt: false }, answer).await
+        self.wait(pool, Job { work, call, pass: Some(pass), exempt }, answer).await
     }
 
-    async fn wait<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, CallError>>) -> Result<T, CallError> {
-        self.wait_in(&self.pool, job, answer).await
-    }
-
-    async fn wait_in<T>(
+    async fn wait<T>(
         &self,
         pool: &Pool,
         job: Job,

@@ -9,8 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Instance;
 use crate::actors::error::CallError;
-use crate::actors::gate::Pass;
-use crate::actors::job::{Job, Work};
+use crate::actors::job::Work;
 use crate::actors::pool::Pool;
 
 /// Room in the queue of actors and events: each actor and the events have one call in it at most.
@@ -54,12 +53,8 @@ impl Instance {
         call: CallContext,
     ) -> Result<Value, CallError> {
         let (reply, answer) = oneshot::channel();
-        let Some(pass) = Pass::enter(Arc::clone(self)) else {
-            return Err(CallError::Closed(self.key.to_string()));
-        };
-        let job = Job { work: Work::Call { handler, args, reply }, call, pass: Some(pass), exempt: false };
         let _held = Counted::one(&self.calls_aside);
-        self.wait_in(&self.aside, job, answer).await
+        self.enter(&self.aside, (Work::Call { handler, args, reply }, false), call, answer).await
     }
 
     /// The queue of a lane.
