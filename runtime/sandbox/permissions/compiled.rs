@@ -1,5 +1,6 @@
 //! What a module may reach, compiled from its manifest and the decisions about it, looked up on each call.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use replug_scripts::{HostError, HostErrorKind};
@@ -70,10 +71,11 @@ impl Grants {
         ports.sort_unstable();
         let any = |group: Group, is_empty: bool| if is_empty { 0 } else { group as u16 };
         let larger = |known: &mut Access, more: Access| *known = more.max(*known);
-        let settings = application
-            .configurations
-            .iter()
-            .map(|it| (&it.module, Names::new(it.keys.iter().map(|key| (key, ())), End::First, |(), ()| ())));
+        let mut settings = BTreeMap::<_, Vec<_>>::new();
+        for it in &application.configurations {
+            settings.entry(&it.module).or_default().extend(it.keys.iter().map(|key| (key, ())));
+        }
+        let settings = settings.into_iter().map(|(module, keys)| (module, Names::new(keys, End::First, |(), ()| ())));
         Self {
             module: manifest.id.as_str().into(),
             groups: any(Group::Databases, system.database.is_empty())
@@ -95,7 +97,7 @@ impl Grants {
             routes: Paths::new(&application.routes),
             apis: Paths::new(&application.apis),
             components: Names::new(application.components.iter().map(|id| (id, ())), End::First, |(), ()| ()),
-            // `effective` has each module once
+            // each module is there once
             settings: Names::new(settings, End::First, |_, _| ()),
             actors: manifest.runtime.actors.clone(),
             dependencies: manifest.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),

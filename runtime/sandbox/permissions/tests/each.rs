@@ -123,6 +123,19 @@ async fn the_manifests_own_bounds_of_the_network_hold_beside_the_grant() {
 }
 
 #[test]
+fn settings_of_one_module_asked_for_in_several_entries_are_all_allowed() {
+    let setting = |key: &str| crate::manifest::ConfigurationPermission { module: "a".into(), keys: vec![key.into()] };
+    let application = crate::manifest::ApplicationPermissions {
+        configurations: vec![setting("one"), setting("two")],
+        ..Default::default()
+    };
+    let effective = crate::manifest::Permissions { application, ..Default::default() };
+    let grants = Grants::compile(&module("1.0.0", ""), &effective);
+    assert!(grants.configuration("f", "a", "one").is_ok() && grants.configuration("f", "a", "two").is_ok());
+    assert!(grants.configuration("f", "a", "three").is_err() && grants.configuration("f", "b", "one").is_err());
+}
+
+#[test]
 fn a_path_with_parts_that_lead_elsewhere_is_never_inside() {
     let effective = crate::manifest::Permissions {
         system: crate::manifest::SystemPermissions {
