@@ -26,6 +26,7 @@ use crate::engine::Engine;
 use crate::integration::Authenticator;
 use crate::monitor::{Events, Metrics};
 use crate::registry::Registry;
+use crate::sandbox::tracker::ResourceTracker;
 use crate::store::audit::AuditLog;
 use ending::{Ended, Ending};
 use readiness::Readiness;
@@ -78,6 +79,7 @@ pub struct Runtime {
     authenticator: Authenticator,
     events: Events,
     metrics: Metrics,
+    tracker: ResourceTracker,
     broken: watch::Receiver<Option<String>>,
     stops: Stops,
     readiness: Readiness,

@@ -137,9 +137,19 @@ impl Drop for MeterGuard {
 /// Counts `n` ticks and says whether the call must end. Without a call on this thread it counts nothing.
 #[inline]
 pub(crate) fn tick(n: u64) -> Option<Verdict> {
+    tick_with(n, || ())
+}
+
+/// The same; does `now_and_then` before each look at the clocks.
+#[inline]
+pub(crate) fn tick_with(n: u64, now_and_then: impl FnOnce()) -> Option<Verdict> {
     let left = COUNTDOWN.get().saturating_sub(signed(n));
     COUNTDOWN.set(left);
-    if left >= 0 { None } else { look() }
+    if left >= 0 {
+        return None;
+    }
+    now_and_then();
+    look()
 }
 
 /// Counts the work of native code on `n` bytes.

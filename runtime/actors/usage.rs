@@ -1,8 +1,11 @@
 //! What a thread that runs scripts takes: its processor time and the heap of its VM, told to the metrics.
 
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use replug_scripts::thread_cpu_time;
+use replug_scripts::{HeapObserver, thread_cpu_time};
 
 use super::instance::Instance;
 use super::quotas::Quotas;
@@ -15,12 +18,32 @@ const SPACING: Duration = Duration::from_millis(1);
 /// The account of the calling thread. What it held is given back when it is dropped, and the rest of its time counted.
 pub(super) struct Usage<'a> {
     metrics: &'a InstanceMetrics,
-    account: &'a Account,
+    account: &'a Arc<Account>,
     quotas: &'a Quotas,
     /// Processor time that is counted already.
     counted: Duration,
     looked: Instant,
-    held: i64,
+    /// What the metrics were told that it holds.
+    shown: i64,
+    held: Rc<Held>,
+    _observer: HeapObserver,
+}
+
+/// What the VMs of the thread hold, as the account has it.
+struct Held {
+    account: Arc<Account>,
+    bytes: Cell<i64>,
+    /// The part of it that belongs to VMs which do not run.
+    resting: Cell<usize>,
+}
+
+impl Held {
+    fn set(&self, bytes: i64) {
+        let before = self.bytes.replace(bytes);
+        if before != bytes {
+            self.account.counts.heap(bytes - before);
+        }
+    }
 }
 
 impl<'a> Usage<'a> {
@@ -29,14 +52,20 @@ impl<'a> Usage<'a> {
         Self::of(&instance.metrics, instance.account(), instance.quotas())
     }
 
-    fn of(metrics: &'a InstanceMetrics, account: &'a Account, quotas: &'a Quotas) -> Self {
-        Self { metrics, account, quotas, counted: Duration::ZERO, looked: Instant::now(), held: 0 }
+    fn of(metrics: &'a InstanceMetrics, account: &'a Arc<Account>, quotas: &'a Quotas) -> Self {
+        let held = Held { account: Arc::clone(account), bytes: Cell::new(0), resting: Cell::new(0) };
+        let held = Rc::new(held);
+        let told = Rc::clone(&held);
+        let observer = HeapObserver::begin(move |bytes| told.set(signed(bytes.saturating_add(told.resting.get()))));
+        let (counted, looked) = (Duration::ZERO, Instant::now());
+        Self { metrics, account, quotas, counted, looked, shown: 0, held, _observer: observer }
     }
 
     /// After a call: `heap` is what the thread's VMs hold now, in bytes.
     pub(super) fn look(&mut self, heap: usize) {
-        self.account.tracker.call();
         self.hold(heap);
+        // last, so that who sees the call sees what it left
+        self.account.counts.call();
         let now = Instant::now();
         if now.duration_since(self.looked) >= SPACING {
             self.looked = now;
@@ -44,14 +73,19 @@ impl<'a> Usage<'a> {
         }
     }
 
+    /// Before a call: `bytes` are those that the thread's other VMs hold.
+    pub(super) fn beside(&self, bytes: usize) {
+        self.held.resting.set(bytes);
+    }
+
     fn hold(&mut self, bytes: usize) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if bytes != self.held {
-            self.account.tracker.heap(bytes - self.held);
-            if self.quotas.read(|quotas| quotas.memory.memory_usage_monitoring) {
-                self.metrics.memory.add(bytes - self.held);
-            }
-            self.held = bytes;
+        let bytes = signed(bytes);
+        self.held.set(bytes);
+        let is_shown = self.quotas.read(|quotas| quotas.memory.memory_usage_monitoring);
+        let shown = if is_shown { bytes } else { 0 };
+        if shown != self.shown {
+            self.metrics.memory.add(shown - self.shown);
+            self.shown = shown;
         }
     }
 
@@ -59,7 +93,7 @@ impl<'a> Usage<'a> {
         let used = thread_cpu_time();
         let since = used.saturating_sub(self.counted);
         self.counted = used;
-        self.account.tracker.cpu(since);
+        self.account.counts.cpu(since);
         let is_told = self.quotas.read(|quotas| {
             self.account.cpu.charge(&quotas.cpu, since, Instant::now());
             quotas.cpu.cpu_monitoring_enabled
@@ -68,6 +102,10 @@ impl<'a> Usage<'a> {
             self.metrics.cpu_seconds.inc_by(since.as_secs_f64());
         }
     }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 impl Drop for Usage<'_> {
@@ -79,8 +117,6 @@ impl Drop for Usage<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::manifest::{self, ResourceQuotas};
     use crate::monitor::{InstanceKey, Metrics};
@@ -98,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_time_of_a_thread_is_counted_once_and_to_its_end() {
-        let (metrics, account, quotas) = (metrics(), Account::default(), asked(|_| ()));
+        let (metrics, account, quotas) = (metrics(), Arc::new(Account::default()), asked(|_| ()));
         let used = std::thread::scope(|scope| {
             let run = || {
                 let mut usage = Usage::of(&metrics, &account, &quotas);
@@ -119,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_held_is_the_sum_over_threads_and_goes_with_them() {
-        let (metrics, account, quotas) = (metrics(), Account::default(), asked(|_| ()));
+        let (metrics, account, quotas) = (metrics(), Arc::new(Account::default()), asked(|_| ()));
         let usage = || Usage::of(&metrics, &account, &quotas);
         let (mut one, mut other) = (usage(), usage());
         one.hold(700);
@@ -130,7 +166,7 @@ mod tests {
         assert_eq!(metrics.memory.get(), 50);
         other.look(0);
         assert_eq!(metrics.memory.get(), 0);
-        assert_eq!((account.tracker.usage().memory, account.tracker.usage().peak_memory), (0, 750));
+        assert_eq!((account.counts.memory(), account.counts.peak_memory()), (0, 750));
     }
 
     #[test]
@@ -139,10 +175,10 @@ mod tests {
             (quotas.cpu.cpu_monitoring_enabled, quotas.memory.memory_usage_monitoring) = (false, false);
             quotas.cpu.max_cpu_usage = Some(0.000_001);
         });
-        let (metrics, account) = (metrics(), Account::default());
+        let (metrics, account) = (metrics(), Arc::new(Account::default()));
         let mut usage = Usage::of(&metrics, &account, &quotas);
         usage.hold(700);
-        assert_eq!((metrics.memory.get(), account.tracker.usage().memory), (0, 700));
+        assert_eq!((metrics.memory.get(), account.counts.memory()), (0, 700));
         drop(usage);
         assert!(metrics.cpu_seconds.get() == 0.0);
         assert!(quotas.read(|quotas| account.cpu.wait(&quotas.cpu, Instant::now())) > Duration::ZERO);

@@ -18,6 +18,7 @@ mod permissions;
 mod records;
 mod requests;
 mod sse;
+mod top;
 mod watch;
 mod yaml;
 
@@ -26,7 +27,7 @@ mod tests;
 
 pub use args::{
     AuditAction, AuditArgs, Cli, Command, Globals, LanguageArgs, NewArgs, PermissionAction, PermissionArgs, ReplArgs,
-    Request, ServeArgs, Strategy,
+    Request, ServeArgs, Strategy, TopArgs,
 };
 pub use exit::Exit;
 

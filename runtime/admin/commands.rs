@@ -13,6 +13,7 @@ use crate::monitor::{Event, Events};
 use crate::registry::versions::ModuleRef;
 use crate::registry::{Bundle, Definition, Registry, RegistryError, Snapshot};
 use crate::sandbox::permissions::asked::{Asked, asked};
+use crate::sandbox::tracker::ResourceTracker;
 use crate::store::audit::{AuditLog, Who};
 
 mod audit;
@@ -25,6 +26,7 @@ mod kit;
 mod permissions;
 mod reasons;
 mod revision;
+mod usage;
 pub mod verbs;
 mod views;
 
@@ -37,6 +39,7 @@ pub use check::{CheckReport, check};
 pub use control::Control;
 pub use error::{CommandError, Finding, Location};
 pub use permissions::{DecidedRow, DecisionsView, Ruling, ruling};
+pub use usage::{Quotas, UsageRow, UsageView};
 pub use views::{FoundCapability, FoundModule, ModuleView, Registered, Unregistered, Updated, VersionRow};
 
 /// The verbs over one runtime. Clones share it.
@@ -46,13 +49,21 @@ pub struct Commands {
     engine: Arc<dyn Control>,
     events: Events,
     audit: AuditLog,
+    tracker: ResourceTracker,
 }
 
 impl Commands {
-    /// The commands over this registry and engine; what is registered is told to `events`, what was done is read in `audit`.
+    /// The commands over this registry and engine; what is registered is told to `events`, what was done is read in `audit`,
+    /// and what modules use in `tracker`.
     #[must_use]
-    pub fn new(registry: Registry, engine: impl Control, events: Events, audit: AuditLog) -> Self {
-        Self { registry, engine: Arc::new(engine), events, audit }
+    pub fn new(
+        registry: Registry,
+        engine: impl Control,
+        events: Events,
+        audit: AuditLog,
+        tracker: ResourceTracker,
+    ) -> Self {
+        Self { registry, engine: Arc::new(engine), events, audit, tracker }
     }
 
     /// Registers a bundle under its manifest's `id@version`. The same content again changes nothing.

@@ -5,6 +5,7 @@
 //! | `GET /v1/modules` | the slots |
 //! | `POST /v1/modules` (a tar archive) | 201 and what was registered; 200 if it was before |
 //! | `GET /v1/modules/{id}`, `…/versions`, `…/versions/{version}` | a manifest and its state; the versions |
+//! | `GET /v1/usage`, `GET /v1/modules/{id}/usage` | what modules use of memory, processor, network and disk |
 //! | `GET /v1/health`, `GET /v1/modules/{id}/health` | what the health checks said last |
 //! | `DELETE /v1/modules/{id}`, `…/versions/{version}` | what was unregistered |
 //! | `POST /v1/modules/{id}/activate`, `…/deactivate`, `…/rollback`, `POST /v1/update` | 202 and an operation |
@@ -140,6 +141,8 @@ impl Admin {
             .route("/metrics", get(metrics))
             .route("/v1/modules", get(reads::list).post(changes::register))
             .route("/v1/modules/{id}", get(reads::show).delete(changes::unregister))
+            .route("/v1/usage", get(reads::usage))
+            .route("/v1/modules/{id}/usage", get(reads::usage_of))
             .route("/v1/health", get(reads::health))
             .route("/v1/modules/{id}/health", get(reads::health_of))
             .route("/v1/modules/{id}/versions", get(reads::versions))

@@ -9,7 +9,6 @@ use ractor::Actor;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::audit::Chronicle;
 use super::ending::Ending;
 use super::readiness::Readiness;
 use super::supervisor::Leash;
@@ -25,8 +24,10 @@ use crate::registry::Registry;
 use crate::sandbox::permissions::Clock;
 use crate::sandbox::ports::{Database, Usage};
 use crate::sandbox::quota::ModuleAccounts;
+use crate::sandbox::quota::storage::StorageLedger;
+use crate::sandbox::tracker::ResourceTracker;
 use crate::sandbox::{Outside, PermissionManager, Supplies};
-use crate::store::{KvStore, Store};
+use crate::store::KvStore;
 
 /// How a [`Runtime`] is made.
 #[derive(Clone)]
@@ -115,7 +116,13 @@ impl Builder {
         let Integrations { bindings, migrator, database } = integrations(&data)?;
         let services = Arc::new(ServiceCalls::new(Arc::clone(&router), hosts, authenticator.clone()));
         let kv = KvStore::new(&store);
-        let permissions = permissions(&store, &chronicle, &metrics, &registry).await?;
+        let (outside, accounts) = (Outside::new(data.join("files"), Handle::current()), ModuleAccounts::default());
+        let (files, kept) = (outside.files.clone(), outside.accounts.clone());
+        let ledger = StorageLedger::new(kv.clone(), files, database.clone(), metrics.clone(), kept);
+        let tracker = ResourceTracker::new(accounts.clone(), ledger, metrics.clone());
+        let parts = (Arc::new(upkeep::now) as Clock, metrics.clone(), Arc::new(tracker.clone()) as Arc<dyn Usage>);
+        let permissions = PermissionManager::start(&store, chronicle.log(), parts)?;
+        keep_known(&permissions, &registry).await?;
         if grants_all {
             permissions.grant_whatever_is_asked();
         }
@@ -135,9 +142,9 @@ impl Builder {
                 services,
                 permissions: permissions.clone(),
                 residents: router.residents(events.clone(), metrics.clone(), Handle::current()),
-                outside: Outside::new(data.join("files"), Handle::current()),
+                outside,
                 metrics: metrics.clone(),
-                accounts: ModuleAccounts::default(),
+                accounts,
                 events: events.clone(),
                 runtime: Handle::current(),
             },
@@ -149,6 +156,7 @@ impl Builder {
         let mut upkeep = Upkeep::default();
         upkeep.sweep(kv);
         upkeep.flush(permissions.clone());
+        upkeep.measure(tracker.clone(), permissions.clone());
         for (part, fault) in [("store", &store_fault), ("audit log", &audit_fault)] {
             upkeep.watch(part, fault.clone(), events.clone(), metrics.clone());
         }
@@ -174,6 +182,7 @@ impl Builder {
             authenticator,
             events,
             metrics,
+            tracker,
             broken,
             stops,
             readiness: Readiness::new(
@@ -188,19 +197,11 @@ impl Builder {
     }
 }
 
-/// The permission manager, without decisions about modules that are gone.
-async fn permissions(
-    store: &Store,
-    chronicle: &Chronicle,
-    metrics: &Metrics,
-    registry: &Registry,
-) -> Result<PermissionManager, Error> {
-    let parts = (Arc::new(upkeep::now) as Clock, metrics.clone(), Arc::new(KvStore::new(store)) as Arc<dyn Usage>);
-    let permissions = PermissionManager::start(store, chronicle.log(), parts)?;
+/// Forgets the decisions about modules that are gone.
+async fn keep_known(permissions: &PermissionManager, registry: &Registry) -> Result<(), Error> {
     let snapshot = registry.snapshot();
     let is_known = |id: &str| snapshot.modules.contains_key(id) || snapshot.problems.iter().any(|it| it.id == id);
-    permissions.keep_only(is_known).await?;
-    Ok(permissions)
+    Ok(permissions.keep_only(is_known).await?)
 }
 
 impl fmt::Debug for Builder {

@@ -1,4 +1,4 @@
-//! What modules may reach, for the application around a runtime.
+//! What modules may reach and what they use, for the application around a runtime.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use super::Runtime;
 use crate::error::Error;
 use crate::registry::versions::ModuleRef;
 use crate::sandbox::permissions::{Decided, Permission, PermissionManager, PermissionsView, Ruling};
+use crate::sandbox::tracker::ModuleUsage;
 use crate::store::audit::Who;
 
 impl Runtime {
@@ -14,6 +15,12 @@ impl Runtime {
     #[must_use]
     pub fn permissions(&self) -> &PermissionManager {
         self.engine.permissions()
+    }
+
+    /// What a module uses of memory, processor, network and disk; zeros for one that never ran.
+    #[must_use]
+    pub fn usage(&self, id: &str) -> ModuleUsage {
+        self.tracker.usage(id)
     }
 
     /// What `ID@VERSION`, or the newest version of `ID`, asks for and what is given of it.

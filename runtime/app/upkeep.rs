@@ -1,15 +1,21 @@
 //! What has to be done now and then, or watched, as long as a runtime lives.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
 
 use crate::monitor::{Event, Events, Metrics};
 use crate::sandbox::PermissionManager;
+use crate::sandbox::permissions::ResourceType;
+use crate::sandbox::ports::Usage;
+use crate::sandbox::tracker::ResourceTracker;
 use crate::store::{KvStore, WriteFault};
 
 /// How often expired entries of modules' stores are looked for, and how many are looked at each time.
 const SWEEP: (Duration, usize) = (Duration::from_secs(5), 512);
+
+/// How often what modules use is measured.
+const MEASURE: Duration = Duration::from_secs(2);
 
 /// How often denials are looked through for repeats that nobody told yet.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -32,6 +38,24 @@ impl Upkeep {
             loop {
                 ticks.tick().await;
                 permissions.flush();
+            }
+        });
+    }
+
+    /// Measures what modules use, and tells it as metrics beside their quotas.
+    pub(super) fn measure(&mut self, tracker: ResourceTracker, permissions: PermissionManager) {
+        self.0.spawn(async move {
+            let mut ticks = tokio::time::interval(MEASURE);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                for module in tracker.measure(Instant::now()) {
+                    for resource in ResourceType::ALL {
+                        if let Some(amount) = tracker.used(&module, resource) {
+                            permissions.log_resource_usage(&module, resource, amount);
+                        }
+                    }
+                }
             }
         });
     }

@@ -79,7 +79,11 @@ pub(super) async fn unregister(
     work.forget(id, &doomed).await?;
     let after = shared.registry.snapshot();
     let is_left = after.modules.contains_key(id) || after.problems.iter().any(|problem| problem.id == id);
-    if !is_left && let Err(error) = shared.hands.supplies.permissions.forget(id, work.who).await {
+    if is_left {
+        return Ok(doomed);
+    }
+    shared.hands.supplies.accounts.forget(id);
+    if let Err(error) = shared.hands.supplies.permissions.forget(id, work.who).await {
         // the next start does it; until then a module that takes the id is bound by decisions that may not fit it
         let message = format!("what was decided about its permissions could not be forgotten: {error}");
         shared.events.emit(Event::Alarm { subject: id.to_owned(), message });

@@ -6,8 +6,11 @@
 mod activation;
 mod families;
 mod instance;
+mod process;
 mod scripted;
+mod traffic;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
@@ -16,8 +19,10 @@ use super::InstanceKey;
 pub use activation::ActivationMetrics;
 use families::Families;
 pub use instance::{Held, InstanceMetrics};
+pub use process::{ProcessUsage, process};
 use scripted::Scripted;
 pub use scripted::{SampleError, SampleKind};
+pub use traffic::{BytesMoved, Traffic};
 
 /// The metrics of one runtime. Clones share them.
 #[derive(Clone)]
@@ -141,6 +146,12 @@ impl Metrics {
             self.families.dropped.with_label_values(&[&instance.id, &instance.version]).inc();
         }
         Ok(kept)
+    }
+
+    /// The bytes that each module moved. It looks at every series of them: for people, not for each request.
+    #[must_use]
+    pub fn traffic(&self) -> HashMap<String, Traffic> {
+        traffic::traffic(&self.families)
     }
 
     /// Tells the bytes that a module keeps on the disk; its versions share them.

@@ -8,7 +8,8 @@
 //!   thread that runs the VM. The VM never leaves its thread.
 //! - An error is raised by `lua_error`, a C++ exception that unwinds through these frames (`extern "C-unwind"`). No frame
 //!   that may raise holds a value with a destructor: they hold integers, pointers and `Copy` types only.
-//! - No frame lets a Rust panic pass: they call only code without panics (cells, saturating arithmetic, checked slices).
+//! - No frame lets a Rust panic pass: they call only code without panics (cells, saturating arithmetic, checked slices, and
+//!   the thread's [`HeapObserver`](crate::HeapObserver), which promises so). It raises nothing and runs no script.
 //! - Stack room: C functions have 20 slots beyond their arguments; the interrupt, which is none, asks for its slot.
 //! - Strings reached through [`Args`] stand in the stack of the running C function, so they live and stay in place as
 //!   long as the borrow, which ends before the function does anything that changes the stack.
@@ -22,7 +23,7 @@ use mlua::ffi::{self, lua_CFunction, lua_Continuation, lua_State};
 use mlua::{Function, IntoLuaMulti, Lua};
 
 use super::gates::{Gate, Plan};
-use crate::meter;
+use crate::{meter, observe};
 
 /// Work in bytes from which a native function may have allocated much.
 const LARGE: usize = 1 << 16;
@@ -48,7 +49,8 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
 unsafe extern "C-unwind" fn on_safepoint(state: *mut lua_State, gc: c_int) {
     if gc >= 0 {
         unsafe { after_collector_step(state) }
-    } else if meter::tick(1).is_some() {
+    // SAFETY: reads a counter.
+    } else if meter::tick_with(1, || observe::holds(unsafe { in_use(state) })).is_some() {
         // SAFETY: at a safepoint, and only there, an error may be raised.
         unsafe { end(state) }
     }
@@ -60,6 +62,7 @@ unsafe fn after_collector_step(state: *mut lua_State) {
     meter::hurry();
     // SAFETY: reads a counter and writes a callback of a live state.
     unsafe {
+        observe::holds(in_use(state));
         if is_crowded(state) {
             (*ffi::lua_callbacks(state)).interrupt = Some(collect_first);
         }
@@ -163,6 +166,7 @@ unsafe extern "C-unwind" fn call_gated<G: Gate>(state: *mut lua_State) -> c_int 
         if large {
             // Some large allocations pass no check of the collector.
             meter::hurry();
+            observe::holds(in_use(state));
             if is_crowded(state) {
                 collect(state);
             }

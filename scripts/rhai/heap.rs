@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::meter;
+use crate::{meter, observe};
 
 /// Ticks between two looks at the clock.
 const STRIDE: u32 = 8;
@@ -25,6 +25,8 @@ const FAULTS_SLACK: u64 = 16 << 20;
 struct Watch {
     /// The thread's live bytes at which the VM's heap is full; none without a counter.
     full_at: i64,
+    /// The thread's live bytes at which the VM would hold nothing.
+    empty_at: i64,
     /// Bytes in new pages after which it must be; none with a counter.
     faults_room: Option<u64>,
     /// First-touched bytes at which that is; not looked up before the call has taken a while.
@@ -33,8 +35,14 @@ struct Watch {
     faults_clock: Option<Instant>,
 }
 
-const NOTHING: Watch =
-    Watch { full_at: i64::MAX, faults_room: None, faults_full_at: None, clock: None, faults_clock: None };
+const NOTHING: Watch = Watch {
+    full_at: i64::MAX,
+    empty_at: i64::MAX,
+    faults_room: None,
+    faults_full_at: None,
+    clock: None,
+    faults_clock: None,
+};
 
 thread_local! {
     static WATCH: Cell<Watch> = const { Cell::new(NOTHING) };
@@ -52,7 +60,10 @@ pub(super) fn watch(held: usize, limit: usize) -> Guard {
     let now = Instant::now();
     let mut watch = Watch { clock: Some(now), faults_clock: Some(now), ..NOTHING };
     match live() {
-        Some(live) => watch.full_at = live.saturating_add(room),
+        Some(live) => {
+            watch.full_at = live.saturating_add(room);
+            watch.empty_at = live.saturating_sub(i64::try_from(held).unwrap_or(i64::MAX));
+        }
         None => {
             let room = u64::try_from(limit).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(FAULTS_SLACK);
             watch.faults_room = Some(room);
@@ -87,6 +98,9 @@ pub(super) fn look() {
 fn look_at_clock() {
     COUNTDOWN.set(STRIDE);
     let mut watch = WATCH.get();
+    if let Some(live) = live() {
+        observe::holds(usize::try_from(live.saturating_sub(watch.empty_at)).unwrap_or(0));
+    }
     let Some(then) = watch.clock else { return };
     let now = Instant::now();
     watch.clock = Some(now);

@@ -24,3 +24,4 @@ mod support;
 mod swap;
 mod tidy;
 mod tutorial;
+mod usage;

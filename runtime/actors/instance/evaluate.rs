@@ -6,6 +6,7 @@ use replug_scripts::{EvaluateError, Language, ScriptError, Sources, Value, evalu
 use tokio::sync::oneshot;
 
 use super::Instance;
+use crate::actors::usage::Usage;
 
 impl Instance {
     /// Runs `code` in a VM of its own on a thread of its own, so no request waits for it. `files` are those that it may use.
@@ -25,6 +26,8 @@ impl Instance {
             .name(format!("eval:{}", self.key.id))
             .stack_size(self.limits.stack_size())
             .spawn(move || {
+                // it counts for the module like any other call
+                let _usage = Usage::new(&instance);
                 let call = instance.context("eval", instance.limits.wall_time);
                 let host = Arc::clone(&instance.host);
                 // who asked may be gone

@@ -67,10 +67,17 @@ pub(super) fn run(
         let holds = desk.vms.values().any(|seat| !seat.held.is_empty());
         let next = if desk.has_room() { pool.take_beside(gone, &desk.inbox, holds) } else { Next::Nothing };
         match next {
-            Next::Job(job) => desk.begin(job)?,
-            Next::Answer(arrived) => desk.resume(arrived),
+            Next::Job(job) => {
+                usage.beside(desk.held_beside(desk.fresh));
+                desk.begin(job)?;
+            }
+            Next::Answer(arrived) => {
+                usage.beside(desk.held_beside(Some(arrived.vm)));
+                desk.resume(arrived);
+            }
             Next::Nothing if holds => {
                 let arrived = desk.inbox.wait();
+                usage.beside(desk.held_beside(Some(arrived.vm)));
                 desk.resume(arrived);
             }
             Next::Nothing => return Ok(()),
@@ -80,6 +87,12 @@ pub(super) fn run(
 }
 
 impl Desk<'_> {
+    /// Bytes that the VMs hold, without the one of this number.
+    fn held_beside(&self, running: Option<u64>) -> usize {
+        let others = self.vms.iter().filter(|(number, _)| running != Some(**number));
+        others.map(|(_, seat)| seat.vm.memory()).sum()
+    }
+
     /// Whether one more call may begin.
     fn has_room(&self) -> bool {
         match self.fresh.and_then(|number| self.vms.get(&number)) {

@@ -10,6 +10,10 @@ use crate::admin::commands::verbs;
 use crate::registry::versions::ModuleRef;
 use crate::sandbox::permissions::Permission;
 
+mod long;
+
+use long::{DEMO, PERMISSIONS, TOP, WATCH};
+
 /// Hot-pluggable modules inside a Rust process.
 #[derive(Debug, Parser)]
 #[command(name = "replug", version, about = "Runs, swaps and takes back modules while requests flow", after_help = EXITS)]
@@ -159,6 +163,9 @@ pub enum Request {
         #[arg(value_parser = id)]
         id: Option<String>,
     },
+    /// What modules use.
+    #[command(about = about("top"), after_help = example("top"), long_about = TOP)]
+    Top(TopArgs),
     /// A manifest and its state.
     #[command(about = about("show"), after_help = example("show"))]
     Show {
@@ -256,32 +263,6 @@ pub struct LanguageArgs {
     pub rhai: bool,
 }
 
-const DEMO: &str = "\
-Show in under a minute what Replug promises, and measure in that run whether it keeps it
-
-Runtimes of its own serve modules of its own on free ports, over a temporary folder: nothing else is needed, used or changed. It
-shows a gradual and an instant activation under load, a rollback, limits, and the recovery after a kill, and ends with a table:
-0 every promise was kept, 1 one was not. With --json the table is {\"outcome\": \"kept\"|\"broken\", \"seconds\", \"promises\":
-[{\"chapter\", \"promised\", \"seen\", \"kept\"}]}. It uses no --data.";
-
-const WATCH: &str = "\
-Show what happens as it happens; of a module, until the activation in flight ends; of an operation, until it ends
-
-Of a module it ends with the activation: 0 the version serves, 3 it was rolled back, 1 it failed. If nothing is in flight it
-waits for the next activation. Of an operation, as `activate --no-wait` names it, it ends with that one, at once if it is over, and
-shows what the command would have shown. With --json each event is a document on a line of its own, and an operation's result the last.";
-
-const PERMISSIONS: &str = "\
-Show what a module asks for, and decide what is given of it
-
-A version of which something waits is not activated. `grant ID` alone grants all that waits of the newest version, or of ID@V;
-granting does not activate. `grant` and `deny` take permissions as `show` writes them; `narrow` takes the parts that are given:
-  replug permissions show mailer
-  replug permissions grant mailer system.network:smtp.x.org:465
-  replug permissions narrow mailer system.network:api.x.org:443 resources.storage.max=32MiB
-  replug permissions deny mailer system.environment:HOME
-A decision holds for every version that asks for no more, and meets what runs at its next host call.";
-
 /// What to decide.
 #[derive(Clone, Debug, Args)]
 pub struct PermissionArgs {
@@ -294,6 +275,20 @@ pub struct PermissionArgs {
     /// What is granted or denied, or the parts that are given
     #[arg(value_name = "PERMISSION")]
     pub permissions: Vec<Permission>,
+}
+
+/// What to show of what modules use.
+#[derive(Clone, Debug, Args)]
+pub struct TopArgs {
+    /// The module; without it all that have a slot
+    #[arg(value_parser = id)]
+    pub id: Option<String>,
+    /// Show it again and again, until Ctrl-C; with --json each time a document on a line of its own
+    #[arg(long, short)]
+    pub watch: bool,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub every: u16,
 }
 
 /// What to do about permissions.

@@ -12,9 +12,11 @@ use crate::engine::HealthView;
 
 mod permissions;
 mod records;
+mod usage;
 
 pub(super) use permissions::{decisions, permissions};
 pub(super) use records::{Confirmation, HistoryRow, Row, confirmed, entries, event, history};
+pub(super) use usage::{usage, usages};
 
 /// What an activation came to, as it is sent.
 #[derive(Deserialize)]

@@ -15,6 +15,8 @@ pub(in crate::admin) struct Output {
     json: bool,
     /// Whether a person watches standard error.
     watched: bool,
+    /// Whether standard output is a screen that can be cleared.
+    is_screen: bool,
     /// Where the command stands among the lines of a script.
     line: Option<usize>,
     /// The first failure to write the result, apart from a reader that had seen enough.
@@ -32,6 +34,7 @@ impl Output {
             err: Box::new(io::stderr()),
             json,
             watched,
+            is_screen: io::stdout().is_terminal() && !json,
             line: None,
             failed: None,
             closed: false,
@@ -40,7 +43,16 @@ impl Output {
 
     #[cfg(test)]
     pub(in crate::admin) fn to(out: impl Write + 'static, err: impl Write + 'static, json: bool) -> Self {
-        Self { out: Box::new(out), err: Box::new(err), json, watched: false, line: None, failed: None, closed: false }
+        Self {
+            out: Box::new(out),
+            err: Box::new(err),
+            json,
+            watched: false,
+            is_screen: false,
+            line: None,
+            failed: None,
+            closed: false,
+        }
     }
 
     /// Whether the result is to be JSON.
@@ -68,6 +80,13 @@ impl Output {
     pub(super) fn result(&mut self, text: &str) {
         let text = if self.json { text.to_owned() } else { visible(text) };
         self.write(&text);
+    }
+
+    /// Makes room for what takes the place of what was written: clears a screen, and elsewhere leaves it.
+    pub(super) fn clear(&mut self) {
+        if self.is_screen {
+            let _ = write!(self.out, "\x1b[H\x1b[2J");
+        }
     }
 
     /// Writes help, which comes from this program alone.

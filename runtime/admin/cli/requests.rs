@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::args::FindArgs;
 use super::client::{Body, Client};
 use super::output::Output;
-use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, kit, permissions, records, watch};
+use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, kit, permissions, records, top, watch};
 use crate::admin::CommandError;
 use crate::admin::commands::{self, Finding, Registered};
 use crate::registry::Bundle;
@@ -138,6 +138,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let rows = if id.is_some() { vec![read(&answer)?] } else { read(&answer)? };
             show(output, &answer, || human::health(&rows))
         }
+        Request::Top(args) => top::top(args, client, output).await,
         Request::Show { module: ModuleRef { id, version } } => {
             let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
             let answer = client.send(Method::GET, &format!("/v1/modules/{id}{version}"), Body::Empty).await?;

@@ -10,6 +10,7 @@ use crate::admin::commands::{Finding, Location, verbs};
 
 mod records;
 mod remote;
+mod top;
 
 /// What stands for an output of the process.
 #[derive(Clone, Default)]

@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 23] = [
+pub const VERBS: [Verb; 24] = [
     verb(
         "serve",
         "[DIR…]",
@@ -55,6 +55,12 @@ pub const VERBS: [Verb; 23] = [
     verb("confirm", "ID", "Make the version that serves provisionally permanent at once", "replug confirm greeter"),
     verb("list", "", "Show what serves: one row for each slot", "replug list --json"),
     verb("health", "[ID]", "Show what the health checks said last, of one module or of all", "replug health greeter"),
+    verb(
+        "top",
+        "[ID]",
+        "Show what modules use of memory, processor, network and disk, beside what they may",
+        "replug top --watch",
+    ),
     verb("show", "ID[@V]", "Show a manifest with all defaults, and the version's state", "replug show greeter"),
     verb("versions", "ID", "Show the registered versions of a module", "replug versions greeter"),
     verb(

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::read::{self, Parameters, Placeholders};
 use super::{App, OperationView, Problem, Shared};
-use crate::admin::commands::FoundModule;
+use crate::admin::commands::{FoundModule, UsageRow, UsageView};
 use crate::engine::{HealthView, SlotView};
 use crate::registry::versions::ModuleRef;
 
@@ -28,6 +28,22 @@ pub(super) async fn health(State(shared): App) -> Json<Vec<HealthView>> {
 pub(super) async fn health_of(State(shared): App, path: Placeholders) -> Result<Response, Problem> {
     let id = path.id()?;
     tagged(&shared, &id, || Ok(shared.admin.commands.health_of(&id)?))
+}
+
+/// What is measured blocks for a moment: the first look at a module's files reads its folders.
+pub(super) async fn usage(State(shared): App) -> Result<Json<UsageView>, Problem> {
+    apart(move || shared.admin.commands.usage()).await
+}
+
+pub(super) async fn usage_of(State(shared): App, path: Placeholders) -> Result<Json<UsageRow>, Problem> {
+    let id = path.id()?;
+    let Json(row) = apart(move || shared.admin.commands.usage_of(&id)).await?;
+    Ok(Json(row?))
+}
+
+async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<Json<T>, Problem> {
+    let broken = |error| Problem::of("internal", format!("it broke off: {error}"), "see the log of the runtime");
+    tokio::task::spawn_blocking(look).await.map(Json).map_err(broken)
 }
 
 pub(super) async fn show(State(shared): App, path: Placeholders) -> Result<Response, Problem> {

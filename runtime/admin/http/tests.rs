@@ -15,6 +15,7 @@ use crate::monitor::InstanceKey;
 mod bundles;
 mod permissions;
 mod records;
+mod usage;
 
 const TOKEN: &str = "0123456789abcdef";
 

@@ -53,7 +53,8 @@ impl Server {
         let addresses = move || routed.load().needs_addresses();
         let listening = tokio::spawn(listen(listener, runtime.router(), addresses, stopped));
         let (registry, engine) = (runtime.registry.clone(), runtime.engine.by(Who::Admin));
-        let commands = Commands::new(registry, engine, runtime.events.clone(), runtime.audit().clone());
+        let commands =
+            Commands::new(registry, engine, runtime.events.clone(), runtime.audit().clone(), runtime.tracker.clone());
         let server = Self { runtime, commands, gateway, stop, listening };
         match server.runtime.troubles().first() {
             None => Ok(server),

@@ -149,14 +149,14 @@ async fn garbage_beyond_the_threshold_is_collected_between_calls() {
     // the most that was held after one of twenty calls, beside what a VM holds without garbage
     let held = async |quota: &str| {
         let shop = Shop::of(1, "32MiB", &format!("memory: {{ {quota} }}")).await;
-        let used = || shop.instance.account().tracker.usage();
+        let used = || &shop.instance.account().counts;
         shop.call("shop.quick").await.expect("an answer");
-        until(|| used().calls == 1).await;
-        let (idle, mut most) = (used().memory, 0);
+        until(|| used().calls() == 1).await;
+        let (idle, mut most) = (used().memory(), 0);
         for calls in 2..22 {
             shop.call("shop.waste").await.expect("an answer");
-            until(|| used().calls == calls).await;
-            most = most.max(used().memory);
+            until(|| used().calls() == calls).await;
+            most = most.max(used().memory());
         }
         (most, idle)
     };
@@ -195,7 +195,7 @@ async fn what_is_not_to_be_watched_is_not_reported() {
         for _ in 0..700 {
             shop.call(service).await.expect("an answer");
         }
-        until(|| shop.instance.account().tracker.usage().calls >= 700).await;
+        until(|| shop.instance.account().counts.calls() >= 700).await;
         while let Ok(event) = events.try_recv() {
             assert!(!matches!(*event, Event::LeakSuspected { .. }), "{event:?}");
         }

@@ -142,6 +142,15 @@ impl PermissionManager {
         }
     }
 
+    /// How much of `resource` the newest running instance of `module` may use, in the resource's unit; nothing where it does
+    /// not run or has no such bound.
+    #[must_use]
+    pub fn quota(&self, module: &str, resource: ResourceType) -> Option<u64> {
+        let live = self.newest(module)?;
+        let amount = resource.amount(live.manifest(), live.grants().effective());
+        (amount != super::resource::UNLIMITED).then_some(amount)
+    }
+
     fn exceeded(&self, module: &str, resource: ResourceType, amount: u64) -> Option<QuotaExceeded> {
         let quota = match self.newest(module) {
             Some(live) => resource.amount(live.manifest(), live.grants().effective()),

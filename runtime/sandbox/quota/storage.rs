@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use replug_scripts::{HostError, HostErrorKind};
+use serde::{Deserialize, Serialize};
 
 use crate::monitor::Metrics;
 use crate::sandbox::fs::Files;
@@ -40,7 +41,7 @@ struct Account {
 }
 
 /// What a module uses, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     /// The key-value store, with what is on its way there.
     pub kv: u64,

@@ -19,6 +19,7 @@ pub(crate) struct Server {
     process: Option<Child>,
     /// Whether it is started with `--dev`.
     dev: bool,
+    lean: bool,
     http: reqwest::Client,
 }
 
@@ -77,15 +78,20 @@ pub(crate) fn replug(args: &[&str]) -> Ran {
     Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
+/// A folder with a folder of modules.
+fn folder(modules: &[Module]) -> TempDir {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(root.path().join("modules")).expect("a folder can be made");
+    for module in modules {
+        module.write(&root.path().join("modules"));
+    }
+    root
+}
+
 impl Server {
     /// A runtime whose folder of modules holds these.
     pub(crate) async fn with(modules: &[Module]) -> Self {
-        let root = tempfile::tempdir().expect("a temporary folder");
-        std::fs::create_dir(root.path().join("modules")).expect("a folder can be made");
-        for module in modules {
-            module.write(&root.path().join("modules"));
-        }
-        Self::over(root).await
+        Self::over(folder(modules)).await
     }
 
     /// The same, in which an administrator has granted what these modules ask for, and activated them.
@@ -111,12 +117,15 @@ impl Server {
 
     /// A runtime that watches its folder of modules, which holds these.
     pub(crate) async fn developing(modules: &[Module]) -> Self {
-        let root = tempfile::tempdir().expect("a temporary folder");
-        std::fs::create_dir(root.path().join("modules")).expect("a folder can be made");
-        for module in modules {
-            module.write(&root.path().join("modules"));
-        }
-        let mut server = Self::idle(root, true);
+        let mut server = Self::idle(folder(modules), true);
+        server.start().await;
+        server
+    }
+
+    /// As [`Server::with`], in a process whose allocator gives freed memory back at once.
+    pub(crate) async fn lean(modules: &[Module]) -> Self {
+        let mut server = Self::idle(folder(modules), false);
+        server.lean = true;
         server.start().await;
         server
     }
@@ -129,7 +138,7 @@ impl Server {
 
     fn idle(root: TempDir, dev: bool) -> Self {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-        Self { root, process: None, dev, http }
+        Self { root, process: None, dev, lean: false, http }
     }
 
     /// Starts the process on the data directory and waits until it is ready.
@@ -142,6 +151,7 @@ impl Server {
             .arg(self.data())
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--json"])
             .args(self.dev.then_some("--dev"))
+            .envs(self.lean.then_some(("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

@@ -54,6 +54,7 @@ pub(crate) const FOLDERS: &[Folder] = &[
             "scripts",
             "sandbox::audit",
             "sandbox::permissions",
+            "sandbox::tracker",
             "integration::config",
             // What a check without a runtime asks: do script and manifest fit.
             "integration::contract",

@@ -19,7 +19,11 @@ use crate::manifest::{self, ActivationStrategy};
 use crate::monitor::health::{CheckReport, Report};
 use crate::monitor::{Events, HealthStatus, Metrics};
 use crate::registry::{Bundle, Hosted, Registry};
+use crate::sandbox::fs::Files;
 use crate::sandbox::permissions::PermissionManager;
+use crate::sandbox::quota::ModuleAccounts;
+use crate::sandbox::quota::storage::StorageLedger;
+use crate::sandbox::tracker::ResourceTracker;
 use crate::store::audit::{AuditLog, Who};
 use crate::store::{KvStore, Store};
 
@@ -191,6 +195,8 @@ pub(crate) struct World {
     pub(crate) fake: Fake,
     pub(crate) commands: Commands,
     pub(crate) events: Events,
+    /// What modules are said to use.
+    pub(crate) accounts: ModuleAccounts,
 }
 
 impl World {
@@ -213,14 +219,18 @@ impl World {
         let now = AtomicU64::new(1000);
         let clock = Arc::new(move || now.fetch_add(1, Ordering::Relaxed));
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
-        let usage = Arc::new(KvStore::new(&store));
-        let permissions = PermissionManager::start(&store, audit.clone(), (clock.clone(), Metrics::default(), usage));
+        let (kv, metrics, accounts) = (KvStore::new(&store), Metrics::default(), ModuleAccounts::default());
+        let files = Files::new(dir.path().join("files"));
+        let storage = StorageLedger::new(kv, files, None, metrics.clone(), Default::default());
+        let tracker = ResourceTracker::new(accounts.clone(), storage, metrics.clone());
+        let usage = Arc::new(tracker.clone());
+        let permissions = PermissionManager::start(&store, audit.clone(), (clock.clone(), metrics, usage));
         let registry = Registry::start(store, audit.clone(), dir.path(), clock, Hosted::default(), None).await.unwrap();
         let (played, gate) = (Arc::default(), Arc::new(Semaphore::new(1000)));
         let fake = Fake { played, gate, registry: registry.clone(), permissions: permissions.unwrap() };
         let events = Events::default();
-        let commands = Commands::new(registry, fake.clone(), events.clone(), audit);
-        Self { dir, fake, commands, events }
+        let commands = Commands::new(registry, fake.clone(), events.clone(), audit, tracker);
+        Self { dir, fake, commands, events, accounts }
     }
 
     pub(crate) async fn with(modules: &[(&str, &str)]) -> Self {

@@ -1,0 +1,75 @@
+//! What modules use, as an administrator sees it, against what the process really takes.
+
+use serde_json::Value;
+
+use crate::support::{Module, Server};
+
+const LIMITS: &str = "runtime: { limits: { memory: 96MiB, cpuTime: 60s, wallTime: 60s, ticks: 100000000000 } }\n";
+
+/// Modules that build values of `n` parts and hold them until somebody puts `go`.
+fn holders() -> [Module; 2] {
+    let lua = r#"return { apis = { ["GET /api/lua"] = function(req)
+        local kept, n = {}, tonumber(req.query.n)
+        for i = 1, n do kept[i] = { id = i, name = "item " .. i } end
+        kv.put("full", n)
+        while kv.get("go") ~= n do for _ = 1, 100000 do end end
+        return { body = tostring(#kept) }
+    end } }"#;
+    let rhai = r#"fn hold(req) {
+    let kept = [];
+    let n = parse_int(req.query.n);
+    for i in 0..n { let text = "item " + i; text.pad(10000, "."); kept.push(text); }
+    kv.put("full", n);
+    while kv.get("go") != n { for i in 0..1000 { } }
+    #{ body: kept.len().to_string() }
+}
+#{ apis: #{ "GET /api/rhai": Fn("hold") } }"#;
+    let module = |id: &str| Module::new(id, "1.0.0").api(&format!("/api/{id}"), "GET").manifest(LIMITS);
+    [module("lua").lua(lua), module("rhai").rhai(rhai)]
+}
+
+/// What the process and its modules use once both hold values of `n` parts.
+async fn held(server: &Server, n: u64) -> Value {
+    // Rhai sums up the sizes of an array's parts at every push: fewer and larger ones
+    let parts = [("lua", n), ("rhai", n / 300)];
+    let calls = parts.map(|(id, n)| async move { server.get(&format!("/api/{id}?n={n}")).await.body });
+    let mut hold = std::pin::pin!(futures::future::join_all(calls));
+    let look = async {
+        for (id, n) in parts {
+            while server.ok(&["eval", id, "kv.get(\"full\")"]).await["value"] != n {}
+        }
+        server.resource("/v1/usage").await
+    };
+    let usage = tokio::select! {
+        answers = &mut hold => panic!("they did not wait: {answers:?}\n{}", server.logged()),
+        usage = look => usage,
+    };
+    for (id, n) in parts {
+        server.ok(&["eval", id, &format!("kv.put(\"go\", {n})")]).await;
+    }
+    assert_eq!(hold.await, parts.map(|(_, n)| n.to_string()));
+    usage
+}
+
+#[tokio::test]
+async fn the_heaps_of_scripts_add_up_to_what_the_process_takes_for_them() {
+    let server = Server::lean(&holders()).await;
+    let (few, many) = (held(&server, 300).await, held(&server, 300_000).await);
+    let scripts = |usage: &Value| -> f64 {
+        usage["modules"].as_array().expect("modules").iter().map(|row| row["memory"].as_f64().expect("bytes")).sum()
+    };
+    let process = |usage: &Value| usage["process"]["memory"].as_f64().expect("bytes");
+    let (counted, taken) = (scripts(&many) - scripts(&few), process(&many) - process(&few));
+    assert!(counted > 40e6, "{many}");
+    assert!((counted / taken - 1.0).abs() < 0.1, "{counted} counted, {taken} taken: {few} {many}");
+    for row in many["modules"].as_array().expect("modules") {
+        let at = |name: &str| row[name].as_f64().expect("a number");
+        assert!(at("peakMemory") >= at("memory") && at("memory") > 9e6 && at("cpuMillis") > 0.0, "{row}");
+        assert!(at("calls") >= 1.0 && row["storage"]["kv"].as_u64() > Some(0), "{row}");
+    }
+    assert_eq!(server.ok(&["top"]).await["modules"].as_array().map(Vec::len), Some(2));
+    // what it was asked and answered
+    let lua = server.ok(&["top", "lua"]).await;
+    assert!(lua["requests"]["sent"].as_u64() >= Some(8), "{lua}");
+    assert_eq!(lua["quotas"]["memory"], 100 << 20);
+}
