@@ -13,7 +13,7 @@ use crate::monitor::{Event, Events};
 use crate::registry::versions::ModuleRef;
 use crate::registry::{Bundle, Definition, Registry, RegistryError, Snapshot};
 use crate::sandbox::permissions::asked::{Asked, asked};
-use crate::store::audit::{AuditLog, Who};
+use crate::store::audit::{AuditLog, By, Who};
 
 mod audit;
 #[cfg(feature = "cli")]
@@ -46,13 +46,28 @@ pub struct Commands {
     engine: Arc<dyn Control>,
     events: Events,
     audit: AuditLog,
+    /// Who gives them.
+    by: By,
 }
 
 impl Commands {
     /// The commands over this registry and engine; what is registered is told to `events`, what was done is read in `audit`.
     #[must_use]
     pub fn new(registry: Registry, engine: impl Control, events: Events, audit: AuditLog) -> Self {
-        Self { registry, engine: Arc::new(engine), events, audit }
+        Self { registry, engine: Arc::new(engine), events, audit, by: Who::Admin.into() }
+    }
+
+    /// The same commands for the request of this id, which the audit log has with what they do.
+    #[must_use]
+    pub fn asked_in(&self, request: &Arc<str>) -> Self {
+        let (engine, by) = (self.engine.asked_in(request), self.by.clone().asked_in(Arc::clone(request)));
+        Self { engine: engine.unwrap_or_else(|| Arc::clone(&self.engine)), by, ..self.clone() }
+    }
+
+    /// The request that they are given in.
+    #[must_use]
+    pub const fn request(&self) -> Option<&Arc<str>> {
+        self.by.request.as_ref()
     }
 
     /// Registers a bundle under its manifest's `id@version`. The same content again changes nothing.
@@ -60,7 +75,7 @@ impl Commands {
     /// # Errors
     /// `manifest` with every fault, `content-differs`, or what kept it from the disk.
     pub async fn register(&self, bundle: Bundle) -> Result<Registered, CommandError> {
-        let done = self.registry.register_by(Who::Admin, bundle).await?;
+        let done = self.registry.register_by(self.by.clone(), bundle).await?;
         let registered = Registered::of(&done);
         if done.fresh {
             let Registered { id, version, digest, .. } = registered.clone();
