@@ -16,7 +16,7 @@ pub enum Progress {
     /// It was answered; what it left of the VM.
     Over(Left),
     /// It waits for the future's result.
-    Waits(Ticket, Pending, Held),
+    Waits(Ticket, Pending, Box<Held>),
 }
 
 /// What a call left of its VM.
@@ -96,7 +96,7 @@ impl Held {
 
     pub(super) fn follow(self, step: Advance, instance: &Instance) -> Progress {
         let result = match step {
-            Advance::Waits(ticket, pending) => return Progress::Waits(ticket, pending, self),
+            Advance::Waits(ticket, pending) => return Progress::Waits(ticket, pending, Box::new(self)),
             Advance::Done(result) => result,
         };
         let left = Left::after(&result);

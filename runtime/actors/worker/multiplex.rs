@@ -38,7 +38,7 @@ struct Desk<'a> {
 
 struct Seat {
     vm: HousedVm,
-    held: HashMap<Ticket, (Held, Errand)>,
+    held: HashMap<Ticket, (Box<Held>, Errand)>,
 }
 
 /// The task that waits for an answer; it ends when nobody wants the answer any more.
