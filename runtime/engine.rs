@@ -74,7 +74,7 @@ use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::registry::Registry;
 use crate::sandbox::{PermissionManager, Supplies};
 use crate::store::Store;
-use crate::store::audit::{AuditLog, Who};
+use crate::store::audit::{AuditLog, By, Kind, Who};
 use activation::{Command, Done, Reply};
 use coordinator::{Coordinator, Message};
 use ports::{Binding, Migrator};
@@ -115,7 +115,7 @@ pub struct Engine {
     /// Counts the commands that run; closed when the engine stops.
     commands: Arc<Gate>,
     /// Who gives commands by this handle.
-    who: Who,
+    by: By,
 }
 
 impl Engine {
@@ -159,13 +159,19 @@ impl Engine {
         let (coordinator, _) = Coordinator::spawn_linked(None, actor, (), supervisor)
             .await
             .map_err(|error| EngineError::Internal(error.to_string()))?;
-        Ok(Self { shared, coordinator, commands: Arc::default(), who: Who::Runtime })
+        Ok(Self { shared, coordinator, commands: Arc::default(), by: Who::Runtime.into() })
     }
 
-    /// A handle by which `who` gives commands: the audit log names them.
+    /// A handle by which others give commands: the audit log names them.
     #[must_use]
-    pub fn by(&self, who: Who) -> Self {
-        Self { who, ..self.clone() }
+    pub fn by(&self, by: impl Into<By>) -> Self {
+        Self { by: by.into(), ..self.clone() }
+    }
+
+    /// The same handle for the request of this id.
+    #[must_use]
+    pub fn asked_in(&self, request: &Arc<str>) -> Self {
+        self.by(self.by.clone().asked_in(Arc::clone(request)))
     }
 
     /// Brings `id@version` into service by its manifest's strategy, or by `strategy`. Returns once it serves, or once
@@ -208,11 +214,15 @@ impl Engine {
     /// Nothing serves.
     pub async fn confirm(&self, id: &str) -> Result<ConfirmReport, EngineError> {
         let Some(_running) = Pass::enter(Arc::clone(&self.commands)) else { return Err(EngineError::Stopped) };
-        let id = id.to_owned();
-        match self.coordinator.call(|reply| Message::Confirm(id, None, self.who, reply), None).await {
+        let (module, by) = (id.to_owned(), self.by.clone());
+        let answer = match self.coordinator.call(|reply| Message::Confirm(module, None, by, reply), None).await {
             Ok(CallResult::Success(answer)) => answer,
             _ => Err(EngineError::Stopped),
+        };
+        if let Err(error) = &answer {
+            self.shared.refused(Kind::CommandRefused, &self.by, id.to_owned(), ("confirm", error)).await;
         }
+        answer
     }
 
     /// What was done to a module, newest first, at most `limit` entries.
@@ -353,7 +363,7 @@ impl Engine {
         let Some(_running) = Pass::enter(Arc::clone(&self.commands)) else { return Err(EngineError::Stopped) };
         let (reply, answer) = oneshot::channel();
         self.coordinator
-            .send_message(Message::Run(command, Reply { to: reply, who: self.who, since: Instant::now() }))
+            .send_message(Message::Run(command, Reply { to: reply, by: self.by.clone(), since: Instant::now() }))
             .map_err(|_| EngineError::Stopped)?;
         answer.await.unwrap_or_else(|_| {
             Err(EngineError::Internal("the command ended without an answer; look at the log".to_owned()))

@@ -15,7 +15,7 @@ use super::pool::Pool;
 use super::quotas::Quotas;
 use super::throttle::Throttle;
 use super::usage::Usage;
-use super::vm::HousedVm;
+use super::vm::{HousedVm, NoVm};
 use crate::manifest::Manifest;
 use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics};
 use crate::sandbox::Supplies;
@@ -160,6 +160,13 @@ impl Instance {
         &self.host
     }
 
+    /// Has the audit log told that calls are cut off after `patience`; how many.
+    pub fn cuts_off(&self, patience: Duration, inside: usize) {
+        if let Some(live) = self.quotas.teller() {
+            live.cut_off(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), inside);
+        }
+    }
+
     /// Tells what happened in it.
     pub(super) fn report(&self, event: Event) {
         if let Some(supplies) = &self.supplies {
@@ -210,7 +217,13 @@ impl Instance {
             .spawn(move || {
                 // its processor time counts, also that of a start that fails
                 let _usage = Usage::new(&instance);
-                let made = HousedVm::make(&instance).map_err(|none| none.error(&instance));
+                let made = HousedVm::make(&instance).map_err(|none| {
+                    let error = none.error(&instance);
+                    if let NoVm::Full(_) = none {
+                        instance.quotas.tell(&error, &Handler::Init, &instance.context("init", START_GRACE));
+                    }
+                    error
+                });
                 let _ = done.send(made.map(|vm| vm.exports().clone()));
             });
         let fault = |source| StartError::FirstVm { module: self.key.to_string(), source };

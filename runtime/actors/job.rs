@@ -1,7 +1,7 @@
 //! One call on its way through a pool and a VM.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Task, Value, Vm};
 use tokio::sync::oneshot;
@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 use super::error::{Blame, CallError};
 use super::gate::Pass;
 use super::instance::Instance;
-use crate::monitor::InstanceMetrics;
 use held::Waiting;
 pub use held::{Held, Left, Progress};
 
@@ -100,22 +99,25 @@ impl Job {
         }
     }
 
-    /// Runs it in `vm` and answers; says whether the VM is spent. A verdict is counted before its caller hears of it.
+    /// Runs it in a VM of `instance` and answers; says whether the VM is spent. A verdict is counted and told before its caller
+    /// hears of it.
     ///
-    /// A call ends `wall_time` after it began, also inside a host function, which knows only the deadline.
-    pub fn run(self, vm: &mut dyn Vm, wall_time: Duration, metrics: &InstanceMetrics) -> bool {
+    /// A call ends the limit of wall-clock time after it began, also inside a host function, which knows only the deadline.
+    pub fn run(self, vm: &mut dyn Vm, instance: &Instance) -> bool {
         let Self { work, mut call, pass, .. } = self;
         let patience = call.deadline;
-        call.deadline = call.deadline.min(Instant::now() + wall_time);
+        call.deadline = call.deadline.min(Instant::now() + instance.limits().wall_time);
         let spent = match work {
             Work::Respond { handler, request, reply } => {
-                answer(vm.respond(&handler, &request, &call), (reply, patience), metrics, response_failed)
+                let result = vm.respond(&handler, &request, &call);
+                answer(result, (reply, patience), (instance, &handler, &call), response_failed)
             }
             Work::Call { handler, args, reply } => {
                 // what the runtime asks of its own accord is no request
                 let is_request = matches!(handler, Handler::Service(_));
                 let failed = |result: &Result<Value, CallError>| is_request && service_failed(result);
-                answer(vm.call(&handler, &args, &call), (reply, patience), metrics, failed)
+                let result = vm.call(&handler, &args, &call);
+                answer(result, (reply, patience), (instance, &handler, &call), failed)
             }
         };
         drop(pass);
@@ -123,10 +125,10 @@ impl Job {
     }
 
     /// Begins it in `vm`, which may hold several, and answers it if it comes to its end at once. As [`Job::run`] otherwise.
-    pub fn begin(self, vm: &mut dyn Vm, wall_time: Duration, metrics: &InstanceMetrics) -> Progress {
+    pub fn begin(self, vm: &mut dyn Vm, instance: &Instance) -> Progress {
         let Self { work, mut call, pass, .. } = self;
         let patience = call.deadline;
-        call.deadline = call.deadline.min(Instant::now() + wall_time);
+        call.deadline = call.deadline.min(Instant::now() + instance.limits().wall_time);
         let (task, reply, is_request) = match work {
             Work::Respond { handler, request, reply } => {
                 (Task::Respond(handler, request), Waiting::Response(reply), true)
@@ -137,7 +139,8 @@ impl Job {
             }
         };
         let step = vm.begin(&task, &call);
-        Held { reply, patience, deadline: call.deadline, is_request, pass }.follow(step, metrics)
+        let (Task::Respond(handler, _) | Task::Call(handler, _)) = task;
+        Held { reply, patience, handler, call, is_request, pass }.follow(step, instance)
     }
 }
 
@@ -157,14 +160,19 @@ fn service_failed(result: &Result<Value, CallError>) -> bool {
 fn answer<T>(
     result: Result<T, ScriptError>,
     (reply, patience): (Reply<T>, Instant),
-    metrics: &InstanceMetrics,
+    (instance, handler, call): (&Instance, &Handler, &CallContext),
     failed: impl FnOnce(&Result<T, CallError>) -> bool,
 ) -> bool {
     let spent = result.as_ref().is_err_and(ScriptError::retires_vm);
-    if matches!(result, Err(ScriptError::Limit(_))) {
+    let is_verdict = matches!(result, Err(ScriptError::Limit(_)));
+    let (result, metrics) = (result.map_err(CallError::from), &instance.metrics);
+    if is_verdict {
         metrics.verdicts.inc();
     }
-    if let Err(unheard) = reply.send(result.map_err(CallError::from))
+    if let Err(error) = &result {
+        instance.quotas().tell(error, handler, call);
+    }
+    if let Err(unheard) = reply.send(result)
         && Instant::now() < patience
         && failed(&unheard)
     {

@@ -111,7 +111,11 @@ impl Actor for ModulesSupervisor {
                         shut_down(&actor, workers).await;
                     }
                     if tokio::time::timeout(CHILD_SHUTDOWN, instance.threads_ended()).await.is_err() {
-                        tracing::warn!(instance = %instance.key, "a script still runs after its module was stopped");
+                        let what = "a script still runs after its module was stopped";
+                        tracing::warn!(instance = %instance.key, what);
+                        if let Some(live) = instance.quotas().teller() {
+                            live.worker_failed("thread", what);
+                        }
                     }
                     let _ = reply.send(());
                 });
@@ -183,6 +187,9 @@ impl ModulesSupervisor {
     }
 
     fn pause(&self, myself: &ActorRef<ModulesMsg>, instance: Arc<Instance>, given_up: u32, reason: &str) {
+        if let Some(live) = instance.quotas().teller() {
+            live.gave_up(u64::from(instance.manifest.runtime.supervision.intensity), reason);
+        }
         self.events.emit(Event::CriticalError { instance: instance.key.clone(), reason: reason.to_owned() });
         // weak: a pause keeps nothing alive that was stopped in it
         let instance = Arc::downgrade(&instance);
@@ -207,6 +214,7 @@ impl ModulesSupervisor {
             async move { Ok(Prober::spawn_linked(None, Prober { events }, instance, supervisor).await?.0.get_cell()) }
         }));
         let (events, key, restarts) = (self.events.clone(), instance.key.clone(), instance.metrics.restarts.clone());
+        let quotas = instance.quotas().clone();
         Plan {
             children,
             strategy: match supervision.strategy {
@@ -217,6 +225,9 @@ impl ModulesSupervisor {
             intensity: Intensity { intensity: supervision.intensity, period: supervision.period },
             on_failure: Box::new(move |child, reason| {
                 restarts.inc();
+                if let Some(live) = quotas.teller() {
+                    live.worker_failed(child, reason);
+                }
                 events.emit(Event::WorkerFailed {
                     instance: key.clone(),
                     child: child.to_owned(),

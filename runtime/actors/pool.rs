@@ -165,8 +165,15 @@ impl Pool {
             return Place { pool: self, number: Some(number) };
         };
         drop(state);
-        job.fail(refused);
+        self.turn_away(job, refused);
         Place { pool: self, number: None }
+    }
+
+    fn turn_away(&self, job: Job, error: CallError) {
+        if let Some(throttle) = &self.throttle {
+            throttle.tell(&error, &job);
+        }
+        job.fail(error);
     }
 
     fn count(&self, state: &State) {
@@ -247,7 +254,7 @@ impl Pool {
                 self.count(&state);
                 drop(state);
                 for job in late {
-                    job.fail(CallError::Throttled { instance: self.name.clone(), wait: throttled });
+                    self.turn_away(job, CallError::Throttled { instance: self.name.clone(), wait: throttled });
                 }
                 state = self.lock();
                 continue;

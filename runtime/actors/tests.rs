@@ -4,6 +4,7 @@ mod crashes;
 mod fake;
 mod health;
 mod idle;
+mod incidents;
 mod pool;
 mod prober;
 mod stops;

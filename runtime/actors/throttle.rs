@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::error::CallError;
 use super::job::Job;
 use super::quotas::Quotas;
 use crate::manifest::CpuQuota;
@@ -19,6 +20,11 @@ impl Throttle {
     #[must_use]
     pub const fn new(account: Arc<Account>, quotas: Quotas) -> Self {
         Self { account, quotas }
+    }
+
+    /// Has the audit log told that a job was turned away, where a limit or a quota is why.
+    pub fn tell(&self, error: &CallError, job: &Job) {
+        self.quotas.tell(error, job.handler(), &job.call);
     }
 
     /// How long its calls must wait; zero without a share, and where calls are turned away instead.

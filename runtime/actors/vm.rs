@@ -77,6 +77,9 @@ impl HousedVm {
         if is_watched && self.leaks.call() {
             self.collect();
             if let Some(leak) = self.leaks.measure(self.collected) {
+                if let Some(live) = instance.quotas().teller() {
+                    live.leak(leak.from, leak.to, leak.calls);
+                }
                 instance.report(Event::LeakSuspected {
                     instance: instance.key.clone(),
                     from: leak.from,
@@ -127,7 +130,7 @@ fn within(limits: &Limits, room: u64) -> Limits {
 }
 
 impl Instance {
-    /// A new VM on this thread, with `init` run in it.
+    /// A new VM on this thread, with `init` run in it. A limit that it meets is told.
     fn make_vm(&self, limits: Limits) -> Result<Box<dyn Vm>, ScriptError> {
         let at_start = Limits {
             cpu_time: limits.cpu_time.max(START_GRACE),
@@ -135,11 +138,13 @@ impl Instance {
             ..limits
         };
         let call: CallContext = self.context("init", START_GRACE);
-        let mut vm = self.program().instantiate(Arc::clone(self.host()), &at_start, &call)?;
-        if vm.exports().has(&Handler::Init) {
-            vm.call(&Handler::Init, &[], &call)?;
-        }
-        vm.set_limits(limits);
-        Ok(vm)
+        let made = self.program().instantiate(Arc::clone(self.host()), &at_start, &call).and_then(|mut vm| {
+            if vm.exports().has(&Handler::Init) {
+                vm.call(&Handler::Init, &[], &call)?;
+            }
+            vm.set_limits(limits);
+            Ok(vm)
+        });
+        made.inspect_err(|error| self.quotas().tell(&CallError::Script(error.clone()), &Handler::Init, &call))
     }
 }

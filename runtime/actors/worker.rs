@@ -163,13 +163,7 @@ fn serve(instance: &Instance, vm: &mut Option<HousedVm>, job: Job) -> Result<(),
         Some(ready) => ready,
         None => match HousedVm::make(instance) {
             Ok(made) => vm.insert(made),
-            Err(none) => {
-                job.fail(none.error(instance));
-                return match none {
-                    NoVm::Full(_) => Ok(()),
-                    NoVm::Failed(error) => Err(error),
-                };
-            }
+            Err(none) => return turn_away(instance, job, none),
         },
     };
     // once more: a slow `init` may have used up its time
@@ -179,17 +173,28 @@ fn serve(instance: &Instance, vm: &mut Option<HousedVm>, job: Job) -> Result<(),
     }
     let awake = match ready.wake(instance) {
         Ok(awake) => awake,
-        Err(full) => {
-            job.fail(NoVm::Full(full).error(instance));
-            return Ok(());
-        }
+        Err(full) => return turn_away(instance, job, NoVm::Full(full)),
     };
-    if job.run(awake, instance.limits().wall_time, &instance.metrics) {
+    if job.run(awake, instance) {
         *vm = None;
     } else {
         ready.rest(instance);
     }
     Ok(())
+}
+
+/// Answers a job for which there is no VM; an error when none comes up.
+fn turn_away(instance: &Instance, job: Job, none: NoVm) -> Result<(), ScriptError> {
+    let error = none.error(instance);
+    // of a limit that `init` met it was told
+    if let NoVm::Full(_) = none {
+        instance.quotas().tell(&error, job.handler(), &job.call);
+    }
+    job.fail(error);
+    match none {
+        NoVm::Full(_) => Ok(()),
+        NoVm::Failed(error) => Err(error),
+    }
 }
 
 /// Answers a job for which nobody waits any more; the caller that still listens knows how long it waited.

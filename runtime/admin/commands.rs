@@ -14,7 +14,7 @@ use crate::registry::versions::ModuleRef;
 use crate::registry::{Bundle, Definition, Registry, RegistryError, Snapshot};
 use crate::sandbox::permissions::asked::{Asked, asked};
 use crate::sandbox::tracker::ResourceTracker;
-use crate::store::audit::{AuditLog, Who};
+use crate::store::audit::{AuditLog, By, Who};
 
 mod audit;
 #[cfg(feature = "cli")]
@@ -50,6 +50,8 @@ pub struct Commands {
     events: Events,
     audit: AuditLog,
     tracker: ResourceTracker,
+    /// Who gives them.
+    by: By,
 }
 
 impl Commands {
@@ -63,7 +65,20 @@ impl Commands {
         audit: AuditLog,
         tracker: ResourceTracker,
     ) -> Self {
-        Self { registry, engine: Arc::new(engine), events, audit, tracker }
+        Self { registry, engine: Arc::new(engine), events, audit, tracker, by: Who::Admin.into() }
+    }
+
+    /// The same commands for the request of this id, which the audit log has with what they do.
+    #[must_use]
+    pub fn asked_in(&self, request: &Arc<str>) -> Self {
+        let (engine, by) = (self.engine.asked_in(request), self.by.clone().asked_in(Arc::clone(request)));
+        Self { engine: engine.unwrap_or_else(|| Arc::clone(&self.engine)), by, ..self.clone() }
+    }
+
+    /// The request that they are given in.
+    #[must_use]
+    pub const fn request(&self) -> Option<&Arc<str>> {
+        self.by.request.as_ref()
     }
 
     /// Registers a bundle under its manifest's `id@version`. The same content again changes nothing.
@@ -71,7 +86,7 @@ impl Commands {
     /// # Errors
     /// `manifest` with every fault, `content-differs`, or what kept it from the disk.
     pub async fn register(&self, bundle: Bundle) -> Result<Registered, CommandError> {
-        let done = self.registry.register_by(Who::Admin, bundle).await?;
+        let done = self.registry.register_by(self.by.clone(), bundle).await?;
         let registered = Registered::of(&done);
         if done.fresh {
             let Registered { id, version, digest, .. } = registered.clone();

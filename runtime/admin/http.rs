@@ -20,6 +20,7 @@
 //! | `GET /v1/versions` | every registered version with what it offers |
 //! | `GET /healthz`, `/readyz`, `/metrics` | no token needed |
 //!
+//! Each answer names its request in `X-Request-Id`, and the audit log has that id with what the request did.
 //! An operation runs to its end whether or not somebody waits for it. Reads of a module carry an `ETag`, its revision;
 //! writes take `If-Match`, and of two writes with the same one the second gets 412. The tag stands for what a decision is
 //! made on, not for every byte of the answer, so nothing here is cached. Errors are `application/problem+json` with the
@@ -41,6 +42,7 @@ use crate::monitor::Metrics;
 
 mod access;
 mod changes;
+mod identity;
 mod operations;
 mod permissions;
 mod problem;
@@ -55,6 +57,7 @@ mod tests;
 
 pub use operations::OperationView;
 
+use identity::RequestIds;
 use operations::Operations;
 use problem::Problem;
 use revisions::Revisions;
@@ -78,6 +81,7 @@ pub struct Admin {
 /// What the handlers share.
 struct Shared {
     admin: Admin,
+    ids: RequestIds,
     operations: Operations,
     revisions: Revisions,
     uploads: Semaphore,
@@ -130,6 +134,7 @@ impl Admin {
     pub fn into_router(self) -> Router {
         let shared = Arc::new(Shared {
             admin: self,
+            ids: RequestIds::default(),
             operations: Operations::default(),
             revisions: Revisions::default(),
             uploads: Semaphore::new(UPLOADS),
@@ -165,6 +170,7 @@ impl Admin {
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
             .layer(middleware::from_fn_with_state(Arc::clone(&shared), access::guard))
+            .layer(middleware::from_fn_with_state(Arc::clone(&shared), identity::identified))
             .layer(middleware::from_fn(uncached))
             .with_state(shared)
     }

@@ -6,7 +6,6 @@ use std::time::Instant;
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use semver::Version;
-use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::board::version_of;
@@ -20,10 +19,7 @@ use super::state::Happening;
 use super::{EngineError, activate, deactivate, returning, rollback, unregister};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::InstanceKey;
-use crate::store::audit::{Kind, Who};
-
-/// The longest reason of a refusal in the audit log, in characters.
-const LONGEST_REASON: usize = 4096;
+use crate::store::audit::{By, Kind, Who};
 
 /// A command for one module.
 #[derive(Clone, Debug)]
@@ -79,15 +75,23 @@ impl Command {
         }
     }
 
-    /// What is to serve by it and its name, if it is one by which a version comes into service.
-    fn brings(&self) -> Option<(String, &'static str)> {
-        match self {
-            Self::Activate { id, version, .. } => Some((format!("{id}@{version}"), Action::Activate.name())),
-            Self::Resume { id, version, .. } => Some((format!("{id}@{version}"), Action::Resume.name())),
-            Self::Rollback { id, to: Some(version), .. } => Some((format!("{id}@{version}"), Action::Rollback.name())),
-            Self::Rollback { id, .. } => Some((id.clone(), Action::Rollback.name())),
-            _ => None,
-        }
+    /// How the audit log tells that it was refused: the kind, what it is about, and its name. Not what the runtime begins of
+    /// its own accord, which is told by alarms.
+    fn refusal(&self) -> Option<(Kind, String, &'static str)> {
+        let of = |id: &str, version: Option<&Version>| {
+            version.map_or_else(|| id.to_owned(), |version| format!("{id}@{version}"))
+        };
+        let (kind, subject, name) = match self {
+            Self::Activate { id, version, .. } => {
+                (Kind::ActivationRefused, of(id, Some(version)), Action::Activate.name())
+            }
+            Self::Resume { id, version, .. } => (Kind::ActivationRefused, of(id, Some(version)), Action::Resume.name()),
+            Self::Rollback { id, to, .. } => (Kind::ActivationRefused, of(id, to.as_ref()), Action::Rollback.name()),
+            Self::Deactivate { id } => (Kind::CommandRefused, id.clone(), Action::Deactivate.name()),
+            Self::Unregister { id, version } => (Kind::CommandRefused, of(id, version.as_ref()), "unregister"),
+            Self::Return { .. } | Self::FallBack { .. } => return None,
+        };
+        Some((kind, subject, name))
     }
 
     /// The version that it brings, or returns from because of a trigger.
@@ -115,7 +119,7 @@ pub(super) enum Done {
 pub(super) struct Reply {
     pub(super) to: oneshot::Sender<Result<Done, EngineError>>,
     /// Who gave the command.
-    pub(super) who: Who,
+    pub(super) by: By,
     /// When it was given, or when what calls for it was seen.
     pub(super) since: Instant,
 }
@@ -133,7 +137,7 @@ pub(super) struct Activation {
     pub(super) shared: Arc<Shared>,
     pub(super) coordinator: ActorRef<Message>,
     /// Who gave the command.
-    pub(super) who: Who,
+    pub(super) by: By,
     /// When it was given, or when what calls for it was seen: before it waited for its turn.
     pub(super) since: Instant,
     /// Says why the command is to give up, once it is.
@@ -165,10 +169,10 @@ impl Actor for Activation {
         work: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let Some((command, reply)) = work.take() {
-            let label = command.brings();
+            let refusal = command.refusal();
             let result = self.run(command).await;
-            if let (Err(error), Some((subject, command))) = (&result, label) {
-                self.refused(subject, command, error).await;
+            if let (Err(error), Some((kind, subject, command))) = (&result, refusal) {
+                self.shared.refused(kind, &self.by, subject, (command, error)).await;
             }
             let _ = reply.to.send(result);
         }
@@ -204,20 +208,7 @@ impl Activation {
 
     /// Writes to the audit log; it is on the disk when this returns.
     pub(super) async fn audit(&self, kind: Kind, subject: String, data: serde_json::Value) -> Result<(), EngineError> {
-        self.shared.audit(kind, self.who, subject, data).await
-    }
-
-    /// Writes to the audit log that a version was not let into service, and why. The refusal is the answer, whatever comes of
-    /// this; that the runtime stops is none.
-    async fn refused(&self, subject: String, command: &str, error: &EngineError) {
-        if matches!(error, EngineError::Stopped) {
-            return;
-        }
-        let reason: String = error.to_string().chars().take(LONGEST_REASON).collect();
-        let told = json!({ "command": command, "reason": reason });
-        if let Err(error) = self.audit(Kind::ActivationRefused, subject, told).await {
-            tracing::error!(%error, "a refused activation is not in the audit log");
-        }
+        self.shared.audit(kind, self.by.clone(), subject, data).await
     }
 
     /// Asks the coordinator.
@@ -233,8 +224,8 @@ impl Activation {
 
     /// Begins an instance with its entry in the journal.
     pub(super) async fn begin(&self, id: &str, entry: Entry) -> Result<(InstanceKey, Entry), EngineError> {
-        let (id, entry) = (id.to_owned(), Box::new(entry));
-        self.ask(|reply| Message::Begin(id, entry, reply)).await
+        let (id, entry, by) = (id.to_owned(), Box::new(entry), self.by.clone());
+        self.ask(|reply| Message::Begin(id, entry, by, reply)).await
     }
 
     /// Begins an entry of a command that starts no instance.
@@ -256,8 +247,8 @@ impl Activation {
         happening: Happening,
         reason: Option<String>,
     ) -> Result<(), EngineError> {
-        let key = key.clone();
-        self.ask(|reply| Message::Happened(key, happening, reason, reply)).await
+        let (key, by) = (key.clone(), self.by.clone());
+        self.ask(|reply| Message::Happened(key, (happening, reason), by, reply)).await
     }
 
     pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, EngineError> {
@@ -267,7 +258,7 @@ impl Activation {
     /// Confirms `key`, if it serves still.
     pub(super) async fn confirm(&self, key: &InstanceKey) -> Result<ConfirmReport, EngineError> {
         let (id, only) = (key.id.to_string(), Some(key.clone()));
-        self.ask(|reply| Message::Confirm(id, only, Who::Runtime, reply)).await
+        self.ask(|reply| Message::Confirm(id, only, Who::Runtime.into(), reply)).await
     }
 
     pub(super) async fn forget(&self, id: &str, versions: &[Version]) -> Result<(), EngineError> {

@@ -221,6 +221,7 @@ impl<'a> Attempt<'a> {
         let commit = Commit {
             id: self.key.id.to_string(),
             turn,
+            by: self.work.by.clone(),
             strategy: Some(self.strategy),
             before: None,
             entry: Some(self.entry.clone()),

@@ -17,14 +17,16 @@ use super::state::{Happening, State};
 use super::validate;
 use crate::actors::router::{Slot as RoutedSlot, Snapshot as Routed};
 use crate::manifest::ActivationStrategy;
-use crate::monitor::{Event, InstanceKey};
+use crate::monitor::InstanceKey;
 use crate::registry::resolver;
-use crate::store::audit::{Kind, Who};
+use crate::store::audit::{By, Kind};
 
 /// A change of what a slot serves.
 pub(super) struct Commit {
     pub(super) id: String,
     pub(super) turn: Turn,
+    /// Who gave the command.
+    pub(super) by: By,
     /// How the version that serves afterwards was activated; `None` leaves it as it was.
     pub(super) strategy: Option<ActivationStrategy>,
     /// What was kept of the slot before a version took over that is withdrawn now.
@@ -38,7 +40,6 @@ pub(super) struct Commit {
 /// An entry of the audit log.
 pub(super) struct Told {
     pub(super) kind: Kind,
-    pub(super) who: Who,
     pub(super) subject: String,
     pub(super) data: serde_json::Value,
 }
@@ -77,8 +78,8 @@ impl Coordinator {
         self.may(&commit, &from, &to)?;
         // whatever can be refused is refused before anything is written
         let routes = self.routes(&commit.id, &to)?;
-        if let Some(Told { kind, who, subject, data }) = &commit.told {
-            shared.audit(*kind, *who, subject.clone(), data.clone()).await?;
+        if let Some(Told { kind, subject, data }) = &commit.told {
+            shared.audit(*kind, commit.by.clone(), subject.clone(), data.clone()).await?;
         }
         // what did not start again serves nothing, and its deactivation is kept all the same
         let switches = commit.turn == Turn::Clear || to.serving != from.serving || to.standby != from.standby;
@@ -96,7 +97,7 @@ impl Coordinator {
             }
         }
         for (instance, from, to) in happened {
-            shared.events.emit(Event::StateChanged { instance, from: from.name(), to: to.name(), reason: None });
+            shared.changed(instance, (from, to), None, &commit.by).await;
         }
         let shifted = match (&commit.turn, &from.shift) {
             (Turn::Shift(share), _) => Some((&share.key, share.weight)),
@@ -104,7 +105,7 @@ impl Coordinator {
             _ => None,
         };
         if let Some((instance, weight)) = shifted {
-            shared.events.emit(Event::TrafficShifted { instance: instance.clone(), weight });
+            shared.shifted(instance.clone(), weight, &commit.by).await;
         }
         Ok(Committed { from, to, inherited })
     }

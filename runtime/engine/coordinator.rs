@@ -26,7 +26,7 @@ use super::retire::{self, Why};
 use super::shared::Shared;
 use super::state::{Happening, State};
 use crate::monitor::{Event, InstanceKey};
-use crate::store::audit::{Kind, Who};
+use crate::store::audit::{By, Kind, Who};
 
 /// Commands that may wait for one module.
 const MOST_WAITING: usize = 64;
@@ -36,13 +36,13 @@ pub(super) enum Message {
     /// Run a command, after those for the same module that came before it.
     Run(Command, Reply),
     /// Make the next generation of a version: it is now being activated.
-    Begin(String, Box<Entry>, RpcReplyPort<Result<(InstanceKey, Entry), EngineError>>),
-    /// Something happened to an instance.
-    Happened(InstanceKey, Happening, Option<String>, RpcReplyPort<Result<(), EngineError>>),
+    Begin(String, Box<Entry>, By, RpcReplyPort<Result<(InstanceKey, Entry), EngineError>>),
+    /// Something happened to an instance, perhaps for a reason.
+    Happened(InstanceKey, (Happening, Option<String>), By, RpcReplyPort<Result<(), EngineError>>),
     /// Point a slot elsewhere.
     Commit(Box<Commit>, RpcReplyPort<Result<Committed, EngineError>>),
     /// Confirm what serves; `Some`: only if it is that instance.
-    Confirm(String, Option<InstanceKey>, Who, RpcReplyPort<Result<ConfirmReport, EngineError>>),
+    Confirm(String, Option<InstanceKey>, By, RpcReplyPort<Result<ConfirmReport, EngineError>>),
     /// Return from a version that is provisional, before anything else is done to its module; why, and since when.
     Return(InstanceKey, (String, Instant), oneshot::Sender<Result<Done, EngineError>>),
     /// Versions were unregistered.
@@ -73,13 +73,13 @@ impl Actor for Coordinator {
         // a caller that stopped waiting is no fault
         match message {
             Message::Run(command, reply) => self.run(&myself, command, reply, lanes).await,
-            Message::Begin(id, entry, reply) => drop(reply.send(self.begin(id, *entry).await)),
-            Message::Happened(key, happening, reason, reply) => {
-                let _ = reply.send(self.happened(&key, happening, reason).await);
+            Message::Begin(id, entry, by, reply) => drop(reply.send(self.begin(id, *entry, &by).await)),
+            Message::Happened(key, (happening, reason), by, reply) => {
+                let _ = reply.send(self.happened(&key, happening, reason, &by).await);
             }
             Message::Commit(commit, reply) => drop(reply.send(self.commit(*commit).await)),
-            Message::Confirm(id, only, who, reply) => {
-                let _ = reply.send(self.confirm(&myself, &id, only, who).await);
+            Message::Confirm(id, only, by, reply) => {
+                let _ = reply.send(self.confirm(&myself, &id, only, by).await);
             }
             Message::Return(key, why, reply) => self.return_from(&myself, (key, why), reply, lanes).await,
             Message::Forget(id, versions, reply) => drop(reply.send(self.forget(&id, &versions).await)),
@@ -133,7 +133,7 @@ impl Coordinator {
     async fn start(&self, myself: &ActorRef<Message>, command: Command, reply: Reply, lanes: &mut Lanes) {
         let (id, of) = (command.id().to_owned(), command.of());
         let (abort, aborted) = watch::channel(None);
-        let actor = self.hand(myself, aborted, (reply.who, reply.since));
+        let actor = self.hand(myself, aborted, (reply.by.clone(), reply.since));
         match Activation::spawn_linked(None, actor, (command, reply), myself.get_cell()).await {
             Ok((activation, _)) => {
                 lanes.running.insert(activation.get_id(), Running { id: id.clone(), of, abort });
@@ -151,12 +151,12 @@ impl Coordinator {
         &self,
         myself: &ActorRef<Message>,
         aborted: watch::Receiver<Option<Abort>>,
-        (who, since): (Who, Instant),
+        (by, since): (By, Instant),
     ) -> Activation {
-        Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone(), who, since, aborted }
+        Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone(), by, since, aborted }
     }
 
-    async fn begin(&self, id: String, entry: Entry) -> Result<(InstanceKey, Entry), EngineError> {
+    async fn begin(&self, id: String, entry: Entry, by: &By) -> Result<(InstanceKey, Entry), EngineError> {
         if self.shared.is_stopping() {
             return Err(EngineError::Stopped);
         }
@@ -164,7 +164,7 @@ impl Coordinator {
         let version = entry.version.to_string();
         let key = InstanceKey { id: id.as_str().into(), version: version.into(), generation: entry.generation };
         self.shared.board.change(&id, |slot| slot.candidate = Some(key.clone()));
-        self.happened(&key, Happening::Activate, None).await?;
+        self.happened(&key, Happening::Activate, None, by).await?;
         Ok((key, entry))
     }
 
@@ -174,7 +174,7 @@ impl Coordinator {
         myself: &ActorRef<Message>,
         id: &str,
         only: Option<InstanceKey>,
-        who: Who,
+        by: By,
     ) -> Result<ConfirmReport, EngineError> {
         let slot = self.shared.board.slot(id);
         let serving = slot.state.serving.clone().filter(|key| only.as_ref().is_none_or(|only| only == key));
@@ -190,11 +190,12 @@ impl Coordinator {
             state => return Err(EngineError::Unconfirmable { id: id.to_owned(), version, state }),
         };
         if !already {
-            let told = Told { kind: Kind::Confirmed, who, subject: format!("{id}@{version}"), data: json!({}) };
+            let data = json!({ "generation": key.generation });
+            let told = Told { kind: Kind::Confirmed, subject: format!("{id}@{version}"), data };
             let (id, turn, told) = (id.to_owned(), Turn::Confirm, Some(told));
-            let commit = Commit { id, turn, strategy: None, before: None, entry: None, told };
+            let commit = Commit { id, turn, by: by.clone(), strategy: None, before: None, entry: None, told };
             let done = self.commit(commit).await?;
-            let work = self.hand(myself, watch::channel(None).1, (who, Instant::now()));
+            let work = self.hand(myself, watch::channel(None).1, (by, Instant::now()));
             if let Some(gone) = done.from.standby {
                 retire::spawn(&work, &gone, Why::Replaced);
             }
@@ -216,7 +217,7 @@ impl Coordinator {
         if slot.state.serving.as_ref() != Some(&key) || !slot.state.is_provisional() {
             return;
         }
-        let (id, reply) = (key.id.to_string(), Reply { to: reply, who: Who::Runtime, since });
+        let (id, reply) = (key.id.to_string(), Reply { to: reply, by: Who::Runtime.into(), since });
         let Some(queue) = lanes.waiting.get_mut(&id) else {
             lanes.waiting.insert(id, VecDeque::new());
             let command = Command::Return { key, reason, withdrawn: None };
@@ -250,9 +251,10 @@ impl Coordinator {
             return Err(EngineError::Internal(format!("the journal has no entry of {key}")));
         };
         entry.reopen(reason);
-        self.happened(key, Happening::Trigger, Some(clipped(reason.to_owned()))).await?;
+        let by = By::from(Who::Runtime);
+        self.happened(key, Happening::Trigger, Some(clipped(reason.to_owned())), &by).await?;
         let (id, turn, kept) = (key.id.to_string(), Turn::Withdraw(key.clone()), Some(entry.clone()));
-        self.commit(Commit { id, turn, strategy: None, before: None, entry: kept, told: None }).await?;
+        self.commit(Commit { id, turn, by, strategy: None, before: None, entry: kept, told: None }).await?;
         Ok(entry)
     }
 
@@ -262,6 +264,7 @@ impl Coordinator {
         key: &InstanceKey,
         happening: Happening,
         reason: Option<String>,
+        by: &By,
     ) -> Result<(), EngineError> {
         let shared = &self.shared;
         let mut slot = shared.board.slot(&key.id);
@@ -283,7 +286,7 @@ impl Coordinator {
         }
         let to = record.state;
         shared.board.change(&key.id, |present| *present = slot);
-        shared.events.emit(Event::StateChanged { instance: key.clone(), from: from.name(), to: to.name(), reason });
+        shared.changed(key.clone(), (from, to), reason, by).await;
         Ok(())
     }
 

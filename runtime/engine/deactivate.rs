@@ -30,10 +30,11 @@ pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<Deactivati
     let commit = Commit {
         id: id.to_owned(),
         turn: Turn::Clear,
+        by: work.by.clone(),
         strategy: None,
         before: None,
         entry: Some(entry),
-        told: Some(Told { kind, who: work.who, subject, data }),
+        told: Some(Told { kind, subject, data }),
     };
     let committed = match work.commit(commit).await {
         Ok(committed) => committed,

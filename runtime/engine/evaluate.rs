@@ -54,7 +54,7 @@ impl Engine {
         // its top level has run where it serves, and its functions are nobody's but its handlers'
         beside.files.remove(&entry);
         let data = json!({ "digest": blake3::hash(code.as_bytes()).to_hex().as_str(), "line": first_line(code) });
-        self.shared.audit(Kind::Evaluated, self.who, module.clone(), data).await?;
+        self.shared.audit(Kind::Evaluated, self.by.clone(), module.clone(), data).await?;
         let started = Instant::now();
         let value = instance.evaluate(language, code.to_owned(), beside).await;
         let value = value.map_err(|error| match error {

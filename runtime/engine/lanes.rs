@@ -69,7 +69,7 @@ impl Lanes {
             if let Command::Rollback { of: about, .. } = command {
                 *about = Some(of.clone());
             }
-            let Some(next) = abort_for(command, reply.who, of, shared) else { continue };
+            let Some(next) = abort_for(command, reply.by.who, of, shared) else { continue };
             abort.send_if_modified(|present| {
                 let is_stronger = match present {
                     None => true,

@@ -90,6 +90,7 @@ pub(super) async fn drain(instance: &Arc<Instance>, deactivation: &Deactivation)
     let left = instance.in_flight();
     if left > 0 {
         tracing::warn!(instance = %instance.key, left, "requests are cut off: the drain deadline passed");
+        instance.cuts_off(patience, left);
     }
     left
 }

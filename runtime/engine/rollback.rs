@@ -109,16 +109,17 @@ pub(super) async fn switch(
     if owes.is_some() {
         (entry.owed, entry.closed) = (owes, false);
     }
-    let (kind, who, subject) = (Kind::ActivationBegan, work.who, format!("{id}@{standby}"));
+    let (kind, subject) = (Kind::ActivationBegan, format!("{id}@{standby}"));
     let data =
         json!({ "command": "rollback", "from": from.map(|version| version.to_string()), "number": entry.number });
     let commit = Commit {
         id: id.to_owned(),
         turn: Turn::ReturnToStandby,
+        by: work.by.clone(),
         strategy: None,
         before: None,
         entry: Some(entry.clone()),
-        told: Some(Told { kind, who, subject: subject.clone(), data }),
+        told: Some(Told { kind, subject: subject.clone(), data }),
     };
     let committed = match work.commit(commit).await {
         Ok(committed) => committed,

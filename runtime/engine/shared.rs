@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::json;
 use tokio::sync::SetOnce;
 
 use super::EngineError;
@@ -10,11 +11,15 @@ use super::apply::Hands;
 use super::board::Board;
 use super::outcome::Outcome;
 use super::record::Records;
+use super::state::State;
 use crate::actors::Router;
 use crate::actors::gate::Gate;
 use crate::monitor::{Event, Events, InstanceKey, Metrics};
 use crate::registry::Registry;
-use crate::store::audit::{AuditLog, Entry, Kind, Who};
+use crate::store::audit::{AuditLog, By, Entry, Kind};
+
+/// The longest reason of a refusal in the audit log, in characters.
+const LONGEST_REASON: usize = 4096;
 
 pub(super) struct Shared {
     pub(super) registry: Registry,
@@ -54,6 +59,51 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Tells that an instance went from one state to another, and why.
+    pub(super) async fn changed(
+        &self,
+        instance: InstanceKey,
+        (from, to): (State, State),
+        reason: Option<String>,
+        by: &By,
+    ) {
+        let (from, to) = (from.name(), to.name());
+        let data = json!({ "from": from, "to": to, "reason": reason, "generation": instance.generation });
+        self.queue(Kind::StateChanged, by, &instance, data).await;
+        self.events.emit(Event::StateChanged { instance, from, to, reason });
+    }
+
+    /// Tells that a candidate's share of the traffic is another.
+    pub(super) async fn shifted(&self, instance: InstanceKey, weight: u8, by: &By) {
+        let data = json!({ "weight": weight, "generation": instance.generation });
+        self.queue(Kind::TrafficShifted, by, &instance, data).await;
+        self.events.emit(Event::TrafficShifted { instance, weight });
+    }
+
+    /// Tells that a command was refused, and why. The refusal is the answer, whatever comes of this; that the runtime stops is
+    /// none.
+    pub(super) async fn refused(&self, kind: Kind, by: &By, subject: String, (command, error): (&str, &EngineError)) {
+        if matches!(error, EngineError::Stopped) {
+            return;
+        }
+        let reason: String = error.to_string().chars().take(LONGEST_REASON).collect();
+        let told = json!({ "command": command, "reason": reason });
+        if let Err(error) = self.audit(kind, by.clone(), subject, told).await {
+            tracing::error!(%error, command, "a refused command is not in the audit log");
+        }
+    }
+
+    /// Puts an entry into the audit log behind those before it. What it tells happens all the same, and that the log takes
+    /// nothing is an alarm of its own.
+    async fn queue(&self, kind: Kind, by: &By, key: &InstanceKey, data: serde_json::Value) {
+        let entry = Entry::new(kind, by.clone(), format!("{}@{}", key.id, key.version)).with(data);
+        if let Err(error) = self.audit.queue(entry).await {
+            tracing::error!(instance = %key, kind = kind.name(), %error, "it is not in the audit log");
+        }
+    }
+}
+
 /// Milliseconds since 1970.
 pub(super) fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
@@ -64,10 +114,10 @@ impl Shared {
     pub(super) async fn audit(
         &self,
         kind: Kind,
-        who: Who,
+        by: By,
         subject: String,
         data: serde_json::Value,
     ) -> Result<(), EngineError> {
-        self.audit.append(Entry::new(kind, who, subject).with(data)).await.map(drop).map_err(EngineError::from)
+        self.audit.append(Entry::new(kind, by, subject).with(data)).await.map(drop).map_err(EngineError::from)
     }
 }

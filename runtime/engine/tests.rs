@@ -39,6 +39,7 @@ mod shifting;
 mod standby;
 mod stuck;
 mod together;
+mod told;
 
 struct NoServices;
 

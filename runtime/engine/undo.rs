@@ -124,6 +124,7 @@ impl Undo<'_> {
         let commit = Commit {
             id: self.key.id.to_string(),
             turn: Turn::Withdraw(self.key.clone()),
+            by: self.work.by.clone(),
             strategy: None,
             before: self.before.clone(),
             entry: Some(self.entry.clone()),

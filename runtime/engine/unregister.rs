@@ -71,7 +71,7 @@ pub(super) async fn unregister(
         }
         snapshot = crate::registry::Snapshot::new(snapshot.revision, modules, Vec::new());
     }
-    shared.registry.unregister_by(work.who, id, &doomed).await?;
+    shared.registry.unregister_by(work.by.clone(), id, &doomed).await?;
     for version in &doomed {
         shared.metrics.forget(id, &version.to_string());
         shared.events.emit(Event::Unregistered { id: id.to_owned(), version: version.to_string() });
@@ -83,7 +83,7 @@ pub(super) async fn unregister(
         return Ok(doomed);
     }
     shared.hands.supplies.accounts.forget(id);
-    if let Err(error) = shared.hands.supplies.permissions.forget(id, work.who).await {
+    if let Err(error) = shared.hands.supplies.permissions.forget(id, work.by.clone()).await {
         // the next start does it; until then a module that takes the id is bound by decisions that may not fit it
         let message = format!("what was decided about its permissions could not be forgotten: {error}");
         shared.events.emit(Event::Alarm { subject: id.to_owned(), message });

@@ -146,7 +146,7 @@ async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str, since: In
     alarm(work, key, format!("{reason}; the version before is activated"));
     let (reply, answer) = oneshot::channel();
     let command = Command::FallBack { key: key.clone() };
-    let _ = work.coordinator.send_message(Message::Run(command, Reply { to: reply, who: Who::Runtime, since }));
+    let _ = work.coordinator.send_message(Message::Run(command, Reply { to: reply, by: Who::Runtime.into(), since }));
     let failed = match answer.await {
         Ok(Err(EngineError::Stopped)) | Err(_) => return,
         Ok(Err(error)) => error.to_string(),

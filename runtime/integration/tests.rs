@@ -27,6 +27,7 @@ mod events;
 mod gatekeeper;
 #[cfg(feature = "sqlite")]
 mod health;
+mod incidents;
 mod quotas;
 #[cfg(feature = "rhai")]
 mod rhai;
@@ -75,6 +76,7 @@ pub(crate) struct World {
     pub(crate) auth: Authenticator,
     pub(crate) events: Events,
     supplies: Supplies,
+    audit: AuditLog,
     _dir: TempDir,
 }
 
@@ -95,7 +97,7 @@ impl World {
         let audit = AuditLog::open(&dir.path().join("audit")).expect("a log");
         let supplies = Supplies {
             kv: KvStore::new(&store),
-            permissions: permissions(&store, audit, &rig.metrics),
+            permissions: permissions(&store, audit.clone(), &rig.metrics),
             database: None,
             application: Arc::clone(&services) as _,
             services,
@@ -106,7 +108,7 @@ impl World {
             events: events.clone(),
             runtime: Handle::current(),
         };
-        Self { rig, router, auth, events, supplies, _dir: dir }
+        Self { rig, router, auth, events, supplies, audit, _dir: dir }
     }
 
     /// Gives the databases to the instances to come.

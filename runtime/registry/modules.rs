@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::{Bundle, Definition, Hosted, RegistryError, Snapshot};
 use crate::manifest::{self, Fault, Faults, Loaded};
 use crate::store::Store;
-use crate::store::audit::{AuditLog, Who};
+use crate::store::audit::{AuditLog, By, Who};
 
 mod actor;
 mod records;
@@ -95,28 +95,30 @@ impl Registry {
         self.register_by(Who::Runtime, bundle).await
     }
 
-    /// [`Registry::register`], with `who` in the audit log; that one has the runtime itself there.
+    /// [`Registry::register`], with who had it done in the audit log; that one has the runtime itself there.
     ///
     /// # Errors
     /// As [`Registry::register`].
-    pub async fn register_by(&self, who: Who, bundle: Bundle) -> Result<Registration, RegistryError> {
+    pub async fn register_by(&self, by: impl Into<By>, bundle: Bundle) -> Result<Registration, RegistryError> {
+        let by = by.into();
         let permit = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|_| RegistryError::Stopped)?;
         let checked = tokio::task::spawn_blocking(move || check(&bundle).map(|loaded| (bundle, loaded))).await;
         let (bundle, loaded) = checked.map_err(|error| RegistryError::Internal { cause: error.to_string() })??;
-        let offer = Box::new(Offer { bundle, loaded, who });
+        let offer = Box::new(Offer { bundle, loaded, by });
         let answer = self.actor.call(|reply| Command::Register { offer, reply, _permit: permit }, None).await;
         settle(answer.ok())
     }
 
-    /// Forgets these versions of `id`, all or none, and removes their files; `who` had it done, says the audit log. Whether
+    /// Forgets these versions of `id`, all or none, and removes their files; who had it done stands in the audit log. Whether
     /// something uses them is for the caller to know.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`], or [`RegistryError::Audit`] or [`RegistryError::Store`] when it could not be written.
-    pub async fn unregister_by(&self, who: Who, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
+    pub async fn unregister_by(&self, by: impl Into<By>, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
+        let by = by.into();
         let permit = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|_| RegistryError::Stopped)?;
         let (id, versions) = (id.to_owned(), versions.to_vec());
-        let unregister = |reply| Command::Unregister { who, id, versions, reply, _permit: permit };
+        let unregister = |reply| Command::Unregister { by, id, versions, reply, _permit: permit };
         let answer = self.actor.call(unregister, None).await;
         settle(answer.ok())
     }

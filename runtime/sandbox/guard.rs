@@ -270,7 +270,7 @@ impl Guard {
             F::MetricsCount | F::MetricsGauge | F::MetricsObserve => self.sample(&args),
             F::ActorsSend => self.actors_send(&mut args, call),
             F::EventsPublish => self.events_publish(&mut args, call),
-            F::TimersAfter | F::TimersEvery => self.timers_set(&mut args),
+            F::TimersAfter | F::TimersEvery => self.timers_set(&mut args, call),
             F::TimersCancel => Ok(Value::Bool(self.residence.cancel_timer(args.text(0)?))),
             F::ServicesInvalidate => {
                 let capability = args.text(0)?;

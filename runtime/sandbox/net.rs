@@ -25,7 +25,7 @@ mod tests;
 
 pub use address::Reach;
 #[cfg(feature = "http-client")]
-pub use client::Client;
+pub use client::{Client, Refused};
 #[cfg(feature = "http-client")]
 pub use lookup::{Lookup, Network};
 pub use request::{Answer, MAX_REDIRECTS, Request};

@@ -46,7 +46,7 @@ pub use compiled::{Grants, denied};
 pub use deciding::{Decided, Ruling};
 pub use decisions::{Standing, Verdict};
 pub use error::{PermissionError, QuotaExceeded};
-pub use live::{Clock, Live};
+pub use live::{At, Clock, Live};
 pub use manager::PermissionManager;
 pub use permission::{NoPermission, Permission};
 pub use resource::ResourceType;

@@ -24,6 +24,12 @@ pub struct Statement {
 /// What a transaction says that would make a database larger than it may be.
 pub const DATABASE_FULL: &str = "the database is full";
 
+/// What a message says that found the mailbox of its actor full.
+pub const MAILBOX_FULL: &str = "its mailbox is full";
+
+/// The most timers of a module.
+pub const MAX_TIMERS: usize = 1000;
+
 /// The databases of modules.
 pub trait Database: Send + Sync {
     /// Runs statements on the database of `module` as one transaction: all take effect or none. The result of each is a
@@ -163,7 +169,8 @@ pub trait Residence: Send + Sync {
     /// Puts a message into the mailbox of an actor. Does not wait.
     ///
     /// # Errors
-    /// `overloaded`: the mailbox is full; `not-found`: the actor has ended, or the module stopped serving.
+    /// `overloaded`, with [`MAILBOX_FULL`] in its message: the mailbox is full; `not-found`: the actor has ended, or the module
+    /// stopped serving.
     fn send(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<(), HostError>;
 
     /// The same, and waits for the reply until the deadline of `call`. Dropping the future takes the message back as long as

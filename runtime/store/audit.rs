@@ -48,7 +48,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{oneshot, watch};
 
-pub use entry::{Entry, Kind, MAX_DATA, MAX_SUBJECT, Record, Who};
+pub use entry::{By, Entry, Kind, MAX_DATA, MAX_SUBJECT, Record, Who};
 pub use error::{AuditError, AuditFault, Defect};
 pub use read::{Damage, MAX_READ, Row};
 pub use scan::{Head, Verified, verify};
@@ -142,6 +142,17 @@ impl AuditLog {
         let (reply, answer) = oneshot::channel();
         self.inner.writer.send(Job::Append { entry, reply }).await?;
         answer.await.unwrap_or_else(|_| Err(self.inner.writer.gone()))
+    }
+
+    /// Queues an entry behind those before it, without a wait for the disk: by the time that a later one is acknowledged, it is
+    /// on the disk too.
+    ///
+    /// # Errors
+    /// As [`AuditLog::append`], but a disk that fails on this entry is told to those behind it, and by [`AuditLog::fault`].
+    pub async fn queue(&self, entry: Entry) -> Result<(), AuditError> {
+        entry.check_size()?;
+        let (reply, _) = oneshot::channel();
+        self.inner.writer.send(Job::Append { entry, reply }).await
     }
 
     /// At most `limit` entries (and never more than [`MAX_READ`]) from number `from`, ascending; what is not yet on the disk

@@ -6,6 +6,7 @@ use replug_scripts::{EvaluateError, Language, ScriptError, Sources, Value, evalu
 use tokio::sync::oneshot;
 
 use super::Instance;
+use crate::actors::error::CallError;
 use crate::actors::usage::Usage;
 
 impl Instance {
@@ -30,8 +31,12 @@ impl Instance {
                 let _usage = Usage::new(&instance);
                 let call = instance.context("eval", instance.limits.wall_time);
                 let host = Arc::clone(&instance.host);
+                let value = evaluate(language, &code, &files, host, &instance.limits, &call);
+                if let Err(EvaluateError::Script(error)) = &value {
+                    instance.quotas.tell(&CallError::Script(error.clone()), &"eval", &call);
+                }
                 // who asked may be gone
-                let _ = done.send(evaluate(language, &code, &files, host, &instance.limits, &call));
+                let _ = done.send(value);
             })
             .map_err(|error| broken(format!("no thread for the code: {error}")))?;
         answer.await.unwrap_or_else(|_| Err(broken("the thread of the code failed".into())))

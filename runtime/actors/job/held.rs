@@ -2,20 +2,21 @@
 
 use std::time::Instant;
 
-use replug_scripts::{Advance, HostError, Output, Pending, Response, ScriptError, Ticket, Value, Verdict, Vm};
+use replug_scripts::{
+    Advance, CallContext, Handler, HostError, Output, Pending, Response, ScriptError, Ticket, Value, Verdict, Vm,
+};
 
 use super::{Reply, answer, response_failed, service_failed};
 use crate::actors::error::CallError;
 use crate::actors::gate::Pass;
 use crate::actors::instance::Instance;
-use crate::monitor::InstanceMetrics;
 
 /// How far a call came in a VM that holds several.
 pub enum Progress {
     /// It was answered; what it left of the VM.
     Over(Left),
     /// It waits for the future's result.
-    Waits(Ticket, Pending, Held),
+    Waits(Ticket, Pending, Box<Held>),
 }
 
 /// What a call left of its VM.
@@ -50,7 +51,9 @@ pub struct Held {
     pub(super) reply: Waiting,
     /// How long the caller waits.
     pub(super) patience: Instant,
-    pub(super) deadline: Instant,
+    pub(super) handler: Handler,
+    /// Its deadline is that of what it waits for.
+    pub(super) call: CallContext,
     pub(super) is_request: bool,
     pub(super) pass: Option<Pass<Instance>>,
 }
@@ -59,7 +62,7 @@ impl Held {
     /// When what it waits for comes too late.
     #[must_use]
     pub const fn deadline(&self) -> Instant {
-        self.deadline
+        self.call.deadline
     }
 
     /// Whether nobody waits for it any more.
@@ -77,10 +80,10 @@ impl Held {
         vm: &mut dyn Vm,
         ticket: Ticket,
         answer: Result<Value, HostError>,
-        metrics: &InstanceMetrics,
+        instance: &Instance,
     ) -> Progress {
         let step = vm.resume(ticket, answer);
-        self.follow(step, metrics)
+        self.follow(step, instance)
     }
 
     /// Answers with an error.
@@ -91,27 +94,28 @@ impl Held {
         }
     }
 
-    pub(super) fn follow(self, step: Advance, metrics: &InstanceMetrics) -> Progress {
+    pub(super) fn follow(self, step: Advance, instance: &Instance) -> Progress {
         let result = match step {
-            Advance::Waits(ticket, pending) => return Progress::Waits(ticket, pending, self),
+            Advance::Waits(ticket, pending) => return Progress::Waits(ticket, pending, Box::new(self)),
             Advance::Done(result) => result,
         };
         let left = Left::after(&result);
-        let Self { reply, patience, is_request, pass, .. } = self;
+        let Self { reply, patience, handler, call, is_request, pass } = self;
+        let of = (instance, &handler, &call);
         match reply {
             Waiting::Response(reply) => {
                 let result = result.and_then(|output| match output {
                     Output::Response(response) => Ok(response),
                     Output::Value(_) => Err(ScriptError::Engine("a plain value for a request".to_owned())),
                 });
-                answer(result, (reply, patience), metrics, response_failed);
+                answer(result, (reply, patience), of, response_failed);
             }
             Waiting::Value(reply) => {
                 let result = result.and_then(|output| match output {
                     Output::Value(value) => Ok(value),
                     Output::Response(_) => Err(ScriptError::Engine("a response for a plain call".to_owned())),
                 });
-                answer(result, (reply, patience), metrics, |result| is_request && service_failed(result));
+                answer(result, (reply, patience), of, |result| is_request && service_failed(result));
             }
         }
         drop(pass);

@@ -23,6 +23,7 @@ use super::letter::{Letter, link};
 use super::mailbox::{Mailbox, Refusal};
 use crate::manifest::{ActorSpec, Restart};
 use crate::monitor::InstanceKey;
+use crate::sandbox::ports::MAILBOX_FULL;
 use life::Life;
 use turn::Turn;
 
@@ -135,7 +136,7 @@ impl ScriptActor {
             Ok(false) => {}
             Err(Refusal::Full) => {
                 self.shared.count(by, "actor", "refused");
-                let what = format_args!("its mailbox is full ({} messages wait)", spec.mailbox);
+                let what = format_args!("{MAILBOX_FULL} ({} messages wait)", spec.mailbox);
                 return Err(self.error(HostErrorKind::Overloaded, what));
             }
             Err(Refusal::Closed) => return Err(self.gone()),

@@ -8,10 +8,9 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 use super::Shared;
 use super::household::Household;
 use super::subscription::Delivery;
-use super::timers::MOST;
 use crate::manifest::ActorSpec;
 use crate::monitor::InstanceKey;
-use crate::sandbox::ports::{Residence, Timer};
+use crate::sandbox::ports::{MAX_TIMERS, Residence, Timer};
 
 /// Keeps a household open from the start of an instance to its end, also while no version serves yet.
 pub(super) struct Share {
@@ -78,7 +77,8 @@ impl Residence for Share {
 
     fn set_timer(&self, timer: Timer) -> Result<String, HostError> {
         self.household()?.set_timer(timer).ok_or_else(|| {
-            HostError::new(HostErrorKind::Overloaded, format!("{} has {MOST} timers, which is the most", self.key.id))
+            let what = format!("{} has {MAX_TIMERS} timers, which is the most", self.key.id);
+            HostError::new(HostErrorKind::Overloaded, what)
         })
     }
 

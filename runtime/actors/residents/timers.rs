@@ -11,10 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::sandbox::ports::Timer;
-
-/// Timers that one module may have.
-pub(super) const MOST: usize = 1000;
+use crate::sandbox::ports::{MAX_TIMERS, Timer};
 
 /// The timers, by id.
 #[derive(Default)]
@@ -55,7 +52,7 @@ impl Timers {
         let mut table = lock(&self.table);
         match table.get(&id) {
             Some(running) if timer.repeats && running.timer == timer => return Some(id),
-            None if table.len() >= MOST => return None,
+            None if table.len() >= MAX_TIMERS => return None,
             _ => {}
         }
         let (all, name, every, repeats) = (Arc::downgrade(&self.table), id.clone(), timer.every, timer.repeats);
@@ -154,7 +151,7 @@ mod tests {
     #[tokio::test]
     async fn there_are_at_most_a_thousand_and_an_end_makes_room() {
         let timers = Timers::default();
-        let ids: Vec<_> = (0..MOST)
+        let ids: Vec<_> = (0..MAX_TIMERS)
             .map(|_| timers.set(timer(None, 3_600_000, true), &Handle::current(), || {}).expect("there is room"))
             .collect();
         assert_eq!(timers.set(timer(Some("one more"), 10, true), &Handle::current(), || {}), None);

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 
-use super::too_late;
+use super::{too_late, turn_away};
 use crate::actors::error::CallError;
 use crate::actors::inbox::{Arrived, Inbox};
 use crate::actors::instance::{Instance, Lane};
@@ -38,7 +38,7 @@ struct Desk<'a> {
 
 struct Seat {
     vm: HousedVm,
-    held: HashMap<Ticket, (Held, Errand)>,
+    held: HashMap<Ticket, (Box<Held>, Errand)>,
 }
 
 /// The task that waits for an answer; it ends when nobody wants the answer any more.
@@ -116,13 +116,7 @@ impl Desk<'_> {
                     self.fresh = Some(number);
                     number
                 }
-                Err(none) => {
-                    job.fail(none.error(self.instance));
-                    return match none {
-                        NoVm::Full(_) => Ok(()),
-                        NoVm::Failed(error) => Err(error),
-                    };
-                }
+                Err(none) => return turn_away(self.instance, job, none),
             },
         };
         // once more: a slow `init` may have used up its time
@@ -133,12 +127,9 @@ impl Desk<'_> {
         let Some(seat) = self.vms.get_mut(&number) else { return Ok(()) };
         let awake = match seat.vm.wake(self.instance) {
             Ok(awake) => awake,
-            Err(full) => {
-                job.fail(NoVm::Full(full).error(self.instance));
-                return Ok(());
-            }
+            Err(full) => return turn_away(self.instance, job, NoVm::Full(full)),
         };
-        let progress = job.begin(awake, self.instance.limits().wall_time, &self.instance.metrics);
+        let progress = job.begin(awake, self.instance);
         self.follow(number, progress);
         Ok(())
     }
@@ -152,7 +143,7 @@ impl Desk<'_> {
             self.clear(number);
             return;
         }
-        let progress = held.resume(seat.vm.awake(), ticket, answer, &self.instance.metrics);
+        let progress = held.resume(seat.vm.awake(), ticket, answer, self.instance);
         self.follow(number, progress);
     }
 

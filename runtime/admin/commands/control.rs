@@ -1,5 +1,7 @@
 //! What the commands ask of the engine, as a port: a test or another front end can stand in for it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use semver::Version;
 
@@ -60,6 +62,11 @@ pub trait Control: Send + Sync + 'static {
     /// As there.
     async fn evaluate(&self, id: &str, code: &str) -> Result<Evaluated, EngineError>;
 
+    /// See [`Engine::asked_in`]. `None`: it does not tell requests apart.
+    fn asked_in(&self, _request: &Arc<str>) -> Option<Arc<dyn Control>> {
+        None
+    }
+
     /// See [`Engine::slots`].
     fn slots(&self) -> Vec<SlotView>;
 
@@ -106,6 +113,10 @@ impl Control for Engine {
 
     async fn evaluate(&self, id: &str, code: &str) -> Result<Evaluated, EngineError> {
         Self::evaluate(self, id, code).await
+    }
+
+    fn asked_in(&self, request: &Arc<str>) -> Option<Arc<dyn Control>> {
+        Some(Arc::new(Self::asked_in(self, request)))
     }
 
     fn slots(&self) -> Vec<SlotView> {

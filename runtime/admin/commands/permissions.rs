@@ -8,7 +8,6 @@ use crate::registry::versions::ModuleRef;
 use crate::sandbox::permissions::{
     Decided, Permission, PermissionError, PermissionsView, Standing, Ungranted, Verdict,
 };
-use crate::store::audit::Who;
 
 pub use crate::sandbox::permissions::Ruling;
 
@@ -95,6 +94,11 @@ impl Commands {
         Ok(first?)
     }
 
+    /// Has the audit log told that a request was not let in.
+    pub fn turned_away(&self, reason: &str, data: impl FnOnce() -> serde_json::Value) {
+        self.engine.permissions().turned_away(reason, data);
+    }
+
     async fn decide_about(
         &self,
         manifest: &Manifest,
@@ -102,7 +106,7 @@ impl Commands {
         permissions: &[Permission],
     ) -> Result<DecisionsView, PermissionError> {
         let manager = self.engine.permissions();
-        let decided = manager.decide(manifest, ruling, permissions, Who::Admin).await?;
+        let decided = manager.decide(manifest, ruling, permissions, self.by.clone()).await?;
         Ok(DecisionsView {
             id: manifest.id.clone(),
             version: manifest.version.to_string(),

@@ -6,26 +6,38 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use subtle::ConstantTimeEq;
 
+use super::identity::RequestId;
 use super::{App, Problem};
 
 /// What answers without a token: it tells nothing of the modules' content.
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// The longest path that the audit log has of a refused request, in characters.
+const LONGEST_PATH: usize = 256;
+
 /// Lets a request through if it names this host and, outside [`OPEN`], carries the token. Nothing of a refused request's
-/// body is read.
+/// body is read, and the audit log has it.
 pub(super) async fn guard(State(shared): App, request: Request, next: Next) -> Response {
-    if !shared.admin.any_host && !names_this_machine(request.headers()) {
+    let denied = if !shared.admin.any_host && !names_this_machine(request.headers()) {
         let help = "use the address, such as http://127.0.0.1:8081";
-        return Problem::of("foreign-host", "the admin API does not answer to this host name", help).into_response();
-    }
-    if !OPEN.contains(&request.uri().path()) && !has_token(request.headers(), &shared.admin.token) {
+        Problem::of("foreign-host", "the admin API does not answer to this host name", help)
+    } else if !OPEN.contains(&request.uri().path()) && !has_token(request.headers(), &shared.admin.token) {
         let message = "the admin API needs the token of the data directory";
         let help = "send `Authorization: Bearer TOKEN` with the content of DATA/admin.token";
-        return Problem::of("unauthenticated", message, help).into_response();
-    }
-    next.run(request).await
+        Problem::of("unauthenticated", message, help)
+    } else {
+        return next.run(request).await;
+    };
+    let reason = &*denied.0.kind;
+    shared.admin.commands.turned_away(reason, || {
+        let id = request.extensions().get::<RequestId>().map(|RequestId(id)| &**id);
+        let path: String = request.uri().path().chars().take(LONGEST_PATH).collect();
+        json!({ "reason": reason, "method": request.method().as_str(), "path": path, "requestId": id })
+    });
+    denied.into_response()
 }
 
 /// Compares in a time that does not depend on how much of the token is right.

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use super::identity::Asked;
 use super::read::{self, Parameters, Placeholders};
 use super::{App, CommandError, Problem, Shared};
 use crate::admin::commands::{Unregistered, strategy};
@@ -35,10 +36,15 @@ pub(super) struct Rollback {
 #[serde(deny_unknown_fields)]
 pub(super) struct Empty {}
 
-pub(super) async fn register(State(shared): App, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn register(
+    State(shared): App,
+    Asked(commands): Asked,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let bundle = read::bundle(&shared, &headers, body).await?;
     accept(&shared, &bundle, &headers)?;
-    let registered = shared.admin.commands.register(bundle).await?;
+    let registered = commands.register(bundle).await?;
     let status = if registered.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let location = format!("/v1/modules/{}/versions/{}", registered.id, registered.version);
     let tag = shared.revisions.tag(&shared.admin.commands, &registered.id);
@@ -48,6 +54,7 @@ pub(super) async fn register(State(shared): App, headers: HeaderMap, body: Body)
 /// Registers at once, so that faults are this request's answer, and activates as an operation if a version serves.
 pub(super) async fn update(
     State(shared): App,
+    Asked(commands): Asked,
     Parameters(query): Parameters,
     headers: HeaderMap,
     body: Body,
@@ -55,10 +62,10 @@ pub(super) async fn update(
     let strategy = query.get("strategy").map(|name| strategy(name)).transpose()?;
     let bundle = read::bundle(&shared, &headers, body).await?;
     accept(&shared, &bundle, &headers)?;
-    let registered = shared.admin.commands.register(bundle).await?;
-    let (id, commands) = (registered.id.clone(), shared.admin.commands.clone());
+    let registered = commands.register(bundle).await?;
+    let id = registered.id.clone();
     // `If-Match` was answered above; what was registered since is this request's own doing.
-    operation(&shared, &HeaderMap::new(), "update", id, async move {
+    operation(&shared, &HeaderMap::new(), ("update", id, commands.request().cloned()), async move {
         commands.activate_if_serving(registered, strategy).await
     })
 }
@@ -74,11 +81,11 @@ fn accept(shared: &Shared, bundle: &Bundle, headers: &HeaderMap) -> Result<(), C
 
 pub(super) async fn unregister(
     State(shared): App,
+    Asked(commands): Asked,
     path: Placeholders,
     headers: HeaderMap,
 ) -> Result<Json<Unregistered>, Problem> {
     let (id, version) = (path.id()?, path.version()?);
-    let commands = shared.admin.commands.clone();
     commands.versions(&id)?;
     shared.revisions.accept(&commands, &id, &headers)?;
     whole(async move { commands.unregister(&id, version.as_ref()).await }).await
@@ -86,13 +93,13 @@ pub(super) async fn unregister(
 
 pub(super) async fn confirm(
     State(shared): App,
+    Asked(commands): Asked,
     path: Placeholders,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ConfirmReport>, Problem> {
     let id = path.id()?;
     let Empty {} = read::json(&headers, body).await?;
-    let commands = shared.admin.commands.clone();
     commands.versions(&id)?;
     shared.revisions.accept(&commands, &id, &headers)?;
     whole(async move { commands.confirm(&id).await }).await
@@ -106,6 +113,7 @@ pub(super) struct Evaluate {
 
 pub(super) async fn evaluate(
     State(shared): App,
+    Asked(commands): Asked,
     path: Placeholders,
     headers: HeaderMap,
     body: Body,
@@ -115,7 +123,6 @@ pub(super) async fn evaluate(
     let Some(Evaluate { code }) = given else {
         return Err(Problem::of("bad-request", "there is no code to run", "send {\"code\": \"…\"}"));
     };
-    let commands = shared.admin.commands.clone();
     commands.versions(&id)?;
     let turn = Arc::clone(&shared.evaluations).acquire_owned().await;
     whole(async move {
@@ -137,6 +144,7 @@ pub(super) async fn whole<T: Send + 'static>(
 
 pub(super) async fn activate(
     State(shared): App,
+    Asked(commands): Asked,
     path: Placeholders,
     headers: HeaderMap,
     body: Body,
@@ -146,26 +154,30 @@ pub(super) async fn activate(
     let version = version.map(|text| read::version(&text)).transpose()?;
     let strategy = name.map(|name| strategy(&name)).transpose()?;
     let wanted = ModuleRef { id: id.clone(), version };
-    let commands = shared.admin.commands.clone();
     commands.resolve(&wanted)?;
-    operation(&shared, &headers, "activate", id, async move { commands.activate(&wanted, strategy).await })
+    operation(&shared, &headers, ("activate", id, commands.request().cloned()), async move {
+        commands.activate(&wanted, strategy).await
+    })
 }
 
 pub(super) async fn deactivate(
     State(shared): App,
+    Asked(commands): Asked,
     path: Placeholders,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let id = path.id()?;
     let Empty {} = read::json(&headers, body).await?;
-    let commands = shared.admin.commands.clone();
     commands.versions(&id)?;
-    operation(&shared, &headers, "deactivate", id.clone(), async move { commands.deactivate(&id).await })
+    operation(&shared, &headers, ("deactivate", id.clone(), commands.request().cloned()), async move {
+        commands.deactivate(&id).await
+    })
 }
 
 pub(super) async fn rollback(
     State(shared): App,
+    Asked(commands): Asked,
     path: Placeholders,
     headers: HeaderMap,
     body: Body,
@@ -173,24 +185,24 @@ pub(super) async fn rollback(
     let id = path.id()?;
     let Rollback { to } = read::json(&headers, body).await?;
     let to = to.map(|text| read::version(&text)).transpose()?;
-    let commands = shared.admin.commands.clone();
     match &to {
         Some(_) => drop(commands.resolve(&ModuleRef { id: id.clone(), version: to.clone() })?),
         None => drop(commands.versions(&id)?),
     }
-    operation(&shared, &headers, "rollback", id.clone(), async move { commands.rollback(&id, to.as_ref()).await })
+    operation(&shared, &headers, ("rollback", id.clone(), commands.request().cloned()), async move {
+        commands.rollback(&id, to.as_ref()).await
+    })
 }
 
 /// Starts the operation and answers with it.
 fn operation<T: Serialize + Send + 'static>(
     shared: &Shared,
     headers: &HeaderMap,
-    verb: &'static str,
-    id: String,
+    (verb, id, request): (&'static str, String, Option<Arc<str>>),
     job: impl Future<Output = Result<T, CommandError>> + Send + 'static,
 ) -> Result<Response, Problem> {
     shared.revisions.accept(&shared.admin.commands, &id, headers)?;
-    let view = shared.operations.start(verb, id, job)?;
+    let view = shared.operations.start(verb, id, request, job)?;
     let location = format!("/v1/operations/{}", view.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(view)).into_response())
 }

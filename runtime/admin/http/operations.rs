@@ -26,6 +26,8 @@ pub struct OperationView {
     pub verb: &'static str,
     /// The module.
     pub module: String,
+    /// The id of the request that began it, which the audit log has with what it did.
+    pub request_id: Option<Arc<str>>,
     /// Whether it runs, and how it ended.
     pub state: OperationState,
     /// When it began, in milliseconds since 1970.
@@ -80,6 +82,7 @@ impl Operations {
         &self,
         verb: &'static str,
         module: String,
+        request_id: Option<Arc<str>>,
         job: impl Future<Output = Result<T, CommandError>> + Send + 'static,
     ) -> Result<OperationView, CommandError> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,6 +95,7 @@ impl Operations {
             id: format!("{:x}-{}", self.epoch, table.begun),
             verb,
             module,
+            request_id,
             state: OperationState::Running,
             started_at: now(),
             ended_at: None,
@@ -182,7 +186,7 @@ mod tests {
     async fn an_operation_is_seen_running_and_then_with_its_result() {
         let operations = Operations::default();
         let (go, gate) = tokio::sync::oneshot::channel::<u32>();
-        let begun = operations.start("activate", "m".into(), async { Ok(gate.await.unwrap()) }).unwrap();
+        let begun = operations.start("activate", "m".into(), None, async { Ok(gate.await.unwrap()) }).unwrap();
         assert_eq!(begun.state, OperationState::Running);
         let seen = operations.get(&begun.id, Duration::ZERO).await.unwrap();
         assert_eq!((seen.state, seen.ended_at), (OperationState::Running, None));
@@ -197,12 +201,12 @@ mod tests {
     async fn an_error_and_a_panic_both_end_the_operation_with_an_error() {
         let operations = Operations::default();
         let refused = async { Err::<(), _>(CommandError::new("runs", "it runs")) };
-        let refused = operations.start("deactivate", "m".into(), refused).unwrap();
+        let refused = operations.start("deactivate", "m".into(), None, refused).unwrap();
         let ended = operations.get(&refused.id, LONG).await.unwrap();
         assert_eq!((ended.state, ended.error.unwrap().kind.as_ref()), (OperationState::Failed, "runs"));
 
         let broken = async { if true { panic!("boom") } else { Ok(()) } };
-        let broken = operations.start("activate", "m".into(), broken).unwrap();
+        let broken = operations.start("activate", "m".into(), None, broken).unwrap();
         let ended = operations.get(&broken.id, LONG).await.unwrap();
         assert_eq!((ended.state, ended.error.unwrap().kind.as_ref()), (OperationState::Failed, "internal"));
     }
@@ -211,10 +215,10 @@ mod tests {
     async fn a_thousand_ended_ones_are_kept_and_running_ones_always() {
         let operations = Operations::default();
         let (_go, gate) = tokio::sync::oneshot::channel::<()>();
-        let running = operations.start("activate", "r".into(), async { Ok(gate.await.is_ok()) }).unwrap();
+        let running = operations.start("activate", "r".into(), None, async { Ok(gate.await.is_ok()) }).unwrap();
         let mut ids = Vec::new();
         for n in 0..MAX_ENDED + 5 {
-            let begun = operations.start("activate", "m".into(), async move { Ok(n) }).unwrap();
+            let begun = operations.start("activate", "m".into(), None, async move { Ok(n) }).unwrap();
             // Waiting for it keeps the order of the ends.
             operations.get(&begun.id, LONG).await.unwrap();
             ids.push(begun.id);
@@ -234,9 +238,9 @@ mod tests {
         let operations = Operations::default();
         let forever = std::future::pending::<Result<(), CommandError>>;
         for _ in 0..MAX_RUNNING {
-            operations.start("activate", "m".into(), forever()).unwrap();
+            operations.start("activate", "m".into(), None, forever()).unwrap();
         }
-        let error = operations.start("activate", "m".into(), forever()).unwrap_err();
+        let error = operations.start("activate", "m".into(), None, forever()).unwrap_err();
         assert_eq!(error.kind, "too-many-operations");
     }
 }

@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::changes::whole;
+use super::identity::Asked;
 use super::read::{self, Parameters, Placeholders};
 use super::reads::tagged;
 use super::{App, Problem};
@@ -35,6 +36,7 @@ pub(super) async fn show(
 
 pub(super) async fn decide(
     State(shared): App,
+    Asked(commands): Asked,
     path: Placeholders,
     headers: HeaderMap,
     body: Body,
@@ -45,7 +47,7 @@ pub(super) async fn decide(
     let permissions: Result<Vec<Permission>, NoPermission> = permissions.iter().map(|text| text.parse()).collect();
     let permissions = permissions
         .map_err(|error| Problem::of("bad-request", error.to_string(), "see GET /v1/modules/{id}/permissions"))?;
-    let (wanted, commands) = (ModuleRef { id: id.clone(), version }, shared.admin.commands.clone());
+    let wanted = ModuleRef { id: id.clone(), version };
     commands.resolve(&wanted)?;
     shared.revisions.accept(&commands, &id, &headers)?;
     whole(async move { commands.decide(&wanted, ruling, &permissions).await }).await

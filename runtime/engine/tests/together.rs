@@ -29,7 +29,13 @@ impl World {
     /// that is written before the poll ends has it turned the slot as well, see [`World::returns`].
     fn hand(&self) -> Activation {
         let (shared, coordinator) = (Arc::clone(&self.engine.shared), self.engine.coordinator.clone());
-        Activation { shared, coordinator, who: Who::Admin, since: Instant::now(), aborted: watch::channel(None).1 }
+        Activation {
+            shared,
+            coordinator,
+            by: Who::Admin.into(),
+            since: Instant::now(),
+            aborted: watch::channel(None).1,
+        }
     }
 
     /// Whether 2.0.0 is returned from before the command that was polled turned its slot.

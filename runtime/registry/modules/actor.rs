@@ -18,7 +18,7 @@ use super::{Clock, Registration, check};
 use crate::manifest::Loaded;
 use crate::registry::bundle::{is_digest, make_home, remove, remove_unfinished};
 use crate::registry::{Bundle, Definition, Problem, RegistryError, Snapshot};
-use crate::store::audit::{AuditLog, Entry, Kind, Who};
+use crate::store::audit::{AuditLog, By, Entry, Kind, Who};
 use crate::store::{Store, StoreError};
 
 type Reply<T> = RpcReplyPort<Result<T, RegistryError>>;
@@ -27,12 +27,12 @@ type Reply<T> = RpcReplyPort<Result<T, RegistryError>>;
 pub(super) struct Offer {
     pub(super) bundle: Bundle,
     pub(super) loaded: Loaded,
-    pub(super) who: Who,
+    pub(super) by: By,
 }
 
 pub(super) enum Command {
     Register { offer: Box<Offer>, reply: Reply<Registration>, _permit: OwnedSemaphorePermit },
-    Unregister { who: Who, id: String, versions: Vec<Version>, reply: Reply<()>, _permit: OwnedSemaphorePermit },
+    Unregister { by: By, id: String, versions: Vec<Version>, reply: Reply<()>, _permit: OwnedSemaphorePermit },
 }
 
 pub(super) struct Start {
@@ -78,8 +78,8 @@ impl Actor for RegistryActor {
                 let done = AssertUnwindSafe(state.register(*offer)).catch_unwind().await;
                 let _ = reply.send(done.unwrap_or_else(panicked)); // The caller may have stopped waiting.
             }
-            Command::Unregister { who, id, versions, reply, _permit } => {
-                let done = AssertUnwindSafe(state.unregister(who, &id, &versions)).catch_unwind().await;
+            Command::Unregister { by, id, versions, reply, _permit } => {
+                let done = AssertUnwindSafe(state.unregister(&by, &id, &versions)).catch_unwind().await;
                 let _ = reply.send(done.unwrap_or_else(panicked));
             }
         }
@@ -120,14 +120,21 @@ impl State {
     }
 
     async fn register(&mut self, offer: Offer) -> Result<Registration, RegistryError> {
-        let Offer { bundle, loaded, who } = offer;
+        let Offer { bundle, loaded, by } = offer;
         let at = (loaded.manifest.id.clone(), loaded.manifest.version.clone());
         let before = self.published.load_full();
         let known = before.get(&at.0, &at.1);
         let registered = known.map(|known| &known.digest).or_else(|| self.broken.get(&at).map(|record| &record.digest));
         if let Some(registered) = registered.filter(|registered| *registered != bundle.digest()) {
             let (registered, offered) = (registered.clone(), bundle.digest().to_owned());
-            return Err(RegistryError::ContentDiffers { id: at.0, version: at.1, registered, offered });
+            let subject = format!("{}@{}", at.0, at.1);
+            let error = RegistryError::ContentDiffers { id: at.0, version: at.1, registered, offered };
+            let told = json!({ "command": "register", "reason": error.to_string() });
+            // the refusal is the answer, whatever comes of this
+            if let Err(error) = self.audit.append(Entry::new(Kind::CommandRefused, by, subject).with(told)).await {
+                tracing::error!(%error, "a refused registration is not in the audit log");
+            }
+            return Err(error);
         }
         let unreadable = before.problems.iter().find(|problem| (&problem.id, &problem.version) == (&at.0, &at.1));
         if let Some(problem) = unreadable.filter(|_| !self.broken.contains_key(&at)) {
@@ -146,7 +153,7 @@ impl State {
             Some(record) => (record.clone(), self.records.touch().await?, false),
             None => {
                 let registered_at = (self.clock)();
-                let entry = Entry::new(Kind::Registered, who, format!("{}@{}", at.0, at.1));
+                let entry = Entry::new(Kind::Registered, by, format!("{}@{}", at.0, at.1));
                 self.audit.append(entry.with(json!({ "digest": digest }))).await?;
                 let added = self.records.add(&at.0, &at.1, &digest, registered_at).await;
                 let seq = match added {
@@ -167,7 +174,7 @@ impl State {
         Ok(Registration { definition, fresh, warnings })
     }
 
-    async fn unregister(&mut self, who: Who, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
+    async fn unregister(&mut self, by: &By, id: &str, versions: &[Version]) -> Result<(), RegistryError> {
         let before = self.published.load_full();
         let mut digests = Vec::new();
         for version in versions {
@@ -179,7 +186,7 @@ impl State {
             }
         }
         for (version, digest) in versions.iter().zip(&digests) {
-            let entry = Entry::new(Kind::Unregistered, who, format!("{id}@{version}"));
+            let entry = Entry::new(Kind::Unregistered, by.clone(), format!("{id}@{version}"));
             self.audit.append(entry.with(json!({ "digest": digest }))).await?;
         }
         let revision = match self.records.remove(id, versions).await {

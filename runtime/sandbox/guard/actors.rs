@@ -8,6 +8,8 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, Pending, Value};
 use super::data::DEEPEST;
 use super::{Args, Guard};
 use crate::manifest::ActorSpec;
+use crate::sandbox::permissions::Live;
+use crate::sandbox::ports::MAILBOX_FULL;
 
 impl Guard {
     /// The actor of the first argument, as the manifest declares it.
@@ -25,7 +27,8 @@ impl Guard {
 
     pub(super) fn actors_send(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
         let actor = self.actor(args)?;
-        self.residence.send(&actor, args.take(1), call)?;
+        let sent = self.residence.send(&actor, args.take(1), call);
+        sent.inspect_err(|error| tell_if_full(&self.live, error, &actor, "actors.send", call))?;
         Ok(Value::Null)
     }
 
@@ -44,7 +47,17 @@ impl Guard {
             let latest = Instant::now().checked_add(Duration::from_millis(timeout));
             call.deadline = latest.map_or(call.deadline, |latest| latest.min(call.deadline));
         }
-        let (residence, message) = (Arc::clone(&self.residence), args.take(1));
-        Ok(Box::pin(async move { residence.call(&actor, message, &call).await }))
+        let (residence, live, message) = (Arc::clone(&self.residence), Arc::clone(&self.live), args.take(1));
+        Ok(Box::pin(async move {
+            let answer = residence.call(&actor, message, &call).await;
+            answer.inspect_err(|error| tell_if_full(&live, error, &actor, "actors.call", &call))
+        }))
+    }
+}
+
+/// Has it written that a mailbox took no more.
+fn tell_if_full(live: &Live, error: &HostError, actor: &ActorSpec, function: &str, call: &CallContext) {
+    if error.kind == HostErrorKind::Overloaded && error.message.contains(MAILBOX_FULL) {
+        live.limit_of_host("runtime.actors.mailbox", actor.mailbox as u64, function, call);
     }
 }

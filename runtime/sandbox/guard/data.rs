@@ -6,6 +6,7 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Val
 
 use super::{Args, Guard};
 use crate::manifest::Access;
+use crate::sandbox::permissions::{At, ResourceType};
 use crate::sandbox::ports::{DATABASE_FULL, Statement};
 use crate::sandbox::quota::storage::Kind;
 use crate::store::{KvEntry, KvError};
@@ -32,6 +33,7 @@ impl Guard {
         let failed = |error: KvError| match error {
             // the store knows only its own share
             KvError::QuotaExceeded { used, .. } => {
+                self.live.exceed(ResourceType::Storage, At::Call(&args.function.path()), Some(call));
                 self.storage.exceeded(&args.function.path(), module, Kind::Kv, used, max)
             }
             error => HostError::new(kind_of(&error), error.to_string()),
@@ -172,12 +174,22 @@ impl Guard {
         done.map_err(|error| match error {
             // the database knows only its own share
             full if full.kind == HostErrorKind::Overloaded && full.message.ends_with(DATABASE_FULL) => {
+                self.storage_exceeded(module, &args.function.path(), call);
                 let wanted = room.saturating_add(1);
                 let told = self.storage.exceeded(&args.function.path(), module, Kind::Database, wanted, max);
                 HostError::new(full.kind, format!("{}: {}", full.message, told.message))
             }
             error => error,
         })
+    }
+
+    /// Has it written that the storage quota of `module`, mostly this one, refused a call.
+    fn storage_exceeded(&self, module: &str, function: &str, call: &CallContext) {
+        if module == &*call.module {
+            self.live.exceed(ResourceType::Storage, At::Call(function), Some(call));
+        } else {
+            self.supplies.permissions.exceeded_by(module, ResourceType::Storage, function, call);
+        }
     }
 
     /// The answer of a service, to come.

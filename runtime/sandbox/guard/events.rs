@@ -5,7 +5,7 @@ use std::time::Duration;
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 
 use super::{Args, Guard};
-use crate::sandbox::ports::Timer;
+use crate::sandbox::ports::{MAX_TIMERS, Timer};
 
 /// The longest topic and the longest id of a timer, in bytes.
 const MAX_NAME: usize = 200;
@@ -37,7 +37,7 @@ impl Guard {
         Ok(Value::Null)
     }
 
-    pub(super) fn timers_set(&self, args: &mut Args) -> Result<Value, HostError> {
+    pub(super) fn timers_set(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
         let millis = args.whole(0)?;
         if !MILLIS.contains(&millis) {
             let what = format!("{millis} ms: a timer takes {} ms to a year", MILLIS.start());
@@ -56,7 +56,12 @@ impl Guard {
             topic,
             payload: args.take(2),
         };
-        self.residence.set_timer(timer).map(Value::from).map_err(|error| args.failed(error.kind, error.message))
+        self.residence.set_timer(timer).map(Value::from).map_err(|error| {
+            if error.kind == HostErrorKind::Overloaded {
+                self.live.limit_of_host("timers", MAX_TIMERS as u64, &args.function.path(), call);
+            }
+            args.failed(error.kind, error.message)
+        })
     }
 }
 

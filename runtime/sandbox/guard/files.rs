@@ -6,6 +6,7 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 use super::{Args, Guard};
 use crate::manifest::Access;
 use crate::sandbox::fs::{Entry, Kind};
+use crate::sandbox::permissions::{At, ResourceType};
 
 impl Guard {
     pub(super) fn fs(&self, args: &Args, call: &CallContext) -> Result<Value, HostError> {
@@ -17,7 +18,13 @@ impl Guard {
         let path = self.live.grants().file(&function, args.text(0)?, access)?;
         let (module, max) = (&*call.module, self.storage_quota());
         let folder = self.supplies.outside.files.folder(module);
-        let room = |files| self.storage.check_files(&function, module, files, max);
+        let room = |files| {
+            let checked = self.storage.check_files(&function, module, files, max);
+            if checked.as_ref().is_err_and(|error| error.kind == HostErrorKind::Overloaded) {
+                self.live.exceed(ResourceType::Storage, At::Call(&function), Some(call));
+            }
+            checked
+        };
         let named = |error: HostError| {
             HostError::new(
                 error.kind,

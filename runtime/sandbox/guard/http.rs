@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError};
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Value};
 
 use super::{Args, Guard};
-use crate::sandbox::net::{Answer, Client, Request};
+use crate::sandbox::net::{Answer, Client, Refused, Request};
+use crate::sandbox::permissions::At;
 
 impl Guard {
     /// The answer to a request, to come.
@@ -15,8 +16,16 @@ impl Guard {
         let request = request(args)?;
         // a denial needs no client
         self.live.grants().talk(&function, &request.target)?;
-        let answer = self.client().send(function, request, call.deadline);
-        Ok(Box::pin(async move { answer.await.map(Answer::into_value) }))
+        let (live, call) = (Arc::clone(&self.live), call.clone());
+        let answer = self.client().send(function.clone(), request, call.deadline);
+        Ok(Box::pin(async move {
+            answer.await.map(Answer::into_value).map_err(|Refused { error, quota }| {
+                if let Some(quota) = quota {
+                    live.exceed(quota, At::Call(&function), Some(&call));
+                }
+                error
+            })
+        }))
     }
 
     /// The client of the rules that hold now. One of other rules ends with the requests that it still has.

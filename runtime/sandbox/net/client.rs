@@ -20,7 +20,7 @@ use super::rules::NetworkRules;
 use super::target::Target;
 use super::wire::Meter;
 use crate::monitor::HttpMetrics;
-use crate::sandbox::permissions::denied;
+use crate::sandbox::permissions::{ResourceType, denied};
 use crate::sandbox::quota::bandwidth::Bandwidth;
 
 /// The client. What it holds open is closed when it is dropped.
@@ -32,6 +32,21 @@ pub struct Client {
     seconds: Histogram,
     /// The largest body of an answer, in bytes.
     most: u64,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub struct Refused {
+    /// What the script hears.
+    pub error: HostError,
+    /// The quota that is why, if one is.
+    pub quota: Option<ResourceType>,
+}
+
+impl From<HostError> for Refused {
+    fn from(error: HostError) -> Self {
+        Self { error, quota: None }
+    }
 }
 
 impl Client {
@@ -63,7 +78,7 @@ impl Client {
         function: String,
         request: Request,
         deadline: Instant,
-    ) -> Result<Answer, HostError> {
+    ) -> Result<Answer, Refused> {
         self.rules.check(&function, &request.target)?;
         let Ok(_place) = self.requests.try_acquire() else { return Err(self.crowded(&function)) };
         let _timer = self.seconds.start_timer();
@@ -71,7 +86,7 @@ impl Client {
         let end = request.timeout.map_or(deadline, |timeout| deadline.min(begun + timeout));
         let host = request.target.host();
         match tokio::time::timeout_at(end.into(), self.follow(&function, request)).await {
-            Ok(answer) => answer,
+            Ok(answer) => answer.map_err(Refused::from),
             Err(_) => Err(self.late(&function, &host, begun)),
         }
     }
@@ -126,9 +141,9 @@ impl Client {
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: data })
     }
 
-    fn crowded(&self, function: &str) -> HostError {
+    fn crowded(&self, function: &str) -> Refused {
         let limit = self.rules.connections;
-        HostError::new(
+        let error = HostError::new(
             HostErrorKind::Overloaded,
             format!(
                 "{function}: all {limit} connections of this version of the module are in use; \
@@ -136,10 +151,11 @@ impl Client {
                  allow more",
                 limit.saturating_mul(2).min(1024)
             ),
-        )
+        );
+        Refused { error, quota: Some(ResourceType::Connections) }
     }
 
-    fn late(&self, function: &str, host: &str, begun: Instant) -> HostError {
+    fn late(&self, function: &str, host: &str, begun: Instant) -> Refused {
         let waited = begun.elapsed().as_millis();
         let debt = self.pool.connector().meter.bandwidth.as_ref().map(|bandwidth| bandwidth.debt(Instant::now()));
         if let (Some(debt), Some(rate)) = (debt.filter(|debt| !debt.is_zero()), self.rules.bandwidth) {
@@ -149,9 +165,11 @@ impl Client {
                 debt.as_millis(),
                 rate.saturating_mul(2)
             );
-            return HostError::new(HostErrorKind::Overloaded, what);
+            let error = HostError::new(HostErrorKind::Overloaded, what);
+            return Refused { error, quota: Some(ResourceType::Bandwidth) };
         }
-        HostError::new(HostErrorKind::Timeout, format!("{function}: {host} had not answered whole after {waited} ms"))
+        let what = format!("{function}: {host} had not answered whole after {waited} ms");
+        HostError::new(HostErrorKind::Timeout, what).into()
     }
 }
 

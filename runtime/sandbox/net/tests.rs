@@ -154,7 +154,7 @@ fn request(url: &str, more: &[(&str, Value)]) -> Request {
 
 async fn send(client: &Arc<Client>, request: Request) -> Result<Answer, HostError> {
     let deadline = Instant::now() + Duration::from_secs(20);
-    Arc::clone(client).send("http.get".to_owned(), request, deadline).await
+    Arc::clone(client).send("http.get".to_owned(), request, deadline).await.map_err(|refused| refused.error)
 }
 
 async fn get(client: &Arc<Client>, url: &str) -> Result<Answer, HostError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use replug_scripts::CallContext;
 
 use super::error::QuotaExceeded;
-use super::live::Live;
+use super::live::{At, Live};
 use super::manager::PermissionManager;
 use super::permission::Permission;
 use super::resource::ResourceType;
@@ -115,7 +115,7 @@ impl PermissionManager {
         self.exceeded(module, resource, amount).is_none()
     }
 
-    /// As [`PermissionManager::check_resource_quota`]; what is too much is counted and written as a denial.
+    /// As [`PermissionManager::check_resource_quota`]; what is too much is counted as a denial, and written to the audit log.
     ///
     /// # Errors
     /// It is too much; nothing was reserved otherwise either.
@@ -127,11 +127,17 @@ impl PermissionManager {
     ) -> Result<(), QuotaExceeded> {
         let Some(exceeded) = self.exceeded(module, resource, amount) else { return Ok(()) };
         if let Some(live) = self.newest(module) {
-            // the amounts differ from call to call, and would each be a reason of its own
-            let spelled = resource.spelled(exceeded.quota);
-            live.deny(Who::Runtime, resource.key(), &format!("the quota of {spelled} is used up"), None);
+            live.denied.inc();
+            live.exceed(resource, At::Question, None);
         }
         Err(exceeded)
+    }
+
+    /// `module`'s quota of `resource` refused a call of `function` that another module made; it is written to the audit log.
+    pub fn exceeded_by(&self, module: &str, resource: ResourceType, function: &str, call: &CallContext) {
+        if let Some(live) = self.newest(module) {
+            live.exceed(resource, At::Call(function), Some(call));
+        }
     }
 
     /// Shows what `module` uses of `resource` now as a metric.

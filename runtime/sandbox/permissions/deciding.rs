@@ -9,7 +9,7 @@ use super::error::PermissionError;
 use super::manager::PermissionManager;
 use super::permission::Permission;
 use crate::manifest::Manifest;
-use crate::store::audit::{Entry, Kind, Who};
+use crate::store::audit::{By, Entry, Kind, Who};
 
 /// What is to be decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,9 @@ impl PermissionManager {
         manifest: &Manifest,
         ruling: Ruling,
         permissions: &[Permission],
-        who: Who,
+        by: impl Into<By>,
     ) -> Result<Vec<Decided>, PermissionError> {
+        let by = by.into();
         let _turn = self.inner.turn.lock().await;
         let before = self.decisions(&manifest.id);
         let verdicts = verdicts(manifest, &before.rule(manifest), ruling, permissions)?;
@@ -75,7 +76,7 @@ impl PermissionManager {
             if before.made.get(&permission).is_some_and(|made| made.verdict == verdict) {
                 continue;
             }
-            let replaces = after.decide(permission.clone(), Decision { verdict: verdict.clone(), who, at });
+            let replaces = after.decide(permission.clone(), Decision { verdict: verdict.clone(), who: by.who, at });
             decided.push(Decided { permission, verdict, replaces });
         }
         if decided.is_empty() {
@@ -83,7 +84,7 @@ impl PermissionManager {
         }
         after.revision += 1;
         for it in &decided {
-            self.inner.audit.append(entry(it, manifest, after.revision, who)).await?;
+            self.inner.audit.append(entry(it, manifest, after.revision, by.clone())).await?;
         }
         if let Err(error) = self.inner.records.write(&manifest.id, &before, &after).await {
             self.recant(&decided, manifest, &error.to_string()).await;
@@ -97,7 +98,8 @@ impl PermissionManager {
     ///
     /// # Errors
     /// It could not be written; the decisions hold on.
-    pub async fn forget(&self, id: &str, who: Who) -> Result<(), PermissionError> {
+    pub async fn forget(&self, id: &str, by: impl Into<By>) -> Result<(), PermissionError> {
+        let by = by.into();
         let _turn = self.inner.turn.lock().await;
         let before = self.decisions(id);
         if before.made.is_empty() {
@@ -105,7 +107,7 @@ impl PermissionManager {
         }
         let permissions: Vec<_> = before.made.keys().map(ToString::to_string).take(100).collect();
         let data = json!({ "permissions": permissions, "count": before.made.len() });
-        self.inner.audit.append(Entry::new(Kind::PermissionsForgotten, who, id).with(data)).await?;
+        self.inner.audit.append(Entry::new(Kind::PermissionsForgotten, by, id).with(data)).await?;
         self.inner.records.forget(id, &before).await?;
         self.apply(id, Decisions { revision: before.revision + 1, made: BTreeMap::new() });
         Ok(())
@@ -135,7 +137,7 @@ impl PermissionManager {
     }
 }
 
-fn entry(decided: &Decided, manifest: &Manifest, revision: u64, who: Who) -> Entry {
+fn entry(decided: &Decided, manifest: &Manifest, revision: u64, by: By) -> Entry {
     let texts = |all: &[Permission]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (kind, to) = match &decided.verdict {
         Verdict::Granted => (Kind::PermissionGranted, None),
@@ -145,7 +147,7 @@ fn entry(decided: &Decided, manifest: &Manifest, revision: u64, who: Who) -> Ent
     let replaces = Some(texts(&decided.replaces)).filter(|replaces| !replaces.is_empty());
     let data =
         json!({ "permission": decided.permission.to_string(), "to": to, "replaces": replaces, "revision": revision });
-    Entry::new(kind, who, manifest.label()).with(data)
+    Entry::new(kind, by, manifest.label()).with(data)
 }
 
 /// What is to be decided about each permission that is asked for.

@@ -1,17 +1,19 @@
-//! One running instance: what it may reach at this moment, and what it was denied.
+//! One running instance: what it may reach at this moment, and what it met.
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use prometheus::IntCounter;
-use replug_scripts::CallContext;
 
 use super::compiled::Grants;
 use super::decisions::{Decisions, effective};
 use crate::manifest::Manifest;
 use crate::monitor::{InstanceKey, Metrics};
-use crate::sandbox::audit::{DenialLog, Denials};
-use crate::store::audit::Who;
+use crate::sandbox::audit::{IncidentLog, Incidents};
+
+mod met;
+
+pub use met::At;
 
 /// The time in milliseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -22,8 +24,8 @@ pub struct Live {
     manifest: Manifest,
     grants: ArcSwap<Grants>,
     allowed: IntCounter,
-    denied: IntCounter,
-    denials: Denials,
+    pub(super) denied: IntCounter,
+    incidents: Incidents,
     clock: Clock,
 }
 
@@ -32,7 +34,7 @@ impl Live {
         key: &InstanceKey,
         manifest: &Manifest,
         decisions: &Decisions,
-        (log, clock, metrics): (DenialLog, Clock, &Metrics),
+        (log, clock, metrics): (IncidentLog, Clock, &Metrics),
     ) -> Self {
         Self {
             key: key.clone(),
@@ -40,7 +42,7 @@ impl Live {
             grants: ArcSwap::from_pointee(compiled(manifest, decisions)),
             allowed: metrics.permission_checks(key, "allowed"),
             denied: metrics.permission_checks(key, "denied"),
-            denials: Denials::new(log, key.clone()),
+            incidents: Incidents::new(log, key),
             clock,
         }
     }
@@ -72,15 +74,9 @@ impl Live {
         self.allowed.inc();
     }
 
-    /// Counts a denial, and has it written to the audit log as `who`'s.
-    pub fn deny(&self, who: Who, function: &str, reason: &str, call: Option<&CallContext>) {
-        self.denied.inc();
-        self.denials.note(who, function, reason, call, (self.clock)());
-    }
-
-    /// Has those repeats of denials written whose minute is over.
+    /// Has those repeats of incidents written whose minute is over.
     pub(super) fn flush(&self) {
-        self.denials.flush((self.clock)());
+        self.incidents.flush((self.clock)());
     }
 }
 

@@ -15,9 +15,9 @@ use super::live::{Clock, Live};
 use super::records::Records;
 use crate::manifest::Manifest;
 use crate::monitor::{InstanceKey, Metrics};
-use crate::sandbox::audit::DenialLog;
+use crate::sandbox::audit::{Incident, IncidentLog, Incidents};
 use crate::sandbox::ports::Usage;
-use crate::store::audit::AuditLog;
+use crate::store::audit::{AuditLog, Kind, Who};
 use crate::store::{Store, StoreError};
 
 /// A handle on the manager. Clones share it.
@@ -34,7 +34,9 @@ pub(super) struct Inner {
     pub(super) usage: Arc<dyn Usage>,
     /// Held by whoever decides, from the first look to the last effect.
     pub(super) turn: tokio::sync::Mutex<()>,
-    denials: DenialLog,
+    incidents: IncidentLog,
+    /// What the runtime itself turned away.
+    turned_away: Incidents,
     grants_all: AtomicBool,
     decisions: Mutex<BTreeMap<String, Arc<Decisions>>>,
     /// The running instances by module, the newest last.
@@ -42,7 +44,7 @@ pub(super) struct Inner {
 }
 
 impl PermissionManager {
-    /// Starts on what `store` holds, on the present tokio runtime. What is decided and denied is written to `audit`; `usage`
+    /// Starts on what `store` holds, on the present tokio runtime. What is decided, and what modules meet, is written to `audit`; `usage`
     /// says what modules use.
     ///
     /// # Errors
@@ -54,9 +56,11 @@ impl PermissionManager {
     ) -> Result<Self, StoreError> {
         let records = Records::new(store);
         let decisions = records.all()?.into_iter().map(|(id, made)| (id, Arc::new(made))).collect();
+        let incidents = IncidentLog::start(audit.clone());
         let inner = Inner {
             records,
-            denials: DenialLog::start(audit.clone()),
+            turned_away: Incidents::of_runtime(incidents.clone()),
+            incidents,
             audit,
             clock,
             metrics,
@@ -84,7 +88,7 @@ impl PermissionManager {
         // no decision may come between what is compiled and what is told of later ones
         let decisions = self.table();
         let made = decisions.get(&*key.id).cloned().unwrap_or_default();
-        let shared = (self.inner.denials.clone(), Arc::clone(&self.inner.clock), &self.inner.metrics);
+        let shared = (self.inner.incidents.clone(), Arc::clone(&self.inner.clock), &self.inner.metrics);
         let live = Arc::new(Live::new(key, manifest, &made, shared));
         self.inner.lives.rcu(|lives| {
             let mut lives = HashMap::clone(lives);
@@ -117,14 +121,23 @@ impl PermissionManager {
         ruled.into_iter().filter(|it| it.standing == Standing::Waiting).map(|it| it.asked).collect()
     }
 
-    /// Has repeated denials written whose minute is over: call it now and then.
+    /// Somebody who is not let in asked the runtime itself for something: it is written to the audit log as other incidents
+    /// are. `data`, a JSON object, says of the first and of repeats what was asked.
+    pub fn turned_away(&self, reason: &str, data: impl FnOnce() -> serde_json::Value) {
+        let incident = Incident { kind: Kind::AccessDenied, who: Who::Runtime, name: reason, call: None };
+        self.inner.turned_away.note(&incident, (self.inner.clock)(), |_| data());
+    }
+
+    /// Has the repeats of incidents written whose minute is over: call it now and then.
     pub fn flush(&self) {
+        self.inner.turned_away.flush((self.inner.clock)());
         self.inner.lives.load().values().flatten().filter_map(Weak::upgrade).for_each(|live| live.flush());
     }
 
-    /// Returns when all denials so far are written; later ones are lost.
+    /// Returns when all incidents so far are written; later ones are lost.
     pub async fn close(&self) {
-        self.inner.denials.close().await;
+        self.inner.turned_away.end();
+        self.inner.incidents.close().await;
     }
 
     /// The newest running instance of a module.

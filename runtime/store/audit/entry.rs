@@ -1,5 +1,7 @@
 //! Entries: as they are given, and as they are read.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -25,6 +27,10 @@ pub enum Kind {
     ActivationBegan,
     /// An activation or a rollback ended.
     ActivationEnded,
+    /// An instance went from one state to another; `data` has both, `from` and `to`, with the `reason` and the `generation`.
+    StateChanged,
+    /// A candidate's share of the traffic changed; `data` has the `weight` in percent and the `generation`.
+    TrafficShifted,
     /// The version that served provisionally is confirmed.
     Confirmed,
     /// A version was taken back, and what served before serves.
@@ -45,8 +51,26 @@ pub enum Kind {
     PermissionsForgotten,
     /// A host call of a script was denied; `data` has the `call`, the `reason`, the `requestId` and the `count`.
     CallDenied,
+    /// A limit of the module's manifest ended a call or turned one away; `data` has the `limit` by its path there, its `value`,
+    /// the `handler`, the `requestId` and the `count`.
+    LimitExceeded,
+    /// A quota of the module refused a call; `data` has the `quota` by its name in permissions, its `value`, the `call` of the
+    /// host or the `handler`, the `requestId` and the `count`.
+    QuotaExceeded,
+    /// The heap of a VM grows from call to call; `data` has what lived before and now, `from` and `to`, in bytes, and the `calls`.
+    LeakSuspected,
+    /// A part of an instance failed, or does not end; `data` has the `child`, the `reason` and the `count`.
+    WorkerFailed,
+    /// A script's actor failed; `data` has the `actor`, the `reason`, what comes `next` and the `count`.
+    ActorFailed,
+    /// The admin API did not let a request in; `data` has the `reason`, the `method`, the `path`, the `requestId` and the `count`.
+    AccessDenied,
+    /// Incidents came faster than they could be written and have no entry; `data` has the `count`.
+    IncidentsDropped,
     /// An activation or a rollback was refused; `data` has the `reason`.
     ActivationRefused,
+    /// Another command was refused; `data` has the `command` and the `reason`.
+    CommandRefused,
     /// Something that needs a person; `data` has the `message`.
     Alarm,
     /// A runtime started on the data directory.
@@ -64,6 +88,8 @@ impl Kind {
             Self::Unregistered => "unregistered",
             Self::ActivationBegan => "activation-began",
             Self::ActivationEnded => "activation-ended",
+            Self::StateChanged => "state-changed",
+            Self::TrafficShifted => "traffic-shifted",
             Self::Confirmed => "confirmed",
             Self::RolledBack => "rolled-back",
             Self::Deactivated => "deactivated",
@@ -74,7 +100,15 @@ impl Kind {
             Self::PermissionDenied => "permission-denied",
             Self::PermissionsForgotten => "permissions-forgotten",
             Self::CallDenied => "call-denied",
+            Self::LimitExceeded => "limit-exceeded",
+            Self::QuotaExceeded => "quota-exceeded",
+            Self::LeakSuspected => "leak-suspected",
+            Self::WorkerFailed => "worker-failed",
+            Self::ActorFailed => "actor-failed",
+            Self::AccessDenied => "access-denied",
+            Self::IncidentsDropped => "incidents-dropped",
             Self::ActivationRefused => "activation-refused",
+            Self::CommandRefused => "command-refused",
             Self::Alarm => "alarm",
             Self::RuntimeStarted => "runtime-started",
             Self::RuntimeStopped => "runtime-stopped",
@@ -106,26 +140,54 @@ impl Who {
     }
 }
 
+/// Who had something done, and in which request of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    /// Who.
+    pub who: Who,
+    /// The request's id, where it has one.
+    pub request: Option<Arc<str>>,
+}
+
+impl From<Who> for By {
+    fn from(who: Who) -> Self {
+        Self { who, request: None }
+    }
+}
+
+impl By {
+    /// The same in the request of this id.
+    #[must_use]
+    pub fn asked_in(self, request: Arc<str>) -> Self {
+        Self { request: Some(request), ..self }
+    }
+}
+
 /// An entry to append.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub(super) kind: Kind,
-    pub(super) who: Who,
+    pub(super) by: By,
     pub(super) subject: String,
     pub(super) data: Value,
 }
 
 impl Entry {
-    /// An entry about `subject`: `id@version`, a module's id, or `runtime`.
+    /// An entry about `subject`: `id@version`, a module's id, or `runtime`. Its data has the `requestId` of whoever had it
+    /// done, if there is one.
     #[must_use]
-    pub fn new(kind: Kind, who: Who, subject: impl Into<String>) -> Self {
-        Self { kind, who, subject: subject.into(), data: Value::Object(serde_json::Map::new()) }
+    pub fn new(kind: Kind, by: impl Into<By>, subject: impl Into<String>) -> Self {
+        let entry = Self { kind, by: by.into(), subject: subject.into(), data: Value::Null };
+        entry.with(Value::Object(serde_json::Map::new()))
     }
 
     /// The same with `data`, a JSON object.
     #[must_use]
     pub fn with(mut self, data: Value) -> Self {
         self.data = data;
+        if let (Some(request), Some(data)) = (&self.by.request, self.data.as_object_mut()) {
+            data.insert("requestId".to_owned(), Value::from(&**request));
+        }
         self
     }
 

@@ -17,8 +17,8 @@ pub(super) const MAX_LINE: usize = MAX_DATA + 6 * MAX_SUBJECT + 1024;
 
 /// The line of an entry, with its end, and its hash.
 pub(super) fn sealed(entry: &Entry, seq: u64, at: u64, prev: &str) -> (String, String) {
-    let Entry { kind, who, subject, data } = entry;
-    let (kind, who, subject) = (kind.name(), who.name(), Value::from(subject.as_str()));
+    let Entry { kind, by, subject, data } = entry;
+    let (kind, who, subject) = (kind.name(), by.who.name(), Value::from(subject.as_str()));
     let mut line = format!(
         r#"{{"seq":{seq},"at":{at},"prev":"{prev}","kind":"{kind}","actor":"{who}","subject":{subject},"data":{data}"#
     );

@@ -203,6 +203,32 @@ fn only_the_owner_may_read_it() {
     }
 }
 
+#[tokio::test]
+async fn what_is_queued_keeps_its_place_and_is_on_the_disk_with_what_comes_after_it() {
+    let dir = TempDir::new().unwrap();
+    let log = AuditLog::with(dir.path(), settings(1000)).unwrap();
+    log.queue(entry("a@1.0.0")).await.unwrap();
+    assert_eq!(log.append(entry("b@1.0.0")).await, Ok(2));
+    log.queue(entry("c@1.0.0")).await.unwrap();
+    log.close().await.unwrap();
+    assert_eq!(log.queue(entry("d@1.0.0")).await, Err(AuditError::Closed));
+    let rows = log.read(1, 10).await.unwrap();
+    let subjects: Vec<_> = rows.iter().map(|row| row.entry().unwrap().subject.as_str()).collect();
+    assert_eq!(subjects, ["a@1.0.0", "b@1.0.0", "c@1.0.0"]);
+}
+
+#[tokio::test]
+async fn an_entry_has_the_request_of_whoever_had_it_done() {
+    let dir = TempDir::new().unwrap();
+    let log = AuditLog::with(dir.path(), settings(1000)).unwrap();
+    let by = By::from(Who::Admin).asked_in("r-1".into());
+    log.append(Entry::new(Kind::Registered, by.clone(), "m@1.0.0").with(json!({ "digest": "ab" }))).await.unwrap();
+    log.append(Entry::new(Kind::Confirmed, by, "m@1.0.0")).await.unwrap();
+    let rows = log.read(1, 10).await.unwrap();
+    let data: Vec<_> = rows.iter().map(|row| row.entry().unwrap().data.get()).collect();
+    assert_eq!(data, [r#"{"digest":"ab","requestId":"r-1"}"#, r#"{"requestId":"r-1"}"#]);
+}
+
 #[test]
 fn names_in_the_log_are_those_of_the_types() {
     let kinds = [
@@ -214,6 +240,18 @@ fn names_in_the_log_are_those_of_the_types() {
         Kind::RolledBack,
         Kind::Deactivated,
         Kind::Recovered,
+        Kind::StateChanged,
+        Kind::TrafficShifted,
+        Kind::CallDenied,
+        Kind::LimitExceeded,
+        Kind::QuotaExceeded,
+        Kind::LeakSuspected,
+        Kind::WorkerFailed,
+        Kind::ActorFailed,
+        Kind::AccessDenied,
+        Kind::IncidentsDropped,
+        Kind::ActivationRefused,
+        Kind::CommandRefused,
         Kind::Alarm,
         Kind::RuntimeStarted,
         Kind::RuntimeStopped,

@@ -224,9 +224,13 @@ impl ScriptActor {
         }
     }
 
-    pub(super) fn tell(&self, owner: &InstanceKey, reason: &str, next: &'static str) {
+    pub(super) fn tell(&self, key: &InstanceKey, reason: &str, next: &'static str) {
+        let owner = self.shared.owner(&self.module).filter(|instance| instance.key == *key);
+        if let Some(live) = owner.as_ref().and_then(|instance| instance.quotas().teller()) {
+            live.actor_failed(&self.name, reason, next);
+        }
         self.shared.events.emit(Event::ActorFailed {
-            instance: owner.clone(),
+            instance: key.clone(),
             actor: self.name.to_string(),
             reason: reason.to_owned(),
             next,

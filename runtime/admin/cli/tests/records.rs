@@ -100,6 +100,24 @@ async fn the_audit_log_is_shown_in_order_and_verified() {
 }
 
 #[tokio::test]
+async fn what_was_met_is_a_line_with_its_data_and_without_what_is_unknown() {
+    let server = Server::start().await;
+    let permissions = &server.world.fake.permissions;
+    permissions.turned_away(
+        "unauthenticated",
+        || serde_json::json!({ "reason": "unauthenticated", "path": "/v1/x y", "requestId": null }),
+    );
+    permissions.close().await;
+    let shown = server.run("audit").await.out;
+    let line = shown.lines().nth(1).expect("an entry");
+    let words: Vec<_> = line.split_whitespace().skip(3).collect();
+    assert_eq!(
+        words,
+        ["runtime", "access-denied", "runtime", "count=1", "path=\"/v1/x", "y\"", "reason=unauthenticated"]
+    );
+}
+
+#[tokio::test]
 async fn a_changed_log_fails_with_its_place_whether_or_not_a_runtime_runs() {
     let server = serving().await;
     let data = server.world.dir.path().to_owned();

@@ -47,7 +47,7 @@ pub(crate) struct Fake {
     /// Each activation takes one permit; a test that holds them back holds the activation back.
     pub(crate) gate: Arc<Semaphore>,
     registry: Registry,
-    permissions: PermissionManager,
+    pub(crate) permissions: PermissionManager,
 }
 
 impl Fake {

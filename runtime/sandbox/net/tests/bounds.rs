@@ -59,7 +59,8 @@ async fn the_deadline_of_the_call_holds_whatever_timeout_is_asked_for() {
     let client = client(&[], &[("127.0.0.1", server.port)], quota(1));
     let ask = request(&server.url("127.0.0.1", "/"), &[("timeout", Value::Int(3_600_000))]);
     let deadline = Instant::now() + Duration::from_millis(100);
-    is(HostErrorKind::Timeout, "had not answered", Arc::clone(&client).send("http.get".into(), ask, deadline).await);
+    let answer = Arc::clone(&client).send("http.get".into(), ask, deadline).await;
+    is(HostErrorKind::Timeout, "had not answered", answer.map_err(|refused| refused.error));
 }
 
 #[tokio::test]
