@@ -185,7 +185,7 @@ async fn an_actor_that_fails_and_a_heap_that_grows_are_told() {
     for _ in 0..600 {
         shop.call("shop.leak", Value::Null).await.expect("an answer");
     }
-    until(|| shop.instance.account().tracker.usage().calls >= 600).await;
+    until(|| shop.instance.account().counts.calls() >= 600).await;
     let leaks = shop.told(Kind::LeakSuspected).await;
     let number = |key: &str| leaks[0][key].as_u64().expect("a number");
     assert!(number("to") - number("from") >= 1000 * number("calls"), "{leaks:?}");
