@@ -21,14 +21,13 @@ impl Instance {
         let (done, answer) = oneshot::channel();
         let instance = Arc::clone(self);
         let broken = |cause: String| EvaluateError::Script(ScriptError::Engine(cause));
-        std::thread::Builder::new()
-            .name(format!("eval:{}", self.key.id))
-            .stack_size(self.limits.stack_size())
+        let (thread, limits) = self.thread("eval");
+        thread
             .spawn(move || {
-                let call = instance.context("eval", instance.limits.wall_time);
+                let call = instance.context("eval", limits.wall_time);
                 let host = Arc::clone(&instance.host);
                 // who asked may be gone
-                let _ = done.send(evaluate(language, &code, &files, host, &instance.limits, &call));
+                let _ = done.send(evaluate(language, &code, &files, host, &limits, &call));
             })
             .map_err(|error| broken(format!("no thread for the code: {error}")))?;
         answer.await.unwrap_or_else(|_| Err(broken("the thread of the code failed".into())))
