@@ -1,33 +1,57 @@
 //! What does a script call cost, and what do the limits add? The same script without limits is 1.
 //!
 //! Without limits means: the bare language, set up here without interrupt, operation counter or memory limit, with the
-//! request made by the same shape of conversion. The runtime itself has no switch that turns a limit off.
+//! request made by the same shape of conversion.
 
+#[path = "support/aims.rs"]
+mod aims;
 #[path = "support/allocator.rs"]
 mod allocator;
+#[path = "support/bare.rs"]
+mod bare;
+#[path = "support/pairs.rs"]
+mod pairs;
+#[path = "support/report.rs"]
+mod report;
 #[path = "support/script.rs"]
 mod script;
 
+use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
 use replug_scripts::{Handler, Limits, Request, Vm};
+use report::Report;
 
-const LUA: [(&str, &str); 3] = [
-    ("no-op", "return 'x'"),
-    ("request table", "return { body = { name = req.params.name, agent = req.headers['user-agent'] } }"),
-    ("loop", "local n = 0 for i = 1, 10000 do n = n + i % 7 end return tostring(n)"),
+/// A script's body in both languages, and how many times the bare call it may take.
+struct Row {
+    name: &'static str,
+    lua: (&'static str, Option<f64>),
+    rhai: (&'static str, Option<f64>),
+}
+
+const ROWS: [Row; 3] = [
+    Row { name: "no-op", lua: ("return 'x'", None), rhai: ("\"x\"", None) },
+    Row {
+        name: "request table",
+        lua: ("return { body = { name = req.params.name, agent = req.headers['user-agent'] } }", Some(1.2)),
+        rhai: ("#{ body: #{ name: req.params.name, agent: req.headers[\"user-agent\"] } }", Some(1.2)),
+    },
+    Row {
+        name: "tight loop",
+        lua: ("local n = 0 for i = 1, 100000 do n = n + i % 7 end return tostring(n)", Some(1.15)),
+        rhai: ("let n = 0; for i in 1..=100000 { n += i % 7; } n.to_string()", Some(1.1)),
+    },
 ];
 
-const RHAI: [(&str, &str); 3] = [
-    ("no-op", "\"x\""),
-    ("request table", "#{ body: #{ name: req.params.name, agent: req.headers[\"user-agent\"] } }"),
-    ("loop", "let n = 0; for i in 1..=10000 { n += i % 7; } n.to_string()"),
-];
+/// More than any call takes.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn limited(language: &str, script: &str) -> Box<dyn Vm> {
     let program = replug_scripts::compile(&script::sources(language, script)).expect("it compiles");
-    program.instantiate(Arc::new(script::NoHost), &Limits::default(), &script::context()).expect("a VM")
+    // a slow machine is to end none of them
+    let limits = Limits { cpu_time: PATIENCE, wall_time: PATIENCE, ..Limits::default() };
+    program.instantiate(Arc::new(script::NoHost), &limits, &script::context()).expect("a VM")
 }
 
 fn lua_table(lua: &mlua::Lua, request: &Request) -> mlua::Result<mlua::Table> {
@@ -64,63 +88,51 @@ fn rhai_map(request: &Request) -> rhai::Map {
     ])
 }
 
-fn lua(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("lua");
-    let (handler, request) = (Handler::Api("GET /hello".into()), script::request());
-    for (name, body) in LUA {
-        let mut vm =
-            limited("lua", &format!("return {{ apis = {{ [\"GET /hello\"] = function(req)\n{body}\nend }} }}"));
-        group.bench_function(format!("{name}, limits"), |bencher| {
-            bencher.iter(|| vm.respond(&handler, &request, &script::context()).expect("an answer"));
-        });
-        let bare = mlua::Lua::new();
-        let function: mlua::Function =
-            bare.load(format!("return function(req)\n{body}\nend")).eval().expect("it compiles");
-        group.bench_function(format!("{name}, bare"), |bencher| {
-            bencher.iter(|| {
-                let table = lua_table(&bare, &request).expect("a table");
-                let answer: mlua::Value = function.call(table).expect("an answer");
-                match answer {
-                    mlua::Value::Table(table) => {
-                        let body: mlua::Value = table.raw_get("body").expect("a body");
-                        serde_json::to_vec(&body).expect("JSON")
-                    }
-                    mlua::Value::String(text) => text.as_bytes().to_vec(),
-                    _ => Vec::new(),
-                }
-            });
-        });
+/// The bytes of an answer's body.
+fn lua_answer(answer: &mlua::Value) -> Vec<u8> {
+    match answer {
+        mlua::Value::Table(table) => {
+            let body: mlua::Value = table.raw_get("body").expect("a body");
+            serde_json::to_vec(&body).expect("JSON")
+        }
+        mlua::Value::String(text) => text.as_bytes().to_vec(),
+        other => panic!("no answer: {other:?}"),
     }
-    group.finish();
 }
 
-fn rhai(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("rhai");
+fn rhai_answer(answer: rhai::Dynamic) -> Vec<u8> {
+    match answer.try_cast_result::<rhai::Map>() {
+        Ok(map) => serde_json::to_vec(&map["body"]).expect("JSON"),
+        Err(text) => text.into_string().expect("a text").into_bytes(),
+    }
+}
+
+fn main() {
+    let report = Report::from_args();
     let (handler, request) = (Handler::Api("GET /hello".into()), script::request());
-    for (name, body) in RHAI {
+    for Row { name, lua: (body, aim), .. } in ROWS {
+        let function = format!("function(req)\n{body}\nend");
+        let mut vm = limited("lua", &format!("return {{ apis = {{ [\"GET /hello\"] = {function} }} }}"));
+        let bare = bare::lua();
+        let function: mlua::Function = bare.load(format!("return {function}")).eval().expect("it compiles");
+        let without = || {
+            let table = lua_table(&bare, &request).expect("a table");
+            black_box(lua_answer(&function.call(table).expect("an answer")));
+        };
+        let with = || drop(black_box(vm.respond(&handler, &request, &script::context()).expect("an answer")));
+        pairs::compare(&report, &format!("lua, {name}"), aim, without, with);
+    }
+    for Row { name, rhai: (body, aim), .. } in ROWS {
         let script = format!("fn handle(req) {{\n{body}\n}}\n#{{ apis: #{{ \"GET /hello\": Fn(\"handle\") }} }}");
         let mut vm = limited("rhai", &script);
-        group.bench_function(format!("{name}, limits"), |bencher| {
-            bencher.iter(|| vm.respond(&handler, &request, &script::context()).expect("an answer"));
-        });
-        let engine = rhai::Engine::new();
+        let engine = bare::rhai();
         let ast = engine.compile(&script).expect("it compiles");
-        let options = || rhai::CallFnOptions::new().eval_ast(false);
-        group.bench_function(format!("{name}, bare"), |bencher| {
-            bencher.iter(|| {
-                let mut scope = rhai::Scope::new();
-                let answer: rhai::Dynamic = engine
-                    .call_fn_with_options(options(), &mut scope, &ast, "handle", (rhai_map(&request),))
-                    .expect("an answer");
-                match answer.try_cast::<rhai::Map>() {
-                    Some(map) => serde_json::to_vec(&map["body"]).expect("JSON"),
-                    None => Vec::new(),
-                }
-            });
-        });
+        let without = || {
+            let (mut scope, options) = (rhai::Scope::new(), rhai::CallFnOptions::new().eval_ast(false));
+            let answer = engine.call_fn_with_options(options, &mut scope, &ast, "handle", (rhai_map(&request),));
+            black_box(rhai_answer(answer.expect("an answer")));
+        };
+        let with = || drop(black_box(vm.respond(&handler, &request, &script::context()).expect("an answer")));
+        pairs::compare(&report, &format!("rhai, {name}"), aim, without, with);
     }
-    group.finish();
 }
-
-criterion_group!(benches, lua, rhai);
-criterion_main!(benches);

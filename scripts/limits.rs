@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The limits of a VM. The first three are budgets of each call, the last bounds the VM as long as it lives.
+/// The limits of a VM. The first three are budgets of each call, the others bound the VM as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Ticks a call may use: Luau safepoints (loop edges, calls, returns, pattern-match steps) or Rhai operations. The
@@ -15,6 +15,9 @@ pub struct Limits {
     pub wall_time: Duration,
     /// Bytes that a VM's heap may hold.
     pub memory: usize,
+    /// Bytes of stack that the thread of the VM is to have; none where that follows from `memory`. What it has is
+    /// [`Limits::stack_size`], and how deep calls nest in Rhai follows from that: a VM must not run on a thread with less.
+    pub stack: Option<usize>,
 }
 
 impl Default for Limits {
@@ -24,27 +27,41 @@ impl Default for Limits {
             cpu_time: Duration::from_millis(250),
             wall_time: Duration::from_secs(1),
             memory: 32 << 20,
+            stack: None,
         }
     }
 }
 
 impl Limits {
-    /// Bytes of stack that a thread needs so that no value within the memory limit can overflow it when it is cloned,
-    /// dropped, printed or converted. Measured for nested captured closures in Rhai, the worst case found: 60,000 levels
-    /// made within 64 MiB need between 2x and 4x of them. Untouched pages cost nothing. At least twice of what is needed:
-    /// see [`Limits::least_stack_size`].
+    /// Bytes of stack that a script's thread has under these limits: what is wanted, but never less than
+    /// [`Limits::least_stack_size`]. Where nothing is wanted it is twice of what is needed so that no value within the
+    /// memory limit can overflow it when it is cloned, dropped, printed or converted. Measured for nested captured closures
+    /// in Rhai, the worst case found: 60,000 levels made within 64 MiB need between 2x and 4x of them. Untouched pages cost
+    /// nothing.
     #[must_use]
     pub const fn stack_size(&self) -> usize {
-        let wanted = self.memory.saturating_mul(4);
-        if wanted < 64 << 20 { 64 << 20 } else { wanted }
+        let (wanted, least) = match self.stack {
+            Some(wanted) => (wanted, self.least_stack_size()),
+            None => (self.memory.saturating_mul(4), 64 << 20),
+        };
+        if wanted < least { least } else { wanted }
     }
 
-    /// The least bytes of stack that are safe, for whoever wants less than [`Limits::stack_size`]. Calls and expressions as
-    /// deep as they may nest took 4 MiB; the deepest nest of closures took 64 to 96 MiB within 64 MiB when its hash was
-    /// taken, and that is what recurses most.
+    /// The least bytes of stack that are safe: for values twice the memory limit, since the deepest nest of closures took 64
+    /// to 96 MiB within 64 MiB when its hash was taken, and that is what recurses most; and 16 MiB for calls.
     #[must_use]
     pub const fn least_stack_size(&self) -> usize {
-        self.memory.saturating_mul(2).saturating_add(16 << 20)
+        self.stack_of_values().saturating_add(16 << 20)
+    }
+
+    /// Bytes of the stack that are left for calls, whatever the values are: 16 MiB at the least.
+    #[must_use]
+    pub const fn stack_of_calls(&self) -> usize {
+        self.stack_size().saturating_sub(self.stack_of_values())
+    }
+
+    const fn stack_of_values(&self) -> usize {
+        self.memory.saturating_mul(2)
     }
 }
 
@@ -81,6 +98,44 @@ impl fmt::Display for Verdict {
             Self::CpuTime(t) => write!(f, "the limit of {} ms of CPU time was reached", t.as_millis()),
             Self::WallTime(t) => write!(f, "the limit of {} ms of wall-clock time was reached", t.as_millis()),
             Self::Memory(n) => write!(f, "the limit of {} KiB of memory was reached", n >> 10),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn limits(memory: usize, stack: Option<usize>) -> Limits {
+        Limits { memory, stack, ..Limits::default() }
+    }
+
+    #[test]
+    fn a_stack_is_what_is_wanted_but_never_less_than_is_safe() {
+        for (memory, stack, size) in [
+            (MIB, None, 64 * MIB),
+            (32 * MIB, None, 128 * MIB),
+            (32 * MIB, Some(100 * MIB), 100 * MIB),
+            (32 * MIB, Some(80 * MIB), 80 * MIB),
+            (32 * MIB, Some(80 * MIB - 1), 80 * MIB),
+            (32 * MIB, Some(0), 80 * MIB),
+            (MIB, Some(512 * MIB), 512 * MIB),
+        ] {
+            assert_eq!(limits(memory, stack).stack_size(), size, "{memory} {stack:?}");
+        }
+    }
+
+    #[test]
+    fn calls_have_what_values_leave_and_never_less_than_16_mebibytes() {
+        for (memory, stack, left) in [
+            (MIB, None, 62 * MIB),
+            (1024 * MIB, None, 2048 * MIB),
+            (1024 * MIB, Some(0), 16 * MIB),
+            (MIB, Some(20 * MIB), 18 * MIB),
+        ] {
+            assert_eq!(limits(memory, stack).stack_of_calls(), left, "{memory} {stack:?}");
         }
     }
 }

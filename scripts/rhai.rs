@@ -18,6 +18,7 @@ mod sorting;
 mod suite;
 mod thrown;
 mod vm;
+mod weight;
 
 use std::sync::Arc;
 

@@ -26,6 +26,7 @@ pub fn run(path: &'static str, source: String) {
         cpu_time: Duration::from_millis(20),
         wall_time: Duration::from_secs(5),
         memory: 8 << 20,
+        stack: None,
     };
     let thread = std::thread::Builder::new().stack_size(limits.stack_size());
     let ran = thread.spawn(move || on_its_thread(path, source, &limits)).expect("a thread");

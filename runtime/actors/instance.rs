@@ -19,7 +19,7 @@ use super::vm::{HousedVm, NoVm};
 use crate::manifest::Manifest;
 use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics};
 use crate::sandbox::Supplies;
-use crate::sandbox::permissions::Live;
+use crate::sandbox::permissions::{Live, script_limits};
 use crate::sandbox::quota::Account;
 
 mod aside;
@@ -85,12 +85,7 @@ impl Instance {
         metrics: InstanceMetrics,
     ) -> Self {
         let spec = &manifest.runtime.limits;
-        let limits = Limits {
-            ticks: spec.ticks,
-            cpu_time: spec.cpu_time,
-            wall_time: spec.wall_time,
-            memory: usize::try_from(spec.memory).unwrap_or(usize::MAX),
-        };
+        let limits = script_limits(&manifest, &manifest.permissions.resources);
         let account = Arc::<Account>::default();
         let quotas = Quotas::Asked(Arc::clone(&manifest));
         let throttle = || Throttle::new(Arc::clone(&account), quotas.clone());
@@ -174,10 +169,19 @@ impl Instance {
         }
     }
 
-    /// The limits of its calls and VMs.
+    /// The limits of its calls and VMs, with the stack that its manifest asks for; what a thread has says
+    /// [`Instance::thread`].
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// A thread for VMs of this instance, with the stack that its module is given at this moment, and the limits of the VMs on
+    /// it, which nest calls as deep as that stack lets them.
+    pub(super) fn thread(&self, kind: &str) -> (std::thread::Builder, Limits) {
+        let limits = self.quotas.read(|quotas| script_limits(&self.manifest, quotas));
+        let name = format!("{kind}:{}", self.key.id);
+        (std::thread::Builder::new().name(name).stack_size(limits.stack_size()), limits)
     }
 
     /// The handlers its entry script returned; empty before [`Instance::first_vm`].
@@ -211,21 +215,19 @@ impl Instance {
     pub async fn first_vm(self: &Arc<Self>) -> Result<(), StartError> {
         let (done, made) = oneshot::channel();
         let instance = Arc::clone(self);
-        let spawned = std::thread::Builder::new()
-            .name(format!("vm:{}", self.key.id))
-            .stack_size(self.limits.stack_size())
-            .spawn(move || {
-                // its processor time counts, also that of a start that fails
-                let _usage = Usage::new(&instance);
-                let made = HousedVm::make(&instance).map_err(|none| {
-                    let error = none.error(&instance);
-                    if let NoVm::Full(_) = none {
-                        instance.quotas.tell(&error, &Handler::Init, &instance.context("init", START_GRACE));
-                    }
-                    error
-                });
-                let _ = done.send(made.map(|vm| vm.exports().clone()));
+        let (thread, limits) = self.thread("vm");
+        let spawned = thread.spawn(move || {
+            // its processor time counts, also that of a start that fails
+            let _usage = Usage::new(&instance);
+            let made = HousedVm::make(&instance, limits).map_err(|none| {
+                let error = none.error(&instance);
+                if let NoVm::Full(_) = none {
+                    instance.quotas.tell(&error, &Handler::Init, &instance.context("init", START_GRACE));
+                }
+                error
             });
+            let _ = done.send(made.map(|vm| vm.exports().clone()));
+        });
         let fault = |source| StartError::FirstVm { module: self.key.to_string(), source };
         if let Err(error) = spawned {
             return Err(StartError::Actors { module: self.key.to_string(), message: error.to_string() });

@@ -16,6 +16,8 @@ const LEAST_ROOM: u64 = 1 << 20;
 /// A VM that keeps to its part.
 pub(super) struct HousedVm {
     vm: Box<dyn Vm>,
+    /// Those of its thread.
+    limits: Limits,
     part: Reservation,
     /// What it may hold by its part, in bytes.
     room: u64,
@@ -33,14 +35,14 @@ pub(super) enum NoVm {
 }
 
 impl HousedVm {
-    /// A new VM on this thread, with `init` run in it.
-    pub(super) fn make(instance: &Instance) -> Result<Self, NoVm> {
+    /// A new VM on this thread, which was made for `limits`, with `init` run in it.
+    pub(super) fn make(instance: &Instance, limits: Limits) -> Result<Self, NoVm> {
         let mut part = Reservation::none(Arc::clone(&instance.account().heap));
         let share = share(instance);
         let room = part.run(share, share.limit.min(2 * LEAST_ROOM)).map_err(NoVm::Full)?;
-        let vm = instance.make_vm(within(instance.limits(), room)).map_err(NoVm::Failed)?;
+        let vm = instance.make_vm(within(&limits, room)).map_err(NoVm::Failed)?;
         let collected = vm.memory() as u64;
-        Ok(Self { vm, part, room, leaks: LeakWatch::default(), collected })
+        Ok(Self { vm, limits, part, room, leaks: LeakWatch::default(), collected })
     }
 
     /// The VM, with as much room as there is now; before a call.
@@ -52,7 +54,7 @@ impl HousedVm {
         let room = self.part.run(share, share.limit.min(self.vm.memory() as u64 + LEAST_ROOM))?;
         if room != self.room {
             self.room = room;
-            self.vm.set_limits(within(instance.limits(), room));
+            self.vm.set_limits(within(&self.limits, room));
         }
         Ok(self.vm.as_mut())
     }

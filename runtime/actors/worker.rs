@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use replug_scripts::ScriptError;
+use replug_scripts::{Limits, ScriptError};
 use tokio::runtime::Handle;
 
 use super::error::CallError;
@@ -114,12 +114,11 @@ impl State {
         let lane = self.lane;
         // a closed pool has no work
         let Some(pass) = instance.queue(lane).thread() else { return Ok(()) };
-        std::thread::Builder::new()
-            .name(format!("vm:{}", self.instance.key.id))
-            .stack_size(self.instance.limits().stack_size())
+        let (thread, limits) = self.instance.thread("vm");
+        thread
             .spawn(move || {
                 // around everything, the VM's end too: a worker that is not told never works again
-                let exit = catch_unwind(AssertUnwindSafe(|| run(&instance, lane, &gone, &runtime)))
+                let exit = catch_unwind(AssertUnwindSafe(|| run(&instance, (lane, limits), &gone, &runtime)))
                     .unwrap_or_else(|panic| Exit::Panicked(message_of(panic.as_ref())));
                 drop(instance);
                 // an actor that is gone needs no news
@@ -132,19 +131,19 @@ impl State {
 }
 
 /// Takes jobs until there are none.
-fn run(instance: &Arc<Instance>, lane: Lane, gone: &AtomicBool, runtime: &Handle) -> Exit {
+fn run(instance: &Arc<Instance>, (lane, limits): (Lane, Limits), gone: &AtomicBool, runtime: &Handle) -> Exit {
     let mut vm: Option<HousedVm> = None;
     let mut usage = Usage::new(instance);
     if instance.manifest.runtime.concurrency > 1 {
         // what it holds when it panics is dropped by the unwinding, which tells the callers
-        return match multiplex::run(instance, lane, gone, runtime, &mut usage) {
+        return match multiplex::run(instance, (lane, limits), gone, runtime, &mut usage) {
             Ok(()) => Exit::Idle,
             Err(error) => Exit::InitFailed(error),
         };
     }
     while let Some(job) = instance.queue(lane).take(gone) {
         // the job is dropped by the unwinding, which tells its caller; the VM goes with it
-        match catch_unwind(AssertUnwindSafe(|| serve(instance, &mut vm, job))) {
+        match catch_unwind(AssertUnwindSafe(|| serve(instance, &limits, &mut vm, job))) {
             Ok(Ok(())) => usage.look(vm.as_ref().map_or(0, HousedVm::memory)),
             Ok(Err(error)) => return Exit::InitFailed(error),
             Err(panic) => return Exit::Panicked(message_of(panic.as_ref())),
@@ -154,14 +153,14 @@ fn run(instance: &Arc<Instance>, lane: Lane, gone: &AtomicBool, runtime: &Handle
 }
 
 /// Serves one job, making a VM first where there is none; an error when that fails.
-fn serve(instance: &Instance, vm: &mut Option<HousedVm>, job: Job) -> Result<(), ScriptError> {
+fn serve(instance: &Instance, limits: &Limits, vm: &mut Option<HousedVm>, job: Job) -> Result<(), ScriptError> {
     if job.abandoned() {
         too_late(job);
         return Ok(());
     }
     let ready = match vm {
         Some(ready) => ready,
-        None => match HousedVm::make(instance) {
+        None => match HousedVm::make(instance, *limits) {
             Ok(made) => vm.insert(made),
             Err(none) => return turn_away(instance, job, none),
         },

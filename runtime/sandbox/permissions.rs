@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`permission`], [`resource`] | one permission, its text, and which permission holds another |
 //! | [`asked`] | what a manifest asks for |
+//! | [`limits`] | the limits of a script, which follow from both |
 //! | [`decisions`] | what was decided, and what is left of what is asked for |
 //! | `compiled`, `rules`, `refusal` | the form for lookups, and the words of refusals |
 //! | `manager`, `live` | the decisions in force, and the instances that they reach |
@@ -25,6 +26,7 @@ pub mod asked;
 pub mod checks;
 pub mod deciding;
 pub mod decisions;
+pub mod limits;
 pub mod permission;
 pub mod resource;
 pub mod view;
@@ -46,6 +48,7 @@ pub use compiled::{Grants, denied};
 pub use deciding::{Decided, Ruling};
 pub use decisions::{Standing, Verdict};
 pub use error::{PermissionError, QuotaExceeded};
+pub use limits::script_limits;
 pub use live::{At, Clock, Live};
 pub use manager::PermissionManager;
 pub use permission::{NoPermission, Permission};

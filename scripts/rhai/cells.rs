@@ -12,12 +12,11 @@ use std::mem;
 
 use rhai::{Dynamic, FnPtr};
 
+use super::weight;
 use crate::meter;
 
 /// How deep values that outlive a call may nest, closures included: dropping and cloning them recurses.
 const MAX_LASTING_DEPTH: usize = 256;
-/// What a value takes in memory beside its own bytes, roughly.
-const NODE: usize = 48;
 /// What a cell takes at least.
 const CELL: usize = 192;
 
@@ -162,7 +161,6 @@ struct Reach {
 
 impl Reach {
     fn visit(&mut self, value: &Dynamic, depth: usize) -> Result<(), TooDeep> {
-        self.bytes = self.bytes.saturating_add(NODE);
         if depth > MAX_LASTING_DEPTH {
             return Err(TooDeep);
         }
@@ -178,17 +176,11 @@ impl Reach {
             self.bytes = self.bytes.saturating_add(CELL);
             return self.visit(&content, depth + 1);
         }
-        if let Ok(text) = value.as_immutable_string_ref() {
-            self.bytes = self.bytes.saturating_add(text.len());
-        } else if let Ok(blob) = value.as_blob_ref() {
-            self.bytes = self.bytes.saturating_add(blob.len());
-        } else if let Ok(array) = value.as_array_ref() {
+        self.bytes = self.bytes.saturating_add(weight::own(value));
+        if let Ok(array) = value.as_array_ref() {
             array.iter().try_for_each(|item| self.visit(item, depth + 1))?;
         } else if let Ok(map) = value.as_map_ref() {
-            map.iter().try_for_each(|(key, item)| {
-                self.bytes = self.bytes.saturating_add(key.len());
-                self.visit(item, depth + 1)
-            })?;
+            map.values().try_for_each(|item| self.visit(item, depth + 1))?;
         } else if let Some(function) = value.read_lock::<FnPtr>() {
             function.curry().iter().try_for_each(|item| self.visit(item, depth + 1))?;
         }

@@ -8,7 +8,7 @@ use super::convert::kind;
 use super::files::is_closure;
 use crate::error::{HostError, HostErrorKind, ScriptError};
 use crate::host::Language;
-use crate::message::{cut, lower};
+use crate::message::{clip, cut, lower};
 use crate::response::problem_from;
 
 /// The error of a script whose entry is `entry`: a thrown map with a status of 400 to 599 is a problem, one with the kind
@@ -71,16 +71,19 @@ fn unwrap<'a>(error: &'a EvalAltResult, entry: &'a str) -> Found<'a> {
     }
 }
 
+/// Frames that a stack trace shows at most: calls nest deeper where the stack is large, and names may be long.
+const TRACE_FRAMES: usize = 20;
+
 fn trace(places: &[(&str, Position, &str)]) -> String {
     let mut trace = String::new();
-    for (file, place, function) in places.iter().rev() {
-        let Some(line) = place.line() else { continue };
+    let frames = places.iter().rev().filter_map(|(file, place, function)| Some((file, place.line()?, function)));
+    for (file, line, function) in frames.take(TRACE_FRAMES) {
         if !trace.is_empty() {
             trace.push('\n');
         }
         let _ = write!(trace, "{file}:{line}");
         if !function.is_empty() && !is_closure(function) {
-            let _ = write!(trace, " in {function}");
+            let _ = write!(trace, " in {}", clip(function));
         }
     }
     trace

@@ -72,3 +72,69 @@ async fn the_wall_time_of_a_call_holds_inside_host_functions_too() {
         assert!(started.elapsed() < std::time::Duration::from_secs(8), "{:?}", started.elapsed());
     }
 }
+
+/// Calls that nest as deep as the query says, or without end.
+const NESTED: &str =
+    "local n = tonumber(req.query.n) local function f(i) return i == n and 0 or 1 + f(i + 1) end return tostring(f(0))";
+
+fn nesting(stack: &str) -> [Module; 2] {
+    let manifest = format!(
+        "runtime:\n  limits: {{ memory: 1MiB, ticks: 500000000, cpuTime: 5s, wallTime: 20s }}\npermissions:\n  resources:\n    memory: {{ maxStackSize: {stack} }}\n"
+    );
+    let rhai = "fn f(i, n) { if i == n { 0 } else { 1 + f(i + 1, n) } }\n#{ apis: #{ \"GET /api/rhai\": |req| f(0, req.query.n.parse_int()).to_string() } }";
+    [
+        Module::handler("lua", "1.0.0", NESTED).manifest(&manifest),
+        Module::new("rhai", "1.0.0").api("/api/rhai", "GET").rhai(rhai).manifest(&manifest),
+    ]
+}
+
+#[tokio::test]
+async fn calls_without_end_end_the_call_and_not_the_process_with_the_least_stack() {
+    let server = Server::with(&nesting("18MiB")).await;
+    // calls of Lua functions stand in the heap, of which there is one mebibyte
+    for (id, expected) in [("lua", (503, "limit-exceeded")), ("rhai", (500, "script-error"))] {
+        for _ in 0..3 {
+            assert_eq!(server.get(&format!("/api/{id}?n=20")).await.body, "20", "{id}");
+            let answer = server.get(&format!("/api/{id}?n=-1")).await;
+            assert_eq!((answer.status, answer.problem().as_str()), expected, "{id}: {answer:?}");
+        }
+    }
+    assert!(server.logged().contains("calls nest too deep"), "{}", server.logged());
+}
+
+#[tokio::test]
+async fn a_stack_that_is_narrowed_holds_for_the_threads_that_start_then() {
+    let server = Server::with(&nesting("40MiB")).await;
+    let deepest = async || {
+        let (mut works, mut fails) = (0, 1000);
+        while fails - works > 1 {
+            let n = works + (fails - works) / 2;
+            let answer = server.get(&format!("/api/rhai?n={n}")).await;
+            *(if answer.status == 200 { &mut works } else { &mut fails }) = n;
+        }
+        works
+    };
+    let before = deepest().await;
+    let little = server.run(&["permissions", "narrow", "rhai", "resources.memory.maxStackSize=17MiB"]).await;
+    let (kind, said) = little.error();
+    assert_eq!((little.code, kind.as_str()), (1, "bad-request"), "{said}");
+    assert!(said.contains("need resources.memory.maxStackSize=18MiB at the least"), "{said}");
+    assert_eq!(deepest().await, before);
+    server.ok(&["permissions", "narrow", "rhai", "resources.memory.maxStackSize=20MiB"]).await;
+    server.ok(&["deactivate", "rhai"]).await;
+    server.ok(&["activate", "rhai"]).await;
+    // 38 MiB were left for calls, and 18 are
+    let after = deepest().await;
+    assert!(after > before / 3 && after < before * 2 / 3, "{before}, then {after}");
+}
+
+#[tokio::test]
+async fn a_stack_that_is_not_safe_is_a_fault_of_the_manifest() {
+    let server = Server::with(&[]).await;
+    let [_, module] = nesting("17MiB");
+    let ran = server.run(&["register", &server.write(&module)]).await;
+    let (kind, said) = ran.error();
+    assert_eq!(kind, "manifest", "{said}");
+    let expected = "maxStackSize: 17MiB are less than the 18MiB that VMs of 1MiB need";
+    assert!(format!("{ran:?}").contains(expected), "{ran:?}");
+}

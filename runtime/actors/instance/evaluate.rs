@@ -23,15 +23,14 @@ impl Instance {
         let (done, answer) = oneshot::channel();
         let instance = Arc::clone(self);
         let broken = |cause: String| EvaluateError::Script(ScriptError::Engine(cause));
-        std::thread::Builder::new()
-            .name(format!("eval:{}", self.key.id))
-            .stack_size(self.limits.stack_size())
+        let (thread, limits) = self.thread("eval");
+        thread
             .spawn(move || {
                 // it counts for the module like any other call
                 let _usage = Usage::new(&instance);
-                let call = instance.context("eval", instance.limits.wall_time);
+                let call = instance.context("eval", limits.wall_time);
                 let host = Arc::clone(&instance.host);
-                let value = evaluate(language, &code, &files, host, &instance.limits, &call);
+                let value = evaluate(language, &code, &files, host, &limits, &call);
                 if let Err(EvaluateError::Script(error)) = &value {
                     instance.quotas.tell(&CallError::Script(error.clone()), &"eval", &call);
                 }

@@ -21,6 +21,8 @@ pub(super) struct Script {
     pub(super) made: AtomicUsize,
     pub(super) alive: AtomicUsize,
     pub(super) ran: AtomicUsize,
+    /// Bytes of stack that the thread of the VM made last had left.
+    pub(super) stack: AtomicUsize,
     /// A permit for each `wait` that has begun.
     begun: Semaphore,
     release: (Sender<()>, Receiver<()>),
@@ -39,6 +41,7 @@ impl Script {
             made: AtomicUsize::new(0),
             alive: AtomicUsize::new(0),
             ran: AtomicUsize::new(0),
+            stack: AtomicUsize::new(0),
             begun: Semaphore::new(0),
             release: bounded(1024),
         })
@@ -85,6 +88,7 @@ impl Program for Fake {
             return Err(thrown("told to fail"));
         }
         self.0.made.fetch_add(1, Ordering::SeqCst);
+        self.0.stack.store(stack_left(), Ordering::SeqCst);
         self.0.alive.fetch_add(1, Ordering::SeqCst);
         let exports = Exports { handlers: self.0.exports.clone() };
         Ok(Box::new(FakeVm { script: Arc::clone(&self.0), exports, brittle: false }))
@@ -159,6 +163,18 @@ fn thrown(message: &str) -> ScriptError {
 fn dig(levels: usize) -> usize {
     let room = std::hint::black_box([1u8; 1024]);
     if levels == 0 { 1 } else { dig(levels - 1) + usize::from(std::hint::black_box(&room)[levels % 1024]) }
+}
+
+/// Bytes of this thread's stack below here; its lowest page is guarded, so that the stack is a mapping that begins above it.
+/// Nothing where the system does not show its mappings.
+fn stack_left() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let here = std::ptr::from_ref(&maps).addr();
+    let bounds = maps.lines().filter_map(|line| {
+        let (from, to) = line.split_once(' ')?.0.split_once('-')?;
+        Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?))
+    });
+    bounds.into_iter().find(|(from, to)| (*from..*to).contains(&here)).map_or(0, |(from, _)| here - from)
 }
 
 /// A host that has nothing.

@@ -1,5 +1,7 @@
 //! Threads and VMs exist while there is work.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 #[tokio::test]
@@ -83,4 +85,28 @@ async fn a_thread_whose_worker_went_does_not_wait_for_its_next_job() {
     until(|| script.alive() == 0).await;
     call(&instance, "ok").await.expect("the new ones serve");
     rig.stop(&instance).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn threads_have_the_stack_that_the_manifest_asks_for_and_never_less_than_is_safe() {
+    const MIB: usize = 1 << 20;
+    // larger ones last, and all larger than those of other tests: the system gives stacks of threads that ended again
+    for (asked, expected) in [(Some(1 << 20), 272 * MIB), (Some(400 << 20), 400 * MIB), (None, 512 * MIB)] {
+        let (rig, script) = (Rig::new().await, Script::new());
+        let instance = restless(&script, |manifest| {
+            manifest.runtime.limits.memory = 128 << 20;
+            manifest.permissions.resources.memory.max_stack_size = asked;
+        });
+        let had = |what: &str| {
+            let left = script.stack.swap(0, Ordering::SeqCst);
+            assert!((expected - MIB..=expected).contains(&left), "{asked:?}, {what}: {left}");
+        };
+        instance.first_vm().await.expect("a first VM");
+        had("the first VM");
+        rig.start_tree(&instance).await.expect("starts");
+        call(&instance, "ok").await.expect("answered");
+        had("a worker");
+        rig.stop(&instance).await;
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use futures::FutureExt as _;
-use replug_scripts::{HostError, HostErrorKind, Pending, ScriptError, Ticket};
+use replug_scripts::{HostError, HostErrorKind, Limits, Pending, ScriptError, Ticket};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
@@ -27,6 +27,7 @@ use crate::actors::vm::{HousedVm, NoVm};
 struct Desk<'a> {
     instance: &'a Arc<Instance>,
     lane: Lane,
+    limits: Limits,
     runtime: &'a Handle,
     inbox: Arc<Inbox>,
     /// VMs by number: the one that takes calls, and one that was retired and still holds some.
@@ -56,12 +57,13 @@ impl Drop for Errand {
 /// A new VM does not come up.
 pub(super) fn run(
     instance: &Arc<Instance>,
-    lane: Lane,
+    (lane, limits): (Lane, Limits),
     gone: &AtomicBool,
     runtime: &Handle,
     usage: &mut Usage<'_>,
 ) -> Result<(), ScriptError> {
-    let mut desk = Desk { instance, lane, runtime, inbox: Arc::default(), vms: HashMap::new(), fresh: None, next: 0 };
+    let mut desk =
+        Desk { instance, lane, limits, runtime, inbox: Arc::default(), vms: HashMap::new(), fresh: None, next: 0 };
     let pool = instance.queue(lane);
     loop {
         let holds = desk.vms.values().any(|seat| !seat.held.is_empty());
@@ -108,7 +110,7 @@ impl Desk<'_> {
         }
         let number = match self.fresh {
             Some(number) => number,
-            None => match HousedVm::make(self.instance) {
+            None => match HousedVm::make(self.instance, self.limits) {
                 Ok(vm) => {
                     let number = self.next;
                     self.next += 1;

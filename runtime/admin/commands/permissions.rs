@@ -146,7 +146,7 @@ impl From<PermissionError> for CommandError {
             E::NotAsked { module, .. } | E::Part { module, .. } | E::Whole { module, .. } | E::Own { module, .. } => {
                 Self::new("not-asked", message).with_help(format!("replug permissions show {module}"))
             }
-            E::Nothing { module } => {
+            E::Nothing { module } | E::TooLittle { module, .. } => {
                 Self::new("bad-request", message).with_help(format!("replug permissions show {module}"))
             }
             E::Store(_) => Self::new("store", message).with_help("see the log of the runtime; nothing was decided"),

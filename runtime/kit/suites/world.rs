@@ -18,7 +18,7 @@ use crate::kit::KitError;
 use crate::manifest::{self, FILE_NAME, Manifest};
 use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::registry::Bundle;
-use crate::sandbox::permissions::Clock;
+use crate::sandbox::permissions::{Clock, script_limits};
 use crate::sandbox::ports::{Database, Usage};
 use crate::sandbox::quota::ModuleAccounts;
 use crate::sandbox::{Outside, PermissionManager, Supplies};
@@ -114,13 +114,9 @@ impl World {
         let program = sources(entry.clone(), bundle.files()).and_then(|sources| compile(&sources));
         let dir = TempDir::new().map_err(|error| failed(error.to_string()))?;
         let store = Store::open(&dir.path().join("store")).map_err(|error| failed(error.to_string()))?;
-        let spec = &manifest.runtime.limits;
-        let limits = Limits {
-            ticks: spec.ticks,
-            cpu_time: spec.cpu_time,
-            wall_time: spec.wall_time.max(PATIENCE),
-            memory: usize::try_from(spec.memory).unwrap_or(usize::MAX),
-        };
+        // whatever the manifest asks for is granted, its stack too
+        let limits = script_limits(&manifest, &manifest.permissions.resources);
+        let limits = Limits { wall_time: limits.wall_time.max(PATIENCE), ..limits };
         #[cfg(feature = "sqlite")]
         let databases = crate::integration::database::Databases::open(dir.path().join("databases"))
             .map_err(|error| failed(error.to_string()))?;

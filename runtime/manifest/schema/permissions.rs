@@ -116,7 +116,8 @@ pub struct ResourceQuotas {
 pub struct MemoryQuota {
     /// Bytes of all the module's VMs together, 1 MiB to 64 GiB. Default: 100 MiB, or `runtime.limits.memory` if larger.
     pub max_heap_size: u64,
-    /// Bytes of a script thread's stack, 1 MiB to 4 GiB. Default: none; the host then derives it from the memory limit.
+    /// Bytes of a script thread's stack, 1 MiB to 4 GiB and at least [`LimitsSpec::least_stack`](super::LimitsSpec::least_stack).
+    /// Default: none; it follows from the memory limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_stack_size: Option<u64>,
     /// Bytes of a VM's heap above which it is collected in full between calls. Default: none; the VM decides.

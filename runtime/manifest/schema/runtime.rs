@@ -68,6 +68,15 @@ impl Default for LimitsSpec {
     }
 }
 
+impl LimitsSpec {
+    /// The least bytes of stack that a thread needs for scripts under this memory limit: twice of it for values, and 16 MiB for
+    /// calls. It is what the script hosts say.
+    #[must_use]
+    pub const fn least_stack(&self) -> u64 {
+        self.memory.saturating_mul(2).saturating_add(16 << 20)
+    }
+}
+
 /// `runtime.supervision`: how crashes are answered and when the instance gives up.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

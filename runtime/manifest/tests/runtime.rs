@@ -235,3 +235,21 @@ permissions: { resources: { memory: { maxHeapSize: 32MiB } } }
 "#,
     );
 }
+
+#[test]
+fn a_stack_smaller_than_the_values_of_a_vm_need_is_refused() {
+    check(
+        r#"runtime: { limits: { memory: 64MiB } }
+permissions: { resources: { memory: { maxStackSize: 128MiB } } }
+                                                    ^ permissions.resources.memory.maxStackSize: 128MiB are less than the 144MiB that VMs of 64MiB need
+                                                      help: write at least 144MiB, or leave it out, or lower runtime.limits.memory
+"#,
+    );
+    check("permissions: { resources: { memory: { maxStackSize: 80MiB } } }\n");
+    check(
+        r#"permissions: { resources: { memory: { maxStackSize: 81919KiB } } }
+                                                    ^ permissions.resources.memory.maxStackSize: 81919KiB are less than the 80MiB that VMs of 32MiB need
+                                                      help: write at least 80MiB, or leave it out, or lower runtime.limits.memory
+"#,
+    );
+}

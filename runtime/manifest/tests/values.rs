@@ -70,7 +70,7 @@ permissions:
   resources:
     memory:
       maxHeapSize: 1GiB
-      maxStackSize: 64MiB
+      maxStackSize: 144MiB
       garbageCollectionThreshold: 512KiB
       memoryLeakDetection: true
       memoryUsageMonitoring: false

@@ -180,6 +180,7 @@ fn verdicts(
         let exact = asked().find(|it| it.permission == *permission);
         match (ruling, exact, whole(permission)) {
             (Ruling::Narrow, _, Some(whole)) => {
+                suffices(manifest, permission)?;
                 let given = verdicts.entry(whole.clone()).or_insert_with(|| Verdict::Narrowed(Vec::new()));
                 if let Verdict::Narrowed(parts) = given
                     && !parts.contains(permission)
@@ -204,4 +205,15 @@ fn verdicts(
         }
     }
     Ok(verdicts)
+}
+
+/// Whether a module can do with what it is to be given.
+fn suffices(manifest: &Manifest, given: &Permission) -> Result<(), PermissionError> {
+    let Permission::Quota { resource, amount } = *given else { return Ok(()) };
+    let least = resource.least(manifest);
+    if amount >= least {
+        return Ok(());
+    }
+    let (module, permission) = (manifest.label(), given.clone());
+    Err(PermissionError::TooLittle { module, permission, memory: manifest.runtime.limits.memory, least })
 }

@@ -110,11 +110,14 @@ impl Decisions {
             Some(Verdict::Granted) => vec![permission.clone()],
             Some(Verdict::Narrowed(to)) => {
                 let parts = to.iter().filter_map(|part| part.meet(permission));
-                // of several amounts of a quota the largest counts, as a union of other permissions does
-                if matches!(permission, Permission::Quota { .. }) {
-                    parts.max().into_iter().collect()
-                } else {
-                    parts.collect()
+                match *permission {
+                    // of several amounts of a quota the largest counts, as a union of other permissions does; another
+                    // version may have been able to do with less
+                    Permission::Quota { resource, amount } => {
+                        let least = Permission::Quota { resource, amount: amount.min(resource.least(manifest)) };
+                        parts.max().map(|most| most.max(least)).into_iter().collect()
+                    }
+                    _ => parts.collect(),
                 }
             }
             Some(Verdict::Denied) => Vec::new(),

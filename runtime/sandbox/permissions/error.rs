@@ -59,6 +59,23 @@ pub enum PermissionError {
         /// Of what.
         resource: ResourceType,
     },
+    /// The module cannot do with so little of a quota.
+    #[error(
+        "{permission} is less than {module} can do with: under its memory limit of {} its scripts need {} at the least, so \
+         that no value overflows the stack",
+        ResourceType::HeapSize.spelled(*memory),
+        Permission::Quota { resource: ResourceType::StackSize, amount: *least }
+    )]
+    TooLittle {
+        /// `id@version`.
+        module: String,
+        /// What was to be given.
+        permission: Permission,
+        /// Its memory limit in bytes, from which the least follows.
+        memory: u64,
+        /// The least in bytes.
+        least: u64,
+    },
     /// The store failed; nothing was decided.
     #[error(transparent)]
     Store(#[from] StoreError),

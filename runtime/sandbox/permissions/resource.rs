@@ -1,6 +1,7 @@
 //! What of the machine has a quota, and how amounts of it are written.
 
-use crate::manifest::{Manifest, Permissions, parse_size, spelled_size};
+use super::limits::script_limits;
+use crate::manifest::{Manifest, Permissions, ResourceQuotas, parse_size, spelled_size};
 
 /// The amount of what has no bound.
 pub const UNLIMITED: u64 = u64::MAX;
@@ -100,11 +101,17 @@ impl ResourceType {
     pub fn default(self, manifest: &Manifest) -> u64 {
         let defaults = Permissions::default();
         match self {
-            Self::StackSize => {
-                let memory = usize::try_from(manifest.runtime.limits.memory).unwrap_or(usize::MAX);
-                replug_scripts::Limits { memory, ..Default::default() }.stack_size() as u64
-            }
+            Self::StackSize => script_limits(manifest, &ResourceQuotas::default()).stack_size() as u64,
             _ => self.amount(manifest, &defaults),
+        }
+    }
+
+    /// The least that a module can do with: a smaller amount is no quota but a fault.
+    #[must_use]
+    pub fn least(self, manifest: &Manifest) -> u64 {
+        match self {
+            Self::StackSize => script_limits(manifest, &ResourceQuotas::default()).least_stack_size() as u64,
+            _ => 0,
         }
     }
 

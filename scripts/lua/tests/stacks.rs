@@ -62,3 +62,30 @@ fn nothing_deep_overflows_a_small_stack() {
         }
     });
 }
+
+/// Functions that call themselves without end.
+const ENDLESS: &[&str] = &[
+    "local function f() return 1 + f() end f()",
+    "local t = setmetatable({}, {}) getmetatable(t).__index = function(s, k) return s[k] end return t.x",
+    "local function f() table.sort({ 1, 2, 3 }, function() return f() end) end f()",
+    "local function f() return (string.gsub('x', 'x', f)) end f()",
+];
+
+#[test]
+fn calls_without_end_are_an_error_on_the_least_stack_and_the_vm_serves_on() {
+    in_a_process(test_path!(calls_without_end_are_an_error_on_the_least_stack_and_the_vm_serves_on), || {
+        for body in ENDLESS {
+            note(body);
+            let limits = Limits { stack: Some(0), ..generous() };
+            on_a_stack(limits.stack_size(), Duration::from_secs(60), body, move || {
+                let script = handler(&format!("if req.method == 'POST' then return 'well' end {body}"));
+                let (mut vm, _) = vm_with(&limits, &script);
+                let error = vm.respond(&api(), &request(), &context()).unwrap_err();
+                assert!(error.to_string().contains("stack overflow"), "{body}: {error}");
+                assert!(!error.retires_vm(), "{body}: {error:?}");
+                let post = crate::api::Request { method: http::Method::POST, ..request() };
+                assert_eq!(text(&vm.respond(&api(), &post, &context()).unwrap()), "well");
+            });
+        }
+    });
+}

@@ -150,3 +150,28 @@ fn a_call_that_does_nothing_is_cheap() {
         assert!(each < Duration::from_micros(200), "a call took {each:?}");
     });
 }
+
+/// What a VM says that it holds is what its memory limit and its module's quota are held against.
+#[test]
+fn a_vm_holds_what_it_says_that_it_holds() {
+    scripted(|| {
+        for fill in [
+            "for i in 0..2000 { let s = i.to_string(); s.pad(1000, 'x'); kept.push(s); }",
+            "for i in 0..2000 { let s = \"\"; s.pad(1000, 'x'); s += i; kept.push(s); }",
+            "for i in 0..2000 { kept.push(#{ id: i, name: \"n\" + i, on: true }); }",
+            "for i in 0..4000 { kept.push(i + 0.5); }",
+            "for i in 0..500 { kept.push([i, [i, \"short\" + i], ()]); }",
+            "for i in 0..3000 { kept[`k${i}`] = i; }",
+            "let b = blob(500000, 7); kept.push(b);",
+        ] {
+            let kept = if fill.contains("kept[") { "#{}" } else { "[]" };
+            let (mut vm, _) = vm(&format!("let kept = {kept}; #{{ health: || {{ {fill} 1 }} }}"));
+            let Some(before) = super::super::heap::live() else { return };
+            let said = vm.memory();
+            vm.call(&Handler::Health, &[], &context()).unwrap();
+            let grown = (super::super::heap::live().unwrap() - before) as f64;
+            let share = (vm.memory() - said) as f64 / grown;
+            assert!((0.9..=1.1).contains(&share), "{fill}: it says {share:.2} of {grown} bytes");
+        }
+    });
+}

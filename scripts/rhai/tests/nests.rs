@@ -130,26 +130,3 @@ fn deep_arrays_and_maps_are_dropped_cloned_and_printed() {
         }
     });
 }
-
-#[test]
-fn calls_and_expressions_nest_as_deep_as_they_may() {
-    // The smallest stack that any limits ask for.
-    let small = Limits { memory: 1 << 20, ..generous() };
-    on_stack_of(&small, || {
-        let deep = format!("{}f(n + 1){}", "(1 + ".repeat(28), ")".repeat(28));
-        for body in [
-            "fn f(n) { f(n + 1) }".to_owned(),
-            format!("fn f(n) {{ {deep} }}"),
-            "fn f(n) { [1].map(|x| f(n + 1)) }".to_owned(),
-            "fn f(n) { [2, 1].sort(|a, b| f(n + 1)) }".to_owned(),
-            "fn f(n) { if true { if true { if true { if true { for i in 0..1 { while true { f(n + 1); } } } } } } }"
-                .to_owned(),
-            "fn f(n) { try { f(n + 1) } catch { f(n + 1) } }".to_owned(),
-            "fn f(n) { `${`${f(n + 1)}`}` }".to_owned(),
-        ] {
-            let source = format!("{body} #{{ health: || f(1) }}");
-            let error = vm(&source).0.call(&Handler::Health, &[], &context()).unwrap_err();
-            assert!(error.to_string().contains("calls nest too deep"), "{body}: {error}");
-        }
-    });
-}

@@ -1,5 +1,6 @@
 //! No value that fits into a VM's memory overflows the stack of a script thread, whatever is done with it.
 
+use super::super::engine;
 use super::*;
 use crate::testing::child::{in_a_process, note, on_a_stack, test_path};
 
@@ -45,7 +46,7 @@ fn script(nest: usize, levels: usize, end: &str) -> String {
 /// `REPLUG_TEST_STACK` tries another size, to find how much is needed.
 fn stack_for(limits: &Limits) -> usize {
     let given = std::env::var("REPLUG_TEST_STACK").ok().and_then(|bytes| bytes.parse().ok());
-    given.unwrap_or_else(|| limits.least_stack_size())
+    given.unwrap_or_else(|| limits.stack_size())
 }
 
 /// In place of bytes: the engine looks at all levels of arrays and maps at each step, so more than these take more time
@@ -54,7 +55,7 @@ const COPIED: usize = 0;
 const COPIED_LEVELS: usize = 1000;
 
 fn uses_of_the_deepest(memory: usize, nests: std::ops::Range<usize>) {
-    let limits = Limits { memory, ..generous() };
+    let limits = Limits { memory, stack: Some(0), ..generous() };
     for nest in nests {
         let (name, _, _, bytes) = NESTS[nest];
         let levels = memory.checked_div(bytes).unwrap_or(COPIED_LEVELS);
@@ -96,8 +97,8 @@ fn nothing_that_fits_sixty_four_mebibytes_overflows() {
 #[test]
 fn functions_of_files_that_call_each_other_end() {
     in_a_process(test_path!(functions_of_files_that_call_each_other_end), || {
-        let limits = Limits { memory: 1 << 20, ..generous() };
-        on_a_stack(limits.least_stack_size(), Duration::from_secs(60), "files", move || {
+        let limits = Limits { memory: 1 << 20, stack: Some(0), ..generous() };
+        on_a_stack(limits.stack_size(), Duration::from_secs(60), "files", move || {
             let deep = |call: &str| format!("fn f(n) {{ {}{call}(n + 1){} }}", "(1 + ".repeat(25), ")".repeat(25));
             let (a, b) = (deep("lib::b::f"), deep("lib::a::f"));
             let main = "#{ health: || lib::a::f(1) }";
@@ -105,5 +106,68 @@ fn functions_of_files_that_call_each_other_end() {
             let error = vm_of(&limits, &files).0.call(&Handler::Health, &[], &context()).unwrap_err();
             assert!(error.to_string().contains("calls nest too deep"), "{error}");
         });
+    });
+}
+
+/// Functions that call themselves without end, each in another way, those that take most of a stack first.
+const ENDLESS: &[&str] = &[
+    "fn g(x) { x } fn f(n) { G28 f(n + 1) )28 }",
+    "fn f(n) { S25 f(n + 1) }25 }",
+    "fn f(n) { (28 f(n + 1) )28 }",
+    "fn f(n) { f(n + 1) }",
+    "fn f(n) { [1].map(|x| f(n + 1)) }",
+    "fn f(n) { [2, 1].sort(|a, b| f(n + 1)) }",
+    "fn f(n) { if true { if true { if true { if true { for i in 0..1 { while true { f(n + 1); } } } } } } }",
+    "fn f(n) { try { f(n + 1) } catch { f(n + 1) } }",
+    "fn f(n) { `${`${f(n + 1)}`}` }",
+];
+
+/// Its abbreviations written out.
+fn endless(short: &str) -> String {
+    let nests =
+        [("G28", "g(", 28), ("(28", "(1 + ", 28), (")28", ")", 28), ("S25", "switch 1 { 1 => ", 25), ("}25", "}", 25)];
+    nests.iter().fold(short.to_owned(), |text, (from, to, times)| text.replace(from, &to.repeat(*times)))
+}
+
+#[test]
+fn calls_without_end_are_an_error_on_any_stack_and_the_vm_serves_on() {
+    in_a_process(test_path!(calls_without_end_are_an_error_on_any_stack_and_the_vm_serves_on), || {
+        for (memory, stack) in [(1 << 20, Some(0)), (32 << 20, Some(0)), (1 << 20, None), (1 << 20, Some(512 << 20))] {
+            let limits = Limits { memory, stack, ..generous() };
+            for short in ENDLESS {
+                note(short);
+                on_a_stack(stack_for(&limits), Duration::from_secs(60), short, move || {
+                    let source = format!("{} #{{ health: || f(1), warmup: || 7 }}", endless(short));
+                    let (mut vm, _) = vm_with(&limits, &source);
+                    let error = vm.call(&Handler::Health, &[], &context()).unwrap_err();
+                    assert!(error.to_string().contains("calls nest too deep"), "{short}: {error}");
+                    assert!(!error.retires_vm(), "{short}: {error:?}");
+                    assert_eq!(vm.call(&Handler::Warmup, &[], &context()).unwrap(), Value::from(7), "{short}");
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn calls_nest_as_deep_as_the_stack_lets_them() {
+    in_a_process(test_path!(calls_nest_as_deep_as_the_stack_lets_them), || {
+        let deepest = |limits: Limits| {
+            on_a_stack(limits.stack_size(), Duration::from_secs(60), "depth", move || {
+                let source = "fn f(n) { kv.put(\"depth\", n); f(n + 1) } #{ health: || f(1) }";
+                let (mut vm, notes) = vm_with(&limits, source);
+                vm.call(&Handler::Health, &[], &context()).unwrap_err();
+                notes.of(HostFn::KvPut).len()
+            })
+        };
+        let least = Limits { memory: 32 << 20, stack: Some(0), ..generous() };
+        // the handler itself is a level
+        assert_eq!(deepest(least), engine::call_levels(&least) - 1);
+        let asked = Limits { stack: Some(100 << 20), ..least };
+        assert_eq!(deepest(asked), (36 << 20) / ((16 << 20) / engine::call_levels(&least)) - 1);
+        let more = Limits { stack: None, ..least };
+        assert!(deepest(more) > deepest(asked), "it has all of 128 MiB");
+        let most = Limits { stack: Some(4 << 30), ..least };
+        assert_eq!(deepest(most), 999);
     });
 }

@@ -14,6 +14,7 @@ use crate::admin::commands::{Finding, Location};
 use crate::integration::contract::{self, Missing};
 use crate::kit::suites::Failure;
 use crate::manifest::Loaded;
+use crate::sandbox::permissions::script_limits;
 
 /// Processor time of a top level; it makes tables.
 const CPU: Duration = Duration::from_secs(1);
@@ -99,9 +100,8 @@ fn location(dir: &Path, at: &str) -> Location {
 }
 
 fn exports(loaded: &Loaded, program: &dyn Program, refuses: &Arc<Refuses>) -> Result<Exports, ScriptError> {
-    let spec = &loaded.manifest.runtime.limits;
-    let memory = usize::try_from(spec.memory).unwrap_or(usize::MAX);
-    let limits = Limits { ticks: spec.ticks, cpu_time: CPU, wall_time: WALL, memory };
+    let limits = script_limits(&loaded.manifest, &loaded.manifest.permissions.resources);
+    let limits = Limits { cpu_time: CPU, wall_time: WALL, ..limits };
     let call = CallContext {
         module: loaded.manifest.id.as_str().into(),
         version: loaded.manifest.version.to_string().into(),

@@ -1,8 +1,8 @@
 //! `permissions.resources`: how much of the machine the module may use.
 
 use super::super::super::{CpuQuota, MemoryQuota, NetworkQuota, ResourceQuotas, RuntimeSpec, StorageQuota};
-use super::super::Checker;
 use super::super::fields::{Fields, Item};
+use super::super::{Checker, spelled_size};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -48,7 +48,7 @@ impl Checker<'_, '_> {
             }
             quota.max_heap_size = heap;
         }
-        quota.max_stack_size = fields.read(self, "maxStackSize", |cx, item| cx.size(item, MIB..=4 * GIB));
+        quota.max_stack_size = fields.read(self, "maxStackSize", |cx, item| cx.stack(item, runtime));
         quota.garbage_collection_threshold =
             fields.read(self, "garbageCollectionThreshold", |cx, item| cx.size(item, 64 << 10..=64 * GIB));
         let leaks = fields.read(self, "memoryLeakDetection", Self::boolean);
@@ -56,6 +56,20 @@ impl Checker<'_, '_> {
         let monitoring = fields.read(self, "memoryUsageMonitoring", Self::boolean);
         quota.memory_usage_monitoring = monitoring.unwrap_or(quota.memory_usage_monitoring);
         fields.close(self);
+    }
+
+    /// `maxStackSize`, which is at least what values within the memory limit need.
+    fn stack(&mut self, item: &Item<'_>, runtime: &RuntimeSpec) -> Option<u64> {
+        let stack = self.size(item, MIB..=4 * GIB)?;
+        let (memory, least) = (runtime.limits.memory, runtime.limits.least_stack());
+        if stack < least {
+            let [stack, least, memory] = [stack, least, memory].map(spelled_size);
+            let message = format!("{}: {stack} are less than the {least} that VMs of {memory} need", item.path);
+            let help = format!("write at least {least}, or leave it out, or lower runtime.limits.memory");
+            self.fault(item, message, Some(help));
+            return None;
+        }
+        Some(stack)
     }
 
     fn cpu(&mut self, item: &Item<'_>, quota: &mut CpuQuota) {

@@ -99,6 +99,50 @@ async fn a_quota_that_is_not_asked_for_can_be_narrowed_and_then_throttles() {
 }
 
 #[tokio::test]
+async fn a_stack_is_narrowed_to_what_is_safe_and_no_further() {
+    let world = World::new();
+    let manifest = module("1.0.0", "permissions: { resources: { memory: { maxStackSize: 100MiB } } }\n");
+    let live = world.open(&manifest);
+    let stack = || script_limits(&manifest, &live.grants().effective().resources).stack_size() as u64;
+    assert_eq!((world.manager.admit(&manifest).await, stack()), (Ok(()), 100 << 20), "it is less than the default");
+    let little = permissions(&["resources.memory.maxStackSize=81919KiB"]);
+    let refused = world.manager.decide(&manifest, Ruling::Narrow, &little, Who::Admin).await.expect_err("too little");
+    assert_eq!(
+        refused.to_string(),
+        "resources.memory.maxStackSize=81919KiB is less than m@1.0.0 can do with: under its memory limit of 32MiB its \
+         scripts need resources.memory.maxStackSize=80MiB at the least, so that no value overflows the stack"
+    );
+    assert_eq!((stack(), world.manager.revision("m"), world.told().await.len()), (100 << 20, 0, 0));
+    world.decide(&manifest, Ruling::Narrow, &["resources.memory.maxStackSize=80MiB"]).await;
+    assert_eq!(stack(), 80 << 20);
+}
+
+#[tokio::test]
+async fn a_stack_that_was_narrowed_for_a_smaller_memory_limit_is_what_a_larger_one_needs() {
+    let world = World::new();
+    let small = module("1.0.0", "runtime: { limits: { memory: 1MiB } }\n");
+    world.decide(&small, Ruling::Narrow, &["resources.memory.maxStackSize=20MiB"]).await;
+    let stack = |manifest: &Manifest| world.open(manifest).grants().effective().resources.memory.max_stack_size;
+    assert_eq!(stack(&small), Some(20 << 20));
+    // both have 64 MiB where nobody narrows them
+    let large = module("1.1.0", "runtime: { limits: { memory: 16MiB } }\n");
+    assert_eq!(stack(&large), Some(48 << 20));
+    let expected =
+        row("resources.memory.maxStackSize=64MiB", Standing::Narrowed, &["resources.memory.maxStackSize=48MiB"]);
+    assert_eq!(standing(&world, &large), [expected]);
+}
+
+#[test]
+fn the_least_stack_of_a_manifest_is_what_script_hosts_need() {
+    for memory in [1 << 20, 7 << 20, 32 << 20, 1 << 30] {
+        let mut manifest = module("1.0.0", "");
+        manifest.runtime.limits.memory = memory;
+        assert_eq!(ResourceType::StackSize.least(&manifest), manifest.runtime.limits.least_stack());
+        assert!(ResourceType::StackSize.default(&manifest) >= manifest.runtime.limits.least_stack());
+    }
+}
+
+#[tokio::test]
 async fn a_heap_that_follows_from_the_memory_of_a_vm_waits_at_that_line() {
     let world = World::new();
     let manifest = module("1.0.0", "runtime:\n  limits:\n    memory: 1GiB\n");
