@@ -219,7 +219,7 @@ impl Instance {
         let spawned = thread.spawn(move || {
             // its processor time counts, also that of a start that fails
             let _usage = Usage::new(&instance);
-            let made = HousedVm::make(&instance, limits).map_err(|none| {
+            let made = HousedVm::make(&instance, limits, Instant::now() + START_GRACE).map_err(|none| {
                 let error = none.error(&instance);
                 if let NoVm::Full(_) = none {
                     instance.quotas.tell(&error, &Handler::Init, &instance.context("init", START_GRACE));

@@ -91,6 +91,12 @@ impl Job {
         gone || Instant::now() >= self.call.deadline
     }
 
+    /// Until when it may wait for memory: half of the time that is left, so that the call itself has the rest.
+    pub fn patience(&self) -> Instant {
+        let now = Instant::now();
+        now + self.call.deadline.saturating_duration_since(now) / 2
+    }
+
     /// Answers with an error. A caller that went away is no fault.
     pub fn fail(self, error: CallError) {
         match self.work {

@@ -1,6 +1,7 @@
 //! A worker's VM and its part of the module's memory quota.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use replug_scripts::{CallContext, Exports, Handler, Limits, ScriptError, Vm};
 
@@ -35,23 +36,24 @@ pub(super) enum NoVm {
 }
 
 impl HousedVm {
-    /// A new VM on this thread, which was made for `limits`, with `init` run in it.
-    pub(super) fn make(instance: &Instance, limits: Limits) -> Result<Self, NoVm> {
+    /// A new VM on this thread, which was made for `limits`, with `init` run in it. Waits until `until` for room that other
+    /// VMs of the module give back.
+    pub(super) fn make(instance: &Instance, limits: Limits, until: Instant) -> Result<Self, NoVm> {
         let mut part = Reservation::none(Arc::clone(&instance.account().heap));
         let share = share(instance);
-        let room = part.run(share, share.limit.min(2 * LEAST_ROOM)).map_err(NoVm::Full)?;
+        let room = part.run_by(share, share.limit.min(2 * LEAST_ROOM), until).map_err(NoVm::Full)?;
         let vm = instance.make_vm(within(&limits, room)).map_err(NoVm::Failed)?;
         let collected = vm.memory() as u64;
         Ok(Self { vm, limits, part, room, leaks: LeakWatch::default(), collected })
     }
 
-    /// The VM, with as much room as there is now; before a call.
+    /// The VM, with as much room as there is now; before a call. Waits for room as [`HousedVm::make`] does.
     ///
     /// # Errors
     /// The module's other VMs leave too little.
-    pub(super) fn wake(&mut self, instance: &Instance) -> Result<&mut dyn Vm, HeapFull> {
+    pub(super) fn wake(&mut self, instance: &Instance, until: Instant) -> Result<&mut dyn Vm, HeapFull> {
         let share = share(instance);
-        let room = self.part.run(share, share.limit.min(self.vm.memory() as u64 + LEAST_ROOM))?;
+        let room = self.part.run_by(share, share.limit.min(self.vm.memory() as u64 + LEAST_ROOM), until)?;
         if room != self.room {
             self.room = room;
             self.vm.set_limits(within(&self.limits, room));

@@ -160,7 +160,7 @@ fn serve(instance: &Instance, limits: &Limits, vm: &mut Option<HousedVm>, job: J
     }
     let ready = match vm {
         Some(ready) => ready,
-        None => match HousedVm::make(instance, *limits) {
+        None => match HousedVm::make(instance, *limits, job.patience()) {
             Ok(made) => vm.insert(made),
             Err(none) => return turn_away(instance, job, none),
         },
@@ -170,7 +170,7 @@ fn serve(instance: &Instance, limits: &Limits, vm: &mut Option<HousedVm>, job: J
         too_late(job);
         return Ok(());
     }
-    let awake = match ready.wake(instance) {
+    let awake = match ready.wake(instance, job.patience()) {
         Ok(awake) => awake,
         Err(full) => return turn_away(instance, job, NoVm::Full(full)),
     };

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use futures::FutureExt as _;
 use replug_scripts::{HostError, HostErrorKind, Limits, Pending, ScriptError, Ticket};
@@ -108,9 +109,12 @@ impl Desk<'_> {
             too_late(job);
             return Ok(());
         }
+        // what another VM of this thread holds cannot come back while the thread waits
+        let is_alone = self.vms.keys().all(|number| self.fresh == Some(*number));
+        let patience = if is_alone { job.patience() } else { Instant::now() };
         let number = match self.fresh {
             Some(number) => number,
-            None => match HousedVm::make(self.instance, self.limits) {
+            None => match HousedVm::make(self.instance, self.limits, patience) {
                 Ok(vm) => {
                     let number = self.next;
                     self.next += 1;
@@ -127,7 +131,7 @@ impl Desk<'_> {
             return Ok(());
         }
         let Some(seat) = self.vms.get_mut(&number) else { return Ok(()) };
-        let awake = match seat.vm.wake(self.instance) {
+        let awake = match seat.vm.wake(self.instance, patience) {
             Ok(awake) => awake,
             Err(full) => return turn_away(self.instance, job, NoVm::Full(full)),
         };

@@ -112,11 +112,20 @@ async fn the_vms_of_a_module_stay_within_its_heap_together() {
         tokio::spawn(async move { world.call("shop", "shop.wait", Value::Null).await })
     };
     shop.gate.reached(1).await;
-    let error = world.call("shop", "shop.quick", Value::Null).await.expect_err("no room for a second VM");
+    let (quick, soon) =
+        (Handler::Service("shop.quick".into()), shop.instance.context("test", Duration::from_millis(200)));
+    let refused = shop.instance.call(quick, vec![Value::Null], soon).await;
+    let error = refused.expect_err("no room for a second VM in half of its time");
     assert!(matches!(error, CallError::HeapFull { .. }), "{error:?}");
     assert!(error.to_string().contains("of the 4194304 bytes of its quota"), "{error}");
+    let patient = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.call("shop", "shop.quick", Value::Null).await })
+    };
+    until(|| shop.instance.account().heap.is_waited_for()).await;
     shop.gate.open(1);
     waiting.await.expect("no panic").expect("an answer");
+    patient.await.expect("no panic").expect("room that comes in time is waited for");
     // the VM that rests keeps only what it holds
     until(|| shop.instance.account().heap.reserved() < 2 << 20).await;
     for _ in 0..10 {

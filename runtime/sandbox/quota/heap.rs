@@ -2,10 +2,12 @@
 //!
 //! A VM that runs reserves as much as it may grow to, one that rests what it holds. The reservations of a module never
 //! exceed its quota, so its heaps never do. Where the quota is less than all VMs may use, one that runs leaves each of the
-//! others a floor, so that a few do not keep the rest from running; it then meets a limit smaller than its own.
+//! others a floor, so that a few do not keep the rest from running; it then meets a limit smaller than its own. While one
+//! version takes another's place there are twice as many, so a VM may still find no room: it waits for one that runs.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
 /// The bits of the account that hold bytes; those above count the VMs that run.
 const BYTES: u64 = (1 << 48) - 1;
@@ -16,9 +18,19 @@ const ONE_RUNS: u64 = 1 << 48;
 pub struct HeapAccount {
     /// Bytes, and above [`BYTES`] how many VMs run: both change in one step.
     state: AtomicU64,
+    /// How many wait for room.
+    waiting: AtomicUsize,
+    turn: Mutex<()>,
+    freed: Condvar,
 }
 
 impl HeapAccount {
+    /// Whether a VM waits for room.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
     /// Bytes that are reserved.
     #[must_use]
     pub fn reserved(&self) -> u64 {
@@ -102,12 +114,49 @@ impl Reservation {
         }
     }
 
+    /// As [`Reservation::run`]; where too little is left and other VMs of the module run, which give back what they do not
+    /// hold when their calls end, blocks for that until `until`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_by(&mut self, share: HeapShare, least: u64, until: Instant) -> Result<u64, HeapFull> {
+        self.run(share, least).or_else(|_| self.wait(share, least, until))
+    }
+
+    #[cold]
+    fn wait(&mut self, share: HeapShare, least: u64, until: Instant) -> Result<u64, HeapFull> {
+        let account = Arc::clone(&self.account);
+        let mut turn = account.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        account.waiting.fetch_add(1, Ordering::SeqCst);
+        // whoever gives back either sees that somebody waits, or is seen by the look below
+        fence(Ordering::SeqCst);
+        let done = loop {
+            let full = match self.run(share, least) {
+                Ok(bytes) => break Ok(bytes),
+                Err(full) => full,
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            let others_run = account.state.load(Ordering::Relaxed) / ONE_RUNS > u64::from(self.runs);
+            if left.is_zero() || !others_run {
+                break Err(full);
+            }
+            turn = account.freed.wait_timeout(turn, left).unwrap_or_else(PoisonError::into_inner).0;
+        };
+        account.waiting.fetch_sub(1, Ordering::SeqCst);
+        done
+    }
+
     /// The VM rests and holds `bytes`: gives back what is beyond that.
     pub fn rest(&mut self, bytes: u64) {
         let back = self.bytes.saturating_sub(bytes);
         let change = back + if self.runs { ONE_RUNS } else { 0 };
-        self.account.state.fetch_sub(change, Ordering::Relaxed);
+        self.account.state.fetch_sub(change, Ordering::SeqCst);
         (self.bytes, self.runs) = (self.bytes - back, false);
+        if self.account.is_waited_for() {
+            // who looked already is asleep once the lock is free
+            drop(self.account.turn.lock());
+            self.account.freed.notify_all();
+        }
     }
 }
 
@@ -119,6 +168,8 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -151,6 +202,46 @@ mod tests {
         assert_eq!(vms[0].run(share(100, 90, 1), 1), Ok(90));
         assert_eq!(vms[1].run(share(100, 90, 1), 30), Err(HeapFull { reserved: 90, quota: 100, least: 30 }));
         assert_eq!(account.reserved(), 90);
+    }
+
+    #[test]
+    fn where_others_run_room_is_waited_for_and_where_none_does_it_is_refused_at_once() {
+        let account = Arc::new(HeapAccount::default());
+        let mut vms = parts(&account, 2);
+        let (mut second, mut first) = (vms.pop().expect("two"), vms.pop().expect("two"));
+        assert_eq!(first.run(share(100, 90, 1), 1), Ok(90));
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert!(second.run_by(share(100, 90, 1), 30, soon).is_err(), "the time is over");
+        let later = Instant::now() + Duration::from_secs(60);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| second.run_by(share(100, 90, 1), 30, later));
+            while !account.is_waited_for() {
+                std::thread::yield_now();
+            }
+            first.rest(20);
+            assert_eq!(waits.join().expect("no panic"), Ok(80));
+        });
+        second.rest(80);
+        let begun = Instant::now();
+        assert!(first.run_by(share(100, 90, 1), 30, later).is_err(), "what rests gives nothing back");
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn many_that_need_all_of_it_get_it_in_turn() {
+        let account = Arc::new(HeapAccount::default());
+        std::thread::scope(|scope| {
+            for mut vm in parts(&account, 6) {
+                scope.spawn(move || {
+                    for _ in 0..500 {
+                        let until = Instant::now() + Duration::from_secs(60);
+                        assert_eq!(vm.run_by(share(100, 100, 1), 100, until), Ok(100));
+                        vm.rest(0);
+                    }
+                });
+            }
+        });
+        assert_eq!(account.state.load(Ordering::Relaxed), 0);
     }
 
     #[test]
