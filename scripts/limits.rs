@@ -76,6 +76,8 @@ pub enum Verdict {
     WallTime(Duration),
     /// The VM's heap is full.
     Memory(usize),
+    /// Whoever oversees the thread ended the call: what it belongs to stops.
+    Stopped,
 }
 
 impl Verdict {
@@ -87,6 +89,7 @@ impl Verdict {
             Self::CpuTime(_) => "cpuTime",
             Self::WallTime(_) => "wallTime",
             Self::Memory(_) => "memory",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -98,6 +101,7 @@ impl fmt::Display for Verdict {
             Self::CpuTime(t) => write!(f, "the limit of {} ms of CPU time was reached", t.as_millis()),
             Self::WallTime(t) => write!(f, "the limit of {} ms of wall-clock time was reached", t.as_millis()),
             Self::Memory(n) => write!(f, "the limit of {} KiB of memory was reached", n >> 10),
+            Self::Stopped => f.write_str("the module was stopped"),
         }
     }
 }

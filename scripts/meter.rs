@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::cpu::thread_cpu_time;
 use crate::limits::{Limits, Verdict};
+use crate::observe;
 
 /// How many ticks may pass between two looks at the wall clock, when they are fast.
 const STRIDE: u64 = 64;
@@ -272,6 +273,10 @@ impl Budget {
             self.cpu_look = now;
             if thread_cpu_time().saturating_sub(base) >= self.cpu_time {
                 self.verdict = Some(Verdict::CpuTime(self.cpu_time));
+                return;
+            }
+            if !observe::may_go_on() {
+                self.verdict = Some(Verdict::Stopped);
                 return;
             }
         }

@@ -1,41 +1,52 @@
-//! Tells whoever wants to know how much the VM that runs on a thread holds, while it runs.
+//! Whoever oversees the scripts that run on a thread, while they run.
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 /// By how many bytes the heap must have changed to be told again.
 const STEP: usize = 64 << 10;
 
-type Observer = Box<dyn Fn(usize)>;
+/// Oversees the VMs of a thread. It must be quick, must not panic, and must not run scripts.
+pub trait Overseer {
+    /// The VM that runs holds so many bytes. Luau tells when it looks at its clocks, Rhai every few operations where jemalloc
+    /// counts, see [`Limits::memory`](crate::Limits::memory); both only when it changed by 64 KiB. What a VM holds after a call
+    /// is [`Vm::memory`](crate::Vm::memory).
+    fn holds(&self, bytes: usize);
+
+    /// Asked about every millisecond while a script runs: whether it may go on. Otherwise its call ends with
+    /// [`Verdict::Stopped`](crate::Verdict::Stopped).
+    fn may_go_on(&self) -> bool;
+}
 
 thread_local! {
-    static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
+    static OVERSEER: RefCell<Option<Rc<dyn Overseer>>> = const { RefCell::new(None) };
     static TOLD: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Observes the heaps of the VMs that run on this thread until it drops.
+/// The scripts on this thread are overseen until it drops.
 #[must_use = "it ends when it drops"]
 #[derive(Debug)]
-pub struct HeapObserver(PhantomData<*const ()>);
+pub struct Overseen(PhantomData<*const ()>);
 
-impl HeapObserver {
-    /// Has `observer` told, now and then while a script runs, how many bytes its VM holds. It takes the place of one that
-    /// the thread had before. It must be quick, must not panic, and must not run scripts.
-    ///
-    /// Luau tells when it looks at its clocks, Rhai every few operations where jemalloc counts, see
-    /// [`Limits::memory`](crate::Limits::memory); both only when the heap changed by 64 KiB. What a VM holds after a call is
-    /// [`Vm::memory`](crate::Vm::memory).
-    pub fn begin(observer: impl Fn(usize) + 'static) -> Self {
-        OBSERVER.set(Some(Box::new(observer)));
+impl Overseen {
+    /// By this one, who takes the place of one that the thread had before.
+    pub fn by(overseer: Rc<dyn Overseer>) -> Self {
+        OVERSEER.set(Some(overseer));
         Self(PhantomData)
     }
 }
 
-impl Drop for HeapObserver {
+impl Drop for Overseen {
     fn drop(&mut self) {
         // a thread that ends may have lost it already
-        let _ = OBSERVER.try_with(|observer| observer.take());
+        let _ = OVERSEER.try_with(|overseer| overseer.take());
     }
+}
+
+fn ask<R>(ask: impl FnOnce(&dyn Overseer) -> R) -> Option<R> {
+    let asked = OVERSEER.try_with(|overseer| overseer.try_borrow().ok()?.as_deref().map(ask));
+    asked.ok().flatten()
 }
 
 /// The VM that runs on this thread holds `bytes`.
@@ -49,11 +60,10 @@ pub(crate) fn holds(bytes: usize) {
 #[cold]
 fn tell(bytes: usize) {
     TOLD.set(bytes);
-    let _ = OBSERVER.try_with(|observer| {
-        if let Ok(observer) = observer.try_borrow()
-            && let Some(observer) = &*observer
-        {
-            observer(bytes);
-        }
-    });
+    ask(|overseer| overseer.holds(bytes));
+}
+
+/// Whether the script that runs on this thread may go on.
+pub(crate) fn may_go_on() -> bool {
+    ask(|overseer| overseer.may_go_on()).unwrap_or(true)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use replug_scripts::{HostErrorKind, ScriptError};
+use replug_scripts::{HostErrorKind, ScriptError, Verdict};
 
 use crate::sandbox::quota::heap::HeapFull;
 
@@ -72,6 +72,7 @@ impl CallError {
     pub const fn blame(&self) -> Blame {
         match self {
             Self::Script(ScriptError::Problem { status, .. }) if *status < 500 => Blame::Caller,
+            Self::Script(ScriptError::Limit(Verdict::Stopped)) => Blame::Nobody,
             Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) | Self::Displaced(_) => Blame::Instance,
             Self::Overloaded { .. } | Self::Throttled { .. } | Self::HeapFull { .. } => Blame::Admission,
             Self::Closed(_) | Self::NoModule(_) => Blame::Nobody,

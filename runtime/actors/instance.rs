@@ -1,6 +1,6 @@
 //! One running version of a module: its program, its queue, its entrance and its tree of actors.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -63,6 +63,8 @@ pub struct Instance {
     serving: SetOnce<()>,
     account: Arc<Account>,
     quotas: Quotas,
+    /// Set when its scripts are to end.
+    halted: Arc<AtomicBool>,
     /// What its health checks reach beside its script; none where there is only the script.
     pub(super) supplies: Option<Supplies>,
     /// Whether nobody looks at its database: a look that hangs must not be joined by another.
@@ -95,6 +97,7 @@ impl Instance {
             aside: Pool::new(key.to_string(), aside::ASIDE).throttled(throttle()),
             account,
             quotas,
+            halted: Arc::default(),
             label: HeaderValue::try_from(format!("{}@{}", key.id, key.version))
                 .expect("ids and versions are visible ASCII"),
             key,
@@ -160,6 +163,16 @@ impl Instance {
         if let Some(live) = self.quotas.teller() {
             live.cut_off(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), inside);
         }
+    }
+
+    /// Has its scripts ended wherever they are, as soon as their VMs look at their clocks.
+    pub(super) fn halt(&self) {
+        self.halted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its scripts are to end.
+    pub(super) fn halted(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.halted)
     }
 
     /// Tells what happened in it.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Task, Value, Vm};
+use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Task, Value, Verdict, Vm};
 use tokio::sync::oneshot;
 
 use super::error::{Blame, CallError};
@@ -170,7 +170,7 @@ fn answer<T>(
     failed: impl FnOnce(&Result<T, CallError>) -> bool,
 ) -> bool {
     let spent = result.as_ref().is_err_and(ScriptError::retires_vm);
-    let is_verdict = matches!(result, Err(ScriptError::Limit(_)));
+    let is_verdict = matches!(result, Err(ScriptError::Limit(verdict)) if verdict != Verdict::Stopped);
     let (result, metrics) = (result.map_err(CallError::from), &instance.metrics);
     if is_verdict {
         metrics.verdicts.inc();

@@ -98,6 +98,8 @@ impl Actor for ModulesSupervisor {
             }
             ModulesMsg::Stop(instance, reply) => {
                 instance.shut();
+                // who could wait for it has waited, or is cut off
+                instance.halt();
                 let found = state.trees.iter().find(|(_, tree)| Arc::ptr_eq(&tree.instance, &instance));
                 let found = found.map(|(id, tree)| (*id, tree.actor.clone()));
                 let actor = found.map(|(id, actor)| {

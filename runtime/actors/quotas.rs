@@ -40,6 +40,8 @@ impl Quotas {
     pub fn tell(&self, error: &CallError, handler: &dyn Display, call: &CallContext) {
         let Some(live) = self.teller() else { return };
         match error {
+            // that it stops is told as such
+            CallError::Script(ScriptError::Limit(Verdict::Stopped)) => {}
             CallError::Script(ScriptError::Limit(verdict)) => {
                 live.limit(&format!("runtime.limits.{}", verdict.limit()), value(*verdict), handler, call);
             }
@@ -59,5 +61,6 @@ fn value(verdict: Verdict) -> u64 {
         Verdict::Ticks(ticks) => ticks,
         Verdict::CpuTime(time) | Verdict::WallTime(time) => millis(time),
         Verdict::Memory(bytes) => bytes as u64,
+        Verdict::Stopped => 0,
     }
 }

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use replug_scripts::{HeapObserver, thread_cpu_time};
+use replug_scripts::{Overseen, Overseer, thread_cpu_time};
 
 use super::instance::Instance;
 use super::quotas::Quotas;
@@ -16,83 +17,90 @@ use crate::sandbox::quota::Account;
 const SPACING: Duration = Duration::from_millis(1);
 
 /// The account of the calling thread. What it held is given back when it is dropped, and the rest of its time counted.
-pub(super) struct Usage<'a> {
-    metrics: &'a InstanceMetrics,
-    account: &'a Arc<Account>,
-    quotas: &'a Quotas,
-    /// Processor time that is counted already.
-    counted: Duration,
+pub(super) struct Usage {
+    ledger: Rc<Ledger>,
     looked: Instant,
-    /// What the metrics were told that it holds.
-    shown: i64,
-    held: Rc<Held>,
-    _observer: HeapObserver,
+    _overseen: Overseen,
 }
 
-/// What the VMs of the thread hold, as the account has it.
-struct Held {
+/// What the thread takes, which is also told while a script runs.
+struct Ledger {
+    metrics: InstanceMetrics,
     account: Arc<Account>,
-    bytes: Cell<i64>,
+    quotas: Quotas,
+    /// Set when what runs is to end.
+    halted: Arc<AtomicBool>,
+    /// Processor time that is counted already.
+    counted: Cell<Duration>,
+    /// What the metrics were told that it holds.
+    shown: Cell<i64>,
+    /// What its VMs hold, as the account has it.
+    held: Cell<i64>,
     /// The part of it that belongs to VMs which do not run.
     resting: Cell<usize>,
 }
 
-impl Held {
-    fn set(&self, bytes: i64) {
-        let before = self.bytes.replace(bytes);
-        if before != bytes {
-            self.account.counts.heap(bytes - before);
-        }
-    }
-}
-
-impl<'a> Usage<'a> {
+impl Usage {
     /// Begins with the time that the thread has used so far, which is its start.
-    pub(super) fn new(instance: &'a Instance) -> Self {
-        Self::of(&instance.metrics, instance.account(), instance.quotas())
+    pub(super) fn new(instance: &Instance) -> Self {
+        let (account, quotas) = (Arc::clone(instance.account()), instance.quotas().clone());
+        Self::of(instance.metrics.clone(), account, quotas, instance.halted())
     }
 
-    fn of(metrics: &'a InstanceMetrics, account: &'a Arc<Account>, quotas: &'a Quotas) -> Self {
-        let held = Held { account: Arc::clone(account), bytes: Cell::new(0), resting: Cell::new(0) };
-        let held = Rc::new(held);
-        let told = Rc::clone(&held);
-        let observer = HeapObserver::begin(move |bytes| told.set(signed(bytes.saturating_add(told.resting.get()))));
-        let (counted, looked) = (Duration::ZERO, Instant::now());
-        Self { metrics, account, quotas, counted, looked, shown: 0, held, _observer: observer }
+    fn of(metrics: InstanceMetrics, account: Arc<Account>, quotas: Quotas, halted: Arc<AtomicBool>) -> Self {
+        let (counted, shown, held, resting) = Default::default();
+        let ledger = Rc::new(Ledger { metrics, account, quotas, halted, counted, shown, held, resting });
+        let overseen = Overseen::by(Rc::clone(&ledger) as Rc<dyn Overseer>);
+        Self { ledger, looked: Instant::now(), _overseen: overseen }
     }
 
     /// After a call: `heap` is what the thread's VMs hold now, in bytes.
     pub(super) fn look(&mut self, heap: usize) {
-        self.hold(heap);
+        self.ledger.hold(heap);
         // last, so that who sees the call sees what it left
-        self.account.counts.call();
+        self.ledger.account.counts.call();
         let now = Instant::now();
         if now.duration_since(self.looked) >= SPACING {
             self.looked = now;
-            self.count();
+            self.ledger.count();
         }
     }
 
     /// Before a call: `bytes` are those that the thread's other VMs hold.
     pub(super) fn beside(&self, bytes: usize) {
-        self.held.resting.set(bytes);
+        self.ledger.resting.set(bytes);
     }
+}
 
-    fn hold(&mut self, bytes: usize) {
-        let bytes = signed(bytes);
-        self.held.set(bytes);
-        let is_shown = self.quotas.read(|quotas| quotas.memory.memory_usage_monitoring);
-        let shown = if is_shown { bytes } else { 0 };
-        if shown != self.shown {
-            self.metrics.memory.add(shown - self.shown);
-            self.shown = shown;
+impl Drop for Usage {
+    fn drop(&mut self) {
+        self.ledger.hold(0);
+        self.ledger.count();
+    }
+}
+
+impl Ledger {
+    fn set(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let before = self.held.replace(bytes);
+        if before != bytes {
+            self.account.counts.heap(bytes - before);
         }
     }
 
-    fn count(&mut self) {
+    fn hold(&self, bytes: usize) {
+        self.set(bytes);
+        let is_shown = self.quotas.read(|quotas| quotas.memory.memory_usage_monitoring);
+        let shown = if is_shown { self.held.get() } else { 0 };
+        let before = self.shown.replace(shown);
+        if shown != before {
+            self.metrics.memory.add(shown - before);
+        }
+    }
+
+    fn count(&self) {
         let used = thread_cpu_time();
-        let since = used.saturating_sub(self.counted);
-        self.counted = used;
+        let since = used.saturating_sub(self.counted.replace(used));
         self.account.counts.cpu(since);
         let is_told = self.quotas.read(|quotas| {
             self.account.cpu.charge(&quotas.cpu, since, Instant::now());
@@ -104,14 +112,15 @@ impl<'a> Usage<'a> {
     }
 }
 
-fn signed(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
-}
+impl Overseer for Ledger {
+    fn holds(&self, bytes: usize) {
+        self.set(bytes.saturating_add(self.resting.get()));
+    }
 
-impl Drop for Usage<'_> {
-    fn drop(&mut self) {
-        self.hold(0);
+    /// What it uses is charged as it is used: calls that would begin meanwhile wait for it.
+    fn may_go_on(&self) -> bool {
         self.count();
+        !self.halted.load(Ordering::Relaxed)
     }
 }
 
@@ -132,12 +141,33 @@ mod tests {
         Metrics::default().instance(&InstanceKey { id: "shop".into(), version: "1.0.0".into(), generation: 1 })
     }
 
+    fn of(metrics: &InstanceMetrics, account: &Arc<Account>, quotas: &Quotas) -> Usage {
+        Usage::of(metrics.clone(), Arc::clone(account), quotas.clone(), Arc::default())
+    }
+
+    #[test]
+    fn what_runs_is_charged_while_it_runs_and_ends_when_it_is_halted() {
+        let quotas = asked(|quotas| quotas.cpu.max_cpu_usage = Some(0.000_001));
+        let (metrics, account, halted) = (metrics(), Arc::new(Account::default()), Arc::<AtomicBool>::default());
+        let usage = Usage::of(metrics, Arc::clone(&account), quotas.clone(), Arc::clone(&halted));
+        let until = thread_cpu_time() + Duration::from_millis(2);
+        while thread_cpu_time() < until {}
+        assert!(usage.ledger.may_go_on());
+        assert!(account.counts.cpu_time() >= Duration::from_millis(2));
+        assert!(quotas.read(|quotas| account.cpu.wait(&quotas.cpu, Instant::now())) > Duration::ZERO);
+        usage.ledger.resting.set(10);
+        usage.ledger.holds(500);
+        assert_eq!(account.counts.memory(), 510);
+        halted.store(true, Ordering::Relaxed);
+        assert!(!usage.ledger.may_go_on());
+    }
+
     #[test]
     fn the_time_of_a_thread_is_counted_once_and_to_its_end() {
         let (metrics, account, quotas) = (metrics(), Arc::new(Account::default()), asked(|_| ()));
         let used = std::thread::scope(|scope| {
             let run = || {
-                let mut usage = Usage::of(&metrics, &account, &quotas);
+                let mut usage = of(&metrics, &account, &quotas);
                 for _ in 0..3 {
                     let until = thread_cpu_time() + Duration::from_millis(2);
                     while thread_cpu_time() < until {}
@@ -156,11 +186,11 @@ mod tests {
     #[test]
     fn what_is_held_is_the_sum_over_threads_and_goes_with_them() {
         let (metrics, account, quotas) = (metrics(), Arc::new(Account::default()), asked(|_| ()));
-        let usage = || Usage::of(&metrics, &account, &quotas);
-        let (mut one, mut other) = (usage(), usage());
-        one.hold(700);
-        other.hold(50);
-        one.hold(300);
+        let usage = || of(&metrics, &account, &quotas);
+        let (one, mut other) = (usage(), usage());
+        one.ledger.hold(700);
+        other.ledger.hold(50);
+        one.ledger.hold(300);
         assert_eq!(metrics.memory.get(), 350);
         drop(one);
         assert_eq!(metrics.memory.get(), 50);
@@ -176,8 +206,8 @@ mod tests {
             quotas.cpu.max_cpu_usage = Some(0.000_001);
         });
         let (metrics, account) = (metrics(), Arc::new(Account::default()));
-        let mut usage = Usage::of(&metrics, &account, &quotas);
-        usage.hold(700);
+        let usage = of(&metrics, &account, &quotas);
+        usage.ledger.hold(700);
         assert_eq!((metrics.memory.get(), account.counts.memory()), (0, 700));
         drop(usage);
         assert!(metrics.cpu_seconds.get() == 0.0);

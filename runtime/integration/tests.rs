@@ -25,6 +25,7 @@ use crate::store::{KvStore, Store};
 mod actors;
 mod events;
 mod gatekeeper;
+mod halting;
 #[cfg(feature = "sqlite")]
 mod health;
 mod incidents;

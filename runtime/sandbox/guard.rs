@@ -3,6 +3,7 @@
 mod actors;
 mod application;
 mod args;
+mod charge;
 mod crypto;
 mod data;
 mod events;
@@ -22,6 +23,7 @@ use replug_scripts::{Answer, CallContext, Host, HostError, HostErrorKind, HostFn
 use tokio::runtime::Handle;
 
 use self::args::Args;
+use self::charge::Charge;
 use super::outside::Outside;
 use super::permissions::{Clock, Live, PermissionManager};
 use super::ports::{Application, Database, Residence, Residents, Services};
@@ -84,6 +86,7 @@ pub struct Guard {
     #[cfg(feature = "http-client")]
     client: std::sync::Mutex<Option<Arc<super::net::Client>>>,
     flood: logs::Flood,
+    charge: Charge,
 }
 
 impl Guard {
@@ -103,6 +106,7 @@ impl Guard {
         // the first look at a module's files reads its folders
         supplies.outside.behind(move || ledger.show(&id));
         Self {
+            charge: Charge::new(key, Arc::clone(&live), &supplies.accounts, &supplies.metrics),
             live,
             storage,
             residence: supplies.residents.open(key),
@@ -147,8 +151,10 @@ impl Guard {
         } else {
             crypto::password_verify(args)?
         };
-        let passwords = self.supplies.outside.passwords.clone();
-        Ok(Box::pin(passwords.run(args.function.path(), Arc::clone(&call.module), call.deadline, work)))
+        let (passwords, charge) = (self.supplies.outside.passwords.clone(), self.charge.clone());
+        Ok(Box::pin(
+            passwords.run(args.function.path(), Arc::clone(&call.module), call.deadline, move || charge.during(work)),
+        ))
     }
 
     /// What answers by a future of its own; nothing for what blocks or answers at once.
@@ -195,9 +201,10 @@ impl Host for Guard {
                 return Answer::Ready(done);
             }
             None => {
-                let (guard, call) = (Arc::clone(&self), call.clone());
-                let work = self.supplies.runtime.spawn_blocking(move || guard.perform(args, &call));
-                Box::pin(async move { work.await.unwrap_or_else(|error| Err(wait::broken(function, &error))) })
+                let (guard, call, turns) = (Arc::clone(&self), call.clone(), self.supplies.outside.blocking.clone());
+                let (module, deadline) = (Arc::clone(&call.module), call.deadline);
+                let work = move || guard.charge.during(|| guard.perform(args, &call));
+                Box::pin(turns.run(function.path(), module, deadline, work))
             }
         };
         let call = call.clone();

@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 use super::fs::Files;
 #[cfg(feature = "http-client")]
 use super::net::Network;
-use super::quota::passwords::Passwords;
 use super::quota::storage::Accounts;
+use super::quota::turns::Turns;
 
 /// Files, network and what counts them. Clones share everything.
 #[derive(Clone)]
@@ -21,7 +21,9 @@ pub struct Outside {
     #[cfg(feature = "http-client")]
     pub network: Network,
     /// Turns to hash passwords.
-    pub passwords: Passwords,
+    pub passwords: Turns,
+    /// Turns for what blocks.
+    pub blocking: Turns,
     runtime: Handle,
 }
 
@@ -34,7 +36,8 @@ impl Outside {
             accounts: Accounts::default(),
             #[cfg(feature = "http-client")]
             network: Network::default(),
-            passwords: Passwords::default(),
+            passwords: Turns::of_passwords(),
+            blocking: Turns::of_what_blocks(),
             runtime,
         }
     }

@@ -5,7 +5,7 @@ pub mod bandwidth;
 pub mod cpu;
 pub mod heap;
 pub mod leak;
-pub mod passwords;
 pub mod storage;
+pub mod turns;
 
 pub use account::{Account, ModuleAccounts};

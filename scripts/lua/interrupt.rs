@@ -9,7 +9,7 @@
 //! - An error is raised by `lua_error`, a C++ exception that unwinds through these frames (`extern "C-unwind"`). No frame
 //!   that may raise holds a value with a destructor: they hold integers, pointers and `Copy` types only.
 //! - No frame lets a Rust panic pass: they call only code without panics (cells, saturating arithmetic, checked slices, and
-//!   the thread's [`HeapObserver`](crate::HeapObserver), which promises so). It raises nothing and runs no script.
+//!   the thread's [`Overseer`](crate::Overseer), which promises so). It raises nothing and runs no script.
 //! - Stack room: C functions have 20 slots beyond their arguments; the interrupt, which is none, asks for its slot.
 //! - Strings reached through [`Args`] stand in the stack of the running C function, so they live and stay in place as
 //!   long as the borrow, which ends before the function does anything that changes the stack.

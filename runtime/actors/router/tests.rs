@@ -59,6 +59,11 @@ impl Rig {
     pub(crate) async fn retire(&self, instance: &Arc<Instance>) {
         instance.gate().close();
         instance.gate().drained().await;
+        self.stop(instance).await;
+    }
+
+    /// Stops an instance whatever is inside.
+    pub(crate) async fn stop(&self, instance: &Arc<Instance>) {
         let stopping = Arc::clone(instance);
         self.supervisor.call(|reply| ModulesMsg::Stop(stopping, reply), None).await.expect("the supervisor lives");
     }

@@ -61,7 +61,7 @@ pub(super) fn run(
     (lane, limits): (Lane, Limits),
     gone: &AtomicBool,
     runtime: &Handle,
-    usage: &mut Usage<'_>,
+    usage: &mut Usage,
 ) -> Result<(), ScriptError> {
     let mut desk =
         Desk { instance, lane, limits, runtime, inbox: Arc::default(), vms: HashMap::new(), fresh: None, next: 0 };

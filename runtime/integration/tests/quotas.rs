@@ -210,3 +210,23 @@ async fn what_is_not_to_be_watched_is_not_reported() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_host_functions_use_on_other_threads_is_charged_to_the_module() {
+    let script = r#"return { services = { ["shop.hash"] = function() crypto.password_hash("x") return true end } }"#;
+    for concurrency in [1, 4] {
+        let world = World::new().await;
+        let manifest = format!(
+            "id: shop\nversion: 1.0.0\ncapabilities: [{{ id: shop }}]\nruntime: {{ workers: 1, concurrency: {concurrency} }}\n\
+             permissions: {{ resources: {{ cpu: {{ maxCpuUsage: 0.01, cpuQuotaPeriod: 60s }} }} }}"
+        );
+        let instance = world.serve(&manifest, script).await;
+        let before = instance.account().counts.cpu_time();
+        let context = instance.context("test", Duration::from_secs(20));
+        let hash = Handler::Service("shop.hash".into());
+        instance.call(hash, vec![Value::Null], context).await.expect("the first one is free");
+        let used = instance.account().counts.cpu_time() - before;
+        // 19 MiB are filled twice
+        assert!(used > Duration::from_millis(5), "{used:?}");
+    }
+}

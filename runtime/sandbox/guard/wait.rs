@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use replug_scripts::{HostError, HostErrorKind, HostFn, Pending, Value};
 use tokio::runtime::Handle;
-use tokio::task::JoinError;
 
 /// Blocks until `pending` is there.
 pub(super) fn on(runtime: &Handle, function: HostFn, pending: Pending) -> Result<Value, HostError> {
@@ -16,15 +15,6 @@ pub(super) fn on(runtime: &Handle, function: HostFn, pending: Pending) -> Result
         tracing::error!(function = function.path(), "a host call broke off by a panic, which stands above");
         Err(broke_off(function))
     })
-}
-
-/// The error of a call whose task did not end as it should.
-pub(super) fn broken(function: HostFn, error: &JoinError) -> HostError {
-    if error.is_cancelled() {
-        return ending(function);
-    }
-    tracing::error!(function = function.path(), %error, "a host call broke off by a panic, which stands above");
-    broke_off(function)
 }
 
 fn ending(function: HostFn) -> HostError {

@@ -1,0 +1,53 @@
+//! Scripts that run when their module is stopped.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use replug_scripts::{Handler, ScriptError, Value, Verdict};
+
+use super::World;
+use super::gatekeeper::until;
+use crate::actors::router::{CallError, Instance};
+
+const MANIFEST: &str = "id: shop\nversion: 1.0.0\ncapabilities: [{ id: shop }]\nruntime: { workers: 2, limits: { \
+                        ticks: 1000000000000, cpuTime: 600s, wallTime: 600s } }\n";
+
+async fn ends(world: &World, instance: Arc<Instance>) {
+    let before = instance.account().counts.cpu_time();
+    let call = {
+        let instance = Arc::clone(&instance);
+        tokio::spawn(async move {
+            let context = instance.context("test", Duration::from_secs(600));
+            instance.call(Handler::Service("shop.spin".into()), vec![Value::Null], context).await
+        })
+    };
+    // what it uses is charged while it runs
+    until(|| instance.account().counts.cpu_time() > before + Duration::from_millis(20)).await;
+    let begun = Instant::now();
+    world.rig.stop(&instance).await;
+    let ended = call.await.expect("no panic");
+    assert!(matches!(ended, Err(CallError::Script(ScriptError::Limit(Verdict::Stopped)))), "{ended:?}");
+    until(|| instance.account().counts.memory() == 0).await;
+    assert!(begun.elapsed() < Duration::from_secs(60), "minutes before its own limits");
+    assert_eq!(instance.metrics.verdicts.get(), 0, "it met no limit of its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lua_script_that_loops_for_ever_ends_with_its_module() {
+    let world = World::new().await;
+    for body in ["while true do end", "while true do pcall(function() while true do end end) end"] {
+        let script = format!("return {{ services = {{ [\"shop.spin\"] = function() {body} end }} }}");
+        ends(&world, world.serve(MANIFEST, &script).await).await;
+        ends(&world, world.serve(&MANIFEST.replace("workers: 2", "workers: 2, concurrency: 4"), &script).await).await;
+    }
+}
+
+#[cfg(feature = "rhai")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rhai_script_that_loops_for_ever_ends_with_its_module() {
+    let world = World::new().await;
+    for body in ["loop {}", "loop { try { loop {} } catch {} }"] {
+        let script = format!("fn spin(args) {{ {body} }}\n#{{ services: #{{ \"shop.spin\": Fn(\"spin\") }} }}");
+        ends(&world, world.serve_rhai(MANIFEST, &script).await).await;
+    }
+}
