@@ -7,6 +7,9 @@ use crate::message::clip;
 /// Bytes that a source file may have.
 const MAX_SOURCE: usize = 1 << 20;
 
+/// Bytes that all source files of a module may have.
+const MAX_SOURCES: usize = 4 << 20;
+
 /// Handlers that an entry script may return.
 const MAX_HANDLERS: usize = 10_000;
 
@@ -17,6 +20,18 @@ const MAX_HANDLERS: usize = 10_000;
 pub(crate) fn check_size(source: &str) -> Result<(), String> {
     if source.len() > MAX_SOURCE {
         return Err(format!("the file has {} bytes; at most {MAX_SOURCE} are allowed", source.len()));
+    }
+    Ok(())
+}
+
+/// Whether all files together are small enough to be compiled.
+///
+/// # Errors
+/// The message of the fault.
+pub(crate) fn check_sizes<'a>(sources: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let size: usize = sources.map(str::len).sum();
+    if size > MAX_SOURCES {
+        return Err(format!("the module's files have {size} bytes; at most {MAX_SOURCES} are allowed"));
     }
     Ok(())
 }

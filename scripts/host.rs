@@ -60,6 +60,8 @@ pub fn compile(sources: &Sources) -> Result<Arc<dyn Program>, Vec<SourceFault>> 
     if !sources.files.contains_key(&sources.entry) {
         return Err(fault("the entry script does not exist".into()));
     }
+    #[cfg(any(feature = "lua", feature = "rhai"))]
+    crate::contract::check_sizes(sources.files.values().map(|source| &**source)).map_err(fault)?;
     match Language::of(&sources.entry) {
         #[cfg(feature = "lua")]
         Some(Language::Lua) => Ok(Arc::new(crate::lua::LuaProgram::compile(sources)?)),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rhai::{AST, Dynamic, Engine, FnAccess, Module, ParseError, Scope, Shared};
 
 use super::engine;
-use super::qualify::{allow_module, qualify};
+use super::qualify::{allow_module, qualify, tokens};
 use crate::contract;
 use crate::error::SourceFault;
 use crate::host::Sources;
@@ -13,6 +13,12 @@ use crate::message::lower;
 
 /// Parsing recurses over what may nest; this is far more than the depth allowed takes.
 const COMPILER_STACK: usize = 32 << 20;
+
+/// Tokens that a file may have, about; at the worst known shape of them the compiler takes some three seconds.
+const MAX_TOKENS: usize = 100_000;
+
+/// Tokens that all files of a module may have.
+const MAX_ALL_TOKENS: usize = 200_000;
 
 /// Everything that is compiled.
 pub(super) struct Files {
@@ -84,6 +90,7 @@ pub(super) fn compile(sources: &Sources) -> Result<Files, Vec<SourceFault>> {
 }
 
 fn compile_all(sources: &Sources) -> Result<Files, Vec<SourceFault>> {
+    bounded(sources)?;
     let engine = engine::compiler();
     let mut trees = BTreeMap::new();
     let mut faults = Vec::new();
@@ -123,6 +130,25 @@ fn compile_all(sources: &Sources) -> Result<Files, Vec<SourceFault>> {
     }
     let roots = roots(&modules);
     Ok(Files { entry: sources.entry.clone(), ast, arities, modules, roots, tops: in_order(tops) })
+}
+
+/// Whether the files are small enough for a compiler whose time grows with the square of what some tokens stand in: the arms of
+/// a `switch`, the keys of a map, references to many variables.
+fn bounded(sources: &Sources) -> Result<(), Vec<SourceFault>> {
+    let counts: Vec<_> = sources.files.iter().map(|(path, source)| (path, tokens(source))).collect();
+    let fault = |path: &String, message: String| SourceFault { file: path.clone(), line: 0, column: 0, message };
+    let large = counts.iter().filter(|(_, count)| *count > MAX_TOKENS);
+    let mut faults: Vec<_> = large
+        .map(|(path, count)| {
+            fault(path, format!("the file has about {count} tokens; at most {MAX_TOKENS} are allowed"))
+        })
+        .collect();
+    let all = counts.iter().fold(0_usize, |sum, (_, count)| sum.saturating_add(*count));
+    if faults.is_empty() && all > MAX_ALL_TOKENS {
+        let message = format!("the module's files have about {all} tokens; at most {MAX_ALL_TOKENS} are allowed");
+        faults.push(fault(&sources.entry, message));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 fn compile_file(engine: &Engine, path: &str, source: &str) -> Result<AST, SourceFault> {

@@ -16,6 +16,12 @@ pub(super) fn qualify(source: &str, namespace: &str, functions: &BTreeSet<String
             walk.replace(start, start, &format!("{namespace}::"));
         }
     })
+    .0
+}
+
+/// About how many tokens the compiler meets in `source`. A run of `#` counts as its square: that is what it costs.
+pub(super) fn tokens(source: &str) -> usize {
+    names(source, |_, _, _| {}).1
 }
 
 /// `source` with `["module"]` for each `.module`.
@@ -27,12 +33,15 @@ pub(super) fn allow_module(source: &str) -> String {
             walk.replace(dot, end, &format!("[{space}\"module\"]"));
         }
     })
+    .0
 }
 
-/// Shows every name outside texts and comments to `see`, which may replace what was passed.
-fn names(source: &str, mut see: impl FnMut(&mut Walk<'_>, usize, Before)) -> String {
+/// Shows every name outside texts and comments to `see`, which may replace what was passed. Gives the result, and about how
+/// many tokens there were.
+fn names(source: &str, mut see: impl FnMut(&mut Walk<'_>, usize, Before)) -> (String, usize) {
     let mut walk = Walk { source, at: 0, copied: 0, out: String::with_capacity(source.len() + source.len() / 8) };
     let mut before = Before::Other;
+    let mut tokens = 0_usize;
     // Braces that are open in each `${…}` around this place.
     let mut holes: Vec<usize> = Vec::new();
     while let Some(byte) = walk.peek(0) {
@@ -40,13 +49,19 @@ fn names(source: &str, mut see: impl FnMut(&mut Walk<'_>, usize, Before)) -> Str
             walk.at += 1;
             continue;
         }
+        tokens += 1;
         match byte {
             b'/' if matches!(walk.peek(1), Some(b'/' | b'*')) => {
                 walk.comment();
+                tokens -= 1;
                 continue;
             }
             b'"' | b'\'' => walk.string(byte),
             b'#' if walk.raw_string() => {}
+            b'#' => {
+                let run = walk.run(b'#');
+                tokens = tokens.saturating_add(run.saturating_mul(run));
+            }
             b'`' => {
                 walk.at += 1;
                 if walk.template() {
@@ -91,7 +106,7 @@ fn names(source: &str, mut see: impl FnMut(&mut Walk<'_>, usize, Before)) -> Str
         before = Before::Other;
     }
     walk.out.push_str(&source[walk.copied.min(source.len())..]);
-    walk.out
+    (walk.out, tokens)
 }
 
 /// What stands before a name.
@@ -236,6 +251,21 @@ mod tests {
         assert_eq!(allow_module("ctx.module + `${c?.module}`"), "ctx[\"module\"] + `${c?[\"module\"]}`");
         for source in ["module", "a.modules", "\".module\"", "a.module()", "a..module", "// .module ü\nü"] {
             assert_eq!(allow_module(source), source);
+        }
+    }
+
+    #[test]
+    fn tokens_are_counted_and_a_run_of_hashes_as_its_square() {
+        for (source, count) in [
+            ("", 0),
+            ("let x = 1; // a b c\n", 5),
+            ("/* a /* b */ c */ \"a b c\" + 'x'", 3),
+            ("#{ a: 1 }", 1 + 1 + 5),
+            ("`a b c ${x + 1} d e`", 1 + 3 + 1),
+            ("##\"a b\"##", 1),
+            ("let x=####", 3 + 1 + 16),
+        ] {
+            assert_eq!(tokens(source), count, "{source}");
         }
     }
 

@@ -1,7 +1,9 @@
 //! Sources that would keep the compiler busy.
 
+use crate::host::compile;
 use crate::testing::child::{in_a_process, test_path};
 use crate::testing::parse::assert_compiles_or_not;
+use crate::testing::sources;
 
 #[test]
 fn no_source_keeps_the_compiler() {
@@ -68,4 +70,32 @@ fn no_source_keeps_the_compiler() {
             ],
         );
     });
+}
+
+#[test]
+fn sources_on_which_the_compiler_would_hang_are_refused() {
+    let arms: String = (0..90_000).map(|n| format!("{n}=>1,")).collect();
+    let keys: String = (0..30_000).map(|n| format!("k{n}:1,")).collect();
+    let variables: String = (0..900).map(|n| format!("let v{n}=1;")).collect();
+    for (name, source) in [
+        ("hashes", format!("let x={}", "#".repeat(200_000))),
+        ("hashes in lines", "####################\n".repeat(20_000)),
+        ("arms", format!("switch a {{{arms}}}")),
+        ("keys", format!("let m = #{{{keys}}};")),
+        ("variables", format!("{variables}{}", "v0;".repeat(200_000))),
+        ("a template", format!("`${{{}}}`", "1+".repeat(100_000))),
+    ] {
+        let Err(faults) = compile(&sources(&[("main.rhai", &source)])) else { panic!("{name} compiles") };
+        assert!(faults[0].message.contains("tokens; at most 100000 are allowed"), "{name}: {}", faults[0].message);
+    }
+}
+
+#[test]
+fn long_texts_and_comments_are_no_tokens() {
+    let text = "<p>words, and signs; of a page</p>\n".repeat(20_000);
+    for source in
+        [format!("`{text}`"), format!("/*{text}*/"), format!("let x = #\"{text}\"#;"), "//#\n".repeat(200_000)]
+    {
+        assert!(compile(&sources(&[("main.rhai", &source)])).is_ok());
+    }
 }
