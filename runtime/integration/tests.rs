@@ -23,6 +23,7 @@ use crate::store::audit::{AuditLog, Who};
 use crate::store::{KvStore, Store};
 
 mod actors;
+mod denials;
 mod events;
 mod gatekeeper;
 #[cfg(feature = "sqlite")]

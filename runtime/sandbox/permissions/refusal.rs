@@ -1,6 +1,6 @@
 //! The words of a refusal: what is missing, and what would give it.
 
-use replug_scripts::{HostError, HostErrorKind};
+use replug_scripts::HostError;
 
 use super::compiled::denied;
 use super::decisions::{Ruled, Standing};
@@ -22,13 +22,10 @@ pub(super) fn refused(function: &str, module: &str, permission: &Permission, rul
             return denied(function, "this module does not ask for the databases of its callers", &line);
         }
         let why = format!("this module does not ask for {permission}");
-        return HostError::new(
-            HostErrorKind::PermissionDenied,
-            format!(
-                "permission denied: {function}: {why}; `{line}` in {FILE_NAME} would ask for it, and an administrator \
-                 grants it: replug permissions grant {module}"
-            ),
-        );
+        return HostError::refusal(format!(
+            "permission denied: {function}: {why}; `{line}` in {FILE_NAME} would ask for it, and an administrator grants \
+             it: replug permissions grant {module}"
+        ));
     };
     let whole = &it.asked.permission;
     let at = place(it.asked.line);
@@ -41,12 +38,9 @@ pub(super) fn refused(function: &str, module: &str, permission: &Permission, rul
         _ => format!("{at} asks for {whole}, which no administrator granted yet"),
     };
     let needed = if whole == permission { String::new() } else { format!(" (here {permission})") };
-    HostError::new(
-        HostErrorKind::PermissionDenied,
-        format!(
-            "permission denied: {function}: {why}{needed}; an administrator grants it: replug permissions grant {module} '{whole}'"
-        ),
-    )
+    HostError::refusal(format!(
+        "permission denied: {function}: {why}{needed}; an administrator grants it: replug permissions grant {module} '{whole}'"
+    ))
 }
 
 /// Whether `asked` is about `permission`; a path with parameters is about the paths that fit it.
