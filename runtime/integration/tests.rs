@@ -27,6 +27,8 @@ mod denials;
 mod events;
 mod gatekeeper;
 #[cfg(feature = "sqlite")]
+mod guests;
+#[cfg(feature = "sqlite")]
 mod health;
 mod incidents;
 mod quotas;
@@ -78,7 +80,7 @@ pub(crate) struct World {
     pub(crate) events: Events,
     supplies: Supplies,
     audit: AuditLog,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl World {
@@ -109,7 +111,7 @@ impl World {
             events: events.clone(),
             runtime: Handle::current(),
         };
-        Self { rig, router, auth, events, supplies, audit, _dir: dir }
+        Self { rig, router, auth, events, supplies, audit, dir }
     }
 
     /// Gives the databases to the instances to come.

@@ -7,7 +7,7 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Val
 use super::{Args, Guard};
 use crate::manifest::Access;
 use crate::sandbox::permissions::{At, ResourceType};
-use crate::sandbox::ports::{DATABASE_FULL, Statement};
+use crate::sandbox::ports::{DATABASE_FULL, Guest, Statement};
 use crate::sandbox::quota::storage::Kind;
 use crate::store::{KvEntry, KvError};
 
@@ -167,7 +167,8 @@ impl Guard {
         database.bound(module, room);
         let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));
         let _timer = seconds.start_timer();
-        let done = database.run(module, access, statements, call.deadline);
+        let guest = (module != &*call.module).then_some(Guest { module: &call.module, access });
+        let done = database.run(module, guest, statements, call.deadline);
         if access == Access::Write {
             self.storage.show(module);
         }
