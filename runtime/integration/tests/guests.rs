@@ -7,6 +7,7 @@ use replug_scripts::Value;
 
 use super::World;
 use super::gatekeeper::until;
+use crate::actors::router::CallError;
 use crate::integration::database::{DatabaseError, Databases};
 
 const OWNER: &str = "
@@ -29,6 +30,7 @@ const READERS_SCRIPT: &str = r#"
 local endless = "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c"
 return { services = {
   ["reader.spin"] = function() return db.of("owner", endless) end,
+  ["reader.write"] = function() db.of("owner", "delete from t") end,
 } }
 "#;
 
@@ -68,4 +70,22 @@ async fn endless_selects_of_another_module_do_not_keep_the_owner_from_its_databa
     for spin in spins {
         spin.await.expect("no panic").expect_err("it ends at its deadline");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_where_only_reading_is_asked_for_names_both_lines_and_is_told_as_a_denial() {
+    let world = world().await;
+    let reader = world.serve(READER, READERS_SCRIPT).await;
+    let CallError::Script(error) =
+        world.call("reader", "reader.write", Value::Null).await.expect_err("it may only read")
+    else {
+        panic!("a script's error")
+    };
+    assert_eq!(
+        error.to_string(),
+        "permission denied: db.of: module.manifest.yaml:5 asks for system.database:owner:read only (here \
+         system.database:owner:write); `permissions: { system: { database: [{ module: owner, access: write }] } }` in \
+         module.manifest.yaml would ask for it, and an administrator grants it: replug permissions grant reader"
+    );
+    assert_eq!(world.rig.metrics.permission_checks(&reader.key, "denied").get(), 1);
 }

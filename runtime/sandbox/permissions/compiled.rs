@@ -172,6 +172,12 @@ impl Grants {
         })
     }
 
+    /// The refusal of a change of a database that it may only read; `module` as its manifest says it, `caller` too.
+    #[must_use]
+    pub fn refuse_change(&self, function: &str, module: &str) -> HostError {
+        self.refuse(function, &Permission::Database { module: module.to_owned(), access: Access::Write })
+    }
+
     /// Whether it may reach the database of `module` so.
     ///
     /// # Errors
