@@ -80,12 +80,25 @@ pub struct HostError {
     pub kind: HostErrorKind,
     /// What happened and what to do, lower case, without a full stop.
     pub message: String,
+    is_refusal: bool,
 }
 
 impl HostError {
     /// An error of `kind`.
     pub fn new(kind: HostErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), is_refusal: false }
+    }
+
+    /// The host refuses a call to the module that makes it, which has no right to it. No script can make one: what a script
+    /// throws on is an error of the same kind and words, but no refusal of whoever called that script.
+    pub fn refusal(message: impl Into<String>) -> Self {
+        Self { is_refusal: true, ..Self::new(HostErrorKind::PermissionDenied, message) }
+    }
+
+    /// Whether it is a [`HostError::refusal`].
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        self.is_refusal
     }
 
     /// A wrong or missing argument: `FUNCTION: argument N …`.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::api::{HostFn, Request, Response};
-use crate::error::{HostError, HostErrorKind, ScriptError};
+use crate::error::{HostError, ScriptError};
 use crate::host::{CallContext, Handler, Host, Program, Sources, Vm, compile};
 use crate::limits::Limits;
 use crate::value::Value;
@@ -39,7 +39,7 @@ impl Host for Notes {
         match function {
             HostFn::KvGet => Ok(args.into_iter().next().unwrap_or_default()),
             HostFn::KvList => Ok(Value::List(Vec::new())),
-            HostFn::DbQuery => Err(HostError::new(HostErrorKind::PermissionDenied, "permission denied: ask first")),
+            HostFn::DbQuery => Err(HostError::refusal("permission denied: ask first")),
             HostFn::CryptoPasswordHash => {
                 let end = Instant::now() + Duration::from_millis(80);
                 while Instant::now() < end {

@@ -1,4 +1,5 @@
-//! SQLite for modules: one file for each module that declares `database`, reached only by that module.
+//! SQLite for modules: one file for each module that declares `database`, reached by that module and by those
+//! that are granted it.
 //!
 //! A script's SQL is hostile until proven otherwise. Each call is one transaction of single statements that read or change
 //! rows; schema changes belong in [migrations](super::migrations). SQLite's authorizer refuses all else (`ATTACH`, `PRAGMA`,
@@ -7,8 +8,8 @@
 //! look at the clock inside a function, so the size of values is bounded by what a statement calls (16 MiB, with `like` 2 MiB,
 //! `instr` and `replace` 256 KiB, `trim` 16 KiB, less for many calls).
 //!
-//! A module has at most four connections, made on demand. Readers run beside one writer (WAL); writers queue in this
-//! process. A commit is on the disk before the script hears of it.
+//! A module has at most four connections, made on demand, and each other module that works on its database has one beside them,
+//! so that no statements of others keep it from its own data. Readers run beside one writer (WAL); writers queue in this process. A commit is on the disk before the script hears of it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,7 +22,6 @@ use replug_scripts::{HostError, Value};
 
 use self::pool::{Lease, Pool, Turn};
 use self::session::Session;
-use crate::manifest::Access;
 use crate::sandbox::ports;
 
 mod effort;
@@ -246,11 +246,11 @@ impl ports::Database for Databases {
     fn run(
         &self,
         module: &str,
-        access: Access,
+        guest: Option<ports::Guest<'_>>,
         statements: &[ports::Statement],
         deadline: Instant,
     ) -> Result<Vec<Value>, HostError> {
-        run::run(&self.pool(module)?, access, statements, deadline)
+        run::run(&self.pool(module)?, guest, statements, deadline)
     }
 
     fn size(&self, module: &str) -> u64 {

@@ -56,13 +56,10 @@ impl ServiceCalls {
                     HostErrorKind::PermissionDenied,
                     format_args!("{caller} provides {capability} itself; call the function, not the service"),
                 ),
-                [other, ..] => HostError::new(
-                    HostErrorKind::PermissionDenied,
-                    format!(
-                        "permission denied: services.call: {capability} is provided by {other}, on which {caller} does \
-                         not depend; `dependencies: [{{ id: {other} }}]` in module.manifest.yaml would grant it"
-                    ),
-                ),
+                [other, ..] => HostError::refusal(format!(
+                    "permission denied: services.call: {capability} is provided by {other}, on which {caller} does not \
+                     depend; `dependencies: [{{ id: {other} }}]` in module.manifest.yaml would grant it"
+                )),
             });
         };
         let slot = snapshot.slots.get(module).ok_or_else(|| missing(allowed, capability))?;

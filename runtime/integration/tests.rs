@@ -23,9 +23,12 @@ use crate::store::audit::{AuditLog, Who};
 use crate::store::{KvStore, Store};
 
 mod actors;
+mod denials;
 mod events;
 mod gatekeeper;
 mod halting;
+#[cfg(feature = "sqlite")]
+mod guests;
 #[cfg(feature = "sqlite")]
 mod health;
 mod incidents;
@@ -78,7 +81,7 @@ pub(crate) struct World {
     pub(crate) events: Events,
     supplies: Supplies,
     audit: AuditLog,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl World {
@@ -109,7 +112,7 @@ impl World {
             events: events.clone(),
             runtime: Handle::current(),
         };
-        Self { rig, router, auth, events, supplies, audit, _dir: dir }
+        Self { rig, router, auth, events, supplies, audit, dir }
     }
 
     /// Gives the databases to the instances to come.

@@ -219,19 +219,12 @@ impl Host for Guard {
 /// Counts a call as allowed or denied, and has a denial written.
 fn note(live: &Live, function: HostFn, done: &Result<Value, HostError>, call: &CallContext) {
     match done {
-        Err(error) if is_own_denial(function, error) => {
+        // what another module was denied comes through its callers, who did nothing wrong
+        Err(error) if error.is_refusal() => {
             live.deny(Who::Runtime, &function.path(), &error.message, Some(call));
         }
         _ => live.allow(),
     }
-}
-
-/// Whether the guard denied the call. What another module was denied comes through its callers, who did nothing wrong.
-fn is_own_denial(function: HostFn, error: &HostError) -> bool {
-    use HostFn as F;
-    let carries_others = matches!(function, F::ServicesCall | F::ServicesRequest | F::ServicesRender);
-    error.kind == HostErrorKind::PermissionDenied
-        && (!carries_others || error.message.starts_with(&format!("permission denied: {}: ", function.path())))
 }
 
 impl Guard {

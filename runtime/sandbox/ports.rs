@@ -30,18 +30,28 @@ pub const MAILBOX_FULL: &str = "its mailbox is full";
 /// The most timers of a module.
 pub const MAX_TIMERS: usize = 1000;
 
+/// Another module that works on a database.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest<'a> {
+    /// Its id.
+    pub module: &'a str,
+    /// What it may do there.
+    pub access: Access,
+}
+
 /// The databases of modules.
 pub trait Database: Send + Sync {
     /// Runs statements on the database of `module` as one transaction: all take effect or none. The result of each is a
-    /// list of rows (maps by column) or `{changes, last_insert_id}`. Blocks, at most until `deadline`.
+    /// list of rows (maps by column) or `{changes, last_insert_id}`. A guest waits for its own last transaction, and keeps the
+    /// module itself from none of its connections. Blocks, at most until `deadline`.
     ///
     /// # Errors
-    /// `invalid-argument` for SQL that is wrong or not allowed, `permission-denied` for a change where `access` is only to
-    /// read, `conflict` for a constraint, `timeout`.
+    /// `invalid-argument` for SQL that is wrong or not allowed, `permission-denied` for a change by a guest that may only
+    /// read, and for nothing else; `conflict` for a constraint, `timeout`.
     fn run(
         &self,
         module: &str,
-        access: Access,
+        guest: Option<Guest<'_>>,
         statements: &[Statement],
         deadline: Instant,
     ) -> Result<Vec<Value>, HostError>;

@@ -24,11 +24,12 @@ pub(crate) fn assert_argument_error(error: &ScriptError, part: &str, script: &st
     assert!(error.message.contains(part), "{script}: {error}");
 }
 
-/// Nobody caught that a host function is not permitted; the trace begins at `place`.
+/// Nobody caught that a host function is not permitted; the trace begins at `place`. It was refused to this script, and not to
+/// whoever called it.
 #[track_caller]
 pub(crate) fn assert_denied(error: &ScriptError, place: &str, script: &str) {
     let ScriptError::Host { error, trace } = error else { panic!("{script}: {error:?}") };
-    assert_eq!(error.kind, HostErrorKind::PermissionDenied);
+    assert_eq!((error.kind, error.is_refusal()), (HostErrorKind::PermissionDenied, false));
     assert_eq!(trace.lines().next(), Some(place));
 }
 

@@ -1,5 +1,6 @@
 //! The connections to one module's file: few, made on demand, kept when idle.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use super::error::DatabaseError;
 use super::fault;
 use super::session::{MAX_PAGES, PAGE, Session};
 
-/// The most connections to one module's file.
+/// The most connections that a module has to its own file. Each other module that works on it has one beside them.
 pub(super) const MAX_CONNECTIONS: usize = 4;
 
 /// A module's connections.
@@ -31,7 +32,12 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<Session>,
+    /// In use, idle, or not closed yet.
     open: usize,
+    /// Those that the owner uses.
+    own: usize,
+    /// The modules that use one.
+    guests: HashSet<Box<str>>,
     /// Grows when all are closed: what is in use then is closed on its return.
     epoch: u64,
     gone: bool,
@@ -83,29 +89,39 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection, free before `deadline`, whose statements end at `deadline`.
+    /// A connection of the owner's, free before `deadline`, whose statements end at `deadline`.
     pub(super) fn take(self: &Arc<Self>, deadline: Instant) -> Result<Lease, DatabaseError> {
+        self.lease(None, deadline)
+    }
+
+    /// The same for another module: it has one at a time, and takes none of the owner's.
+    pub(super) fn lend(self: &Arc<Self>, guest: &str, deadline: Instant) -> Result<Lease, DatabaseError> {
+        self.lease(Some(guest), deadline)
+    }
+
+    fn lease(self: &Arc<Self>, guest: Option<&str>, deadline: Instant) -> Result<Lease, DatabaseError> {
         let mut state = self.state();
         let (found, epoch) = loop {
             if state.gone {
                 return Err(DatabaseError::NotFound { module: self.module.clone() });
             }
-            if let Some(session) = state.idle.pop() {
-                break (Some(session), state.epoch);
-            }
-            if state.open < MAX_CONNECTIONS {
-                state.open += 1;
-                break (None, state.epoch);
+            if state.enter(guest) {
+                let found = state.idle.pop();
+                state.open += usize::from(found.is_none());
+                break (found, state.epoch);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(self.busy("all connections are in use"));
+                return Err(self.busy(match guest {
+                    None => "all connections are in use",
+                    Some(_) => "the one connection that another module has is in use",
+                }));
             }
             state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);
         // From here on the lease gives the place back, whatever happens.
-        let mut lease = Lease { pool: Arc::clone(self), session: found, epoch };
+        let mut lease = Lease { pool: Arc::clone(self), session: found, epoch, guest: guest.map(Into::into) };
         let ready = match lease.session.take() {
             Some(session) => session.until(deadline).map(|()| session),
             None => Session::open(&self.path, deadline),
@@ -173,11 +189,34 @@ impl Pool {
     }
 }
 
+impl State {
+    /// Takes a place, if there is one.
+    fn enter(&mut self, guest: Option<&str>) -> bool {
+        match guest {
+            None if self.own == MAX_CONNECTIONS => false,
+            None => {
+                self.own += 1;
+                true
+            }
+            Some(guest) => self.guests.insert(guest.into()),
+        }
+    }
+
+    fn leave(&mut self, guest: Option<&str>) {
+        match guest {
+            None => self.own -= 1,
+            Some(guest) => drop(self.guests.remove(guest)),
+        }
+    }
+}
+
 /// A connection in use.
 pub(super) struct Lease {
     pool: Arc<Pool>,
     session: Option<Session>,
     epoch: u64,
+    /// Whose it is, if it is not the owner's.
+    guest: Option<Box<str>>,
 }
 
 impl Lease {
@@ -202,16 +241,19 @@ impl Drop for Lease {
             }
         }
         let mut state = self.pool.state();
-        let keep = state.epoch == self.epoch && !state.gone;
+        let keep = state.epoch == self.epoch && !state.gone && state.idle.len() < MAX_CONNECTIONS;
         match session.take_if(|_| keep) {
             Some(session) => state.idle.push(session),
             None => {
                 // Closed before its place is free, so that whoever waits for the end finds no open file.
                 drop(state);
                 drop(session);
-                self.pool.state().open -= 1;
+                state = self.pool.state();
+                state.open -= 1;
             }
         }
+        state.leave(self.guest.as_deref());
+        drop(state);
         self.pool.freed.notify_all();
     }
 }

@@ -14,7 +14,7 @@ use super::session::{MAX_SQL, Session};
 use super::split::{self, Piece};
 use super::values::{self, Param};
 use crate::manifest::Access;
-use crate::sandbox::ports;
+use crate::sandbox::ports::{self, Guest};
 
 /// The most statements in one transaction.
 const MAX_STATEMENTS: usize = 1000;
@@ -35,7 +35,7 @@ const COLUMN: usize = 64;
 /// Runs `statements` as one transaction; see [`ports::Database::run`].
 pub(super) fn run(
     pool: &Arc<Pool>,
-    access: Access,
+    guest: Option<Guest<'_>>,
     statements: &[ports::Statement],
     deadline: Instant,
 ) -> Result<Vec<Value>, HostError> {
@@ -54,7 +54,11 @@ pub(super) fn run(
     if parts.is_empty() {
         return Ok(Vec::new());
     }
-    let mut lease = pool.take(deadline)?;
+    let mut lease = match guest {
+        None => pool.take(deadline)?,
+        Some(guest) => pool.lend(guest.module, deadline)?,
+    };
+    let access = guest.map_or(Access::Write, |guest| guest.access);
     let done = transaction(pool, lease.session(), access, &parts, place, deadline);
     done.map_err(|failure| {
         if failure.spoils {

@@ -6,7 +6,6 @@ use replug_scripts::{HostError, HostErrorKind, Value};
 use tempfile::TempDir;
 
 use super::{DatabaseError, Databases};
-use crate::manifest::Access;
 use crate::sandbox::ports::{Database, Statement};
 
 mod bounds;
@@ -44,7 +43,7 @@ impl Fixture {
 
     pub(super) fn all(&self, statements: &[(&str, &[Value])]) -> Result<Vec<Value>, HostError> {
         let statements: Vec<Statement> = statements.iter().map(|(sql, params)| statement(sql, params)).collect();
-        self.databases.run(MODULE, Access::Write, &statements, soon())
+        self.databases.run(MODULE, None, &statements, soon())
     }
 
     pub(super) fn one(&self, sql: &str, params: &[Value]) -> Result<Value, HostError> {

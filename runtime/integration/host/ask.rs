@@ -59,13 +59,10 @@ pub(in crate::integration) async fn ask(
 
 fn denied(context: &ServiceContext) -> HostError {
     let ServiceContext { service, module, .. } = context;
-    HostError::new(
-        HostErrorKind::PermissionDenied,
-        format!(
-            "permission denied: services.call: {service} is a service of the host application, which does not offer it to \
-             {module}; whoever runs the host would have to"
-        ),
-    )
+    HostError::refusal(format!(
+        "permission denied: services.call: {service} is a service of the host application, which does not offer it to {module}; \
+         whoever runs the host would have to"
+    ))
 }
 
 /// A task that ends when nobody waits for it any more.

@@ -10,7 +10,6 @@ use tempfile::TempDir;
 
 use super::super::database::{DatabaseError, Databases};
 use super::{MigrationError, Migrations};
-use crate::manifest::Access;
 use crate::manifest::{Database as Declared, Manifest, Migration};
 use crate::sandbox::ports::{Database, Statement};
 
@@ -84,7 +83,7 @@ impl Fixture {
     pub(super) fn run(&self, sql: &str) -> Value {
         let statement = Statement { sql: sql.to_owned(), params: Vec::new() };
         let deadline = Instant::now() + Duration::from_secs(20);
-        self.databases.run(MODULE, Access::Write, &[statement], deadline).expect(sql).remove(0)
+        self.databases.run(MODULE, None, &[statement], deadline).expect(sql).remove(0)
     }
 
     /// What is in the schema, its text included.

@@ -43,7 +43,7 @@ impl Application for ServiceCalls {
         };
         if setting.secret {
             let what = format!("permission denied: {CONFIG}: `{key}` of {module} is a secret, which no grant opens");
-            return Err(HostError::new(Kind::PermissionDenied, what));
+            return Err(HostError::refusal(what));
         }
         let value = config.defaults().remove(key).unwrap_or_default();
         serde_json::from_value(value).map_err(|error| failed(CONFIG, Kind::Failed, error.to_string()))
@@ -166,9 +166,7 @@ impl ServiceCalls {
 
 /// Whether what stands at the path is of a kind that is granted, and whether whoever signed in may see it.
 fn permit(what: &str, endpoint: &Endpoint, reach: Reach, call: &CallContext) -> Result<(), HostError> {
-    let denied = |why: String| {
-        Err(HostError::new(Kind::PermissionDenied, format!("permission denied: {REQUEST}: {what} {why}")))
-    };
+    let denied = |why: String| Err(HostError::refusal(format!("permission denied: {REQUEST}: {what} {why}")));
     match (endpoint.is_page(), reach) {
         (true, Reach { pages: false, .. }) => {
             return denied(

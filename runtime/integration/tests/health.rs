@@ -7,10 +7,9 @@ use super::*;
 use crate::actors::health::examine;
 use crate::integration::database::{DatabaseError, Databases};
 use crate::integration::migrations::Migrations;
-use crate::manifest::Access;
 use crate::monitor::HealthStatus::{self, Degraded, Healthy, Unhealthy, Unknown};
 use crate::monitor::health::Report;
-use crate::sandbox::ports::Statement;
+use crate::sandbox::ports::{Guest, Statement};
 
 /// `set` says how each of its three answers turns out from now on; `once` fails once.
 const SCRIPT: &str = r#"
@@ -237,7 +236,7 @@ impl Database for Hung {
 
     fn bound(&self, _: &str, _: u64) {}
 
-    fn run(&self, _: &str, _: Access, _: &[Statement], _: Instant) -> Result<Vec<Value>, HostError> {
+    fn run(&self, _: &str, _: Option<Guest<'_>>, _: &[Statement], _: Instant) -> Result<Vec<Value>, HostError> {
         Ok(Vec::new())
     }
 

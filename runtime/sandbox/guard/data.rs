@@ -6,8 +6,8 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Val
 
 use super::{Args, Guard};
 use crate::manifest::Access;
-use crate::sandbox::permissions::{At, ResourceType};
-use crate::sandbox::ports::{DATABASE_FULL, Statement};
+use crate::sandbox::permissions::{At, CALLER, ResourceType};
+use crate::sandbox::ports::{DATABASE_FULL, Guest, Statement};
 use crate::sandbox::quota::storage::Kind;
 use crate::store::{KvEntry, KvError};
 
@@ -136,7 +136,7 @@ impl Guard {
             );
         };
         let statement = single(args)?;
-        Ok(self.run(args, caller, access, &[statement], call)?.pop().unwrap_or_default())
+        self.visit(args, (CALLER, caller), access, statement, call)
     }
 
     pub(super) fn db_of(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
@@ -148,7 +148,25 @@ impl Guard {
             self.live.grants().foreign_database(&args.function.path(), &module)?
         };
         let statement = Statement { sql: args.text(1)?.to_owned(), params: args.list(2)? };
-        Ok(self.run(args, &module, access, &[statement], call)?.pop().unwrap_or_default())
+        self.visit(args, (&module, &module), access, statement, call)
+    }
+
+    /// Runs a statement on the database of another module, for which the manifest asks by the name `asked`.
+    fn visit(
+        &self,
+        args: &Args,
+        (asked, module): (&str, &str),
+        access: Access,
+        statement: Statement,
+        call: &CallContext,
+    ) -> Result<Value, HostError> {
+        let done = self.run(args, module, access, &[statement], call);
+        let mut results = done.map_err(|error| match error.kind {
+            // the database knows neither the function nor the manifest
+            HostErrorKind::PermissionDenied => self.live.grants().refuse_change(&args.function.path(), asked),
+            _ => error,
+        })?;
+        Ok(results.pop().unwrap_or_default())
     }
 
     fn run(
@@ -167,7 +185,8 @@ impl Guard {
         database.bound(module, room);
         let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));
         let _timer = seconds.start_timer();
-        let done = database.run(module, access, statements, call.deadline);
+        let guest = (module != &*call.module).then_some(Guest { module: &call.module, access });
+        let done = database.run(module, guest, statements, call.deadline);
         if access == Access::Write {
             self.storage.show(module);
         }

@@ -27,7 +27,7 @@ impl Guard {
                 "permission denied: {function}: {topic} is no topic of {own}, whose topics begin with `{own}.`; only a module \
                  with `id: {publisher}` in its module.manifest.yaml has it"
             );
-            HostError::new(HostErrorKind::PermissionDenied, message)
+            HostError::refusal(message)
         })
     }
 

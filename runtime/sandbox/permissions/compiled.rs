@@ -172,6 +172,12 @@ impl Grants {
         })
     }
 
+    /// The refusal of a change of a database that it may only read; `module` as its manifest says it, `caller` too.
+    #[must_use]
+    pub fn refuse_change(&self, function: &str, module: &str) -> HostError {
+        self.refuse(function, &Permission::Database { module: module.to_owned(), access: Access::Write })
+    }
+
     /// Whether it may reach the database of `module` so.
     ///
     /// # Errors
@@ -230,7 +236,7 @@ impl Grants {
         self.check(self.has(Group::Network) && self.network.allow(host, port), function, permission)?;
         let bounded = |key, what: String| {
             let why = format!("resources.network.{key} of this module's manifest leaves out {what}");
-            HostError::new(HostErrorKind::PermissionDenied, format!("permission denied: {function}: {why}"))
+            HostError::refusal(format!("permission denied: {function}: {why}"))
         };
         if self.bound.as_ref().is_some_and(|bound| !bound.allow(host, port)) {
             return Err(bounded("allowedHosts", host.to_owned()));
@@ -324,8 +330,5 @@ impl Grants {
 /// `permission denied: WHAT: WHY; LINE in module.manifest.yaml would grant it`.
 #[must_use]
 pub fn denied(function: &str, why: &str, line: &str) -> HostError {
-    HostError::new(
-        HostErrorKind::PermissionDenied,
-        format!("permission denied: {function}: {why}; `{line}` in module.manifest.yaml would grant it"),
-    )
+    HostError::refusal(format!("permission denied: {function}: {why}; `{line}` in module.manifest.yaml would grant it"))
 }

@@ -1,34 +1,37 @@
 //! The words of a refusal: what is missing, and what would give it.
 
-use replug_scripts::{HostError, HostErrorKind};
+use replug_scripts::HostError;
 
+use super::asked::{Asked, CALLER};
 use super::compiled::denied;
 use super::decisions::{Ruled, Standing};
 use super::permission::Permission;
 use super::rules::fits;
-use crate::manifest::FILE_NAME;
+use crate::manifest::{Access, FILE_NAME};
 
 /// The refusal of a call of `function` by `module`, which needs `permission` and has not got it.
 pub(super) fn refused(function: &str, module: &str, permission: &Permission, ruled: &[Ruled]) -> HostError {
-    // of what covers it the narrowest, which is what was decided of
-    let covering = ruled.iter().filter(|it| holds(&it.asked.permission, permission));
-    let asked =
-        covering.reduce(|found, it| if found.asked.permission.covers(&it.asked.permission) { it } else { found });
-    let Some(it) = asked else {
+    let Some(it) = narrowest(ruled, permission) else {
         let line = permission.asking();
-        if let Permission::Database { module, .. } = permission
-            && module == super::CALLER
-        {
-            return denied(function, "this module does not ask for the databases of its callers", &line);
+        let read = reading(permission).and_then(|read| narrowest(ruled, &read));
+        let why = match (read, permission) {
+            (Some(it), _) => {
+                let Asked { permission: whole, line, .. } = &it.asked;
+                format!("{} asks for {whole} only{}", place(*line), here(whole, permission))
+            }
+            (None, Permission::Database { module, .. }) if module == CALLER => {
+                "this module does not ask for the databases of its callers".to_owned()
+            }
+            (None, _) => format!("this module does not ask for {permission}"),
+        };
+        // whoever depends on it consents
+        if matches!(permission, Permission::Database { module, .. } if module == CALLER) {
+            return denied(function, &why, &line);
         }
-        let why = format!("this module does not ask for {permission}");
-        return HostError::new(
-            HostErrorKind::PermissionDenied,
-            format!(
-                "permission denied: {function}: {why}; `{line}` in {FILE_NAME} would ask for it, and an administrator \
-                 grants it: replug permissions grant {module}"
-            ),
-        );
+        return HostError::refusal(format!(
+            "permission denied: {function}: {why}; `{line}` in {FILE_NAME} would ask for it, and an administrator grants \
+             it: replug permissions grant {module}"
+        ));
     };
     let whole = &it.asked.permission;
     let at = place(it.asked.line);
@@ -40,13 +43,33 @@ pub(super) fn refused(function: &str, module: &str, permission: &Permission, rul
         Standing::Denied => format!("{at} asks for {whole}, which an administrator denied"),
         _ => format!("{at} asks for {whole}, which no administrator granted yet"),
     };
-    let needed = if whole == permission { String::new() } else { format!(" (here {permission})") };
-    HostError::new(
-        HostErrorKind::PermissionDenied,
-        format!(
-            "permission denied: {function}: {why}{needed}; an administrator grants it: replug permissions grant {module} '{whole}'"
-        ),
-    )
+    let needed = here(whole, permission);
+    HostError::refusal(format!(
+        "permission denied: {function}: {why}{needed}; an administrator grants it: replug permissions grant {module} '{whole}'"
+    ))
+}
+
+/// Of what covers `permission` the narrowest, which is what was decided of.
+fn narrowest<'a>(ruled: &'a [Ruled], permission: &Permission) -> Option<&'a Ruled> {
+    let covering = ruled.iter().filter(|it| holds(&it.asked.permission, permission));
+    covering.reduce(|found, it| if found.asked.permission.covers(&it.asked.permission) { it } else { found })
+}
+
+/// The same to read, where it is to write.
+fn reading(permission: &Permission) -> Option<Permission> {
+    let mut read = permission.clone();
+    match &mut read {
+        Permission::Database { access, .. } | Permission::Filesystem { access, .. } if *access == Access::Write => {
+            *access = Access::Read;
+            Some(read)
+        }
+        _ => None,
+    }
+}
+
+/// Which part of `whole` is needed, where it is not all of it.
+fn here(whole: &Permission, permission: &Permission) -> String {
+    if whole == permission { String::new() } else { format!(" (here {permission})") }
 }
 
 /// Whether `asked` is about `permission`; a path with parameters is about the paths that fit it.

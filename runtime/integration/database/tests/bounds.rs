@@ -1,7 +1,6 @@
 //! What takes too long or grows too large.
 
 use super::*;
-use crate::manifest::Access;
 
 const ENDLESS: &str = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
 
@@ -13,7 +12,7 @@ fn in_a_moment() -> Instant {
 fn an_endless_query_ends_at_its_deadline() {
     let db = Fixture::new();
     let begun = Instant::now();
-    let error = db.databases.run(MODULE, Access::Write, &[statement(ENDLESS, &[])], in_a_moment()).unwrap_err();
+    let error = db.databases.run(MODULE, None, &[statement(ENDLESS, &[])], in_a_moment()).unwrap_err();
     is(HostErrorKind::Timeout, &error, "deadline");
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(db.value("SELECT 1", &[]), Value::Int(1));
@@ -24,7 +23,7 @@ fn a_change_that_meets_its_deadline_is_undone() {
     let db = Fixture::new();
     let endless = ENDLESS.replace("SELECT count(*)", "INSERT INTO t (n) SELECT x");
     let statements = [statement("INSERT INTO t (n) VALUES (-1)", &[]), statement(&endless, &[])];
-    let error = db.databases.run(MODULE, Access::Write, &statements, in_a_moment()).unwrap_err();
+    let error = db.databases.run(MODULE, None, &statements, in_a_moment()).unwrap_err();
     is(HostErrorKind::Timeout, &error, "statement 2 of 2: ");
     assert_eq!(db.value("SELECT count(*) FROM t", &[]), Value::Int(0));
 }
@@ -33,7 +32,7 @@ fn a_change_that_meets_its_deadline_is_undone() {
 fn a_deadline_that_passed_before_runs_nothing() {
     let db = Fixture::new();
     let insert = [statement("INSERT INTO t (n) VALUES (1)", &[])];
-    let error = db.databases.run(MODULE, Access::Write, &insert, Instant::now()).unwrap_err();
+    let error = db.databases.run(MODULE, None, &insert, Instant::now()).unwrap_err();
     is(HostErrorKind::Timeout, &error, "deadline");
     assert_eq!(db.value("SELECT count(*) FROM t", &[]), Value::Int(0));
 }

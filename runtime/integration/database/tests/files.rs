@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::manifest::Access;
+use crate::sandbox::ports::Guest;
 
 #[test]
 fn a_module_without_a_file_is_told_to_declare_one() {
     let db = Fixture::new();
-    let error = db.databases.run("other", Access::Write, &[statement("SELECT 1", &[])], soon()).unwrap_err();
+    let error = db.databases.run("other", None, &[statement("SELECT 1", &[])], soon()).unwrap_err();
     is(HostErrorKind::NotFound, &error, "declare `database`");
     assert!(!db.databases.exists("other"));
     assert_eq!(db.databases.size("other"), 0);
@@ -21,7 +22,7 @@ fn names_that_are_no_ids_touch_no_file() {
         ["", "..", "../notes", "a/b", "a\0", "A", "notes.", ".notes", "file:notes?mode=memory", &"a".repeat(129)]
     {
         assert!(matches!(db.databases.create(name), Err(DatabaseError::Module { .. })), "{name}");
-        let error = db.databases.run(name, Access::Write, &[], soon()).unwrap_err();
+        let error = db.databases.run(name, None, &[], soon()).unwrap_err();
         assert_eq!(error.kind, HostErrorKind::Failed, "{name}");
     }
     db.databases.create("a.b-c.d1").unwrap();
@@ -40,7 +41,7 @@ fn creating_twice_keeps_the_data() {
 fn modules_do_not_see_each_other() {
     let db = Fixture::new();
     db.databases.create("other").unwrap();
-    let error = db.databases.run("other", Access::Write, &[statement("SELECT * FROM t", &[])], soon()).unwrap_err();
+    let error = db.databases.run("other", None, &[statement("SELECT * FROM t", &[])], soon()).unwrap_err();
     is(HostErrorKind::InvalidArgument, &error, "no such table: t");
 }
 
@@ -72,7 +73,7 @@ fn a_file_that_is_no_database_fails_without_naming_its_path() {
     let db = Fixture::new();
     let path = db.dir.path().join("databases/broken.sqlite");
     std::fs::write(&path, "x".repeat(5000)).unwrap();
-    let error = db.databases.run("broken", Access::Write, &[statement("SELECT 1 FROM t", &[])], soon()).unwrap_err();
+    let error = db.databases.run("broken", None, &[statement("SELECT 1 FROM t", &[])], soon()).unwrap_err();
     is(HostErrorKind::Failed, &error, "no SQLite database");
     let error = db.databases.verify("broken").unwrap_err();
     assert!(error.to_string().contains("no SQLite database"), "{error}");
@@ -109,10 +110,24 @@ fn files_are_for_their_owner_alone() {
 fn access_to_read_reads_and_changes_nothing() {
     let db = Fixture::new();
     db.one("INSERT INTO t (n) VALUES (1)", &[]).unwrap();
-    let read = |sql: &str| db.databases.run(MODULE, Access::Read, &[statement(sql, &[])], soon());
-    assert!(read("SELECT n FROM t").is_ok());
+    let reads = Some(Guest { module: "reader", access: Access::Read });
+    let read = |sql: &[&str]| {
+        let statements: Vec<_> = sql.iter().map(|sql| statement(sql, &[])).collect();
+        db.databases.run(MODULE, reads, &statements, soon())
+    };
+    let one = Value::List(vec![Value::map([("n", Value::Int(1))])]);
+    assert_eq!(read(&["SELECT n FROM t"]), Ok(vec![one]));
     for sql in ["INSERT INTO t (n) VALUES (2)", "UPDATE t SET n = 3 RETURNING n", "DELETE FROM t"] {
-        is(HostErrorKind::PermissionDenied, &read(sql).unwrap_err(), "only to read");
+        for statements in [&[sql][..], &["SELECT n FROM t", sql]] {
+            let error = read(statements).unwrap_err();
+            assert_eq!(error.kind, HostErrorKind::PermissionDenied);
+            let place = if statements.len() > 1 { "statement 2 of 2: " } else { "" };
+            let why = "permission denied: the statement changes data, and this access is only to read";
+            assert_eq!(error.message, format!("{place}{why}"));
+        }
+        assert_eq!(db.value("SELECT group_concat(n) FROM t", &[]), Value::from("1"), "{sql}");
     }
-    assert_eq!(db.value("SELECT count(*) FROM t WHERE n = 1", &[]), Value::Int(1));
+    let writes = Some(Guest { module: "reader", access: Access::Write });
+    db.databases.run(MODULE, writes, &[statement("UPDATE t SET n = 3", &[])], soon()).unwrap();
+    assert_eq!(db.value("SELECT group_concat(n) FROM t", &[]), Value::from("3"));
 }

@@ -1,10 +1,11 @@
 //! Many threads.
 
-use crate::manifest::Access;
 use std::sync::Barrier;
 
 use super::super::pool::MAX_CONNECTIONS;
 use super::*;
+use crate::manifest::Access;
+use crate::sandbox::ports::Guest;
 
 #[test]
 fn increments_of_many_threads_are_all_there() {
@@ -50,13 +51,9 @@ fn readers_run_beside_a_writer_and_a_writer_waits_for_another() {
     assert_eq!(db.value("SELECT count(*) FROM t", &[]), Value::Int(0));
     let insert = [statement("INSERT INTO t (n) VALUES (1)", &[])];
     let moment = Instant::now() + Duration::from_millis(20);
-    is(
-        HostErrorKind::Timeout,
-        &db.databases.run(MODULE, Access::Write, &insert, moment).unwrap_err(),
-        "another one writes",
-    );
+    is(HostErrorKind::Timeout, &db.databases.run(MODULE, None, &insert, moment).unwrap_err(), "another one writes");
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| db.databases.run(MODULE, Access::Write, &insert, soon()));
+        let waiting = scope.spawn(|| db.databases.run(MODULE, None, &insert, soon()));
         drop(turn);
         waiting.join().unwrap().unwrap();
     });
@@ -69,7 +66,7 @@ fn a_lock_held_from_outside_ends_in_a_timeout() {
     outside.session().execute_batch("BEGIN IMMEDIATE").unwrap();
     let insert = [statement("INSERT INTO t (n) VALUES (1)", &[])];
     let moment = Instant::now() + Duration::from_millis(20);
-    is(HostErrorKind::Timeout, &db.databases.run(MODULE, Access::Write, &insert, moment).unwrap_err(), "locked");
+    is(HostErrorKind::Timeout, &db.databases.run(MODULE, None, &insert, moment).unwrap_err(), "locked");
 }
 
 #[test]
@@ -78,13 +75,36 @@ fn connections_are_bounded_and_waited_for() {
     let pool = db.databases.pool(MODULE).unwrap();
     let mut leases: Vec<_> = (0..MAX_CONNECTIONS).map(|_| pool.take(soon()).unwrap()).collect();
     let moment = Instant::now() + Duration::from_millis(20);
-    let error = db.databases.run(MODULE, Access::Write, &[statement("SELECT 1", &[])], moment).unwrap_err();
+    let error = db.databases.run(MODULE, None, &[statement("SELECT 1", &[])], moment).unwrap_err();
     is(HostErrorKind::Timeout, &error, "all connections are in use");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| db.value("SELECT 1", &[]));
         leases.pop();
         assert_eq!(waiting.join().unwrap(), Value::Int(1));
     });
+}
+
+#[test]
+fn another_module_has_one_connection_of_its_own_and_takes_none_of_the_owners() {
+    let db = Fixture::new();
+    let pool = db.databases.pool(MODULE).unwrap();
+    let guest = |module| Some(Guest { module, access: Access::Read });
+    let (select, moment) = ([statement("SELECT 1", &[])], || Instant::now() + Duration::from_millis(20));
+    let lent = pool.lend("reader", soon()).unwrap();
+    let own: Vec<_> = (0..MAX_CONNECTIONS).map(|_| pool.take(soon()).unwrap()).collect();
+    let error = db.databases.run(MODULE, guest("reader"), &select, moment()).unwrap_err();
+    is(HostErrorKind::Timeout, &error, "the one connection that another module has is in use");
+    assert!(db.databases.run(MODULE, guest("other"), &select, soon()).is_ok(), "a third module has another one");
+    let error = db.databases.run(MODULE, None, &select, moment()).unwrap_err();
+    is(HostErrorKind::Timeout, &error, "all connections are in use");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| db.databases.run(MODULE, guest("reader"), &select, soon()));
+        drop(lent);
+        assert!(waiting.join().unwrap().is_ok());
+    });
+    drop(own);
+    // all are counted back: the file can go, which waits for each of them
+    db.databases.drop_file(MODULE).unwrap();
 }
 
 #[test]
@@ -134,7 +154,7 @@ fn creating_using_closing_and_dropping_at_once_ends_in_either_state() {
                     let result = match (thread + round) % 3 {
                         0 => databases.create("racer").map_err(HostError::from),
                         1 => databases.drop_file("racer").map_err(HostError::from),
-                        _ => databases.run("racer", Access::Write, insert, soon()).map(drop),
+                        _ => databases.run("racer", None, insert, soon()).map(drop),
                     };
                     databases.close("racer");
                     if let Err(error) = result {

@@ -95,6 +95,26 @@ async fn the_callers_database_needs_no_grant_and_can_be_denied_and_narrowed() {
 }
 
 #[tokio::test]
+async fn who_asks_to_read_alone_hears_of_that_line_and_of_the_one_that_asks_to_write() {
+    let world = World::new();
+    let asks = "permissions:\n  system:\n    filesystem: [{ path: in, access: read }]\n    database: [{ module: caller, \
+                access: read }]\n";
+    let live = world.open(&module("1.0.0", asks));
+    assert_eq!(
+        live.grants().filesystem("fs.write", "in/x", Access::Write).expect_err("it asks to read").message,
+        "permission denied: fs.write: module.manifest.yaml:5 asks for system.filesystem:in:read only (here \
+         system.filesystem:in/x:write); `permissions: { system: { filesystem: [{ path: in/x, access: write }] } }` in \
+         module.manifest.yaml would ask for it, and an administrator grants it: replug permissions grant m"
+    );
+    assert_eq!(
+        live.grants().refuse_change("db.for_caller", CALLER).message,
+        "permission denied: db.for_caller: module.manifest.yaml:6 asks for system.database:caller:read only (here \
+         system.database:caller:write); `permissions: { system: { database: [{ module: caller, access: write }] } }` in \
+         module.manifest.yaml would grant it"
+    );
+}
+
+#[tokio::test]
 async fn an_address_is_one_address_however_it_is_written_and_a_name_whatever_its_case() {
     let world = World::new();
     let asks = "permissions: { system: { network: [{ host: \"::1\", ports: [80] }, { host: \"*.0.0.1\", ports: [80] }, \

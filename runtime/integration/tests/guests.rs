@@ -1,0 +1,91 @@
+//! Modules that work on the database of another one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use replug_scripts::Value;
+
+use super::World;
+use super::gatekeeper::until;
+use crate::actors::router::CallError;
+use crate::integration::database::{DatabaseError, Databases};
+
+const OWNER: &str = "
+id: owner
+version: 1.0.0
+capabilities: [{ id: owner }]
+database: { migrations: [{ version: 1.0.0, file: one.sql }] }
+runtime: { workers: 4, limits: { wallTime: 1500ms } }
+";
+
+const READER: &str = "
+id: reader
+version: 1.0.0
+capabilities: [{ id: reader }]
+permissions: { system: { database: [{ module: owner, access: read }] } }
+runtime: { workers: 6, limits: { wallTime: 3s } }
+";
+
+const READERS_SCRIPT: &str = r#"
+local endless = "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c"
+return { services = {
+  ["reader.spin"] = function() return db.of("owner", endless) end,
+  ["reader.write"] = function() db.of("owner", "delete from t") end,
+} }
+"#;
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn world() -> World {
+    let mut world = World::new().await;
+    let databases = Databases::open(world.dir.path().join("databases")).expect("a folder");
+    databases.create("owner").expect("a file");
+    let made: Result<(), DatabaseError> = databases.change("owner", Instant::now() + SOON, |change| {
+        change.script("create table t (n integer)", |_| Ok(())).expect("it is right");
+        Ok(())
+    });
+    made.expect("a table");
+    world.keep_in(Arc::new(databases));
+    let script = r#"return { services = { ["owner.one"] = function() return db.query("select 1 as n")[1].n end } }"#;
+    world.serve(OWNER, script).await;
+    world.grant(READER).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_selects_of_another_module_do_not_keep_the_owner_from_its_database() {
+    let world = Arc::new(world().await);
+    let reader = world.serve(READER, READERS_SCRIPT).await;
+    let spin = || {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.call("reader", "reader.spin", Value::Null).await })
+    };
+    let spins: Vec<_> = (0..6).map(|_| spin()).collect();
+    let begun = world.rig.metrics.host_calls(&reader.key, "db.of");
+    until(|| begun.get() == 6).await;
+    for _ in 0..10 {
+        assert_eq!(world.call("owner", "owner.one", Value::Null).await.expect("an answer"), Value::Int(1));
+    }
+    assert!(spins.iter().all(|spin| !spin.is_finished()), "they went on meanwhile");
+    for spin in spins {
+        spin.await.expect("no panic").expect_err("it ends at its deadline");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_where_only_reading_is_asked_for_names_both_lines_and_is_told_as_a_denial() {
+    let world = world().await;
+    let reader = world.serve(READER, READERS_SCRIPT).await;
+    let CallError::Script(error) =
+        world.call("reader", "reader.write", Value::Null).await.expect_err("it may only read")
+    else {
+        panic!("a script's error")
+    };
+    assert_eq!(
+        error.to_string(),
+        "permission denied: db.of: module.manifest.yaml:5 asks for system.database:owner:read only (here \
+         system.database:owner:write); `permissions: { system: { database: [{ module: owner, access: write }] } }` in \
+         module.manifest.yaml would ask for it, and an administrator grants it: replug permissions grant reader"
+    );
+    assert_eq!(world.rig.metrics.permission_checks(&reader.key, "denied").get(), 1);
+}
