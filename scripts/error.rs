@@ -70,6 +70,12 @@ impl ScriptError {
     pub const fn retires_vm(&self) -> bool {
         matches!(self, Self::Limit(_) | Self::Engine(_))
     }
+
+    /// Whether the call ended because what it belongs to stops.
+    #[must_use]
+    pub const fn is_stop(&self) -> bool {
+        matches!(self, Self::Limit(Verdict::Stopped))
+    }
 }
 
 /// An error that a host call hands to a script, as `{kind, message}` in both languages.

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::Response as HttpResponse;
 use http::StatusCode;
-use replug_scripts::{HostErrorKind, Response, ScriptError, Verdict};
+use replug_scripts::{HostErrorKind, Response, ScriptError};
 
 use super::id::RequestId;
 use super::problem::Problem;
@@ -79,7 +79,7 @@ fn problem(error: CallError) -> Problem {
         CallError::Closed(_) | CallError::NoModule(_) => Problem::overloaded("the module is being replaced"),
         CallError::Timeout(_) => Problem::timeout("the module did not get to this request in time"),
         CallError::Crashed(_) => Problem::script_error(),
-        CallError::Script(ScriptError::Limit(Verdict::Stopped)) => Problem::overloaded("the module was stopped"),
+        CallError::Script(error) if error.is_stop() => Problem::overloaded("the module was stopped"),
         CallError::Script(ScriptError::Limit(verdict)) => Problem::new(
             "limit-exceeded",
             StatusCode::SERVICE_UNAVAILABLE,

@@ -131,14 +131,20 @@ impl Reservation {
         // whoever gives back either sees that somebody waits, or is seen by the look below
         fence(Ordering::SeqCst);
         let done = loop {
+            let before = account.state.load(Ordering::Relaxed);
             let full = match self.run(share, least) {
                 Ok(bytes) => break Ok(bytes),
                 Err(full) => full,
             };
             let left = until.saturating_duration_since(Instant::now());
-            let others_run = account.state.load(Ordering::Relaxed) / ONE_RUNS > u64::from(self.runs);
-            if left.is_zero() || !others_run {
+            let after = account.state.load(Ordering::Relaxed);
+            let others_run = after / ONE_RUNS > u64::from(self.runs);
+            if left.is_zero() || (!others_run && before == after) {
                 break Err(full);
+            }
+            if !others_run {
+                // the last one has just given back
+                continue;
             }
             turn = account.freed.wait_timeout(turn, left).unwrap_or_else(PoisonError::into_inner).0;
         };
