@@ -284,7 +284,7 @@ impl Drop for Growth<'_> {
 }
 
 fn show(path: &FilePath) -> String {
-    if path.parts().is_empty() { ".".to_owned() } else { path.parts().join("/") }
+    if path.parts().is_empty() { ".".to_owned() } else { path.as_str().to_owned() }
 }
 
 fn plain(shown: &str, found: &Metadata) -> Result<(), HostError> {

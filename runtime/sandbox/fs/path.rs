@@ -12,6 +12,8 @@ const MAX_PARTS: usize = 32;
 /// A path below a module's folder, taken apart; without parts it is the folder itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath {
+    /// The parts with `/` between them.
+    text: Box<str>,
     parts: Vec<String>,
 }
 
@@ -23,7 +25,7 @@ impl FilePath {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "" => return Err("it is empty; `.` is the folder itself"),
-            "." => return Ok(Self { parts: Vec::new() }),
+            "." => return Ok(Self { text: Box::default(), parts: Vec::new() }),
             _ if text.len() > MAX_PATH => return Err("it is longer than 1024 bytes"),
             _ if text.starts_with('/') => return Err("it is absolute; paths begin at the module's data folder"),
             _ if text.contains('\\') => return Err("it has a backslash; write `/` between folders"),
@@ -37,8 +39,14 @@ impl FilePath {
         }
         match parts.iter().find_map(|part| fault(part)) {
             Some(fault) => Err(fault),
-            None => Ok(Self { parts }),
+            None => Ok(Self { text: text.into(), parts }),
         }
+    }
+
+    /// The parts with `/` between them; nothing for the module's folder itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// The parts, outermost first.

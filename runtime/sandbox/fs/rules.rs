@@ -2,11 +2,12 @@
 
 use super::FilePath;
 use crate::manifest::{Access, FilesystemPermission};
+use crate::sandbox::permissions::{End, Names};
 
 /// What a module may do with its files. Grants add up: a path may be written where any grant that covers it says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileRules {
-    grants: Vec<(FilePath, Access)>,
+    grants: Names<Access>,
 }
 
 impl FileRules {
@@ -14,14 +15,15 @@ impl FileRules {
     #[must_use]
     pub fn new(permissions: &[FilesystemPermission]) -> Self {
         let grants = permissions.iter().filter_map(|one| Some((FilePath::parse(&one.path).ok()?, one.access)));
-        Self { grants: grants.collect() }
+        let grants = grants.map(|(path, access)| (path.as_str().to_owned(), access));
+        let more = |known: &mut Access, more: Access| *known = more.max(*known);
+        Self { grants: Names::new(grants, End::First, more) }
     }
 
     /// Whether `access` to a path is granted.
     #[must_use]
     pub fn cover(&self, path: &FilePath, access: Access) -> bool {
-        let covers = |grant: &FilePath| path.parts().starts_with(grant.parts());
-        self.grants.iter().any(|(grant, granted)| *granted >= access && covers(grant))
+        self.grants.along(path.as_str(), |granted| *granted >= access)
     }
 }
 
@@ -49,5 +51,14 @@ mod tests {
     #[test]
     fn a_dot_grants_the_whole_folder() {
         assert!(may(&[(".", Access::Write)], "a/b", Access::Write));
+        assert!(may(&[(".", Access::Read)], ".", Access::Read));
+    }
+
+    #[test]
+    fn grants_of_one_path_and_of_paths_above_it_add_up() {
+        let grants = [("a/b", Access::Read), ("a", Access::Read), ("a/b", Access::Write), ("a/b", Access::Read)];
+        assert!(may(&grants, "a/b/c", Access::Write) && may(&grants, "a/c", Access::Read));
+        assert!(!may(&grants, "a/c", Access::Write) && !may(&grants, "b", Access::Read));
+        assert!(may(&[("a", Access::Write), ("a/b", Access::Read)], "a/b/c", Access::Write));
     }
 }

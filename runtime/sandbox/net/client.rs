@@ -84,7 +84,7 @@ impl Client {
         let _timer = self.seconds.start_timer();
         let begun = Instant::now();
         let end = request.timeout.map_or(deadline, |timeout| deadline.min(begun + timeout));
-        let host = request.target.host();
+        let host = request.target.host().into_owned();
         match tokio::time::timeout_at(end.into(), self.follow(&function, request)).await {
             Ok(answer) => answer.map_err(Refused::from),
             Err(_) => Err(self.late(&function, &host, begun)),
@@ -94,7 +94,6 @@ impl Client {
     async fn follow(&self, function: &str, mut request: Request) -> Result<Answer, HostError> {
         let failed = |what: String| HostError::new(HostErrorKind::Failed, format!("{function}: {what}"));
         loop {
-            self.rules.check(function, &request.target)?;
             let (response, used) = self.exchange(function, &request).await?;
             let location = match redirect(response.status(), response.headers()) {
                 Some(location) if request.redirects > 0 => location,
@@ -103,10 +102,11 @@ impl Client {
             if response.body().is_end_stream() {
                 self.pool.give_back(used);
             }
-            let from = request.target.host();
+            let from = request.target.host().into_owned();
             let target =
                 request.target.join(&location).map_err(|why| failed(format!("{from} redirects, but {why}")))?;
             hop(&mut request, response.status(), target);
+            self.rules.check(function, &request.target)?;
         }
     }
 

@@ -56,7 +56,7 @@ pub(super) struct Connector {
 impl Connector {
     /// A connection to where `target` leads, which takes `place` until it is closed.
     pub(super) async fn connect(&self, target: &Target, place: OwnedSemaphorePermit) -> Result<Wire, ConnectError> {
-        let (host, port) = (target.host(), target.port());
+        let (host, port) = (target.host().into_owned(), target.port());
         let found = match target.address() {
             Some(address) => vec![address],
             None => match self.network.lookup.lookup(host.clone()).await {

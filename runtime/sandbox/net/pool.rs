@@ -90,7 +90,7 @@ impl Pool {
         target: &Target,
         mut message: Request<Full<Bytes>>,
     ) -> Result<(Response<Incoming>, Used), Failure> {
-        let origin = (target.is_secure(), target.host(), target.port());
+        let origin = (target.is_secure(), target.host().into_owned(), target.port());
         while let Some(mut open) = self.take(&origin) {
             // the other side may have closed it; what was not sent goes over another one
             if open.sender.ready().await.is_err() {

@@ -1,13 +1,14 @@
 //! Which hosts a module may talk to, compiled from `permissions.system.network` and `permissions.resources.network`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use replug_scripts::HostError;
 
 use super::address::{Reach, reach};
 use super::target::Target;
 use crate::manifest::{NetworkPermission, NetworkQuota};
-use crate::sandbox::permissions::denied;
+use crate::sandbox::permissions::{Hosts, Permission, Ruled, denied, refused};
 
 /// Endings of names that the internet does not know: whoever grants one means a machine of the own network.
 const LOCAL: [&str; 6] = [".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test"];
@@ -20,96 +21,81 @@ const LOCAL: [&str; 6] = [".localhost", ".local", ".internal", ".lan", ".home.ar
 /// `.lan`, `.home.arpa`, `.localhost` or `.test`, written out. So nobody who rules a public name reaches into the own network by it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkRules {
-    grants: Vec<(Pattern, Vec<u16>)>,
-    /// Bounds on top of the grants; empty ones bound nothing.
-    hosts: Vec<Pattern>,
-    ports: Vec<u16>,
+    grants: Hosts,
+    /// Bounds on top of the grants, where there are any.
+    hosts: Option<Hosts>,
+    ports: Option<Box<[u16]>>,
     /// Whether plain http is refused.
     pub secure_only: bool,
     /// Connections at once.
     pub connections: u32,
     /// Bytes a second, in both directions together.
     pub bandwidth: Option<u64>,
-}
-
-/// What a host in a manifest stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
-    Address(IpAddr),
-    Name(String),
-    /// The names below this one, with its dot in front.
-    Below(String),
-}
-
-impl Pattern {
-    fn new(host: &str) -> Self {
-        match (host.parse(), host.strip_prefix('*')) {
-            (Ok(address), _) => Self::Address(canonical(address)),
-            (Err(_), Some(below)) => Self::Below(below.to_owned()),
-            // what a URL would make an address of, is one here as well
-            (Err(_), None) => match Target::parse(&format!("http://{host}")).ok().and_then(|target| target.address()) {
-                Some(address) => Self::Address(canonical(address)),
-                None => Self::Name(host.to_owned()),
-            },
-        }
-    }
-
-    fn covers(&self, target: &Target) -> bool {
-        match (self, target.address()) {
-            (Self::Address(granted), Some(address)) => *granted == canonical(address),
-            (Self::Name(name), None) => *name == target.host(),
-            (Self::Below(ending), None) => {
-                let host = target.host();
-                host.len() > ending.len() && host.ends_with(ending.as_str())
-            }
-            _ => false,
-        }
-    }
-}
-
-/// An IPv4-mapped address is that IPv4 address.
-fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
+    /// Whose they are, and how it stands with what its manifest asks for: the words of refusals.
+    asked: Option<(Box<str>, Arc<[Ruled]>)>,
 }
 
 impl NetworkRules {
     /// The rules of these.
     #[must_use]
     pub fn new(permissions: &[NetworkPermission], quota: &NetworkQuota) -> Self {
+        let grants = permissions.iter().map(|one| (one.host.as_str(), Some(one.ports.as_slice())));
+        let hosts = quota.allowed_hosts.iter().map(|host| (host.as_str(), None));
+        let mut ports = quota.allowed_ports.clone();
+        ports.sort_unstable();
         Self {
-            grants: permissions.iter().map(|one| (Pattern::new(&one.host), one.ports.clone())).collect(),
-            hosts: quota.allowed_hosts.iter().map(|host| Pattern::new(host)).collect(),
-            ports: quota.allowed_ports.clone(),
+            grants: Hosts::new(grants),
+            hosts: (!quota.allowed_hosts.is_empty()).then(|| Hosts::new(hosts)),
+            ports: (!ports.is_empty()).then(|| ports.into()),
             secure_only: quota.ssl_required,
             connections: quota.connection_limit,
             bandwidth: quota.max_bandwidth,
+            asked: None,
         }
     }
 
-    /// Whether a grant covers `target`, whatever the bounds say.
-    #[must_use]
-    pub fn grant(&self, target: &Target) -> bool {
-        self.grants.iter().any(|(pattern, ports)| ports.contains(&target.port()) && pattern.covers(target))
+    /// Has refusals say how it stands with what the manifest of `module` asks for.
+    pub(in crate::sandbox) fn explain(&mut self, module: &str, ruled: Arc<[Ruled]>) {
+        self.asked = Some((module.into(), ruled));
+    }
+
+    /// Whether a port of a host, a name or an address, may be connected to, as far as that is known before an address is looked
+    /// up.
+    ///
+    /// # Errors
+    /// `permission-denied` naming the line of the manifest that would grant it, or that asks for it.
+    pub fn permit(&self, function: &str, host: &str, port: u16) -> Result<(), HostError> {
+        if !self.grants.allow(host, port) {
+            return Err(self.refuse(function, host, port));
+        }
+        if self.hosts.as_ref().is_some_and(|hosts| !hosts.allow(host, port)) {
+            let line = format!("permissions: {{ resources: {{ network: {{ allowedHosts: [{host:?}] }} }} }}");
+            return Err(denied(function, &format!("{host} is not among the allowed hosts"), &line));
+        }
+        if self.ports.as_ref().is_some_and(|ports| ports.binary_search(&port).is_err()) {
+            let line = format!("permissions: {{ resources: {{ network: {{ allowedPorts: [{port}] }} }} }}");
+            return Err(denied(function, &format!("port {port} is not among the allowed ports"), &line));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse(&self, function: &str, host: &str, port: u16) -> HostError {
+        let permission = Permission::Network { host: host.to_owned(), port };
+        match &self.asked {
+            Some((module, ruled)) => refused(function, module, &permission, ruled),
+            None => {
+                denied(function, &format!("this module may not talk to {host} on port {port}"), &permission.asking())
+            }
+        }
     }
 
     /// Whether `target` may be asked.
     ///
     /// # Errors
-    /// `permission-denied` naming the line of the manifest that would grant it.
+    /// As [`NetworkRules::permit`].
     pub fn check(&self, function: &str, target: &Target) -> Result<(), HostError> {
-        let (host, port) = (target.host(), target.port());
-        if !self.grant(target) {
-            let line = format!("permissions: {{ system: {{ network: [{{ host: {host:?}, ports: [{port}] }}] }} }}");
-            return Err(denied(function, &format!("this module may not talk to {host} on port {port}"), &line));
-        }
-        if !self.hosts.is_empty() && !self.hosts.iter().any(|pattern| pattern.covers(target)) {
-            let line = format!("permissions: {{ resources: {{ network: {{ allowedHosts: [{host:?}] }} }} }}");
-            return Err(denied(function, &format!("{host} is not among the allowed hosts"), &line));
-        }
-        if !self.ports.is_empty() && !self.ports.contains(&port) {
-            let line = format!("permissions: {{ resources: {{ network: {{ allowedPorts: [{port}] }} }} }}");
-            return Err(denied(function, &format!("port {port} is not among the allowed ports"), &line));
-        }
+        self.permit(function, &target.host(), target.port())?;
         if self.secure_only && !target.is_secure() {
             let line = "permissions: { resources: { network: { sslRequired: false } } }";
             return Err(denied(function, "plain http is not allowed; use https", line));
@@ -120,14 +106,10 @@ impl NetworkRules {
     /// Whether `address`, to which `target` was looked up or which it is, may be connected to.
     #[must_use]
     pub fn opens(&self, target: &Target, address: IpAddr) -> bool {
-        let is_granted = self
-            .grants
-            .iter()
-            .any(|(pattern, ports)| ports.contains(&target.port()) && *pattern == Pattern::Address(canonical(address)));
         match reach(address) {
             Reach::Public => true,
             Reach::Nothing => false,
-            _ if is_granted => true,
+            _ if self.grants.allow(&address.to_string(), target.port()) => true,
             Reach::Link => false,
             Reach::Private => target.address().is_none() && self.is_local(target),
         }
@@ -137,10 +119,7 @@ impl NetworkRules {
     fn is_local(&self, target: &Target) -> bool {
         let host = target.host();
         let is_local = !host.contains('.') || LOCAL.iter().any(|ending| host.ends_with(ending));
-        is_local
-            && self.grants.iter().any(|(pattern, ports)| {
-                ports.contains(&target.port()) && matches!(pattern, Pattern::Name(name) if *name == host)
-            })
+        is_local && self.grants.name(&host, target.port())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where a URL leads.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use url::{Host, Url};
@@ -83,11 +84,11 @@ impl Target {
 
     /// The name, or the address without brackets.
     #[must_use]
-    pub fn host(&self) -> String {
+    pub fn host(&self) -> Cow<'_, str> {
         match &self.host {
-            Host::Domain(name) => name.clone(),
-            Host::Ipv4(address) => address.to_string(),
-            Host::Ipv6(address) => address.to_string(),
+            Host::Domain(name) => name.into(),
+            Host::Ipv4(address) => address.to_string().into(),
+            Host::Ipv6(address) => address.to_string().into(),
         }
     }
 
@@ -141,7 +142,7 @@ mod tests {
             }
         }
         let mapped = Target::parse("http://[::ffff:127.0.0.1]:8080/").unwrap();
-        assert_eq!((mapped.host().as_str(), mapped.port()), ("::ffff:127.0.0.1", 8080));
+        assert_eq!((&*mapped.host(), mapped.port()), ("::ffff:127.0.0.1", 8080));
     }
 
     #[test]

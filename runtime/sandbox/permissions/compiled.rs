@@ -9,7 +9,7 @@ use super::asked::CALLER;
 use super::decisions::Ruled;
 use super::permission::Permission;
 use super::refusal;
-use super::rules::{End, Hosts, Names, Paths};
+use super::rules::{End, Names, Paths};
 use crate::manifest::{Access, ActorSpec, Manifest, Permissions};
 use crate::sandbox::fs::{FilePath, FileRules};
 use crate::sandbox::net::{NetworkRules, Target};
@@ -23,12 +23,7 @@ pub struct Grants {
     database: bool,
     databases: Names<Access>,
     files: FileRules,
-    network: Hosts,
-    /// As the client of the network sees it: addresses, redirects and bounds as well.
-    reach: Arc<NetworkRules>,
-    /// `resources.network.allowedHosts` and `allowedPorts`, where they bound `network` further.
-    bound: Option<Hosts>,
-    ports: Option<Box<[u16]>>,
+    network: Arc<NetworkRules>,
     environment: Names<()>,
     routes: Paths,
     apis: Paths,
@@ -42,7 +37,7 @@ pub struct Grants {
     pub storage: u64,
     effective: Permissions,
     /// How it stands with what is asked for, for the words of refusals.
-    ruled: Box<[Ruled]>,
+    ruled: Arc<[Ruled]>,
 }
 
 /// A bit for each group of permissions.
@@ -51,12 +46,11 @@ pub struct Grants {
 enum Group {
     Databases = 1,
     Files = 1 << 1,
-    Network = 1 << 2,
-    Environment = 1 << 3,
-    Routes = 1 << 4,
-    Apis = 1 << 5,
-    Components = 1 << 6,
-    Settings = 1 << 7,
+    Environment = 1 << 2,
+    Routes = 1 << 3,
+    Apis = 1 << 4,
+    Components = 1 << 5,
+    Settings = 1 << 6,
 }
 
 impl Grants {
@@ -64,11 +58,6 @@ impl Grants {
     #[must_use]
     pub fn compile(manifest: &Manifest, effective: &Permissions) -> Self {
         let (system, application) = (&effective.system, &effective.application);
-        let quota = &effective.resources.network;
-        let hosts = system.network.iter().map(|it| (it.host.as_str(), Some(it.ports.as_slice())));
-        let bound = quota.allowed_hosts.iter().map(|host| (host.as_str(), None));
-        let mut ports = quota.allowed_ports.clone();
-        ports.sort_unstable();
         let any = |group: Group, is_empty: bool| if is_empty { 0 } else { group as u16 };
         let larger = |known: &mut Access, more: Access| *known = more.max(*known);
         let mut settings = BTreeMap::<_, Vec<_>>::new();
@@ -80,7 +69,6 @@ impl Grants {
             module: manifest.id.as_str().into(),
             groups: any(Group::Databases, system.database.is_empty())
                 | any(Group::Files, system.filesystem.is_empty())
-                | any(Group::Network, system.network.is_empty())
                 | any(Group::Environment, system.environment.is_empty())
                 | any(Group::Routes, application.routes.is_empty())
                 | any(Group::Apis, application.apis.is_empty())
@@ -89,10 +77,7 @@ impl Grants {
             database: manifest.database.is_some(),
             databases: Names::new(system.database.iter().map(|it| (&it.module, it.access)), End::First, larger),
             files: FileRules::new(&system.filesystem),
-            network: Hosts::new(hosts),
-            reach: Arc::new(NetworkRules::new(&system.network, quota)),
-            bound: (!quota.allowed_hosts.is_empty()).then(|| Hosts::new(bound)),
-            ports: (!ports.is_empty()).then(|| ports.into()),
+            network: Arc::new(NetworkRules::new(&system.network, &effective.resources.network)),
             environment: Names::new(system.environment.iter().map(|name| (name, ())), End::First, |(), ()| ()),
             routes: Paths::new(&application.routes),
             apis: Paths::new(&application.apis),
@@ -104,7 +89,7 @@ impl Grants {
             provides: manifest.capabilities.iter().map(|capability| capability.id.clone()).collect(),
             storage: effective.resources.storage.max,
             effective: effective.clone(),
-            ruled: Box::default(),
+            ruled: Arc::default(),
         }
     }
 
@@ -112,6 +97,7 @@ impl Grants {
     #[must_use]
     pub fn explained_by(mut self, ruled: Vec<Ruled>) -> Self {
         self.ruled = ruled.into();
+        Arc::make_mut(&mut self.network).explain(&self.module, Arc::clone(&self.ruled));
         self
     }
 
@@ -216,15 +202,13 @@ impl Grants {
     /// # Errors
     /// As [`Grants::database_of`].
     pub fn talk(&self, function: &str, target: &Target) -> Result<(), HostError> {
-        let may = self.has(Group::Network) && self.reach.grant(target);
-        self.check(may, function, || Permission::Network { host: target.host(), port: target.port() })?;
-        self.reach.check(function, target)
+        self.network.check(function, target)
     }
 
     /// The rules of its network, for a client that keeps to them.
     #[must_use]
     pub const fn reach(&self) -> &Arc<NetworkRules> {
-        &self.reach
+        &self.network
     }
 
     /// Whether it may connect to a port of a host, a name or an address.
@@ -232,19 +216,7 @@ impl Grants {
     /// # Errors
     /// As [`Grants::database_of`].
     pub fn network(&self, function: &str, host: &str, port: u16) -> Result<(), HostError> {
-        let permission = || Permission::Network { host: host.to_owned(), port };
-        self.check(self.has(Group::Network) && self.network.allow(host, port), function, permission)?;
-        let bounded = |key, what: String| {
-            let why = format!("resources.network.{key} of this module's manifest leaves out {what}");
-            HostError::refusal(format!("permission denied: {function}: {why}"))
-        };
-        if self.bound.as_ref().is_some_and(|bound| !bound.allow(host, port)) {
-            return Err(bounded("allowedHosts", host.to_owned()));
-        }
-        if self.ports.as_ref().is_some_and(|ports| ports.binary_search(&port).is_err()) {
-            return Err(bounded("allowedPorts", port.to_string()));
-        }
-        Ok(())
+        self.network.permit(function, host, port)
     }
 
     /// Whether it may read an environment variable.

@@ -10,7 +10,7 @@ use super::rules::fits;
 use crate::manifest::{Access, FILE_NAME};
 
 /// The refusal of a call of `function` by `module`, which needs `permission` and has not got it.
-pub(super) fn refused(function: &str, module: &str, permission: &Permission, ruled: &[Ruled]) -> HostError {
+pub(in crate::sandbox) fn refused(function: &str, module: &str, permission: &Permission, ruled: &[Ruled]) -> HostError {
     let Some(it) = narrowest(ruled, permission) else {
         let line = permission.asking();
         let read = reading(permission).and_then(|read| narrowest(ruled, &read));

@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use url::Host;
+
 /// The hash of nothing.
 const NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -18,7 +20,7 @@ const fn with(hash: u64, byte: u8) -> u64 {
 
 /// From which end names are hashed.
 #[derive(Clone, Copy)]
-pub(super) enum End {
+pub(in crate::sandbox) enum End {
     First,
     Last,
 }
@@ -32,7 +34,7 @@ fn hash(name: &str, from: End) -> u64 {
 
 /// Names, each with what is allowed of it: a table of twice their number at least, searched from a name's place on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Names<T>(Box<[Place<T>]>);
+pub(in crate::sandbox) struct Names<T>(Box<[Place<T>]>);
 
 /// A name and what is allowed of it, or nothing.
 type Place<T> = Option<(Box<str>, T)>;
@@ -45,7 +47,7 @@ impl<T> Default for Names<T> {
 
 impl<T> Names<T> {
     /// Of equal names the first `join`s the others.
-    pub(super) fn new(
+    pub(in crate::sandbox) fn new(
         names: impl IntoIterator<Item = (impl AsRef<str>, T)>,
         from: End,
         mut join: impl FnMut(&mut T, T),
@@ -74,6 +76,17 @@ impl<T> Names<T> {
         self.at(hash(name, End::First), name)
     }
 
+    /// Whether what is allowed of `path`, hashed from its start, or of a folder above it is enough; the topmost has no name.
+    pub(in crate::sandbox) fn along(&self, path: &str, is_enough: impl Fn(&T) -> bool) -> bool {
+        let enough = |hash, end| self.at(hash, &path[..end]).is_some_and(&is_enough);
+        let (mut hash, mut found) = (NOTHING, enough(NOTHING, 0));
+        for (at, byte) in path.bytes().enumerate() {
+            found |= byte == b'/' && enough(hash, at);
+            hash = with(hash, byte);
+        }
+        found || enough(hash, path.len())
+    }
+
     /// As [`Names::get`], with the name's hash.
     fn at(&self, hash: u64, name: &str) -> Option<&T> {
         let mask = self.0.len().checked_sub(1)?;
@@ -96,7 +109,7 @@ const fn place(hash: u64, mask: usize) -> usize {
 
 /// Hosts with their ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Hosts {
+pub(in crate::sandbox) struct Hosts {
     exact: Names<Ports>,
     /// By the domain that the hosts are below of.
     below: Names<Ports>,
@@ -106,7 +119,7 @@ pub(super) struct Hosts {
 type Ports = Option<Box<[u16]>>;
 
 impl Hosts {
-    pub(super) fn new<'a>(hosts: impl IntoIterator<Item = (&'a str, Option<&'a [u16]>)>) -> Self {
+    pub(in crate::sandbox) fn new<'a>(hosts: impl IntoIterator<Item = (&'a str, Option<&'a [u16]>)>) -> Self {
         let (mut exact, mut below) = (Vec::new(), Vec::new());
         for (host, ports) in hosts {
             let ports: Ports = ports.map(sorted);
@@ -121,22 +134,27 @@ impl Hosts {
         Self { exact: Names::new(exact, End::Last, join), below: Names::new(below, End::Last, join) }
     }
 
+    /// Whether a port of a name is among them by that name, and not by a pattern.
+    pub(in crate::sandbox) fn name(&self, host: &str, port: u16) -> bool {
+        self.exact.at(hash(host, End::Last), host).is_some_and(|ports| has(ports, port))
+    }
+
     /// Whether a port of a host is among them. The host's case and a dot at its end do not matter.
-    pub(super) fn allow(&self, host: &str, port: u16) -> bool {
+    pub(in crate::sandbox) fn allow(&self, host: &str, port: u16) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
         let (mut hash, mut found, mut is_unusual) = (NOTHING, false, false);
         for (at, byte) in host.bytes().enumerate().rev() {
-            if byte == b'.' {
+            // what begins there has nothing before it
+            if byte == b'.' && at > 0 {
                 found |= self.below.at(hash, &host[at + 1..]).is_some_and(|ports| has(ports, port));
             }
             is_unusual |= byte == b':' || byte.is_ascii_uppercase();
             hash = with(hash, byte);
         }
-        // an address ends with a digit or has colons
-        if is_unusual || host.bytes().last().is_some_and(|b| b.is_ascii_digit()) {
+        if is_unusual || is_like_address(host) {
             let host = host.to_ascii_lowercase();
             if let Some(address) = address(&host) {
-                return self.exact.at(self::hash(&address, End::Last), &address).is_some_and(|ports| has(ports, port));
+                return self.name(&address, port);
             }
             if is_unusual {
                 return !host.contains(':') && self.allow(&host, port);
@@ -162,10 +180,22 @@ fn canonical(host: &str) -> Cow<'_, str> {
     address(host).map_or(Cow::Borrowed(host), Cow::Owned)
 }
 
-/// An address in its one way of writing. What cannot be one is not tried.
+/// Only an address has colons, or a last part that begins with a digit.
+fn is_like_address(host: &str) -> bool {
+    let last = &host[host.rfind('.').map_or(0, |dot| dot + 1)..];
+    last.starts_with(|c: char| c.is_ascii_digit()) || host.contains(':')
+}
+
+/// An address in its one way of writing, whichever of those that URLs know it has (`2130706433`, `0x7f.1`).
 fn address(host: &str) -> Option<String> {
-    let is_like_one = host.contains(':') || host.bytes().last().is_some_and(|b| b.is_ascii_digit());
-    is_like_one.then(|| host.parse::<IpAddr>().ok().map(|address| address.to_canonical().to_string())).flatten()
+    if !is_like_address(host) {
+        return None;
+    }
+    let of_url = || match Host::parse(host) {
+        Ok(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+        _ => None,
+    };
+    host.parse().ok().or_else(of_url).map(|address: IpAddr| address.to_canonical().to_string())
 }
 
 fn leads_elsewhere(part: &[u8]) -> bool {

@@ -3,6 +3,7 @@
 use replug_scripts::HostErrorKind;
 
 use super::*;
+use crate::sandbox::permissions::{Asked, Standing};
 
 fn rules(hosts: &[(&str, u16)]) -> NetworkRules {
     let grants = hosts.iter().map(|(host, port)| NetworkPermission { host: (*host).into(), ports: vec![*port] });
@@ -50,8 +51,44 @@ fn only_what_is_granted_may_be_asked() {
     }
     let error = rules.check("http.get", &target("https://other.org/x")).unwrap_err();
     let told = "permission denied: http.get: this module may not talk to other.org on port 443; `permissions: { system: { \
-                network: [{ host: \"other.org\", ports: [443] }] } }` in module.manifest.yaml would grant it";
+                network: [{ host: other.org, ports: [443] }] } }` in module.manifest.yaml would grant it";
     assert_eq!(error.message, told);
+}
+
+#[test]
+fn a_refusal_names_the_line_that_asks_and_what_became_of_it() {
+    let mut rules = rules(&[]);
+    let permission = Permission::Network { host: "*.x.org".into(), port: 443 };
+    let asked = Asked { permission, line: Some(7), needs_grant: true };
+    rules.explain("shop", [Ruled { asked, standing: Standing::Waiting, given: Vec::new(), decided: None }].into());
+    let told = |url: &str| rules.check("http.get", &target(url)).expect_err(url).message;
+    assert_eq!(
+        told("https://api.x.org/a"),
+        "permission denied: http.get: module.manifest.yaml:7 asks for system.network:*.x.org:443, which no administrator \
+         granted yet (here system.network:api.x.org:443); an administrator grants it: replug permissions grant shop \
+         'system.network:*.x.org:443'"
+    );
+    assert_eq!(
+        told("http://127.1/"),
+        "permission denied: http.get: this module does not ask for system.network:127.0.0.1:80; `permissions: { system: { \
+         network: [{ host: \"127.0.0.1\", ports: [80] }] } }` in module.manifest.yaml would ask for it, and an \
+         administrator grants it: replug permissions grant shop"
+    );
+}
+
+#[test]
+fn an_address_may_be_granted_in_each_way_that_urls_know_and_no_pattern_holds_one() {
+    for host in ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.1", "::ffff:127.0.0.1"] {
+        let rules = rules(&[(host, 80)]);
+        for url in ["http://127.0.0.1", "http://0x7f.1", "http://[::ffff:127.0.0.1]"] {
+            assert_eq!(rules.check("http.get", &target(url)), Ok(()), "{host}, {url}");
+        }
+        assert!(rules.check("http.get", &target("http://127.0.0.2")).is_err(), "{host}");
+    }
+    let rules = rules(&[("*.0.0.1", 80), ("*.x.org", 80)]);
+    for url in ["http://127.0.0.1", "http://127.1", "http://.x.org", "http://x.org"] {
+        assert!(rules.check("http.get", &target(url)).is_err(), "{url}");
+    }
 }
 
 #[test]
