@@ -13,6 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use replug::Permission;
 use replug::manifest::{self, Access};
 use replug::sandbox::Grants;
+use replug::sandbox::net::Target;
 
 /// Entries of each list.
 const ENTRIES: usize = 100;
@@ -25,10 +26,11 @@ fn manifest(entries: usize) -> String {
         })
     };
     format!(
-        "permissions:\n  system:\n    filesystem: [{}]\n    network: [{}{}]\n    environment: [{}]\n  application:\n    \
+        "permissions:\n  system:\n    filesystem: [{}]\n    network: [{}{}{}]\n    environment: [{}]\n  application:\n    \
          apis: [{}]\n    configurations: [{}]\n",
         list(&|n| format!("{{ path: in/d{n}, access: write }}")),
         list(&|n| format!("{{ host: h{n}.y.org, ports: [80, 443] }}")),
+        list(&|n| format!("{{ host: 10.0.0.{n}, ports: [443] }}")),
         list(&|n| format!("{{ host: \"*.d{n}.x.org\", ports: [80, 443, 8443] }}")),
         list(&|n| format!("V{n}")),
         list(&|n| format!("/api/m{n}/*")),
@@ -41,12 +43,17 @@ fn checks(criterion: &mut Criterion) {
     let manifest = manifest::load(manifest::FILE_NAME, text.as_bytes()).expect("it is right").manifest;
     let grants = Grants::compile(&manifest, &manifest.permissions);
     let mut group = criterion.benchmark_group("permission");
-    group.bench_function("host by name", |bencher| {
-        bencher.iter(|| grants.network("http.get", black_box("h50.y.org"), 443).expect("it is asked for"));
-    });
-    group.bench_function("host below a domain", |bencher| {
-        bencher.iter(|| grants.network("http.get", black_box("api.eu.d50.x.org"), 443).expect("it is asked for"));
-    });
+    for (name, url) in [
+        ("host by name", "https://h50.y.org/a"),
+        ("host below a domain", "https://api.eu.d50.x.org/a"),
+        ("host by address", "https://10.0.0.50/a"),
+    ] {
+        // a URL is taken apart once, and its request is checked twice: before it waits for a connection, and by the client
+        let target = Target::parse(url).expect("a URL");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| grants.talk("http.get", black_box(&target)).expect("it is asked for"));
+        });
+    }
     group.bench_function("file, three folders down", |bencher| {
         let path = "in/d50/2026/11/today.csv";
         bencher.iter(|| grants.filesystem("fs.read", black_box(path), Access::Write).expect("it is asked for"));
