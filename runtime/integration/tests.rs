@@ -31,6 +31,7 @@ mod incidents;
 mod quotas;
 #[cfg(feature = "rhai")]
 mod rhai;
+mod waiting;
 mod waits;
 
 /// Verifies the tokens `ada` (everything), `bob` (`notes.view` only) and `brief` (as bob, until it is asked again);

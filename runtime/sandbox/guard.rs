@@ -103,9 +103,9 @@ impl Guard {
         // the first look at a module's files reads its folders
         supplies.outside.behind(move || ledger.show(&id));
         Self {
+            residence: supplies.residents.open(&live, supplies.accounts.of(&key.id)),
             live,
             storage,
-            residence: supplies.residents.open(key),
             most: manifest.runtime.limits.memory / MOST_OF_MEMORY,
             clock: Arc::new(text::now),
             config: Value::map(manifest.config.defaults().into_iter().map(|(key, value)| (key, plain(value)))),
