@@ -44,7 +44,7 @@ return {
       init = function() return {} end,
       handle = function(state, message)
         if message == "length" then return { reply = #state } end
-        for n = 1, 5 do state[#state + 1] = big end
+        for n = 1, 3 do state[#state + 1] = big end
         return { state = state }
       end,
     },
@@ -86,8 +86,8 @@ impl Shop {
     async fn told(&self) -> Json {
         self.world.supplies.permissions.close().await;
         let rows = self.world.audit.read(1, 1000).await.expect("it can be read");
-        let told = rows.iter().map(|row| row.entry().expect("no damage"));
-        let last = told.filter(|entry| entry.kind == Kind::QuotaExceeded).next_back().expect("it is told");
+        let mut told = rows.iter().map(|row| row.entry().expect("no damage"));
+        let last = told.rfind(|entry| entry.kind == Kind::QuotaExceeded).expect("it is told");
         let mut data: Json = serde_json::from_str(last.data.get()).expect("JSON");
         data["subject"] = last.subject.clone().into();
         data
@@ -190,18 +190,25 @@ async fn payloads_of_timers_take_room_until_they_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_grows_beyond_the_quota_is_not_kept_and_stays_as_it_was() {
     let shop = Shop::open().await;
-    let set = shop.call("shop.timers", 7).await;
-    assert_eq!(set.get("taken"), Some(&Value::Int(7)));
-    let grown = shop.world.call("shop", "shop.grow", Value::Null).await.expect_err("no room for five more").to_string();
+    assert_eq!(shop.call("shop.length", 0).await, Value::Int(0));
+    // a VM that runs has more than one that rests
+    let rests = async |most| until(|| shop.instance.account().heap.reserved() < most).await;
+    rests(4 * MIB).await;
+    let set = shop.call("shop.timers", 9).await;
+    assert_eq!(set.get("taken"), Some(&Value::Int(9)));
+    rests(15 * MIB).await;
+    let grown =
+        shop.world.call("shop", "shop.grow", Value::Null).await.expect_err("no room for three more").to_string();
     for part in ["its new state is not kept, and it stays as it was", "permissions.resources.memory.maxHeapSize"] {
         assert!(grown.contains(part), "{grown}");
     }
+    is_within(&shop.instance, 9);
+    shop.call("shop.cancel", 9).await;
+    // from here on all fits into the part that VMs leave, however many of them run
     assert_eq!(shop.call("shop.length", 0).await, Value::Int(0));
-    is_within(&shop.instance, 7);
-    shop.call("shop.cancel", 7).await;
     shop.call("shop.grow", 0).await;
-    assert_eq!(shop.call("shop.length", 0).await, Value::Int(5));
-    until(|| (5_000_000..5 * MIB).contains(&shop.instance.account().heap.values())).await;
+    assert_eq!(shop.call("shop.length", 0).await, Value::Int(3));
+    until(|| (3_000_000..3 * MIB).contains(&shop.instance.account().heap.values())).await;
     let handler = "actors[\"grows\"].handle";
     is_told(&shop.told().await, "shop@1.0.0", &json!({ "handler": handler, "requestId": "test" }));
 }
