@@ -178,7 +178,7 @@ host_functions! {
     MetricsGauge = "metrics"."gauge"("name: string, value: number, labels?: map") -> "", "Sets a gauge of the module.";
     MetricsObserve = "metrics"."observe"("name: string, value: number, labels?: map") -> "", "Adds a value to a histogram of the module.";
     EventsPublish = "events"."publish"("topic: string, payload?: any") -> "", "Hands a payload to the handlers `events[topic]` of this module and of those that depend on it; a topic begins with the module's id, as `shop.order-placed`.";
-    ActorsSend = "actors"."send"("name: string, message?: any") -> "", "Puts a message into the mailbox of one of the module's actors; fails with `overloaded` when it is full.";
+    ActorsSend = "actors"."send"("name: string, message?: any") -> "", "Puts a message into the mailbox of one of the module's actors; fails with `overloaded` when it is full, or the module's memory is.";
     #[waits]
     ActorsCall = "actors"."call"("name: string, message?: any, timeout?: number") -> "any", "The same, and waits for the reply, at most `timeout` milliseconds.";
     TimersAfter = "timers"."after"("ms: number, topic: string, payload?: any, options?: map") -> "string", "Calls the module's own `events[topic]` once, after so many milliseconds; the timer's id. A timer of the same `id` in `options` is replaced.";

@@ -27,7 +27,10 @@ pub enum CallError {
     #[error("another call filled the memory of the VM of {0} that held this one")]
     Displaced(String),
     /// The module has used up its share of the processor.
-    #[error("{instance} has used up its share of the processor; it may run again in {} ms", .wait.as_millis())]
+    #[error(
+        "{instance} has used up its share of the processor; it may run again in {} ms; \
+         `permissions.resources.cpu.maxCpuUsage` in module.manifest.yaml asks for more", .wait.as_millis()
+    )]
     Throttled {
         /// The instance.
         instance: String,

@@ -26,6 +26,7 @@ mod aside;
 mod evaluate;
 
 pub use aside::Lane;
+pub(super) use aside::workers_aside;
 
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
 /// is merely slow must not look like a failing `init`.

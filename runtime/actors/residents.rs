@@ -21,11 +21,14 @@ use tokio::runtime::Handle;
 use super::instance::Instance;
 use super::router::{Router, Snapshot};
 use crate::monitor::{Events, InstanceKey, Metrics};
+use crate::sandbox::permissions::Live;
 use crate::sandbox::ports::{Residence, Residents};
+use crate::sandbox::quota::Account;
 
 mod actor;
 mod answer;
 mod household;
+mod larder;
 mod letter;
 mod mailbox;
 mod share;
@@ -34,6 +37,7 @@ mod tally;
 mod timers;
 
 use household::Household;
+use larder::Larder;
 use share::Share;
 
 /// The households of a runtime, by module.
@@ -105,8 +109,9 @@ impl Shared {
 struct All(Arc<Shared>);
 
 impl Residents for All {
-    fn open(&self, instance: &InstanceKey) -> Arc<dyn Residence> {
-        Arc::new(Share::new(instance.clone(), Arc::clone(&self.0)))
+    fn open(&self, live: &Arc<Live>, account: Arc<Account>) -> Arc<dyn Residence> {
+        let larder = Larder::new(Arc::clone(live), account);
+        Arc::new(Share::new(live.key().clone(), larder, Arc::clone(&self.0)))
     }
 }
 

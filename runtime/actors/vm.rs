@@ -8,11 +8,8 @@ use replug_scripts::{CallContext, Exports, Handler, Limits, ScriptError, Vm};
 use super::error::CallError;
 use super::instance::{Instance, Lane, START_GRACE};
 use crate::monitor::Event;
-use crate::sandbox::quota::heap::{HeapFull, HeapShare, Reservation};
+use crate::sandbox::quota::heap::{HeapFull, HeapShare, LEAST_ROOM, Reservation};
 use crate::sandbox::quota::leak::LeakWatch;
-
-/// The least room in which a VM is let run, in bytes: what it holds anyway, and this.
-const LEAST_ROOM: u64 = 1 << 20;
 
 /// A VM that keeps to its part.
 pub(super) struct HousedVm {
@@ -41,7 +38,7 @@ impl HousedVm {
     pub(super) fn make(instance: &Instance, limits: Limits, until: Instant) -> Result<Self, NoVm> {
         let mut part = Reservation::none(Arc::clone(&instance.account().heap));
         let share = share(instance);
-        let room = part.run_by(share, share.limit.min(2 * LEAST_ROOM), until).map_err(NoVm::Full)?;
+        let room = part.run_by(share, share.least(), until).map_err(NoVm::Full)?;
         let vm = instance.make_vm(within(&limits, room)).map_err(NoVm::Failed)?;
         let collected = vm.memory() as u64;
         Ok(Self { vm, limits, part, room, leaks: LeakWatch::default(), collected })
@@ -121,12 +118,13 @@ impl NoVm {
     }
 }
 
-fn share(instance: &Instance) -> HeapShare {
-    HeapShare {
-        quota: instance.quotas().read(|quotas| quotas.memory.max_heap_size),
-        limit: instance.limits().memory as u64,
-        workers: (instance.workers(Lane::Requests) + instance.workers(Lane::Aside)) as u64,
-    }
+/// How the quota of its module is shared out now.
+pub(super) fn share(instance: &Instance) -> HeapShare {
+    let quota = instance.quotas().read(|quotas| quotas.memory.max_heap_size);
+    let aside = instance.workers(Lane::Aside);
+    // the first VM may set timers before it is known what the script hears
+    let waits = aside > 0 || instance.exports().handlers.is_empty();
+    HeapShare::new(quota, instance.limits().memory as u64, instance.workers(Lane::Requests) + aside, waits)
 }
 
 fn within(limits: &Limits, room: u64) -> Limits {

@@ -190,12 +190,20 @@ fn translate(function: &str, service: &str, module: &str, error: CallError, call
         CallError::Overloaded { queue, .. } => {
             failed(Kind::Overloaded, format_args!("{service}: the queue of {module} is full ({queue} waiting)"))
         }
-        CallError::Throttled { .. } => {
-            failed(Kind::Overloaded, format_args!("{service}: {module} has used up its share of the processor"))
-        }
-        CallError::HeapFull { .. } => {
-            failed(Kind::Overloaded, format_args!("{service}: {module} has used up its memory"))
-        }
+        CallError::Throttled { .. } => failed(
+            Kind::Overloaded,
+            format_args!(
+                "{service}: {module} has used up its share of the processor; `permissions.resources.cpu.maxCpuUsage` in its \
+                 module.manifest.yaml asks for more"
+            ),
+        ),
+        CallError::HeapFull { .. } => failed(
+            Kind::Overloaded,
+            format_args!(
+                "{service}: {module} has used up its memory; `permissions.resources.memory.maxHeapSize` in its \
+                 module.manifest.yaml asks for more"
+            ),
+        ),
         CallError::Displaced(_) => failed(
             Kind::Overloaded,
             format_args!("{service}: another call of {module} took the memory that this one needed"),

@@ -26,15 +26,16 @@ mod actors;
 mod denials;
 mod events;
 mod gatekeeper;
-mod halting;
 #[cfg(feature = "sqlite")]
 mod guests;
+mod halting;
 #[cfg(feature = "sqlite")]
 mod health;
 mod incidents;
 mod quotas;
 #[cfg(feature = "rhai")]
 mod rhai;
+mod waiting;
 mod waits;
 
 /// Verifies the tokens `ada` (everything), `bob` (`notes.view` only) and `brief` (as bob, until it is asked again);

@@ -107,9 +107,9 @@ impl Guard {
         supplies.outside.behind(move || ledger.show(&id));
         Self {
             charge: Charge::new(key, Arc::clone(&live), &supplies.accounts, &supplies.metrics),
+            residence: supplies.residents.open(&live, supplies.accounts.of(&key.id)),
             live,
             storage,
-            residence: supplies.residents.open(key),
             most: manifest.runtime.limits.memory / MOST_OF_MEMORY,
             clock: Arc::new(text::now),
             config: Value::map(manifest.config.defaults().into_iter().map(|(key, value)| (key, plain(value)))),

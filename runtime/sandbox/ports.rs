@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use replug_scripts::api::Request;
 use replug_scripts::{CallContext, HostError, Value};
 
-use super::permissions::ResourceType;
+use super::permissions::{Live, ResourceType};
+use super::quota::Account;
 use crate::manifest::{Access, ActorSpec};
-use crate::monitor::InstanceKey;
 use crate::store::KvStore;
 
 /// One SQL statement with its positional parameters.
@@ -26,6 +26,9 @@ pub const DATABASE_FULL: &str = "the database is full";
 
 /// What a message says that found the mailbox of its actor full.
 pub const MAILBOX_FULL: &str = "its mailbox is full";
+
+/// What is said of a module that has [`MAX_TIMERS`].
+pub const TIMERS_FULL: &str = "which is the most";
 
 /// The most timers of a module.
 pub const MAX_TIMERS: usize = 1000;
@@ -155,7 +158,8 @@ pub trait Services: Send + Sync {
 pub trait Residents: Send + Sync {
     /// The access of one instance to those of its slot. They are kept as long as an instance of the module has one, or the
     /// slot goes.
-    fn open(&self, instance: &InstanceKey) -> Arc<dyn Residence>;
+    /// What waits for its module takes room in `account`.
+    fn open(&self, live: &Arc<Live>, account: Arc<Account>) -> Arc<dyn Residence>;
 }
 
 /// When which handler of events is called.
@@ -179,7 +183,8 @@ pub trait Residence: Send + Sync {
     /// Puts a message into the mailbox of an actor. Does not wait.
     ///
     /// # Errors
-    /// `overloaded`, with [`MAILBOX_FULL`] in its message: the mailbox is full; `not-found`: the actor has ended, or the module
+    /// `overloaded`, with [`MAILBOX_FULL`] in its message: the mailbox is full; `overloaded` with the key of the manifest: the
+    /// module's memory is; `not-found`: the actor has ended, or the module
     /// stopped serving.
     fn send(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<(), HostError>;
 
@@ -191,14 +196,15 @@ pub trait Residence: Send + Sync {
     async fn call(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<Value, HostError>;
 
     /// Hands an event to the modules that have a handler for its topic: the publisher, and those that depend on it. Does
-    /// not wait; where too many events wait already, it is dropped.
+    /// not wait; where too many events wait already, or the memory of a module that hears it is full, it is dropped.
     fn publish(&self, topic: &str, payload: Value, call: &CallContext);
 
     /// Sets a timer, and gives its id. A timer of the same id is replaced, but one that repeats and is the same goes on.
     ///
     /// # Errors
-    /// `overloaded`: the module has as many as it may; `not-found`: it stopped serving.
-    fn set_timer(&self, timer: Timer) -> Result<String, HostError>;
+    /// `overloaded`: the module has as many as it may, with [`TIMERS_FULL`] in the message, or its memory is full; `not-found`:
+    /// it stopped serving.
+    fn set_timer(&self, timer: Timer, call: &CallContext) -> Result<String, HostError>;
 
     /// Ends a timer; whether there was one.
     fn cancel_timer(&self, id: &str) -> bool;

@@ -5,7 +5,9 @@ pub mod bandwidth;
 pub mod cpu;
 pub mod heap;
 pub mod leak;
+pub mod parcel;
 pub mod storage;
 pub mod turns;
 
 pub use account::{Account, ModuleAccounts};
+pub use parcel::Parcel;

@@ -24,7 +24,7 @@ pub use counts::Counts;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModuleUsage {
-    /// Bytes that the heaps of its VMs hold.
+    /// Bytes that the heaps of its VMs hold, and the values that wait for it.
     pub memory: u64,
     /// The most that they held together.
     pub peak_memory: u64,

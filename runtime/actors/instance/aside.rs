@@ -11,6 +11,7 @@ use super::Instance;
 use crate::actors::error::CallError;
 use crate::actors::job::Work;
 use crate::actors::pool::Pool;
+use crate::manifest::Manifest;
 
 /// Room in the queue of actors and events: each actor and the events have one call in it at most.
 pub(super) const ASIDE: usize = 65_537;
@@ -25,6 +26,11 @@ pub enum Lane {
     Requests,
     /// The actors, events and timers of the slot.
     Aside,
+}
+
+/// How many workers an instance has beside those for requests, where its script hears events or not.
+pub(in crate::actors) fn workers_aside(manifest: &Manifest, hears: bool) -> usize {
+    (manifest.runtime.actors.len() + usize::from(hears)).min(MOST_ASIDE)
 }
 
 /// One more for as long as it is kept.
@@ -71,7 +77,7 @@ impl Instance {
             Lane::Requests => self.manifest.runtime.workers,
             Lane::Aside => {
                 let hears = self.exports().handlers.iter().any(|handler| matches!(handler, Handler::Event(_)));
-                (self.manifest.runtime.actors.len() + usize::from(hears)).min(MOST_ASIDE)
+                workers_aside(&self.manifest, hears)
             }
         }
     }

@@ -19,6 +19,7 @@ use futures::FutureExt as _;
 use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 
 use super::Shared;
+use super::larder::Held;
 use super::letter::{Letter, link};
 use super::mailbox::{Mailbox, Refusal};
 use crate::manifest::{ActorSpec, Restart};
@@ -63,7 +64,7 @@ impl ScriptActor {
     }
 
     /// An error of this actor.
-    fn error(&self, kind: HostErrorKind, what: impl std::fmt::Display) -> HostError {
+    pub(super) fn error(&self, kind: HostErrorKind, what: impl std::fmt::Display) -> HostError {
         HostError::new(kind, format!("actor {} of {}: {what}", self.name, self.module))
     }
 
@@ -78,7 +79,7 @@ impl ScriptActor {
     pub(super) fn send(
         self: &Arc<Self>,
         spec: &ActorSpec,
-        message: Value,
+        message: Held,
         call: &CallContext,
         by: &InstanceKey,
     ) -> Result<(), HostError> {
@@ -94,7 +95,7 @@ impl ScriptActor {
     pub(super) async fn call(
         self: &Arc<Self>,
         spec: &ActorSpec,
-        message: Value,
+        message: Held,
         call: &CallContext,
         by: &InstanceKey,
     ) -> Result<Value, HostError> {

@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use replug_scripts::Value;
+
 use super::Shared;
 use super::actor::ScriptActor;
 use super::subscription::{Delivery, Subscription, Tick};
-use super::timers::Timers;
+use super::timers::{NotSet, Timers};
 use crate::manifest::ActorSpec;
 use crate::sandbox::ports::Timer;
+use crate::sandbox::quota::Parcel;
+use crate::sandbox::quota::heap::NoRoom;
 
 /// Actors that are kept before those go that no version asks for and that hold nothing.
 const MANY: usize = 256;
@@ -68,25 +72,29 @@ impl Household {
         self.events.put(delivery);
     }
 
-    /// Sets a timer, and gives its id; nothing when there are too many.
-    pub(super) fn set_timer(&self, timer: Timer) -> Option<String> {
+    /// Sets a timer whose payload `hold` finds room for, and gives its id.
+    pub(super) fn set_timer(
+        &self,
+        timer: Timer,
+        hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>,
+    ) -> Result<String, NotSet> {
         let (events, shared, publisher) =
             (Arc::clone(&self.events), Arc::clone(&self.shared), Arc::clone(&self.module));
-        let (topic, payload): (Arc<str>, _) = (timer.topic.as_str().into(), timer.payload.clone());
+        let topic: Arc<str> = timer.topic.as_str().into();
         let is_out = Arc::<AtomicBool>::default();
-        let tick = move || {
+        let tick = move |timer: &Timer| {
             // before its first version serves, nobody is there to hear it
             let Some(owner) = shared.owner(&publisher) else { return };
             let Some(tick) = Tick::begin(&is_out) else { return shared.count(&owner.key, "timer", "skipped") };
             events.put(Delivery {
                 topic: Arc::clone(&topic),
-                payload: payload.clone(),
+                payload: timer.payload.clone(),
                 publisher: Arc::clone(&publisher),
                 request_id: "timer".into(),
                 tick: Some(tick),
             });
         };
-        let set = self.timers.set(timer, &self.shared.runtime, tick);
+        let set = self.timers.set(timer, &self.shared.runtime, hold, tick);
         if self.is_closed() {
             self.timers.clear();
         }

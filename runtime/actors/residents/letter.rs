@@ -6,9 +6,11 @@ use std::time::Instant;
 use replug_scripts::{CallContext, HostError, Principal, Value};
 use tokio::sync::oneshot;
 
+use super::larder::Held;
+
 /// A message with whoever waits for its reply.
 pub(super) struct Letter {
-    pub(super) message: Value,
+    pub(super) message: Held,
     pub(super) request_id: Arc<str>,
     pub(super) principal: Option<Arc<Principal>>,
     /// Who waits for it, outermost first, the actor itself last; nobody waits for what was only sent.
@@ -29,7 +31,7 @@ pub(super) fn link(module: &str, actor: &str) -> Arc<str> {
 
 impl Letter {
     /// One that nobody waits for.
-    pub(super) fn sent(message: Value, link: Arc<str>, call: &CallContext) -> Self {
+    pub(super) fn sent(message: Held, link: Arc<str>, call: &CallContext) -> Self {
         Self {
             message,
             request_id: Arc::clone(&call.request_id),
@@ -41,7 +43,7 @@ impl Letter {
 
     /// One whose reply is waited for until the deadline of `call`.
     pub(super) fn asked(
-        message: Value,
+        message: Held,
         link: Arc<str>,
         call: &CallContext,
     ) -> (Self, oneshot::Receiver<Result<Value, HostError>>) {

@@ -6,23 +6,27 @@ use async_trait::async_trait;
 use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 
 use super::Shared;
+use super::actor::ScriptActor;
 use super::household::Household;
+use super::larder::{Held, Larder};
 use super::subscription::Delivery;
+use super::timers::NotSet;
 use crate::manifest::ActorSpec;
 use crate::monitor::InstanceKey;
-use crate::sandbox::ports::{MAX_TIMERS, Residence, Timer};
+use crate::sandbox::ports::{MAX_TIMERS, Residence, TIMERS_FULL, Timer};
 
 /// Keeps a household open from the start of an instance to its end, also while no version serves yet.
 pub(super) struct Share {
     key: InstanceKey,
+    larder: Larder,
     shared: Arc<Shared>,
     household: Mutex<Option<Arc<Household>>>,
 }
 
 impl Share {
-    pub(super) fn new(key: InstanceKey, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(key: InstanceKey, larder: Larder, shared: Arc<Shared>) -> Self {
         let household = shared.router.upgrade().map(|router| router.households.open(&key.id, &shared));
-        Self { key, shared, household: Mutex::new(household) }
+        Self { key, larder, shared, household: Mutex::new(household) }
     }
 
     /// The household; a closed one is replaced where the instance is routed again.
@@ -44,14 +48,35 @@ impl Share {
     }
 }
 
+impl Share {
+    /// An actor, with the message that is to wait for it.
+    fn letter(
+        &self,
+        actor: &ActorSpec,
+        message: Value,
+        (function, call): (&str, &CallContext),
+    ) -> Result<(Arc<ScriptActor>, Held), HostError> {
+        let actor = self.household()?.actor(actor);
+        match self.larder.hold(&message, function, call) {
+            Ok(room) => Ok((actor, Held { value: message, room })),
+            Err(none) => {
+                self.shared.count(&self.key, "actor", "refused");
+                Err(actor.error(HostErrorKind::Overloaded, none))
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Residence for Share {
     fn send(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<(), HostError> {
-        self.household()?.actor(actor).send(actor, message, call, &self.key)
+        let (to, message) = self.letter(actor, message, ("actors.send", call))?;
+        to.send(actor, message, call, &self.key)
     }
 
     async fn call(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<Value, HostError> {
-        self.household()?.actor(actor).call(actor, message, call, &self.key).await
+        let (to, message) = self.letter(actor, message, ("actors.call", call))?;
+        to.call(actor, message, call, &self.key).await
     }
 
     fn publish(&self, topic: &str, payload: Value, call: &CallContext) {
@@ -75,9 +100,14 @@ impl Residence for Share {
         }
     }
 
-    fn set_timer(&self, timer: Timer) -> Result<String, HostError> {
-        self.household()?.set_timer(timer).ok_or_else(|| {
-            let what = format!("{} has {MAX_TIMERS} timers, which is the most", self.key.id);
+    fn set_timer(&self, timer: Timer, call: &CallContext) -> Result<String, HostError> {
+        let function = if timer.repeats { "timers.every" } else { "timers.after" };
+        let hold = |payload: &Value| self.larder.hold(payload, function, call);
+        self.household()?.set_timer(timer, hold).map_err(|why| {
+            let what = match why {
+                NotSet::TooMany => format!("{} has {MAX_TIMERS} timers, {TIMERS_FULL}", self.key.id),
+                NotSet::NoRoom(none) => none.to_string(),
+            };
             HostError::new(HostErrorKind::Overloaded, what)
         })
     }

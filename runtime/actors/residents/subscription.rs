@@ -12,10 +12,12 @@ use futures::FutureExt as _;
 use replug_scripts::{CallContext, Handler, Value};
 
 use super::Shared;
+use super::larder;
 use super::mailbox::{Mailbox, Refusal};
 use super::tally::Tally;
 use crate::actors::error::CallError;
 use crate::actors::instance::Instance;
+use crate::sandbox::quota::Parcel;
 
 /// Events that may wait for one module; what comes beyond them is dropped.
 const BACKLOG: usize = 1000;
@@ -54,7 +56,7 @@ impl Drop for Tick {
 pub(super) struct Subscription {
     module: Arc<str>,
     shared: Arc<Shared>,
-    mailbox: Mailbox<Delivery>,
+    mailbox: Mailbox<(Delivery, Parcel)>,
     dropped: Tally,
     failed: Tally,
 }
@@ -64,10 +66,23 @@ impl Subscription {
         Self { module, shared, mailbox: Mailbox::default(), dropped: Tally::default(), failed: Tally::default() }
     }
 
-    /// Queues an event, or drops it when too many wait.
+    /// Queues an event, or drops it when too many wait or there is no room for its payload.
     pub(super) fn put(self: &Arc<Self>, delivery: Delivery) {
+        if self.mailbox.is_closed() {
+            return;
+        }
         let (kind, topic) = (kind(&delivery), Arc::clone(&delivery.topic));
-        match self.mailbox.push(delivery, BACKLOG) {
+        let Some(owner) = self.shared.owner(&self.module) else {
+            return self.drop_one(kind, &topic, "no handler serves");
+        };
+        let call = context(&owner, &delivery.publisher, &delivery.request_id);
+        let room = match larder::hold(&owner, &delivery.payload, &Handler::Event(Arc::clone(&topic)), &call) {
+            Ok(room) => room,
+            Err(none) => return self.drop_one(kind, &topic, &none.to_string()),
+        };
+        // an instance that goes must not be kept by what waits
+        drop(owner);
+        match self.mailbox.push((delivery, room), BACKLOG) {
             Ok(true) => {
                 self.shared.runtime.spawn(Arc::clone(self).read());
             }
@@ -91,7 +106,7 @@ impl Subscription {
     }
 
     async fn read(self: Arc<Self>) {
-        while let Some(delivery) = self.mailbox.next() {
+        while let Some((delivery, _room)) = self.mailbox.next() {
             if AssertUnwindSafe(self.deliver(delivery)).catch_unwind().await.is_err() {
                 tracing::error!(module = &*self.module, "a delivery broke off by a panic, which stands above");
             }

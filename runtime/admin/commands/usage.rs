@@ -31,7 +31,7 @@ pub struct UsageRow {
 /// What the newest running version of a module may use; nothing where it has no such bound, or none runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quotas {
-    /// Bytes of the heaps of its VMs together.
+    /// Bytes of the heaps of its VMs together, with what waits outside of them.
     pub memory: Option<u64>,
     /// Cores.
     pub cpu: Option<f64>,

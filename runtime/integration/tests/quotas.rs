@@ -88,6 +88,8 @@ async fn where_throttling_is_off_a_module_over_its_share_is_refused() {
     let refused = shop.instance.metrics.refused.get();
     let error = shop.call("shop.quick").await.expect_err("it is refused");
     assert!(matches!(error, CallError::Throttled { wait, .. } if !wait.is_zero()), "{error:?}");
+    let key = "`permissions.resources.cpu.maxCpuUsage` in module.manifest.yaml asks for more";
+    assert!(error.to_string().contains(key), "{error}");
     assert_eq!(shop.instance.metrics.refused.get(), refused + 1);
 }
 
@@ -117,7 +119,10 @@ async fn the_vms_of_a_module_stay_within_its_heap_together() {
     let refused = shop.instance.call(quick, vec![Value::Null], soon).await;
     let error = refused.expect_err("no room for a second VM in half of its time");
     assert!(matches!(error, CallError::HeapFull { .. }), "{error:?}");
-    assert!(error.to_string().contains("of the 4194304 bytes of its quota"), "{error}");
+    let key = "`permissions.resources.memory.maxHeapSize` in module.manifest.yaml asks for more";
+    for part in ["of the 4194304 bytes of its quota", key] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
     let patient = {
         let world = Arc::clone(&world);
         tokio::spawn(async move { world.call("shop", "shop.quick", Value::Null).await })

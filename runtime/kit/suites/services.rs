@@ -12,8 +12,9 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 use super::module::Event;
 use super::state::{StandIn, State};
 use crate::manifest::ActorSpec;
-use crate::monitor::InstanceKey;
+use crate::sandbox::permissions::Live;
 use crate::sandbox::ports::{Application, Reach, Residence, Residents, Services, Timer};
+use crate::sandbox::quota::Account;
 
 thread_local! {
     /// Whether this thread runs the module rather than the test.
@@ -94,7 +95,7 @@ impl Application for Nobody {
 }
 
 impl Residents for Nobody {
-    fn open(&self, _: &InstanceKey) -> Arc<dyn Residence> {
+    fn open(&self, _: &Arc<Live>, _: Arc<Account>) -> Arc<dyn Residence> {
         Arc::new(Self)
     }
 }
@@ -112,7 +113,7 @@ impl Residence for Nobody {
 
     fn publish(&self, _: &str, _: Value, _: &CallContext) {}
 
-    fn set_timer(&self, timer: Timer) -> Result<String, HostError> {
+    fn set_timer(&self, timer: Timer, _: &CallContext) -> Result<String, HostError> {
         Ok(timer.id.unwrap_or_else(|| "timer".to_owned()))
     }
 

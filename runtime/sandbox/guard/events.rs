@@ -5,7 +5,7 @@ use std::time::Duration;
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 
 use super::{Args, Guard};
-use crate::sandbox::ports::{MAX_TIMERS, Timer};
+use crate::sandbox::ports::{MAX_TIMERS, TIMERS_FULL, Timer};
 
 /// The longest topic and the longest id of a timer, in bytes.
 const MAX_NAME: usize = 200;
@@ -56,8 +56,8 @@ impl Guard {
             topic,
             payload: args.take(2),
         };
-        self.residence.set_timer(timer).map(Value::from).map_err(|error| {
-            if error.kind == HostErrorKind::Overloaded {
+        self.residence.set_timer(timer, call).map(Value::from).map_err(|error| {
+            if error.kind == HostErrorKind::Overloaded && error.message.contains(TIMERS_FULL) {
                 self.live.limit_of_host("timers", MAX_TIMERS as u64, &args.function.path(), call);
             }
             args.failed(error.kind, error.message)

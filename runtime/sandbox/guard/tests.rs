@@ -10,6 +10,7 @@ use replug_scripts::api::Request;
 use super::*;
 use crate::manifest::{self, ActorSpec};
 use crate::sandbox::ports::{Reach, Timer};
+use crate::sandbox::quota::Account;
 use crate::store::Store;
 use crate::store::audit::AuditLog;
 
@@ -44,7 +45,7 @@ impl Application for NoServices {
 }
 
 impl Residents for NoServices {
-    fn open(&self, _: &InstanceKey) -> Arc<dyn Residence> {
+    fn open(&self, _: &Arc<Live>, _: Arc<Account>) -> Arc<dyn Residence> {
         Arc::new(Self)
     }
 }
@@ -61,7 +62,7 @@ impl Residence for NoServices {
 
     fn publish(&self, _: &str, _: Value, _: &CallContext) {}
 
-    fn set_timer(&self, _: Timer) -> Result<String, HostError> {
+    fn set_timer(&self, _: Timer, _: &CallContext) -> Result<String, HostError> {
         Ok("t".to_owned())
     }
 

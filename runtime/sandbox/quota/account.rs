@@ -14,7 +14,7 @@ use crate::sandbox::tracker::Counts;
 pub struct Account {
     /// Its share of the processor.
     pub cpu: CpuAccount,
-    /// The memory of its VMs.
+    /// The memory of its VMs, and of what waits for it outside of them.
     pub heap: Arc<HeapAccount>,
     /// What is told of it.
     pub counts: Counts,

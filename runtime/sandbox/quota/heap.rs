@@ -1,9 +1,12 @@
-//! The memory of a module's VMs together, reserved before they may use it.
+//! The memory of a module's VMs together, and of the values that wait for it outside of them, reserved before it may be used.
 //!
 //! A VM that runs reserves as much as it may grow to, one that rests what it holds. The reservations of a module never
 //! exceed its quota, so its heaps never do. Where the quota is less than all VMs may use, one that runs leaves each of the
 //! others a floor, so that a few do not keep the rest from running; it then meets a limit smaller than its own. While one
 //! version takes another's place there are twice as many, so a VM may still find no room: it waits for one that runs.
+//!
+//! Values that wait (see [`Parcel`](super::parcel::Parcel)) have a small part of the quota that VMs leave to them. What is
+//! beyond it takes room that is free, but never that which the VMs need to run: they are who handles what waits.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -13,11 +16,19 @@ use std::time::Instant;
 const BYTES: u64 = (1 << 48) - 1;
 const ONE_RUNS: u64 = 1 << 48;
 
-/// What the VMs of a module have reserved together.
+/// The least room in which a VM is let run, in bytes: what it holds anyway, and this. A new one needs twice as much.
+pub const LEAST_ROOM: u64 = 1 << 20;
+
+/// The part of a quota that VMs leave to values that wait.
+const VALUES: u64 = 8;
+
+/// What the VMs and the waiting values of a module have reserved together.
 #[derive(Debug, Default)]
 pub struct HeapAccount {
     /// Bytes, and above [`BYTES`] how many VMs run: both change in one step.
     state: AtomicU64,
+    /// Those of the bytes that are values which wait; while one comes or goes, fewer.
+    values: AtomicU64,
     /// How many wait for room.
     waiting: AtomicUsize,
     turn: Mutex<()>,
@@ -36,6 +47,52 @@ impl HeapAccount {
     pub fn reserved(&self) -> u64 {
         self.state.load(Ordering::Relaxed) & BYTES
     }
+
+    /// Those of them that are values which wait.
+    #[must_use]
+    pub fn values(&self) -> u64 {
+        self.values.load(Ordering::Relaxed)
+    }
+
+    /// Reserves bytes for a value that waits.
+    ///
+    /// # Errors
+    /// There is no room; nothing was reserved.
+    pub(super) fn keep(&self, share: HeapShare, bytes: u64) -> Result<(), NoRoom> {
+        let quota = share.quota.min(BYTES);
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            let (reserved, run) = (state & BYTES, state / ONE_RUNS);
+            let left = match self.values().saturating_add(bytes) <= share.values {
+                true => 0,
+                false => share.least() + share.floor() * share.workers.saturating_sub(run),
+            };
+            if reserved.saturating_add(bytes).saturating_add(left) > quota {
+                return Err(NoRoom { bytes, reserved, quota: share.quota });
+            }
+            match self.state.compare_exchange_weak(state, state + bytes, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        self.values.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives back what was kept.
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.values.fetch_sub(bytes, Ordering::Relaxed);
+        self.release(bytes);
+    }
+
+    fn release(&self, change: u64) {
+        self.state.fetch_sub(change, Ordering::SeqCst);
+        if self.is_waited_for() {
+            // who looked already is asleep once the lock is free
+            drop(self.turn.lock());
+            self.freed.notify_all();
+        }
+    }
 }
 
 /// How a quota is shared out.
@@ -47,14 +104,29 @@ pub struct HeapShare {
     pub limit: u64,
     /// How many VMs may run at once.
     pub workers: u64,
+    /// What VMs leave to values that wait.
+    values: u64,
 }
 
 impl HeapShare {
+    /// The share of a module for whose actors, events or timers values may wait, if `waits`.
+    #[must_use]
+    pub fn new(quota: u64, limit: u64, workers: usize, waits: bool) -> Self {
+        let values = if waits { (quota / VALUES).min(quota.saturating_sub(2 * LEAST_ROOM)) } else { 0 };
+        Self { quota, limit, workers: workers as u64, values }
+    }
+
     /// What is left for a VM while others run. Half of an equal share: while a version takes another's place, twice as
     /// many VMs run.
     const fn floor(&self) -> u64 {
-        let share = self.quota / (2 * if self.workers == 0 { 1 } else { self.workers });
+        let share = (self.quota - self.values) / (2 * if self.workers == 0 { 1 } else { self.workers });
         if share < self.limit { share } else { self.limit }
+    }
+
+    /// What a new VM needs.
+    #[must_use]
+    pub const fn least(&self) -> u64 {
+        if self.limit < 2 * LEAST_ROOM { self.limit } else { 2 * LEAST_ROOM }
     }
 }
 
@@ -69,7 +141,8 @@ pub struct Reservation {
 /// A quota is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the module's VMs have reserved {reserved} of the {quota} bytes of its quota, and this one needs {least} at least"
+    "the module's VMs and the values that wait for it have reserved {reserved} of the {quota} bytes of its quota, and this \
+     one needs {least} at least; `permissions.resources.memory.maxHeapSize` in module.manifest.yaml asks for more"
 )]
 pub struct HeapFull {
     /// What the others have.
@@ -78,6 +151,22 @@ pub struct HeapFull {
     pub quota: u64,
     /// What would be needed.
     pub least: u64,
+}
+
+/// A quota has no room for a value that is to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no room for {bytes} bytes: the module's VMs and the values that wait for it have reserved {reserved} of the {quota} bytes \
+     of its quota, and the VMs need some to run; `permissions.resources.memory.maxHeapSize` in module.manifest.yaml asks for \
+     more"
+)]
+pub struct NoRoom {
+    /// What the value takes.
+    pub bytes: u64,
+    /// What is reserved.
+    pub reserved: u64,
+    /// `permissions.resources.memory.maxHeapSize`.
+    pub quota: u64,
 }
 
 impl Reservation {
@@ -96,7 +185,8 @@ impl Reservation {
         loop {
             let others = (state & BYTES) - self.bytes;
             let others_run = (state / ONE_RUNS) - u64::from(self.runs);
-            let free = share.quota.saturating_sub(others);
+            let left_to_values = share.values.saturating_sub(self.account.values());
+            let free = share.quota.saturating_sub(others).saturating_sub(left_to_values);
             let floor = share.floor();
             let kept = floor * share.workers.saturating_sub(1).saturating_sub(others_run);
             let bytes = share.limit.min(free.saturating_sub(kept).max(floor.min(free)));
@@ -156,13 +246,8 @@ impl Reservation {
     pub fn rest(&mut self, bytes: u64) {
         let back = self.bytes.saturating_sub(bytes);
         let change = back + if self.runs { ONE_RUNS } else { 0 };
-        self.account.state.fetch_sub(change, Ordering::SeqCst);
         (self.bytes, self.runs) = (self.bytes - back, false);
-        if self.account.is_waited_for() {
-            // who looked already is asleep once the lock is free
-            drop(self.account.turn.lock());
-            self.account.freed.notify_all();
-        }
+        self.account.release(change);
     }
 }
 
@@ -181,7 +266,7 @@ mod tests {
     use super::*;
 
     const fn share(quota: u64, limit: u64, workers: u64) -> HeapShare {
-        HeapShare { quota, limit, workers }
+        HeapShare { quota, limit, workers, values: 0 }
     }
 
     fn parts(account: &Arc<HeapAccount>, count: usize) -> Vec<Reservation> {

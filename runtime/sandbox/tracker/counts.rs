@@ -13,7 +13,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// A heap grew by so many bytes, or shrank.
+    /// A heap, or what waits outside of them, grew by so many bytes, or shrank.
     pub fn heap(&self, change: i64) {
         let now = self.memory.fetch_add(change, Ordering::Relaxed).saturating_add(change);
         if change > 0 {
@@ -31,7 +31,7 @@ impl Counts {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Bytes that the heaps of its VMs hold.
+    /// Bytes that the heaps of its VMs hold, and the values that wait for it.
     #[must_use]
     pub fn memory(&self) -> u64 {
         bytes(&self.memory)

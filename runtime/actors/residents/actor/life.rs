@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use replug_scripts::Value;
-
 use crate::actors::intensity::{Decision, Intensity, RestartWindow};
+use crate::actors::residents::larder::Held;
 
 /// The pause of an actor that is held; doubled each time up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -14,7 +13,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What an actor's reader keeps between messages.
 pub(super) struct Life {
     /// The state, with the version that made it; nothing before `init` and after a failure.
-    pub(super) state: Option<(Value, Arc<str>)>,
+    pub(super) state: Option<(Held, Arc<str>)>,
     window: Option<(Intensity, RestartWindow)>,
     held: u32,
 }
@@ -63,7 +62,10 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
+    use replug_scripts::Value;
+
     use super::*;
+    use crate::sandbox::quota::Parcel;
 
     #[test]
     fn the_pause_doubles_up_to_the_longest_and_begins_anew_after_a_message() {
@@ -78,7 +80,8 @@ mod tests {
     fn too_many_failures_within_the_period_escalate_and_the_count_begins_anew() {
         let rule = Intensity { intensity: 2, period: Duration::from_secs(10) };
         let mut life = Life::new();
-        life.state = Some((Value::Int(1), "1.0.0".into()));
+        let state = Held { value: Value::Int(1), room: Parcel::none(Arc::default()) };
+        life.state = Some((state, "1.0.0".into()));
         assert_eq!(life.failed(rule, Duration::from_secs(1)), Decision::Restart(Duration::ZERO));
         assert!(life.is_new(), "the state is lost");
         assert!(matches!(life.failed(rule, Duration::from_secs(1)), Decision::Restart(_)));

@@ -10,9 +10,11 @@ use crate::actors::error::CallError;
 use crate::actors::instance::Instance;
 use crate::actors::intensity::{Decision, Intensity};
 use crate::actors::residents::answer;
+use crate::actors::residents::larder::{self, Held};
 use crate::actors::residents::letter::Letter;
 use crate::manifest::Restart;
 use crate::monitor::{Event, InstanceKey};
+use crate::sandbox::quota::Parcel;
 
 /// How long a message may wait for a worker, a new VM included, beside the time that its handler may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,9 +84,9 @@ impl ScriptActor {
             return Err(Stop::Turn(Turn::Lost(self.error(HostErrorKind::NotFound, what))));
         };
         self.make_ready(owner, life, letter).await?;
-        let state = life.state.as_ref().map(|(state, _)| state.clone()).unwrap_or_default();
+        let state = life.state.as_ref().map(|(state, _)| state.value.clone()).unwrap_or_default();
         let failed = |error, reason| Turn::Failed { owner: Some(owner.key.clone()), error, reason };
-        let handled = match self.run(owner, &handle, vec![state, letter.message.clone()], letter).await {
+        let handled = match self.run(owner, &handle, vec![state, letter.message.value.clone()], letter).await {
             Ok(answer) => answer::read(answer),
             Err(error) => {
                 return Err(Stop::Turn(match self.unbegun(&error)? {
@@ -95,8 +97,12 @@ impl ScriptActor {
         };
         match handled {
             Ok(handled) => {
-                if let (Some(state), Some(kept)) = (handled.state, &mut life.state) {
-                    kept.0 = state;
+                if let (Some(state), Some(kept), false) = (handled.state, &mut life.state, handled.stop) {
+                    let call = self.context(owner, letter);
+                    larder::keep(owner, &mut kept.0, state, (&handle, &call)).map_err(|none| {
+                        let what = format_args!("its new state is not kept, and it stays as it was: {none}");
+                        Stop::Turn(Turn::Lost(self.error(HostErrorKind::Overloaded, what)))
+                    })?;
                 }
                 Ok(match handled.stop {
                     true => Turn::Stopped { restart: spec.restart, reply: handled.reply },
@@ -126,17 +132,29 @@ impl ScriptActor {
                     }
                 },
             };
-            life.state = Some((state, version));
+            let mut kept = Held { value: Value::Null, room: Parcel::none(Arc::clone(owner.account())) };
+            let call = self.context(owner, letter);
+            larder::keep(owner, &mut kept, state, (&init, &call)).map_err(|none| {
+                let (owner, error) = (owner.key.clone(), self.error(HostErrorKind::Overloaded, none));
+                Stop::Turn(Turn::NotBegun { owner, error, reason: format!("its first state is not kept: {none}") })
+            })?;
+            life.state = Some((kept, version));
             return Ok(());
         };
         if *made_by == version {
             return Ok(());
         }
         if owner.exports().has(&Handler::Upgrade) {
-            let args = vec![state.clone(), Value::from(&**made_by), Value::from(&*self.name)];
+            let args = vec![state.value.clone(), Value::from(&**made_by), Value::from(&*self.name)];
             match self.run(owner, &Handler::Upgrade, args, letter).await {
                 Ok(Value::Null) => {}
-                Ok(upgraded) => *state = upgraded,
+                Ok(upgraded) => {
+                    let call = self.context(owner, letter);
+                    larder::keep(owner, state, upgraded, (&Handler::Upgrade, &call)).map_err(|none| {
+                        let (owner, error) = (owner.key.clone(), self.error(HostErrorKind::Overloaded, none));
+                        Stop::Turn(Turn::Misfit { owner, error, reason: format!("upgrade from {made_by}: {none}") })
+                    })?;
+                }
                 Err(error) => {
                     let (owner, reason) = (owner.key.clone(), format!("upgrade from {made_by}: {error}"));
                     let error = self.unbegun(&error)?.unwrap_or_else(|| self.told(&error));
@@ -155,8 +173,12 @@ impl ScriptActor {
         args: Vec<Value>,
         letter: &Letter,
     ) -> Result<Value, CallError> {
-        let call = CallContext {
-            module: Arc::clone(&owner.key.id),
+        owner.call_aside(handler.clone(), args, self.context(owner, letter)).await
+    }
+
+    fn context(&self, owner: &Instance, letter: &Letter) -> CallContext {
+        CallContext {
+            module: Arc::clone(&self.module),
             version: Arc::clone(&owner.key.version),
             request_id: Arc::clone(&letter.request_id),
             caller: None,
@@ -164,8 +186,7 @@ impl ScriptActor {
             deadline: Instant::now() + owner.limits().wall_time + PATIENCE,
             chain: letter.chain.clone(),
             principal: letter.principal.clone(),
-        };
-        owner.call_aside(handler.clone(), args, call).await
+        }
     }
 
     /// Sorts an error of a call. It was not begun: what to do. It is over through no fault of the script's: the error for

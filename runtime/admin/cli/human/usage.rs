@@ -8,14 +8,14 @@ const HEADER: [&str; 12] =
 
 /// The process in a line, and its modules.
 pub(in crate::admin::cli) fn usage(view: &UsageView) -> String {
-    let scripts = bytes(view.modules.iter().map(|row| row.usage.memory).sum());
+    let modules = bytes(view.modules.iter().map(|row| row.usage.memory).sum());
     let process = view.process.map_or(String::new(), |process| {
         format!("process: {} in memory, {} of CPU time; ", bytes(process.memory), time(process.cpu_millis))
     });
     if view.modules.is_empty() {
         return format!("{process}nothing serves yet; replug register PATH, then replug activate ID");
     }
-    format!("{process}heaps of scripts: {scripts}\n\n{}", usages(&view.modules))
+    format!("{process}modules: {modules}\n\n{}", usages(&view.modules))
 }
 
 /// The modules.

@@ -19,7 +19,7 @@ async fn the_modules_stand_in_the_order_of_what_they_use() {
     account.counts.cpu(Duration::from_millis(61_000));
     let out = server.run("top").await.out;
     let rows: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert!(out.starts_with("process: ") && out.contains("heaps of scripts: 3.0 MiB"), "{out}");
+    assert!(out.starts_with("process: ") && out.contains("modules: 3.0 MiB"), "{out}");
     assert_eq!(rows[2][..5], ["ID", "CORES", "OF", "CPU", "TIME"]);
     assert_eq!(rows[3][..9], ["busy", "0.00", "-", "1", "min", "1", "s", "3.0", "MiB"]);
     assert_eq!(rows[4][..3], ["idle", "0.00", "-"]);
