@@ -181,6 +181,11 @@ impl Reservation {
     /// # Errors
     /// Less than `least` is left; the reservation is as it was.
     pub fn run(&mut self, share: HeapShare, least: u64) -> Result<u64, HeapFull> {
+        self.try_run(share, least).map_err(|(full, _)| full)
+    }
+
+    /// As [`Reservation::run`]; beside the error, whether other VMs ran at that moment.
+    fn try_run(&mut self, share: HeapShare, least: u64) -> Result<u64, (HeapFull, bool)> {
         let mut state = self.account.state.load(Ordering::Relaxed);
         loop {
             let others = (state & BYTES) - self.bytes;
@@ -191,7 +196,7 @@ impl Reservation {
             let kept = floor * share.workers.saturating_sub(1).saturating_sub(others_run);
             let bytes = share.limit.min(free.saturating_sub(kept).max(floor.min(free)));
             if bytes < least {
-                return Err(HeapFull { reserved: others, quota: share.quota, least });
+                return Err((HeapFull { reserved: others, quota: share.quota, least }, others_run > 0));
             }
             let after = (others + bytes) | ((others_run + 1) * ONE_RUNS);
             match self.account.state.compare_exchange_weak(state, after, Ordering::Relaxed, Ordering::Relaxed) {
@@ -221,20 +226,13 @@ impl Reservation {
         // whoever gives back either sees that somebody waits, or is seen by the look below
         fence(Ordering::SeqCst);
         let done = loop {
-            let before = account.state.load(Ordering::Relaxed);
-            let full = match self.run(share, least) {
+            let (full, others_run) = match self.try_run(share, least) {
                 Ok(bytes) => break Ok(bytes),
-                Err(full) => full,
+                Err(failed) => failed,
             };
             let left = until.saturating_duration_since(Instant::now());
-            let after = account.state.load(Ordering::Relaxed);
-            let others_run = after / ONE_RUNS > u64::from(self.runs);
-            if left.is_zero() || (!others_run && before == after) {
+            if left.is_zero() || !others_run {
                 break Err(full);
-            }
-            if !others_run {
-                // the last one has just given back
-                continue;
             }
             turn = account.freed.wait_timeout(turn, left).unwrap_or_else(PoisonError::into_inner).0;
         };
