@@ -183,8 +183,8 @@ impl Instance {
         }
     }
 
-    /// The limits of its calls and VMs, with the stack that its manifest asks for; what a thread has says
-    /// [`Instance::thread`].
+    /// The limits of its calls and VMs, with the stack that its manifest asks for; a thread may be
+    /// given another stack.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
