@@ -252,8 +252,11 @@ pub(super) fn fits(shape: &str, path: &str) -> bool {
         let Some(part) = parts.next() else { return false };
         let open = wanted.find('{').unwrap_or(wanted.len());
         let (start, parameter) = wanted.split_at(open);
-        if wanted == "*" || parameter.starts_with("{*") {
-            return part.len() > start.len() && (wanted == "*" || part.starts_with(start));
+        if wanted == "*" {
+            return !part.is_empty();
+        }
+        if parameter.starts_with("{*") {
+            return part.starts_with(start) && part.len() > start.len();
         }
         let fits = if parameter.is_empty() { part == wanted } else { part.starts_with(start) && part.len() > open };
         if !fits {

@@ -156,6 +156,19 @@ fn settings_of_one_module_asked_for_in_several_entries_are_all_allowed() {
 }
 
 #[test]
+fn what_ends_in_a_star_allows_parts_of_any_length_below_it_and_not_the_path_itself() {
+    for pattern in ["/api/*", "/{id}/*", "/{id}/{*rest}"] {
+        let application = crate::manifest::ApplicationPermissions { apis: vec![pattern.into()], ..Default::default() };
+        let effective = crate::manifest::Permissions { application, ..Default::default() };
+        let grants = Grants::compile(&module("1.0.0", ""), &effective);
+        for path in ["/api/a", "/api/ab", "/api/a/b"] {
+            assert!(grants.api("f", path).is_ok(), "{pattern}: {path}");
+        }
+        assert!(grants.api("f", "/api").is_err() && grants.api("f", "/api/").is_err(), "{pattern}");
+    }
+}
+
+#[test]
 fn a_path_with_parts_that_lead_elsewhere_is_never_inside() {
     let effective = crate::manifest::Permissions {
         system: crate::manifest::SystemPermissions {
