@@ -222,6 +222,9 @@ fn translate(function: &str, service: &str, module: &str, error: CallError, call
         CallError::Script(ScriptError::Problem { title, detail, .. }) => {
             failed(Kind::Failed, format_args!("{service}: {title}: {detail}"))
         }
+        CallError::Script(stopped) if stopped.is_stop() => {
+            failed(Kind::Overloaded, format_args!("{service}: {module} was stopped"))
+        }
         CallError::Script(ScriptError::Limit(verdict)) => {
             failed(Kind::Failed, format_args!("{service}: {module} met its limit: {verdict}"))
         }

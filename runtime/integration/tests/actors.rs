@@ -113,6 +113,9 @@ async fn a_full_mailbox_refuses_and_the_messages_in_it_are_handled() {
     assert_eq!(self::text(&refused, "kind"), "overloaded");
     assert!(self::text(&refused, "message").contains("its mailbox is full (2 messages wait)"), "{refused:?}");
     gate.open(1);
+    // between two messages nothing is in flight either
+    let handled = r#"replug_deliveries_total{kind="actor",module="shop",outcome="handled",version="1.0.0"} 3"#;
+    until(|| world.rig.metrics.render().contains(handled)).await;
     until(|| instance.in_flight() == 0).await;
     assert_eq!(of_state(&get(&world).await, "sum"), Some(2));
     assert!(

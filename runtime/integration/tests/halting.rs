@@ -51,3 +51,29 @@ async fn a_rhai_script_that_loops_for_ever_ends_with_its_module() {
         ends(&world, world.serve_rhai(MANIFEST, &script).await).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_is_cut_off_with_its_version_keeps_the_state_that_it_had() {
+    let script = r#"return {
+      services = { ["shop.call"] = function(message) return actors.call("sum", message) end },
+      actors = { sum = { init = function() return 0 end, handle = function(state, message)
+        if message == 0 then while true do end end
+        return { state = state + message, reply = state + message }
+      end } },
+    }"#;
+    let manifest =
+        |version: &str| MANIFEST.replace("1.0.0", version).replace("workers: 2,", "workers: 2, actors: [{ id: sum }],");
+    let world = Arc::new(World::new().await);
+    let old = world.serve(&manifest("1.0.0"), script).await;
+    assert_eq!(world.call("shop", "shop.call", Value::Int(3)).await.expect("a reply"), Value::Int(3));
+    let before = old.account().counts.cpu_time();
+    let cut_off = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.call("shop", "shop.call", Value::Int(0)).await })
+    };
+    until(|| old.account().counts.cpu_time() > before + Duration::from_millis(20)).await;
+    world.serve(&manifest("1.1.0"), script).await;
+    world.rig.stop(&old).await;
+    assert!(cut_off.await.expect("no panic").is_err());
+    assert_eq!(world.call("shop", "shop.call", Value::Int(4)).await.expect("a reply"), Value::Int(7));
+}

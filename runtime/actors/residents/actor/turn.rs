@@ -200,6 +200,8 @@ impl ScriptActor {
             }
             CallError::Throttled { wait, .. } => Err(Stop::Turn(Turn::Later(overloaded(), *wait))),
             CallError::Displaced(_) => Ok(Some(overloaded())),
+            // cut off with its version: the state stays as it was before this message
+            CallError::Script(stopped) if stopped.is_stop() => Ok(Some(overloaded())),
             CallError::Timeout(_) => Ok(Some(self.error(HostErrorKind::Timeout, error))),
             CallError::Crashed(_) | CallError::Script(_) => Ok(None),
         }
