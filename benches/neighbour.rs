@@ -24,14 +24,14 @@ use report::Report;
 use tokio::time::MissedTickBehavior;
 use world::World;
 
+/// How many times longer the quiet one's 99th percentile may be.
+const AIM: f64 = 1.5;
 /// Between two requests to the quiet one.
 const PACE: Duration = Duration::from_millis(3);
 /// Requests of a phase.
 const REQUESTS: usize = 1000;
 /// Phases alone, and as many beside the neighbour.
 const ROUNDS: usize = 7;
-/// Calls that the neighbour has at once.
-const CALLERS: usize = 4;
 /// Before a caller of the neighbour that was turned away comes again.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -40,15 +40,16 @@ const QUIET: &str = "return { apis = { ['GET /quiet'] = function(req)
 end } }";
 const GREEDY: &str = "return { apis = { ['GET /greedy'] = function() while true do end end } }";
 
-/// What the neighbour's manifest says, and the aim.
-const NEIGHBOURS: [(&str, &str, Option<f64>); 3] = [
+/// What the neighbour's manifest says, and how many calls it has at once.
+const NEIGHBOURS: [(&str, &str, usize); 4] = [
     (
         "at half a core in short calls",
         "runtime: { limits: { cpuTime: 10ms } }\npermissions: { resources: { cpu: { maxCpuUsage: 0.5 } } }\n",
-        Some(1.5),
+        4,
     ),
-    ("at half a core in long calls", "permissions: { resources: { cpu: { maxCpuUsage: 0.5 } } }\n", Some(1.5)),
-    ("at the limits of its calls", "", Some(1.5)),
+    ("at half a core in long calls", "permissions: { resources: { cpu: { maxCpuUsage: 0.5 } } }\n", 4),
+    ("at the limits of its calls", "", 4),
+    ("at the limits of 64 calls at once", "runtime: { workers: 64 }\n", 64),
 ];
 
 fn api(id: &str) -> String {
@@ -87,9 +88,9 @@ async fn phase(quiet: &Arc<Instance>, requests: usize) -> f64 {
 }
 
 /// The same while `greedy` is called all the time.
-async fn phase_beside(quiet: &Arc<Instance>, greedy: &Arc<Instance>, requests: usize) -> f64 {
+async fn phase_beside(quiet: &Arc<Instance>, greedy: &Arc<Instance>, requests: usize, callers: usize) -> f64 {
     let stop = Arc::new(AtomicBool::new(false));
-    let callers = (0..CALLERS).map(|_| {
+    let callers = (0..callers).map(|_| {
         let (greedy, stop) = (Arc::clone(greedy), Arc::clone(&stop));
         tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
@@ -112,7 +113,7 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-async fn measure(report: &Report, manifest: &str, aim: Option<f64>) -> String {
+async fn measure(report: &Report, manifest: &str, callers: usize) -> String {
     let world = World::new().await;
     world.install("quiet", "1.0.0", &api("quiet"), "lua", QUIET).await;
     world.install("greedy", "1.0.0", &format!("{}{manifest}", api("greedy")), "lua", GREEDY).await;
@@ -122,21 +123,21 @@ async fn measure(report: &Report, manifest: &str, aim: Option<f64>) -> String {
     let (mut alone, mut besides) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         alone.push(phase(&quiet, requests).await);
-        besides.push(phase_beside(&quiet, &greedy, requests).await);
+        besides.push(phase_beside(&quiet, &greedy, requests, callers).await);
     }
     drop([quiet, greedy]);
     world.end().await;
     let (alone, company) = (median(&mut alone), median(&mut besides));
-    let (ratio, micros) = (beside(company / alone, aim), |seconds: f64| seconds * 1e6);
+    let (ratio, micros) = (beside(company / alone, Some(AIM)), |seconds: f64| seconds * 1e6);
     format!("{ratio}: p99 {:.0} µs against {:.0} µs", micros(company), micros(alone))
 }
 
 fn main() {
     let report = Report::from_args();
-    for (neighbour, manifest, aim) in NEIGHBOURS {
+    for (neighbour, manifest, callers) in NEIGHBOURS {
         let name = format!("beside a neighbour {neighbour}");
         if report.wants(&name) {
-            let found = world::tokio().block_on(measure(&report, manifest, aim));
+            let found = world::tokio().block_on(measure(&report, manifest, callers));
             report.tell(&name, &found);
         }
     }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use crate::api::Function;
 use crate::error::{HostError, HostErrorKind, ScriptError};
 use crate::host::{CallContext, Handler, Host};
-use crate::meter;
 #[cfg(feature = "lua")]
 use crate::task::Answer;
 use crate::value::{MAX_DEPTH, Value};
+use crate::{meter, observe};
 
 /// What a value takes beside its own bytes, roughly, on either side: the place of one in a list that grows.
 const NODE: usize = 64;
@@ -149,6 +149,9 @@ pub(crate) fn call_host(
     keep: impl FnOnce(Box<dyn Any + Send>),
 ) -> Result<Value, HostError> {
     let (host, call) = line.ok_or_else(no_call)?;
+    if function.waits {
+        observe::waits();
+    }
     guarded(function, keep, || host.call(function.id, args, call)).unwrap_or_else(Err)
 }
 

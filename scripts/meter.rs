@@ -21,6 +21,8 @@ const STRIDE: u64 = 64;
 const SLOW_STRIDE: Duration = Duration::from_millis(1);
 /// How far the wall clock moves between two looks at the CPU clock.
 const CPU_LOOK: Duration = Duration::from_millis(1);
+/// How far the wall clock moves between two moments at which the thread gives way to others.
+const GIVES_WAY: Duration = Duration::from_micros(100);
 /// Bytes that native code processes for one tick.
 const BYTES_PER_TICK: u64 = 64;
 
@@ -42,6 +44,7 @@ struct Budget {
     wall_end: Instant,
     wall_look: Instant,
     cpu_look: Instant,
+    gave_way: Instant,
     exempt: bool,
     verdict: Option<Verdict>,
 }
@@ -84,6 +87,7 @@ pub(crate) fn start(limits: &Limits, deadline: Instant) -> MeterGuard {
         wall_end: now + wall_time,
         wall_look: now,
         cpu_look: now,
+        gave_way: now,
         exempt: false,
         verdict: None,
     };
@@ -279,6 +283,10 @@ impl Budget {
                 self.verdict = Some(Verdict::Stopped);
                 return;
             }
+        }
+        if now.duration_since(self.gave_way) >= GIVES_WAY {
+            self.gave_way = now;
+            observe::gives_way();
         }
         let took = now.duration_since(self.wall_look);
         self.wall_look = now;

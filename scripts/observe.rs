@@ -17,6 +17,12 @@ pub trait Overseer {
     /// Asked about every millisecond while a script runs: whether it may go on. Otherwise its call ends with
     /// [`Verdict::Stopped`](crate::Verdict::Stopped).
     fn may_go_on(&self) -> bool;
+
+    /// Told ten times as often: a moment at which the thread may give its processor to others.
+    fn gives_way(&self);
+
+    /// The script waits for its host from now on, with its thread.
+    fn waits(&self);
 }
 
 thread_local! {
@@ -61,6 +67,16 @@ pub(crate) fn holds(bytes: usize) {
 fn tell(bytes: usize) {
     TOLD.set(bytes);
     ask(|overseer| overseer.holds(bytes));
+}
+
+/// The script that runs on this thread may let others run.
+pub(crate) fn gives_way() {
+    ask(|overseer| overseer.gives_way());
+}
+
+/// The script that runs on this thread waits for its host.
+pub(crate) fn waits() {
+    ask(|overseer| overseer.waits());
 }
 
 /// Whether the script that runs on this thread may go on.

@@ -193,6 +193,12 @@ impl Pool {
         self.lock().closed
     }
 
+    /// Whether jobs wait; without the lock, so it may be a moment old.
+    #[must_use]
+    pub fn has_jobs(&self) -> bool {
+        self.queued.load(Ordering::Acquire) > 0
+    }
+
     /// How many jobs wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

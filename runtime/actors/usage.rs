@@ -11,7 +11,7 @@ use replug_scripts::{Overseen, Overseer, thread_cpu_time};
 use super::instance::Instance;
 use super::quotas::Quotas;
 use crate::monitor::InstanceMetrics;
-use crate::sandbox::quota::Account;
+use crate::sandbox::quota::{Account, Turn};
 
 /// How far apart two looks are at least. The thread's clock is a system call, which short calls need not pay each.
 const SPACING: Duration = Duration::from_millis(1);
@@ -38,6 +38,10 @@ struct Ledger {
     held: Cell<i64>,
     /// The part of it that belongs to VMs which do not run.
     resting: Cell<usize>,
+    /// Whether its module keeps the processors busy, when it was last counted.
+    is_busy: Cell<bool>,
+    /// Its turn at the processors, which only threads of busy modules take.
+    turn: Cell<Option<Turn>>,
 }
 
 impl Usage {
@@ -49,13 +53,15 @@ impl Usage {
 
     fn of(metrics: InstanceMetrics, account: Arc<Account>, quotas: Quotas, halted: Arc<AtomicBool>) -> Self {
         let (counted, shown, held, resting) = Default::default();
-        let ledger = Rc::new(Ledger { metrics, account, quotas, halted, counted, shown, held, resting });
+        let (is_busy, turn) = Default::default();
+        let ledger = Rc::new(Ledger { metrics, account, quotas, halted, counted, shown, held, resting, is_busy, turn });
         let overseen = Overseen::by(Rc::clone(&ledger) as Rc<dyn Overseer>);
         Self { ledger, looked: Instant::now(), _overseen: overseen }
     }
 
-    /// After a call: `heap` is what the thread's VMs hold now, in bytes.
-    pub(super) fn look(&mut self, heap: usize) {
+    /// After a call: `heap` is what the thread's VMs hold now, in bytes. Where `more` waits to be done, a thread of a module
+    /// that keeps the processors busy waits for its turn.
+    pub(super) fn look(&mut self, heap: usize, more: bool) {
         self.ledger.hold(heap);
         // last, so that who sees the call sees what it left
         self.ledger.account.counts.call();
@@ -63,6 +69,12 @@ impl Usage {
         if now.duration_since(self.looked) >= SPACING {
             self.looked = now;
             self.ledger.count();
+            if more {
+                self.ledger.wait_for_turn();
+            }
+        }
+        if !more {
+            self.ledger.leave();
         }
     }
 
@@ -76,6 +88,7 @@ impl Drop for Usage {
     fn drop(&mut self) {
         self.ledger.hold(0);
         self.ledger.count();
+        self.ledger.leave();
     }
 }
 
@@ -102,12 +115,31 @@ impl Ledger {
         let used = thread_cpu_time();
         let since = used.saturating_sub(self.counted.replace(used));
         self.account.counts.cpu(since);
+        let now = Instant::now();
+        self.is_busy.set(self.account.load.charge(since, now));
         let is_told = self.quotas.read(|quotas| {
-            self.account.cpu.charge(&quotas.cpu, since, Instant::now());
+            self.account.cpu.charge(&quotas.cpu, since, now);
             quotas.cpu.cpu_monitoring_enabled
         });
         if is_told {
             self.metrics.cpu_seconds.inc_by(since.as_secs_f64());
+        }
+    }
+}
+
+impl Ledger {
+    fn wait_for_turn(&self) {
+        if self.is_busy.get() {
+            let is_wanted = || !self.halted.load(Ordering::Relaxed);
+            self.turn.set(self.account.go_on(self.turn.get(), is_wanted));
+        } else {
+            self.leave();
+        }
+    }
+
+    fn leave(&self) {
+        if let Some(turn) = self.turn.take() {
+            self.account.run_queue.leave(turn);
         }
     }
 }
@@ -120,7 +152,19 @@ impl Overseer for Ledger {
     /// What it uses is charged as it is used: calls that would begin meanwhile wait for it.
     fn may_go_on(&self) -> bool {
         self.count();
+        self.wait_for_turn();
         !self.halted.load(Ordering::Relaxed)
+    }
+
+    /// What others have to do is often done in less time than the system lets a thread run that is there first.
+    fn gives_way(&self) {
+        if self.is_busy.get() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn waits(&self) {
+        self.leave();
     }
 }
 
@@ -171,7 +215,7 @@ mod tests {
                 for _ in 0..3 {
                     let until = thread_cpu_time() + Duration::from_millis(2);
                     while thread_cpu_time() < until {}
-                    usage.look(0);
+                    usage.look(0, false);
                 }
                 drop(usage);
                 thread_cpu_time()
@@ -194,7 +238,7 @@ mod tests {
         assert_eq!(metrics.memory.get(), 350);
         drop(one);
         assert_eq!(metrics.memory.get(), 50);
-        other.look(0);
+        other.look(0, false);
         assert_eq!(metrics.memory.get(), 0);
         assert_eq!((account.counts.memory(), account.counts.peak_memory()), (0, 750));
     }

@@ -144,7 +144,7 @@ fn run(instance: &Arc<Instance>, (lane, limits): (Lane, Limits), gone: &AtomicBo
     while let Some(job) = instance.queue(lane).take(gone) {
         // the job is dropped by the unwinding, which tells its caller; the VM goes with it
         match catch_unwind(AssertUnwindSafe(|| serve(instance, &limits, &mut vm, job))) {
-            Ok(Ok(())) => usage.look(vm.as_ref().map_or(0, HousedVm::memory)),
+            Ok(Ok(())) => usage.look(vm.as_ref().map_or(0, HousedVm::memory), instance.queue(lane).has_jobs()),
             Ok(Err(error)) => return Exit::InitFailed(error),
             Err(panic) => return Exit::Panicked(message_of(panic.as_ref())),
         }

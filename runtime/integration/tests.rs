@@ -25,6 +25,7 @@ use crate::store::{KvStore, Store};
 mod actors;
 mod denials;
 mod events;
+mod fairness;
 mod gatekeeper;
 #[cfg(feature = "sqlite")]
 mod guests;

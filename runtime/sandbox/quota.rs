@@ -5,9 +5,13 @@ pub mod bandwidth;
 pub mod cpu;
 pub mod heap;
 pub mod leak;
+pub mod load;
 pub mod parcel;
+mod rota;
+pub mod run_queue;
 pub mod storage;
 pub mod turns;
 
 pub use account::{Account, ModuleAccounts};
 pub use parcel::Parcel;
+pub use rota::Turn;

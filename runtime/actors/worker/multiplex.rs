@@ -85,7 +85,7 @@ pub(super) fn run(
             }
             Next::Nothing => return Ok(()),
         }
-        usage.look(desk.vms.values().map(|seat| seat.vm.memory()).sum());
+        usage.look(desk.vms.values().map(|seat| seat.vm.memory()).sum(), pool.has_jobs());
     }
 }
 

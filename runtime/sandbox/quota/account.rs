@@ -7,6 +7,9 @@ use std::time::Instant;
 
 use super::cpu::CpuAccount;
 use super::heap::HeapAccount;
+use super::load::Load;
+use super::rota::Turn;
+use super::run_queue::RunQueue;
 use crate::sandbox::tracker::Counts;
 
 /// What a module uses, over all its versions.
@@ -14,6 +17,10 @@ use crate::sandbox::tracker::Counts;
 pub struct Account {
     /// Its share of the processor.
     pub cpu: CpuAccount,
+    /// How busy it is.
+    pub load: Load,
+    /// Where it waits for the processors, with the runtime's other modules, when it keeps them busy.
+    pub run_queue: Arc<RunQueue>,
     /// The memory of its VMs, and of what waits for it outside of them.
     pub heap: Arc<HeapAccount>,
     /// What is told of it.
@@ -21,20 +28,47 @@ pub struct Account {
 }
 
 impl Default for Account {
+    /// Of a module that shares the processors with nobody.
     fn default() -> Self {
-        Self { cpu: CpuAccount::new(Instant::now()), heap: Arc::default(), counts: Counts::default() }
+        Self::new(Arc::default())
+    }
+}
+
+impl Account {
+    fn new(run_queue: Arc<RunQueue>) -> Self {
+        let now = Instant::now();
+        Self {
+            cpu: CpuAccount::new(now),
+            load: Load::new(now),
+            run_queue,
+            heap: Arc::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The calling thread, of this module, which keeps the processors busy, is to run on: see [`RunQueue::go_on`].
+    #[must_use]
+    pub fn go_on(&self, holds: Option<Turn>, is_wanted: impl Fn() -> bool) -> Option<Turn> {
+        self.run_queue.go_on(holds, std::ptr::from_ref(self).addr(), is_wanted)
     }
 }
 
 /// The account of each module that ran. Clones share them.
 #[derive(Clone, Default)]
-pub struct ModuleAccounts(Arc<Mutex<HashMap<Arc<str>, Arc<Account>>>>);
+pub struct ModuleAccounts(Arc<Accounts>);
+
+#[derive(Default)]
+struct Accounts {
+    by_module: Mutex<HashMap<Arc<str>, Arc<Account>>>,
+    run_queue: Arc<RunQueue>,
+}
 
 impl ModuleAccounts {
     /// The account of `module`: one for all its versions, until it is forgotten.
     #[must_use]
     pub fn of(&self, module: &Arc<str>) -> Arc<Account> {
-        Arc::clone(self.table().entry(Arc::clone(module)).or_default())
+        let new = || Arc::new(Account::new(Arc::clone(&self.0.run_queue)));
+        Arc::clone(self.table().entry(Arc::clone(module)).or_insert_with(new))
     }
 
     /// The account of `module`, if it ever ran.
@@ -55,7 +89,7 @@ impl ModuleAccounts {
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Account>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.by_module.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

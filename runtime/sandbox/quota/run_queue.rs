@@ -1,0 +1,157 @@
+//! Turns of busy modules at the processors.
+//!
+//! The system shares the processors among threads: of sixty that never wait each gets as much as the one thread of a
+//! neighbour that has a moment's work. So threads of modules that keep the processors busy, by their [load](super::load),
+//! take turns here: as many as there are processors run at once, the others sleep. Who uses little asks nobody.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use super::rota::{LEASE, Rota, Turn};
+
+/// How often one who is not next looks whether it is still wanted.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The line of a runtime's busy threads.
+pub struct RunQueue(Mutex<State>);
+
+struct State {
+    rota: Rota,
+    sleepers: HashMap<Turn, Thread>,
+}
+
+impl Default for RunQueue {
+    /// For the processors that this process may use.
+    fn default() -> Self {
+        Self::new(thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    }
+}
+
+impl RunQueue {
+    /// Lets so many threads run at once.
+    #[must_use]
+    pub fn new(places: usize) -> Self {
+        Self(Mutex::new(State { rota: Rota::new(places), sleepers: HashMap::new() }))
+    }
+
+    /// The calling thread, of `module`, is to run on: goes on with the turn that it `holds`, or sleeps until it has one, or
+    /// until `is_wanted` says no.
+    #[must_use]
+    pub fn go_on(&self, holds: Option<Turn>, module: usize, is_wanted: impl Fn() -> bool) -> Option<Turn> {
+        let mut state = self.lock();
+        if let Some(turn) = holds
+            && state.rota.goes_on(turn, Instant::now())
+        {
+            return holds;
+        }
+        let turn = state.rota.enter(module);
+        loop {
+            state.admit();
+            if state.rota.has(turn) {
+                state.sleepers.remove(&turn);
+                return Some(turn);
+            }
+            if !is_wanted() {
+                state.leave(turn);
+                return None;
+            }
+            let patience = if state.rota.is_next(turn) { LEASE } else { PATIENCE };
+            state.sleepers.entry(turn).or_insert_with(thread::current);
+            drop(state);
+            thread::park_timeout(patience);
+            state = self.lock();
+        }
+    }
+
+    /// The turn is over: its thread has nothing to do for now.
+    pub fn leave(&self, turn: Turn) {
+        self.lock().leave(turn);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // nothing under the lock leaves a state half changed
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Wakes those whose turn it is, and whoever is next, which sees to it that turns are not kept for nobody.
+    fn admit(&mut self) {
+        let admitted = self.rota.admit(Instant::now());
+        if !admitted.is_empty() {
+            for turn in admitted.into_iter().chain(self.rota.following()) {
+                if let Some(thread) = self.sleepers.get(&turn) {
+                    thread.unpark();
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, turn: Turn) {
+        self.sleepers.remove(&turn);
+        self.rota.leave(turn);
+        self.admit();
+    }
+}
+
+impl fmt::Debug for RunQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunQueue").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn all_threads_of_all_modules_come_round() {
+        let queue = RunQueue::new(2);
+        let work = &|module: usize| {
+            let mut turn = None;
+            for round in 0..20 {
+                turn = queue.go_on(turn, module, || true);
+                if round % 3 == 0 {
+                    queue.leave(turn.take().expect("it is wanted"));
+                }
+            }
+            queue.leave(turn.expect("it is wanted"));
+        };
+        let ended = thread::scope(|scope| {
+            let threads: Vec<_> = (0..12).map(|n| scope.spawn(move || work(n % 3))).collect();
+            threads.into_iter().all(|thread| thread.join().is_ok())
+        });
+        assert!(ended);
+        assert!(queue.lock().sleepers.is_empty() && queue.lock().rota.following().is_none());
+    }
+
+    #[test]
+    fn who_is_not_wanted_any_more_stops_waiting_and_leaves_nothing() {
+        let (queue, wanted) = (RunQueue::new(1), AtomicBool::new(true));
+        let first = queue.go_on(None, 1, || true);
+        thread::scope(|scope| {
+            let runs = scope.spawn(|| {
+                let mut turn = first;
+                while wanted.load(Ordering::Relaxed) {
+                    turn = queue.go_on(turn, 1, || wanted.load(Ordering::Relaxed));
+                }
+                turn
+            });
+            let waits =
+                scope.spawn(|| queue.go_on(queue.go_on(None, 2, || true), 2, || wanted.load(Ordering::Relaxed)));
+            assert!(waits.join().expect("it ends").is_some(), "they change turns");
+            wanted.store(false, Ordering::Relaxed);
+            runs.join().expect("it ends");
+        });
+        wanted.store(false, Ordering::Relaxed);
+        let holder = queue.go_on(None, 1, || true).expect("a turn");
+        assert_eq!(queue.go_on(None, 2, || false), None);
+        queue.leave(holder);
+        assert!(queue.lock().sleepers.is_empty() && queue.lock().rota.following().is_none());
+    }
+}
