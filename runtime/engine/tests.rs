@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
-use replug_scripts::api::Request;
-use replug_scripts::{CallContext, HostError, Value};
 use semver::Version;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -20,7 +18,7 @@ use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events, Metrics};
 use crate::registry::{Bundle, Hosted, Registry};
 use crate::sandbox::guard::permissions;
-use crate::sandbox::ports::{Application, Reach, Services};
+use crate::sandbox::ports::tests::NoServices;
 use crate::sandbox::{Outside, Supplies};
 use crate::store::audit::AuditLog;
 use crate::store::{KvStore, Store};
@@ -40,36 +38,6 @@ mod standby;
 mod stuck;
 mod together;
 mod told;
-
-struct NoServices;
-
-#[async_trait::async_trait]
-impl Services for NoServices {
-    async fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
-        Ok(Value::Null)
-    }
-
-    async fn ask(&self, _: &str, _: &str, _: &CallContext) -> Result<Value, HostError> {
-        Ok(Value::Null)
-    }
-
-    fn invalidate(&self, _: &str) {}
-}
-
-#[async_trait::async_trait]
-impl Application for NoServices {
-    fn setting(&self, _: &str, _: &str) -> Result<Value, HostError> {
-        Ok(Value::Null)
-    }
-
-    async fn request(&self, _: Request, _: Reach, _: &CallContext) -> Result<Value, HostError> {
-        Ok(Value::Null)
-    }
-
-    async fn render(&self, _: &str, _: Request, _: &CallContext) -> Result<Value, HostError> {
-        Ok(Value::Null)
-    }
-}
 
 struct World {
     dir: TempDir,

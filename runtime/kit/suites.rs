@@ -8,12 +8,15 @@
 //!
 //! Each test has new VMs and new state: an empty store, a database with the module's migrations and nothing else, no
 //! stand-ins. Both VMs have the guard of production: what the manifest does not ask for is denied, what it asks for counts as
-//! granted. Limits are those of the manifest; only wall-clock time is more, since tests wait for each other's processor.
+//! granted. Limits are those of the manifest; only wall-clock time is more, since tests wait for each other's processor. What a
+//! whole test takes and holds has bounds of its own: see `bounds`.
 
+mod bounds;
 mod clock;
 mod gateway;
 mod host;
 mod http;
+mod log;
 mod module;
 mod report;
 mod run;
@@ -31,6 +34,8 @@ use replug_scripts::{Language, Sources, Suite};
 use super::KitError;
 use crate::engine::validate::sources;
 use crate::registry::Bundle;
+use bounds::Bounds;
+use report::Tests;
 use world::World;
 
 pub use report::{Failure, Report, TestReport};
@@ -46,16 +51,25 @@ pub const DIR: &str = "tests";
 ///
 /// # Errors
 /// The folder is no module, something in it does not compile, or there is nothing to run. A test that fails is no error.
-pub fn run(dir: &Path, filter: Option<&str>, mut seen: impl FnMut(&TestReport)) -> Result<Report, KitError> {
+pub fn run(dir: &Path, filter: Option<&str>, seen: impl FnMut(&TestReport)) -> Result<Report, KitError> {
+    run_within(Bounds::default(), dir, filter, seen)
+}
+
+fn run_within(
+    bounds: Bounds,
+    dir: &Path,
+    filter: Option<&str>,
+    mut seen: impl FnMut(&TestReport),
+) -> Result<Report, KitError> {
     let started = Instant::now();
     let bundle = Bundle::read_dir(dir)?;
-    let world = Arc::new(World::open(&bundle)?);
+    let world = Arc::new(World::open(&bundle, bounds)?);
     let suites = compile(&bundle, &world)?;
     let module = world.manifest.label();
     if suites.is_empty() {
         return Err(KitError::NoTests { module });
     }
-    let mut tests = Vec::new();
+    let mut tests = Tests::default();
     for (file, suite) in &suites {
         let meant = |name: &str| filter.is_none_or(|filter| name.contains(filter) || file.contains(filter));
         match run::names(&world, suite, file) {

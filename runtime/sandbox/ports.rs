@@ -209,3 +209,6 @@ pub trait Residence: Send + Sync {
     /// Ends a timer; whether there was one.
     fn cancel_timer(&self, id: &str) -> bool;
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

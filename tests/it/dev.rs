@@ -117,3 +117,36 @@ async fn new_migrations_are_said_and_run() {
     shows(&server, "has new migrations (1.1.0)").await;
     answers(&server, "two").await;
 }
+
+#[tokio::test]
+async fn a_module_that_takes_long_holds_up_no_other_one_and_what_is_saved_meanwhile_follows() {
+    let wide = "runtime: { limits: { cpuTime: 60s, wallTime: 60s, ticks: 100000000000 } }\n";
+    let of = |id: &str, init: &str, text: &str| {
+        let init = format!("init = function() {init} end");
+        format!("return {{ {init}, apis = {{ [\"GET /api/{id}\"] = function() return \"{text}\" end }} }}")
+    };
+    let module = |id: &str| Module::new(id, "1.0.0").api(&format!("/api/{id}"), "GET").manifest(wide);
+    let modules = ["a", "slow"].map(|id| module(id).lua(&of(id, "", "one")));
+    let server = Server::developing(&modules).await;
+    let save = |id: &str, script: &str| {
+        let file = server.root().join(format!("modules/{id}-1.0.0/main.lua"));
+        fs::write(file, script).expect("a file can be written");
+    };
+    let waits = "kv.put('began', 1) while kv.get('go') ~= 1 do for _ = 1, 100000 do end end";
+    save("slow", &of("slow", waits, "two"));
+    while server.ok(&["eval", "slow", "kv.get('began')"]).await["value"] != 1 {}
+    for text in ["two", "three"] {
+        save("a", &of("a", "", text));
+        answers(&server, text).await;
+    }
+    save("slow", &of("slow", "", "three"));
+    // whoever looks at the folders has seen that by the time that another save serves
+    save("a", &of("a", "", "four"));
+    answers(&server, "four").await;
+    assert_eq!(server.get("/api/slow").await.body, "one");
+    server.ok(&["eval", "slow", "kv.put('go', 1)"]).await;
+    let deadline = Instant::now() + PATIENCE;
+    while server.get("/api/slow").await.body != "three" {
+        assert!(Instant::now() < deadline, "{}", server.logged());
+    }
+}

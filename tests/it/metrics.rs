@@ -123,3 +123,32 @@ async fn an_activation_tells_what_its_analysis_saw_and_a_forgotten_version_leave
     assert!(!metrics.contains("version=\"2.0.0\""), "{metrics}");
     assert!(value(&metrics, "replug_requests_total", "1.0.0", "").is_some(), "{metrics}");
 }
+
+#[tokio::test]
+async fn what_is_not_to_be_monitored_is_in_no_metric_of_scripts_but_counts_all_the_same() {
+    let body = "kept = kept or string.rep('x', 2000000)\nlocal sum = 0\nfor i = 1, 2000000 do sum = sum + i % 7 end\n\
+                crypto.password_hash('x')\nreturn 'done'";
+    let module = |(id, on): (&str, bool)| {
+        let quotas = format!("memory: {{ memoryUsageMonitoring: {on} }}, cpu: {{ cpuMonitoringEnabled: {on} }}");
+        Module::handler(id, "1.0.0", body).manifest(&format!("permissions: {{ resources: {{ {quotas} }} }}\n"))
+    };
+    let server = Server::granting(&[("seen", true), ("unseen", false)].map(module)).await;
+    for id in ["seen", "unseen"] {
+        assert_eq!(server.get(&format!("/api/{id}")).await.body, "done");
+        // a worker tells what it took right after its answer
+        loop {
+            let usage = server.ok(&["top", id]).await;
+            let at = |name: &str| usage[name].as_f64().unwrap_or_else(|| panic!("{name} in {usage}"));
+            if at("calls") >= 1.0 && at("cpuMillis") >= 1.0 && at("memory") > 2e6 {
+                break;
+            }
+        }
+    }
+    let names = ["replug_script_memory_bytes", "replug_script_cpu_seconds_total"];
+    let of = |metrics: &str, id: &str| names.map(|name| value(metrics, name, "1.0.0", &format!("module=\"{id}\"")));
+    let mut metrics = server.metrics().await;
+    while of(&metrics, "seen").iter().any(|shown| shown.is_none_or(|shown| shown <= 0.0)) {
+        metrics = server.metrics().await;
+    }
+    assert_eq!(of(&metrics, "unseen"), [Some(0.0); 2], "{metrics}");
+}

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::say;
-use super::swap::{self, Swapped};
-use crate::app::Runtime;
 use crate::app::seed::module_dirs;
 use crate::registry::Bundle;
 
@@ -27,47 +25,8 @@ impl Folders {
         Self { roots: roots.to_vec(), seen: BTreeMap::new() }
     }
 
-    /// Puts what is in the folders into service, what is needed before who needs it: those that something is missing for are
-    /// tried again as long as others come up.
-    pub(super) async fn start(&mut self, runtime: &Runtime) {
-        let mut waiting = self.changed().await;
-        loop {
-            let before = waiting.len();
-            let mut left = Vec::new();
-            for (dir, bundle) in waiting {
-                match swap::swap(runtime, &dir, &bundle, true).await {
-                    Swapped::Waits => left.push((dir, bundle)),
-                    Swapped::Done { label } => say::line(&format!("{label} serves")),
-                    Swapped::Same { label } => say::line(&format!("{label} serves on")),
-                    Swapped::Refused => {}
-                }
-            }
-            waiting = left;
-            if waiting.is_empty() {
-                return;
-            }
-            if waiting.len() == before {
-                for (dir, bundle) in waiting {
-                    // once more, and this time it says what is missing
-                    swap::swap(runtime, &dir, &bundle, false).await;
-                }
-                return;
-            }
-        }
-    }
-
-    /// Swaps in the folders that changed. `saved` is when the first of them was.
-    pub(super) async fn look(&mut self, runtime: &Runtime, saved: Instant) {
-        for (dir, bundle) in self.changed().await {
-            match swap::swap(runtime, &dir, &bundle, false).await {
-                Swapped::Done { label } => say::line(&format!("{label} serves ({} ms)", saved.elapsed().as_millis())),
-                Swapped::Same { label } => say::line(&format!("{label} serves on")),
-                Swapped::Waits | Swapped::Refused => {}
-            }
-        }
-    }
-
-    async fn changed(&mut self) -> Vec<(PathBuf, Bundle)> {
+    /// What changed since the last look, as it is now.
+    pub(super) async fn changed(&mut self) -> Vec<(PathBuf, Bundle)> {
         let dirs: Vec<PathBuf> = self.roots.iter().filter_map(|root| module_dirs(root).ok()).flatten().collect();
         self.seen.retain(|dir, _| {
             let stays = dirs.contains(dir);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use semver::Version;
+use tokio::sync::Semaphore;
 
 use super::{say, version};
 use crate::admin::CommandError;
@@ -33,18 +34,20 @@ pub(super) enum Swapped {
     Refused,
 }
 
-/// Checks the folder, registers its files as a version of their own, and swaps that in. With `patient`, what it needs may come
-/// later.
-pub(super) async fn swap(runtime: &Runtime, dir: &Path, bundle: &Bundle, patient: bool) -> Swapped {
-    let folder = dir.to_owned();
-    let checked = tokio::task::spawn_blocking(move || check(&folder)).await;
-    match checked {
-        Ok(Ok(CheckReport { faults, .. })) if faults.is_empty() => {}
-        Ok(Ok(CheckReport { faults, .. })) => return refused(dir, &faults),
-        Ok(Err(error)) => return failed(dir, &error),
+/// Checks the folder when it is its turn, registers its files as a version of their own, and swaps that in. With `patient`,
+/// what it needs may come later.
+pub(super) async fn swap(runtime: &Runtime, dir: &Path, bundle: &Bundle, checks: &Semaphore, patient: bool) -> Swapped {
+    let (folder, files) = (dir.to_owned(), bundle.clone());
+    let turn = checks.acquire().await;
+    let checked = tokio::task::spawn_blocking(move || (check(&folder), version::of(&files))).await;
+    drop(turn);
+    let bundle = match checked {
+        Ok((Ok(CheckReport { faults, .. }), bundle)) if faults.is_empty() => bundle,
+        Ok((Ok(CheckReport { faults, .. }), _)) => return refused(dir, &faults),
+        Ok((Err(error), _)) => return failed(dir, &error),
         Err(error) => return failed(dir, &CommandError::new("internal", error.to_string())),
-    }
-    let registered = match version::of(bundle) {
+    };
+    let registered = match bundle {
         Ok(bundle) => runtime.register_bundle(Who::Runtime, bundle).await,
         Err(error) => Err(Error::Registry(error)),
     };

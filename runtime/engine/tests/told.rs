@@ -1,5 +1,6 @@
 //! The audit log has each state that a version goes through, each share of the traffic, and what was refused, with who asked.
 
+use replug_scripts::Handler;
 use serde_json::{Value, json};
 
 use super::*;
@@ -106,4 +107,45 @@ async fn commands_that_are_refused_are_told_with_the_reason() {
         (Who::Host, "a@1.0.0", "register", None),
     ];
     assert_eq!(refused.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn what_a_drain_cuts_off_is_told_with_the_time_that_it_had_and_a_drain_that_ends_tells_nothing() {
+    let script = "return { services = { [\"a.spin\"] = function() while true do end end } }";
+    for (deactivation, value) in [("timeout: 30ms", 30), ("strategy: immediate", 0)] {
+        let world = World::new().await;
+        for id in ["a", "idle"] {
+            let more = format!(
+                "capabilities: [{{ id: {id} }}]\n\
+                 runtime: {{ limits: {{ ticks: 1000000000000, cpuTime: 600s, wallTime: 600s }} }}\n\
+                 lifecycle: {{ deactivation: {{ {deactivation} }} }}\n"
+            );
+            world.register_script(id, "1.0.0", &more, script).await;
+            world.serves(&format!("{id}@1.0.0")).await;
+        }
+        let instance = Arc::clone(world.router.snapshot().instance("a", 0).unwrap());
+        let calls = [1, 2].map(|_| {
+            let instance = Arc::clone(&instance);
+            let call = instance.context("test", Duration::from_secs(600));
+            tokio::spawn(async move { instance.call(Handler::Service("a.spin".into()), Vec::new(), call).await })
+        });
+        while instance.in_flight() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.engine.deactivate("a").await.unwrap().cut_off, 2);
+        assert_eq!(world.engine.deactivate("idle").await.unwrap().cut_off, 0);
+        for call in calls {
+            call.await.unwrap().expect_err("it is cut off");
+        }
+        world.engine.permissions().close().await;
+        let mut told = told(&world).await;
+        told.retain(|(kind, ..)| *kind == Kind::LimitExceeded);
+        let [(_, who, subject, data)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((*who, subject.as_str()), (Who::Runtime, "a@1.0.0"));
+        let expected = json!({
+            "limit": "lifecycle.deactivation.timeout", "value": value, "inFlight": 2, "requestId": null, "caller": null,
+            "principal": null, "generation": 1, "count": 1,
+        });
+        assert_eq!(data, &expected);
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use replug_scripts::{HostErrorKind, ScriptError, Value};
 
 use super::World;
-use super::gatekeeper::{Gatekeeper, until};
+use super::gatekeeper::until;
 use crate::actors::router::{CallError, Instance};
 use crate::monitor::Event;
 
@@ -99,8 +99,8 @@ async fn an_actor_keeps_its_state_from_message_to_message() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_mailbox_refuses_and_the_messages_in_it_are_handled() {
-    let gate = Arc::new(Gatekeeper::default());
-    let world = Arc::new(World::beside(gate.offered()).await);
+    let (world, gate) = World::gated().await;
+    let world = Arc::new(world);
     let text = "id: shop\nversion: 1.0.0\ncapabilities: [{ id: shop }]\n\
                 runtime: { limits: { wallTime: 20s }, actors: [{ id: counter, mailbox: 2 }] }";
     let instance = world.serve(text, SCRIPT).await;
@@ -219,8 +219,7 @@ async fn an_actor_that_is_not_declared_is_not_found_and_the_line_that_declares_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_waits_longer_than_its_timeout_is_not_handled_any_more() {
-    let gate = Arc::new(Gatekeeper::default());
-    let world = World::beside(gate.offered()).await;
+    let (world, gate) = World::gated().await;
     let instance = world.serve(&manifest("1.0.0", "").replace("cpuTime: 50ms", "wallTime: 20s"), SCRIPT).await;
     world.call("shop", "shop.send", asks("counter", "wait")).await.expect("it is taken");
     gate.reached(1).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use replug_scripts::Value;
 
 use super::World;
-use super::gatekeeper::{Gatekeeper, until};
+use super::gatekeeper::until;
 use crate::actors::router::Instance;
 
 /// Publishes what it is told, hears its own topic, and counts in its store.
@@ -130,8 +130,7 @@ async fn a_handler_that_fails_is_counted_and_the_next_event_comes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_overflows_the_queue_of_a_subscriber_is_dropped_and_counted() {
-    let gate = Arc::new(Gatekeeper::default());
-    let world = World::beside(gate.offered()).await;
+    let (world, gate) = World::gated().await;
     world.serve(SHOP.0, SHOP.1).await;
     world.serve(&LISTENER.0.replace("cpuTime: 50ms", "wallTime: 20s"), LISTENER.1).await;
     publish(&world, "shop.wait", 0).await;
@@ -203,8 +202,7 @@ async fn a_timer_that_ticks_once_has_its_payload_and_can_be_cancelled_before() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tick_that_finds_the_one_before_still_running_is_skipped_and_counted() {
-    let gate = Arc::new(Gatekeeper::default());
-    let world = World::beside(gate.offered()).await;
+    let (world, gate) = World::gated().await;
     let slow = format!("{}\nruntime: {{ limits: {{ wallTime: 20s }} }}", SHOP.0);
     let instance: Arc<Instance> = world.serve(&slow, SHOP.1).await;
     let id = world.call("shop", "shop.slow", Value::Null).await.expect("an id");

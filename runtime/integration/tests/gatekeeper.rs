@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use replug_scripts::{HostError, Value};
 use tokio::sync::Semaphore;
 
+use super::World;
 use crate::integration::host::{HostService, HostServices, ServiceContext};
 
 /// How long a test waits for what must happen.
@@ -33,9 +34,17 @@ impl HostService for Gatekeeper {
     }
 }
 
+impl World {
+    /// A world beside a gatekeeper.
+    pub(super) async fn gated() -> (Self, Arc<Gatekeeper>) {
+        let gate = Arc::new(Gatekeeper::default());
+        (Self::beside(gate.offered()).await, gate)
+    }
+}
+
 impl Gatekeeper {
     /// What the host offers.
-    pub(super) fn offered(self: &Arc<Self>) -> HostServices {
+    fn offered(self: &Arc<Self>) -> HostServices {
         let services: Vec<(String, Arc<dyn HostService>)> = vec![("gate".to_owned(), self.clone())];
         HostServices::new(services).expect("a name that may be offered")
     }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use replug_scripts::Value;
+use serde_json::{Value as Json, json};
 
 use super::World;
 use super::gatekeeper::until;
 use crate::actors::router::CallError;
 use crate::integration::database::{DatabaseError, Databases};
+use crate::store::audit::Kind;
 
 const OWNER: &str = "
 id: owner
@@ -36,7 +38,15 @@ return { services = {
 
 const SOON: Duration = Duration::from_secs(20);
 
+const OWNERS_SCRIPT: &str =
+    r#"return { services = { ["owner.one"] = function() return db.query("select 1 as n")[1].n end } }"#;
+
+/// The owner serves, and the reader may do what it asks for.
 async fn world() -> World {
+    world_of(OWNER, OWNERS_SCRIPT).await
+}
+
+async fn world_of(owner: &str, script: &str) -> World {
     let mut world = World::new().await;
     let databases = Databases::open(world.dir.path().join("databases")).expect("a folder");
     databases.create("owner").expect("a file");
@@ -46,8 +56,8 @@ async fn world() -> World {
     });
     made.expect("a table");
     world.keep_in(Arc::new(databases));
-    let script = r#"return { services = { ["owner.one"] = function() return db.query("select 1 as n")[1].n end } }"#;
-    world.serve(OWNER, script).await;
+    world.grant(owner).await;
+    world.serve(owner, script).await;
     world.grant(READER).await;
     world
 }
@@ -88,4 +98,36 @@ async fn a_change_where_only_reading_is_asked_for_names_both_lines_and_is_told_a
          module.manifest.yaml would ask for it, and an administrator grants it: replug permissions grant reader"
     );
     assert_eq!(world.rig.metrics.permission_checks(&reader.key, "denied").get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_without_room_is_told_as_a_quota_of_its_owner_whoever_fills_it() {
+    let fill = "with recursive c(x) as (select 1 union all select x + 1 from c where x < 400) \
+                insert into t select hex(randomblob(1000)) from c";
+    let owner = format!("{OWNER}permissions: {{ resources: {{ storage: {{ max: 256KiB }} }} }}\n");
+    let own = format!(r#"return {{ services = {{ ["owner.fill"] = function() db.execute("{fill}") end }} }}"#);
+    let world = world_of(&owner, &own).await;
+    let guest = READER.replace("reader", "guest").replace("access: read", "access: write");
+    world.grant(&guest).await;
+    let script = format!(r#"return {{ services = {{ ["guest.fill"] = function() db.of("owner", "{fill}") end }} }}"#);
+    world.serve(&guest, &script).await;
+    // a repeat is no entry of its own
+    for id in ["owner", "owner", "guest"] {
+        let error = world.call(id, &format!("{id}.fill"), Value::Null).await.expect_err("800 KB have no room");
+        assert!(error.to_string().contains("the database is full: "), "{error}");
+    }
+    world.supplies.permissions.close().await;
+    let rows = world.audit.read(1, 1000).await.expect("it can be read");
+    let entries = rows.iter().map(|row| row.entry().expect("no damage")).filter(|it| it.kind == Kind::QuotaExceeded);
+    let told: Vec<_> = entries
+        .map(|entry| {
+            assert_eq!((entry.subject.as_str(), entry.who.name()), ("owner@1.0.0", "runtime"));
+            serde_json::from_str::<Json>(entry.data.get()).expect("JSON")
+        })
+        .collect();
+    let of = |call: &str| {
+        json!({ "quota": "resources.storage.max", "value": 256 << 10, "call": call, "requestId": "test", "caller": null,
+                "principal": null, "generation": 1, "count": 1 })
+    };
+    assert_eq!(told, ["db.execute", "db.of"].map(of));
 }

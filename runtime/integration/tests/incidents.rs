@@ -50,8 +50,7 @@ struct Shop {
 impl Shop {
     /// A module with these settings of `runtime` and `permissions`.
     async fn with(runtime: &str, permissions: &str) -> Self {
-        let gate = Arc::new(Gatekeeper::default());
-        let world = World::beside(gate.offered()).await;
+        let (world, gate) = World::gated().await;
         let manifest = format!(
             "id: shop\nversion: 1.0.0\ncapabilities: [{{ id: shop }}]\n\
              runtime: {{ actors: [{{ id: slow, mailbox: 2 }}], {runtime} }}\npermissions: {{ {permissions} }}"
@@ -269,8 +268,7 @@ async fn a_share_of_the_processor_and_a_heap_that_are_used_up_are_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_init_meets_is_told_under_its_own_name() {
-    let gate = Arc::new(Gatekeeper::default());
-    let world = World::beside(gate.offered()).await;
+    let (world, gate) = World::gated().await;
     let manifest =
         "id: shop\nversion: 1.0.0\ncapabilities: [{ id: shop }]\nruntime: { workers: 1, limits: { ticks: 20000 } }";
     // the first VM comes up, and none after it

@@ -38,8 +38,7 @@ impl Shop {
 
     /// A module with this limit on each VM and these quotas.
     async fn of(workers: usize, memory: &str, resources: &str) -> Self {
-        let gate = Arc::new(Gatekeeper::default());
-        let world = World::beside(gate.offered()).await;
+        let (world, gate) = World::gated().await;
         let manifest = format!(
             "id: shop\nversion: 1.0.0\ncapabilities: [{{ id: shop }}]\n\
              runtime: {{ workers: {workers}, limits: {{ ticks: 1000000000, cpuTime: 10s, wallTime: 20s, memory: {memory} }} }}\n\

@@ -71,8 +71,7 @@ fn manifest(more: &str) -> String {
 
 impl Shop {
     async fn open() -> Self {
-        let gate = Arc::new(Gatekeeper::default());
-        let world = World::beside(gate.offered()).await;
+        let (world, gate) = World::gated().await;
         let text = manifest("id: shop\ncapabilities: [{ id: shop }]");
         let instance = world.serve(&format!("{text}, actors: [{{ id: slow }}, {{ id: grows }}] }}"), SHOP).await;
         Self { world, gate, instance }

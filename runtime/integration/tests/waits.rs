@@ -28,8 +28,7 @@ struct Shop {
 
 impl Shop {
     async fn with(concurrency: usize, wall_time: &str) -> Self {
-        let gate = Arc::new(Gatekeeper::default());
-        let world = World::beside(gate.offered()).await;
+        let (world, gate) = World::gated().await;
         let manifest = format!(
             "id: shop\nversion: 1.0.0\ncapabilities: [{{ id: shop }}]\nruntime: {{ workers: 1, concurrency: {concurrency}, \
              limits: {{ cpuTime: 100ms, wallTime: {wall_time}, memory: 4MiB }} }}"

@@ -36,7 +36,7 @@ impl Host for TestHost {
                 let key = args.first().and_then(Value::as_str).map(str::to_owned);
                 self.state.settings(key.as_deref(), || self.guard.call(function, args, call))
             }
-            "http" => self.state.http.call(row.name, &args, &self.world.manifest.permissions),
+            "http" => self.state.http.call(row.name, &args, &self.world.manifest.permissions, &self.state.held),
             _ => self.guard.call(function, args, call),
         }
     }

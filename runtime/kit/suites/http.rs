@@ -5,12 +5,10 @@ use std::sync::Mutex;
 
 use replug_scripts::{HostError, HostErrorKind, Value};
 
-use super::state::locked;
+use super::bounds::Held;
+use super::state::{ENTRY, locked};
 use crate::manifest::Permissions;
 use crate::sandbox::net::{NetworkRules, Target};
-
-/// Requests of one test that are kept.
-const REQUESTS: usize = 1000;
 
 /// The answers and the requests of one test.
 #[derive(Default)]
@@ -21,8 +19,22 @@ pub(super) struct HttpFake {
 
 impl HttpFake {
     /// From now on requests to `url` are answered so.
-    pub(super) fn respond(&self, method: &str, url: &str, answer: Value) {
-        locked(&self.answers).insert((method.to_ascii_uppercase(), url.to_owned()), answer);
+    ///
+    /// # Errors
+    /// The test holds as much as it may.
+    pub(super) fn respond(
+        &self,
+        path: &str,
+        (method, url): (&str, &str),
+        answer: Value,
+        held: &Held,
+    ) -> Result<(), HostError> {
+        let mut answers = locked(&self.answers);
+        let at = (method.to_ascii_uppercase(), url.to_owned());
+        let size = |answer: &Value| ENTRY + method.len() + url.len() + answer.size();
+        held.swap(path, answers.get(&at).map_or(0, size), size(&answer))?;
+        answers.insert(at, answer);
+        Ok(())
     }
 
     pub(super) fn requests(&self) -> Value {
@@ -31,24 +43,27 @@ impl HttpFake {
 
     /// Carries out `http.NAME(…)` as far as a test can: checks that the manifest asks for the host, notes the request,
     /// answers it.
-    pub(super) fn call(&self, name: &str, args: &[Value], asked: &Permissions) -> Result<Value, HostError> {
+    ///
+    /// # Errors
+    /// What a script sees; also where the test holds as much as it may.
+    pub(super) fn call(
+        &self,
+        name: &str,
+        args: &[Value],
+        asked: &Permissions,
+        held: &Held,
+    ) -> Result<Value, HostError> {
         let path = format!("http.{name}");
         let request = Sent::read(name, args).ok_or_else(|| {
             HostError::new(HostErrorKind::InvalidArgument, format!("{path}: the URL must be a string"))
         })?;
         check(&path, &request.url, asked)?;
         let Sent { method, url, headers, body } = request;
-        let mut requests = locked(&self.requests);
-        if requests.len() < REQUESTS {
-            let fields = [
-                ("method", method.as_str().into()),
-                ("url", url.as_str().into()),
-                ("headers", headers),
-                ("body", body),
-            ];
-            requests.push(Value::map(fields));
-        }
-        drop(requests);
+        let fields =
+            [("method", method.as_str().into()), ("url", url.as_str().into()), ("headers", headers), ("body", body)];
+        let request = Value::map(fields);
+        held.swap(&path, 0, request.size())?;
+        locked(&self.requests).push(request);
         let answer = locked(&self.answers).get(&(method.clone(), url.clone())).cloned();
         let Some(Value::Map(mut answer)) = answer else {
             let message = format!(
@@ -102,6 +117,7 @@ fn check(path: &str, url: &str, asked: &Permissions) -> Result<(), HostError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bounds::Bounds;
     use super::*;
     use crate::manifest::NetworkPermission;
 
@@ -111,20 +127,24 @@ mod tests {
         asked
     }
 
+    fn held() -> Held {
+        Held::new(&Bounds::default())
+    }
+
     fn get(fake: &HttpFake, url: &str, host: &str) -> Result<Value, HostError> {
-        fake.call("get", &[url.into()], &asked(host))
+        fake.call("get", &[url.into()], &asked(host), &held())
     }
 
     #[test]
     fn an_answer_is_given_and_the_request_is_noted() {
         let fake = HttpFake::default();
         let answer = Value::map([("body", Value::map([("rate", Value::Int(2))]))]);
-        fake.respond("get", "https://api.x.org/rate", answer);
+        fake.respond("test.http.respond", ("get", "https://api.x.org/rate"), answer, &held()).unwrap();
         let got = get(&fake, "https://api.x.org/rate", "*.x.org").unwrap();
         assert_eq!((got.get("status"), got.get("body")), (Some(&Value::Int(200)), Some(&"{\"rate\":2}".into())));
         let post =
             Value::map([("method", "POST".into()), ("url", Value::from("https://api.x.org/a")), ("body", "b".into())]);
-        let refused = fake.call("request", &[post], &asked("api.x.org")).unwrap_err();
+        let refused = fake.call("request", &[post], &asked("api.x.org"), &held()).unwrap_err();
         assert!(refused.message.contains("no answer was given for POST https://api.x.org/a"), "{refused}");
         let Value::List(requests) = fake.requests() else { panic!() };
         let seen: Vec<_> = requests.iter().map(|one| one.get("method").cloned().unwrap()).collect();

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use replug_scripts::{CallContext, Handler, Host, HostError, Request, Response, ScriptError, Value, Vm};
 
@@ -38,16 +39,23 @@ pub(super) struct ModuleThread {
 }
 
 impl ModuleThread {
+    /// Of a test that must have ended by `end`.
+    ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(world: &Arc<World>, host: Arc<dyn Host>, events: SyncSender<Event>) -> Result<Self, String> {
+    pub(super) fn start(
+        world: &Arc<World>,
+        host: Arc<dyn Host>,
+        events: SyncSender<Event>,
+        end: Instant,
+    ) -> Result<Self, String> {
         // a call is handed over when the one before it is over
         let (calls, taken) = sync_channel(1);
         let world = Arc::clone(world);
         let thread = std::thread::Builder::new()
             .name(format!("vm:{}", world.key.id))
             .stack_size(world.limits.stack_size())
-            .spawn(move || serve(&world, &host, &taken, &events))
+            .spawn(move || serve(&|| make(&world, &host, end), &taken, &events))
             .map_err(|error| error.to_string())?;
         Ok(Self { calls: Some(calls), thread: Some(thread) })
     }
@@ -70,11 +78,13 @@ impl Drop for ModuleThread {
     }
 }
 
-fn serve(world: &World, host: &Arc<dyn Host>, calls: &Receiver<Call>, events: &SyncSender<Event>) {
+type Make<'a> = dyn Fn() -> Result<Box<dyn Vm>, ScriptError> + 'a;
+
+fn serve(make: &Make<'_>, calls: &Receiver<Call>, events: &SyncSender<Event>) {
     IN_MODULE.set(true);
     let mut vm: Option<Box<dyn Vm>> = None;
     while let Ok(call) = calls.recv() {
-        let done = catch_unwind(AssertUnwindSafe(|| answer(world, host, &mut vm, call))).ok();
+        let done = catch_unwind(AssertUnwindSafe(|| answer(make, &mut vm, call))).ok();
         let is_over = match &done {
             Some(Err(error)) => error.retires_vm(),
             Some(Ok(_)) => false,
@@ -89,15 +99,10 @@ fn serve(world: &World, host: &Arc<dyn Host>, calls: &Receiver<Call>, events: &S
     }
 }
 
-fn answer(
-    world: &World,
-    host: &Arc<dyn Host>,
-    vm: &mut Option<Box<dyn Vm>>,
-    call: Call,
-) -> Result<Answer, ScriptError> {
+fn answer(make: &Make<'_>, vm: &mut Option<Box<dyn Vm>>, call: Call) -> Result<Answer, ScriptError> {
     let vm = match vm {
         Some(vm) => vm,
-        None => vm.insert(make(world, host)?),
+        None => vm.insert(make()?),
     };
     match call {
         Call::Respond(handler, request, call) => vm.respond(&handler, &request, &call).map(Answer::Response),
@@ -105,8 +110,8 @@ fn answer(
     }
 }
 
-fn make(world: &World, host: &Arc<dyn Host>) -> Result<Box<dyn Vm>, ScriptError> {
-    let call = world.context(world.limits.wall_time);
+fn make(world: &World, host: &Arc<dyn Host>, end: Instant) -> Result<Box<dyn Vm>, ScriptError> {
+    let call = world.call_within(end);
     let mut vm = world.program.instantiate(Arc::clone(host), &world.limits, &call)?;
     if vm.exports().has(&Handler::Init) {
         vm.call(&Handler::Init, &[], &call)?;

@@ -5,6 +5,11 @@ use std::time::Duration;
 use replug_scripts::{HostError, ScriptError};
 use serde::Serialize;
 
+use super::log::cut;
+
+/// Bytes of logs, messages and stacks that a report keeps.
+const TEXT: usize = 16 << 20;
+
 /// A run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -48,8 +53,34 @@ pub struct Failure {
     pub trace: Vec<String>,
 }
 
+/// The tests of a run so far.
+#[derive(Default)]
+pub(super) struct Tests {
+    all: Vec<TestReport>,
+    /// Bytes of their texts.
+    text: usize,
+}
+
+impl Tests {
+    /// Keeps a test, without its log and its stack where there is no room for them.
+    pub(super) fn push(&mut self, mut test: TestReport) {
+        if self.text + test.text() > TEXT {
+            test.log = vec![format!("… (not kept: the logs and stacks of this run have {TEXT} bytes)")];
+            test.failure =
+                test.failure.map(|failure| Failure { message: cut(failure.message), trace: vec![], ..failure });
+        }
+        self.text += test.text();
+        self.all.push(test);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+}
+
 impl Report {
-    pub(super) fn of(module: String, tests: Vec<TestReport>, took: Duration) -> Self {
+    pub(super) fn of(module: String, tests: Tests, took: Duration) -> Self {
+        let tests = tests.all;
         let passed = tests.iter().filter(|test| test.passed).count();
         Self { module, passed, failed: tests.len() - passed, ms: millis(took), tests }
     }
@@ -59,6 +90,12 @@ impl TestReport {
     pub(super) fn of(file: &str, name: &str, failure: Option<Failure>, took: Duration, log: Vec<String>) -> Self {
         let (file, name) = (file.to_owned(), name.to_owned());
         Self { file, name, passed: failure.is_none(), ms: millis(took), failure, log }
+    }
+
+    /// Bytes of what it says.
+    fn text(&self) -> usize {
+        let failure = self.failure.iter().flat_map(|failure| failure.trace.iter().chain([&failure.message]));
+        self.log.iter().chain(failure).map(String::len).sum()
     }
 }
 
@@ -116,6 +153,27 @@ fn split_place(message: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_keeps_every_test_and_as_many_of_their_texts_as_it_has_room_for() {
+        let mut tests = Tests::default();
+        for n in 0..100 {
+            let failure = (n % 2 == 1).then(|| failure(&"m".repeat(8 << 10), &"main.lua:1\n".repeat(1000)));
+            let log = vec!["x".repeat(2000); 200];
+            tests.push(TestReport::of("tests/a.lua", &n.to_string(), failure, Duration::ZERO, log));
+        }
+        let report = Report::of("m@1.0.0".into(), tests, Duration::ZERO);
+        assert_eq!((report.tests.len(), report.passed, report.failed), (100, 50, 50));
+        let text: usize = report.tests.iter().map(TestReport::text).sum();
+        assert!(text > TEXT / 2 && text < TEXT + 100 * (3 << 10), "{text}");
+        let last = report.tests.last().unwrap();
+        let failure = last.failure.as_ref().unwrap();
+        assert!(
+            last.log[0].starts_with("… (not kept: ") && failure.message.ends_with("… (6144 bytes more)"),
+            "{last:?}"
+        );
+        assert_eq!((failure.place.as_deref(), failure.trace.len()), (Some("main.lua:1"), 0));
+    }
 
     fn failure(message: &str, trace: &str) -> Failure {
         Failure::of(&ScriptError::Thrown { message: message.into(), trace: trace.into() })

@@ -3,18 +3,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use replug_scripts::{CallContext, Handler, Host, Limits, ScriptError, Suite, Vm};
+use replug_scripts::{CallContext, Handler, Host, Limits, ScriptError, Suite, Verdict, Vm};
 
+use super::bounds::Bounds;
 use super::host::TestHost;
 use super::report::{Failure, TestReport};
 use super::stage::TestStage;
 use super::state::State;
 use super::world::World;
-
-/// Wall-clock time of a whole test, with all calls that it waits for. Its own ticks and processor time are the module's.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The names of a file's tests, in order.
 ///
@@ -48,12 +46,12 @@ fn within<R: Send>(
 ) -> (Result<R, Failure>, Vec<String>) {
     // a call waits for one thing at a time
     let (sender, events) = sync_channel(4);
-    let state = Arc::new(State::new(sender));
+    let state = Arc::new(State::new(sender, &world.bounds));
     let host: Arc<dyn Host> = Arc::new(TestHost::new(world, &state));
     let stage = Arc::new(TestStage::new(world, &state, Arc::clone(&host), events));
     let run = || {
-        let limits = Limits { wall_time: PATIENCE, ..world.limits };
-        let call = world.context(PATIENCE);
+        let limits = Limits { wall_time: world.bounds.wall_time, ..world.limits };
+        let call = world.context(state.end);
         let mut vm = suite.open(host, stage, &limits, &call)?;
         work(vm.as_mut(), &call)
     };
@@ -62,10 +60,27 @@ fn within<R: Send>(
         let spawned = thread.spawn_scoped(scope, || catch_unwind(AssertUnwindSafe(run)));
         spawned.map_err(|error| Failure::plain(format!("no thread for the test: {error}"))).and_then(|thread| {
             match thread.join() {
-                Ok(Ok(done)) => done.map_err(|error| Failure::of(&error)),
+                Ok(Ok(done)) => judged(&world.bounds, &state, done),
                 _ => Err(Failure::plain("the test runner failed; this is a fault of Replug")),
             }
         })
     });
     (done, state.take_log())
+}
+
+/// What a test came to. One that met a bound has failed, also where a script caught what it was told of it.
+fn judged<R>(bounds: &Bounds, state: &State, done: Result<R, ScriptError>) -> Result<R, Failure> {
+    let is_late = Instant::now() >= state.end;
+    match done {
+        Err(ScriptError::Limit(Verdict::WallTime(_))) => Err(Failure::plain(bounds.too_long())),
+        Err(error) => {
+            let mut failure = Failure::of(&error);
+            if is_late {
+                failure.message = format!("{}; it was here: {}", bounds.too_long(), failure.message);
+            }
+            Err(failure)
+        }
+        Ok(_) if is_late => Err(Failure::plain(bounds.too_long())),
+        Ok(done) => state.held.refusal().map_or(Ok(done), |refusal| Err(Failure::plain(refusal))),
+    }
 }

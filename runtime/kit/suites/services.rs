@@ -39,7 +39,7 @@ impl Services for StandIns {
         match self.0.stand_in(&service) {
             None => Err(missing(&service)),
             Some(StandIn::Answer(answer)) => {
-                self.0.note_call(&service, args);
+                self.0.note_call(&service, args)?;
                 Ok(answer)
             }
             Some(StandIn::Function) if !IN_MODULE.get() => Err(failed(format!(
@@ -47,7 +47,7 @@ impl Services for StandIns {
                  test.call, or let the stand-in be plain data"
             ))),
             Some(StandIn::Function) => {
-                self.0.note_call(&service, args.clone());
+                self.0.note_call(&service, args.clone())?;
                 let (reply, answer) = sync_channel(1);
                 let gone = || failed(format!("{service}: the test ended"));
                 self.0.events.send(Event::Ask { service: service.clone(), args, reply }).map_err(|_| gone())?;

@@ -47,7 +47,8 @@ impl TestStage {
         let thread = match &*module {
             Some(thread) => thread,
             None => {
-                let started = ModuleThread::start(&self.world, Arc::clone(&self.host), self.state.events.clone());
+                let started =
+                    ModuleThread::start(&self.world, Arc::clone(&self.host), self.state.events.clone(), self.state.end);
                 module.insert(started.map_err(|cause| HostError::new(HostErrorKind::Failed, cause))?)
             }
         };
@@ -56,6 +57,7 @@ impl TestStage {
         self.wait()
     }
 
+    /// Waits for the module, whose limits and deadline bound that.
     fn wait(&self) -> Result<Step, HostError> {
         let event = locked(&self.events).recv();
         let what = locked(&self.called).clone();
@@ -83,7 +85,7 @@ impl TestStage {
         match routed {
             Routed::Answer(answer) => Ok(Step::Done(answer)),
             Routed::Call { what, handler, request } => {
-                let mut context = self.world.context(self.world.limits.wall_time);
+                let mut context = self.world.call_within(self.state.end);
                 context.principal.clone_from(&request.principal);
                 self.call(what, Call::Respond(handler, request, context))
             }
@@ -111,13 +113,13 @@ impl Stage for TestStage {
             F::Page => return self.respond(gateway::page(&text(&first, 1)?, &second)?),
             F::Call => {
                 let service = text(&first, 1)?;
-                let mut context = self.world.context(self.world.limits.wall_time);
+                let mut context = self.world.call_within(self.state.end);
                 context.caller = Some(CALLER.into());
                 let handler = Handler::Service(service.as_str().into());
                 return self.call(format!("service {service}"), Call::Call(handler, vec![second], context));
             }
             F::Health => {
-                let context = self.world.context(self.world.limits.wall_time);
+                let context = self.world.call_within(self.state.end);
                 return self.call("health".into(), Call::Call(Handler::Health, Vec::new(), context));
             }
             F::Service => {
@@ -125,7 +127,7 @@ impl Stage for TestStage {
                     Value::Bool(true) => StandIn::Function,
                     _ => StandIn::Answer(third),
                 };
-                self.state.set_stand_in(&text(&first, 1)?, stand_in);
+                self.state.set_stand_in(path, &text(&first, 1)?, stand_in)?;
             }
             F::Calls => return Ok(Step::Done(Value::List(self.state.calls(&text(&first, 1)?)))),
             F::Config => {
@@ -134,7 +136,7 @@ impl Stage for TestStage {
                     let message = format!("{path}: the manifest's config.schema has no key `{key}`");
                     return Err(HostError::new(HostErrorKind::NotFound, message));
                 }
-                self.state.set_setting(&key, second);
+                self.state.set_setting(path, &key, second)?;
             }
             F::ClockSet => self.state.clock.set(whole(&first)?),
             F::ClockAdvance => self.state.clock.advance(whole(&first)?),
@@ -142,7 +144,8 @@ impl Stage for TestStage {
                 let Value::Map(_) = third else {
                     return Err(HostError::argument(path, 3, "a map {status, headers, body}", third.kind()));
                 };
-                self.state.http.respond(&text(&first, 1)?, &text(&second, 2)?, third);
+                let (method, url) = (text(&first, 1)?, text(&second, 2)?);
+                self.state.http.respond(path, (&method, &url), third, &self.state.held)?;
             }
             F::HttpRequests => return Ok(Step::Done(self.state.http.requests())),
             F::AssertEqual | F::AssertOk | F::AssertContains | F::AssertFails => {}

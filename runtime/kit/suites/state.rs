@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use replug_scripts::{HostError, Value};
 
+use super::bounds::{Bounds, Held};
 use super::clock::TestClock;
 use super::http::HttpFake;
+use super::log::Log;
 use super::module::Event;
 
-/// Lines of a log that are kept.
-const LINES: usize = 200;
+/// Bytes that something kept takes beside its texts and values.
+pub(super) const ENTRY: usize = 64;
 
 /// What stands in for a service.
 #[derive(Clone, Debug)]
@@ -22,23 +25,37 @@ pub(super) enum StandIn {
     Function,
 }
 
+impl StandIn {
+    /// Bytes that it takes under a name of `name` bytes.
+    fn size(&self, name: &str) -> usize {
+        let answer = if let Self::Answer(answer) = self { answer.size() } else { 0 };
+        ENTRY + name.len() + answer
+    }
+}
+
 /// Shared by the host, the stage and the services of one test.
 pub(super) struct State {
     pub(super) clock: TestClock,
     pub(super) http: HttpFake,
     pub(super) events: SyncSender<Event>,
+    pub(super) held: Held,
+    /// When the test must have ended.
+    pub(super) end: Instant,
     stand_ins: Mutex<HashMap<String, StandIn>>,
     calls: Mutex<Vec<(String, Value)>>,
     settings: Mutex<BTreeMap<String, Value>>,
-    log: Mutex<Vec<String>>,
+    log: Mutex<Log>,
 }
 
 impl State {
-    pub(super) fn new(events: SyncSender<Event>) -> Self {
+    /// A test that begins.
+    pub(super) fn new(events: SyncSender<Event>, bounds: &Bounds) -> Self {
         Self {
             clock: TestClock::default(),
             http: HttpFake::default(),
             events,
+            held: Held::new(bounds),
+            end: Instant::now() + bounds.wall_time,
             stand_ins: Mutex::default(),
             calls: Mutex::default(),
             settings: Mutex::default(),
@@ -50,12 +67,18 @@ impl State {
         locked(&self.stand_ins).get(service).cloned()
     }
 
-    pub(super) fn set_stand_in(&self, service: &str, stand_in: StandIn) {
-        locked(&self.stand_ins).insert(service.to_owned(), stand_in);
+    pub(super) fn set_stand_in(&self, path: &str, service: &str, stand_in: StandIn) -> Result<(), HostError> {
+        let mut stand_ins = locked(&self.stand_ins);
+        let before = stand_ins.get(service).map_or(0, |before| before.size(service));
+        self.held.swap(path, before, stand_in.size(service))?;
+        stand_ins.insert(service.to_owned(), stand_in);
+        Ok(())
     }
 
-    pub(super) fn note_call(&self, service: &str, args: Value) {
+    pub(super) fn note_call(&self, service: &str, args: Value) -> Result<(), HostError> {
+        self.held.swap("services.call", 0, ENTRY + service.len() + args.size())?;
         locked(&self.calls).push((service.to_owned(), args));
+        Ok(())
     }
 
     pub(super) fn calls(&self, service: &str) -> Vec<Value> {
@@ -63,8 +86,12 @@ impl State {
         calls.iter().filter(|(name, _)| name == service).map(|(_, args)| args.clone()).collect()
     }
 
-    pub(super) fn set_setting(&self, key: &str, value: Value) {
-        locked(&self.settings).insert(key.to_owned(), value);
+    pub(super) fn set_setting(&self, path: &str, key: &str, value: Value) -> Result<(), HostError> {
+        let mut settings = locked(&self.settings);
+        let size = |value: &Value| ENTRY + key.len() + value.size();
+        self.held.swap(path, settings.get(key).map_or(0, size), size(&value))?;
+        settings.insert(key.to_owned(), value);
+        Ok(())
     }
 
     /// The module's settings as the test has changed them: one, or with all the others.
@@ -88,14 +115,11 @@ impl State {
     }
 
     pub(super) fn log(&self, line: String) {
-        let mut log = locked(&self.log);
-        if log.len() < LINES {
-            log.push(line);
-        }
+        locked(&self.log).push(line);
     }
 
     pub(super) fn take_log(&self) -> Vec<String> {
-        std::mem::take(&mut *locked(&self.log))
+        std::mem::take(&mut *locked(&self.log)).into_lines()
     }
 }
 

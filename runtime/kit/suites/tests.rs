@@ -5,9 +5,12 @@ use std::fs;
 use replug_scripts::Language;
 use tempfile::TempDir;
 
-use super::{Report, TestReport, run};
+use super::bounds::Bounds;
+use super::{Report, TestReport, run, run_within};
 use crate::admin::commands::check;
 use crate::kit::{KitError, scaffold};
+
+mod bounds;
 
 const MANIFEST: &str = "id: shop\nversion: 1.0.0\n\
     apis: [{ path: '/api/shop/{item}', methods: [GET, POST], permissions: [] }, \
@@ -56,7 +59,11 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
 }
 
 fn ran(files: &[(&str, &str)]) -> Report {
-    run(folder(files).path(), None, |_| {}).unwrap_or_else(|error| panic!("{error}"))
+    ran_within(Bounds::default(), files)
+}
+
+fn ran_within(bounds: Bounds, files: &[(&str, &str)]) -> Report {
+    run_within(bounds, folder(files).path(), None, |_| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn messages(report: &Report) -> Vec<String> {
@@ -71,9 +78,14 @@ fn messages(report: &Report) -> Vec<String> {
 
 /// Runs this body as a test in Lua and in Rhai, and gives what came of each.
 fn bodies(lua: &str, rhai: &str) -> Vec<String> {
+    bodies_within(Bounds::default(), &[], lua, rhai)
+}
+
+fn bodies_within(bounds: Bounds, files: &[(&str, &str)], lua: &str, rhai: &str) -> Vec<String> {
     let lua = format!("return {{ it = function()\n{lua}\nend }}");
     let rhai = format!("#{{ it: || {{\n{rhai}\n}} }}");
-    messages(&ran(&[("tests/a.lua", &lua), ("tests/a.rhai", &rhai)]))
+    let tests = [("tests/a.lua", lua.as_str()), ("tests/a.rhai", &rhai)];
+    messages(&ran_within(bounds, &[files, &tests].concat()))
 }
 
 fn assert_holds(lua: &str, rhai: &str) {

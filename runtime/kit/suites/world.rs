@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use replug_scripts::{CallContext, Limits, Program, compile};
 use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 
+use super::bounds::Bounds;
 use super::gateway::Gateway;
 use super::services::{Nobody, StandIns};
 use super::state::State;
@@ -39,6 +40,7 @@ pub(super) struct World {
     pub(super) program: Arc<dyn Program>,
     pub(super) gateway: Gateway,
     pub(super) limits: Limits,
+    pub(super) bounds: Bounds,
     files: BTreeMap<String, Bytes>,
     kv: KvStore,
     metrics: Metrics,
@@ -102,7 +104,7 @@ impl World {
     ///
     /// # Errors
     /// The manifest or a script has faults, or the temporary folder cannot be used.
-    pub(super) fn open(bundle: &Bundle) -> Result<Self, KitError> {
+    pub(super) fn open(bundle: &Bundle, bounds: Bounds) -> Result<Self, KitError> {
         let loaded = manifest::load(FILE_NAME, bundle.manifest())?;
         let faults = manifest::check_files(&loaded, &bundle.paths());
         if !faults.is_empty() {
@@ -140,6 +142,7 @@ impl World {
             entry,
             manifest,
             limits,
+            bounds,
             background,
             dir,
         })
@@ -198,14 +201,19 @@ impl World {
         None
     }
 
-    /// The context of a call that takes at most `time`.
-    pub(super) fn context(&self, time: Duration) -> CallContext {
+    /// The context of a call of the module, which has the time that calls have but ends with its test.
+    pub(super) fn call_within(&self, end: Instant) -> CallContext {
+        self.context(end.min(Instant::now() + self.limits.wall_time))
+    }
+
+    /// The context of a call that ends by `deadline`.
+    pub(super) fn context(&self, deadline: Instant) -> CallContext {
         CallContext {
             module: Arc::clone(&self.key.id),
             version: Arc::clone(&self.key.version),
             request_id: "test".into(),
             caller: None,
-            deadline: std::time::Instant::now() + time,
+            deadline,
             chain: Vec::new(),
             principal: None,
         }

@@ -40,8 +40,8 @@ async fn ten_thousand_messages_are_handled_once_and_in_order_while_versions_chan
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_in_hand_ends_in_its_version_and_the_next_one_runs_in_the_new_one() {
-    let gate = Arc::new(Gatekeeper::default());
-    let world = Arc::new(World::beside(gate.offered()).await);
+    let (world, gate) = World::gated().await;
+    let world = Arc::new(world);
     let text = |version: &str| manifest(version, "").replace("cpuTime: 50ms", "wallTime: 20s");
     let old = world.serve(&text("1.0.0"), SCRIPT).await;
     let caller = Arc::clone(&world);
@@ -113,8 +113,8 @@ async fn a_state_that_does_not_fit_is_kept_for_a_version_that_takes_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn actors_end_with_their_slot_and_begin_anew_with_the_next() {
-    let gate = Arc::new(Gatekeeper::default());
-    let world = Arc::new(World::beside(gate.offered()).await);
+    let (world, gate) = World::gated().await;
+    let world = Arc::new(world);
     let text_of = manifest("1.0.0", "").replace("cpuTime: 50ms", "wallTime: 20s").replace("workers: 1", "workers: 4");
     let instance = world.serve(&text_of, SCRIPT).await;
     tried(&world, "counter", 1).await;
