@@ -261,6 +261,7 @@ impl Instance {
             caller: None,
             deadline: Instant::now() + time,
             chain: Vec::new(),
+            hops: 0,
             principal: None,
         }
     }

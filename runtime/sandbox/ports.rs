@@ -196,7 +196,8 @@ pub trait Residence: Send + Sync {
     async fn call(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<Value, HostError>;
 
     /// Hands an event to the modules that have a handler for its topic: the publisher, and those that depend on it. Does
-    /// not wait; where too many events wait already, or the memory of a module that hears it is full, it is dropped.
+    /// not wait; where too many events wait already, or the memory of a module that hears it is full, it is dropped. Its handlers
+    /// are one hop further than `call`.
     fn publish(&self, topic: &str, payload: Value, call: &CallContext);
 
     /// Sets a timer, and gives its id. A timer of the same id is replaced, but one that repeats and is the same goes on.

@@ -207,6 +207,7 @@ impl World {
             caller: None,
             deadline: std::time::Instant::now() + time,
             chain: Vec::new(),
+            hops: 0,
             principal: None,
         }
     }
