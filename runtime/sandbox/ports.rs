@@ -46,11 +46,12 @@ pub struct Guest<'a> {
 pub trait Database: Send + Sync {
     /// Runs statements on the database of `module` as one transaction: all take effect or none. The result of each is a
     /// list of rows (maps by column) or `{changes, last_insert_id}`. A guest waits for its own last transaction, and keeps the
-    /// module itself from none of its connections. Blocks, at most until `deadline`.
+    /// module itself from none of its connections. Blocks, at most until `deadline`, or until what runs on this thread may not go
+    /// on ([`replug_scripts::may_go_on`]).
     ///
     /// # Errors
     /// `invalid-argument` for SQL that is wrong or not allowed, `permission-denied` for a change by a guest that may only
-    /// read, and for nothing else; `conflict` for a constraint, `timeout`.
+    /// read, and for nothing else; `conflict` for a constraint, `timeout`; `overloaded` for a module that was stopped.
     fn run(
         &self,
         module: &str,
