@@ -264,6 +264,8 @@ pub struct CallContext {
     pub deadline: Instant,
     /// The modules whose service calls led here, outermost first; none at the gateway.
     pub chain: Vec<Arc<str>>,
+    /// The events that led here, each published by what the one before caused; none for a request and for the tick of a timer.
+    pub hops: u8,
     /// On whose behalf, where somebody signed in.
     pub principal: Option<Arc<Principal>>,
 }

@@ -279,7 +279,7 @@ impl Budget {
                 self.verdict = Some(Verdict::CpuTime(self.cpu_time));
                 return;
             }
-            if !observe::may_go_on() {
+            if !observe::is_let_go_on() {
                 self.verdict = Some(Verdict::Stopped);
                 return;
             }

@@ -4,6 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::rc::Rc;
 
+use crate::limits::Verdict;
+use crate::meter;
+
 /// By how many bytes the heap must have changed to be told again.
 const STEP: usize = 64 << 10;
 
@@ -14,15 +17,15 @@ pub trait Overseer {
     /// is [`Vm::memory`](crate::Vm::memory).
     fn holds(&self, bytes: usize);
 
-    /// Asked about every millisecond while a script runs: whether it may go on. Otherwise its call ends with
-    /// [`Verdict::Stopped`](crate::Verdict::Stopped).
+    /// Asked about every millisecond while a script runs, or while its host works for it: whether it may go on. Otherwise its
+    /// call ends with [`Verdict::Stopped`](crate::Verdict::Stopped).
     fn may_go_on(&self) -> bool;
 
     /// Told ten times as often: a moment at which the thread may give its processor to others.
-    fn gives_way(&self);
+    fn gives_way(&self) {}
 
     /// The script waits for its host from now on, with its thread.
-    fn waits(&self);
+    fn waits(&self) {}
 }
 
 thread_local! {
@@ -79,7 +82,17 @@ pub(crate) fn waits() {
     ask(|overseer| overseer.waits());
 }
 
-/// Whether the script that runs on this thread may go on.
-pub(crate) fn may_go_on() -> bool {
+/// Whether what runs on this thread may go on, as its overseer says; without one it may. A host function that takes long asks
+/// about every millisecond, and ends where it may not: the call of the script that waits for it on this thread is over then.
+pub fn may_go_on() -> bool {
+    let goes_on = is_let_go_on();
+    if !goes_on {
+        meter::trip(Verdict::Stopped);
+    }
+    goes_on
+}
+
+/// The same for the meter.
+pub(crate) fn is_let_go_on() -> bool {
     ask(|overseer| overseer.may_go_on()).unwrap_or(true)
 }

@@ -78,6 +78,7 @@ pub(crate) fn context() -> CallContext {
         caller: None,
         deadline: Instant::now() + Duration::from_secs(60),
         chain: Vec::new(),
+        hops: 0,
         principal: None,
     }
 }

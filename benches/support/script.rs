@@ -28,6 +28,7 @@ pub(crate) fn context() -> CallContext {
         caller: None,
         deadline: Instant::now() + Duration::from_secs(10),
         chain: Vec::new(),
+        hops: 0,
         principal: None,
     }
 }

@@ -60,6 +60,7 @@ fn context() -> CallContext {
         caller: None,
         deadline: Instant::now() + Duration::from_secs(60),
         chain: Vec::new(),
+        hops: 0,
         principal: None,
     }
 }

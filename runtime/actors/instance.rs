@@ -126,9 +126,10 @@ impl Instance {
         self
     }
 
-    /// The same with the quotas that an administrator has decided about.
+    /// The same with the quotas that an administrator has decided about, and halted together with what its host does for it.
     #[must_use]
     pub fn governed(mut self, live: Arc<Live>) -> Self {
+        self.halted = Arc::clone(live.halted());
         self.quotas = Quotas::Decided(live);
         self.throttle();
         self
@@ -166,7 +167,7 @@ impl Instance {
         }
     }
 
-    /// Has its scripts ended wherever they are, as soon as their VMs look at their clocks.
+    /// Has its scripts ended wherever they are, as soon as their VMs look at their clocks, and its statements on databases.
     pub(super) fn halt(&self) {
         self.halted.store(true, Ordering::Relaxed);
     }
@@ -261,6 +262,7 @@ impl Instance {
             caller: None,
             deadline: Instant::now() + time,
             chain: Vec::new(),
+            hops: 0,
             principal: None,
         }
     }

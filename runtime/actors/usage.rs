@@ -40,6 +40,8 @@ struct Ledger {
     resting: Cell<usize>,
     /// Whether its module keeps the processors busy, when it was last counted.
     is_busy: Cell<bool>,
+    /// Whether it is to look for its turn when it next gives way.
+    is_due: Cell<bool>,
     /// Its turn at the processors, which only threads of busy modules take.
     turn: Cell<Option<Turn>>,
 }
@@ -53,8 +55,9 @@ impl Usage {
 
     fn of(metrics: InstanceMetrics, account: Arc<Account>, quotas: Quotas, halted: Arc<AtomicBool>) -> Self {
         let (counted, shown, held, resting) = Default::default();
-        let (is_busy, turn) = Default::default();
-        let ledger = Rc::new(Ledger { metrics, account, quotas, halted, counted, shown, held, resting, is_busy, turn });
+        let (is_busy, is_due, turn) = Default::default();
+        let ledger =
+            Rc::new(Ledger { metrics, account, quotas, halted, counted, shown, held, resting, is_busy, is_due, turn });
         let overseen = Overseen::by(Rc::clone(&ledger) as Rc<dyn Overseer>);
         Self { ledger, looked: Instant::now(), _overseen: overseen }
     }
@@ -152,12 +155,16 @@ impl Overseer for Ledger {
     /// What it uses is charged as it is used: calls that would begin meanwhile wait for it.
     fn may_go_on(&self) -> bool {
         self.count();
-        self.wait_for_turn();
+        self.is_due.set(true);
         !self.halted.load(Ordering::Relaxed)
     }
 
     /// What others have to do is often done in less time than the system lets a thread run that is there first.
     fn gives_way(&self) {
+        if self.is_due.take() {
+            // here and not where it is asked whether it may go on: the host asks that too, and may hold what others wait for
+            self.wait_for_turn();
+        }
         if self.is_busy.get() {
             std::thread::yield_now();
         }

@@ -108,6 +108,7 @@ impl Runtime {
             caller: None,
             deadline: latest,
             chain: Vec::new(),
+            hops: 0,
             principal: None,
         };
         let (handler, mut share) = (Handler::Service(service.into()), chance::bucket());
@@ -115,6 +116,7 @@ impl Runtime {
             call.request_id = Arc::clone(&context.request_id);
             call.deadline = latest.min(context.deadline);
             call.chain.clone_from(&context.chain);
+            call.hops = context.hops;
             call.principal.clone_from(&context.principal);
             share = bucket(&module, snapshot.slots.get(&module).ok_or_else(nobody)?, &call);
         }

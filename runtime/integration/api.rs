@@ -243,6 +243,7 @@ impl Asked<'_> {
             caller: None,
             deadline: deadline(self.arrived, instance),
             chain: Vec::new(),
+            hops: 0,
             principal: self.principal.clone(),
         };
         let held = instance.metrics.hold();

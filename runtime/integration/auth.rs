@@ -168,6 +168,7 @@ impl Inner {
             caller: None,
             deadline: Instant::now() + PATIENCE,
             chain: Vec::new(),
+            hops: 0,
             principal: None,
         };
         let args = vec![Value::map([("token", Value::Text(token))])];

@@ -85,6 +85,8 @@ pub struct ServiceContext {
     pub principal: Option<Arc<Principal>>,
     /// The modules that wait for the answer, the outermost first.
     pub(crate) chain: Vec<Arc<str>>,
+    /// The events that led here.
+    pub(crate) hops: u8,
 }
 
 impl ServiceContext {

@@ -205,6 +205,7 @@ impl World {
             caller: None,
             deadline: Instant::now() + Duration::from_secs(5),
             chain: Vec::new(),
+            hops: 0,
             principal: None,
         };
         self.router.call(module, 0, &Handler::Service(service.into()), vec![args], call).await

@@ -46,11 +46,12 @@ pub struct Guest<'a> {
 pub trait Database: Send + Sync {
     /// Runs statements on the database of `module` as one transaction: all take effect or none. The result of each is a
     /// list of rows (maps by column) or `{changes, last_insert_id}`. A guest waits for its own last transaction, and keeps the
-    /// module itself from none of its connections. Blocks, at most until `deadline`.
+    /// module itself from none of its connections. Blocks, at most until `deadline`, or until what runs on this thread may not go
+    /// on ([`replug_scripts::may_go_on`]).
     ///
     /// # Errors
     /// `invalid-argument` for SQL that is wrong or not allowed, `permission-denied` for a change by a guest that may only
-    /// read, and for nothing else; `conflict` for a constraint, `timeout`.
+    /// read, and for nothing else; `conflict` for a constraint, `timeout`; `overloaded` for a module that was stopped.
     fn run(
         &self,
         module: &str,
@@ -196,7 +197,8 @@ pub trait Residence: Send + Sync {
     async fn call(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<Value, HostError>;
 
     /// Hands an event to the modules that have a handler for its topic: the publisher, and those that depend on it. Does
-    /// not wait; where too many events wait already, or the memory of a module that hears it is full, it is dropped.
+    /// not wait; where too many events wait already, or the memory of a module that hears it is full, it is dropped. Its handlers
+    /// are one hop further than `call`.
     fn publish(&self, topic: &str, payload: Value, call: &CallContext);
 
     /// Sets a timer, and gives its id. A timer of the same id is replaced, but one that repeats and is the same goes on.

@@ -14,6 +14,7 @@ use crate::api;
 use crate::error::{HostError, ScriptError};
 use crate::host::{CallContext, Handler};
 use crate::meter::{self, MeterGuard, Paused};
+use crate::observe;
 use crate::task::{Advance, Output, Task, Ticket};
 use crate::value::Value;
 
@@ -113,6 +114,10 @@ impl LuaVm {
             return Advance::Done(Err(ScriptError::Contract(format!("no call waits under {ticket:?}"))));
         };
         let guard = budget.resume();
+        if answer.is_err() {
+            // what it waited for may have ended because its module was stopped: no error of the script's
+            observe::may_go_on();
+        }
         self.line.open(&running.call);
         let value = answer
             .and_then(|value| self.converter.to_script(&self.lua, &value).map_err(|unfit| unfit.host_result(function)));

@@ -91,6 +91,8 @@ impl Household {
                 payload: timer.payload.clone(),
                 publisher: Arc::clone(&publisher),
                 request_id: "timer".into(),
+                // whatever set it: time keeps a circle through a timer slow
+                hops: 0,
                 tick: Some(tick),
             });
         };

@@ -15,6 +15,8 @@ pub(super) struct Letter {
     pub(super) principal: Option<Arc<Principal>>,
     /// Who waits for it, outermost first, the actor itself last; nobody waits for what was only sent.
     pub(super) chain: Vec<Arc<str>>,
+    /// The events that led to it, which sending it does not shed.
+    pub(super) hops: u8,
     reply: Option<Reply>,
 }
 
@@ -37,6 +39,7 @@ impl Letter {
             request_id: Arc::clone(&call.request_id),
             principal: call.principal.clone(),
             chain: vec![link],
+            hops: call.hops,
             reply: None,
         }
     }

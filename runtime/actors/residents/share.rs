@@ -94,6 +94,7 @@ impl Residence for Share {
                     payload: payload.clone(),
                     publisher: Arc::clone(publisher),
                     request_id: Arc::clone(&call.request_id),
+                    hops: call.hops.saturating_add(1),
                     tick: None,
                 });
             }

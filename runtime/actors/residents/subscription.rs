@@ -32,6 +32,8 @@ pub(super) struct Delivery {
     pub(super) payload: Value,
     pub(super) publisher: Arc<str>,
     pub(super) request_id: Arc<str>,
+    /// The events that led here, with this one.
+    pub(super) hops: u8,
     /// What a timer waits for before it ticks again.
     pub(super) tick: Option<Tick>,
 }
@@ -75,7 +77,7 @@ impl Subscription {
         let Some(owner) = self.shared.owner(&self.module) else {
             return self.drop_one(kind, &topic, "no handler serves");
         };
-        let call = context(&owner, &delivery.publisher, &delivery.request_id);
+        let call = context(&owner, &delivery.publisher, &delivery.request_id, delivery.hops);
         let room = match larder::hold(&owner, &delivery.payload, &Handler::Event(Arc::clone(&topic)), &call) {
             Ok(room) => room,
             Err(none) => return self.drop_one(kind, &topic, &none.to_string()),
@@ -115,7 +117,7 @@ impl Subscription {
 
     async fn deliver(&self, delivery: Delivery) {
         let kind = kind(&delivery);
-        let Delivery { topic, payload, publisher, request_id, tick } = delivery;
+        let Delivery { topic, payload, publisher, request_id, hops, tick } = delivery;
         let handler = Handler::Event(Arc::clone(&topic));
         let message = Value::map([
             ("topic", Value::from(&*topic)),
@@ -125,7 +127,7 @@ impl Subscription {
         loop {
             let owner = self.shared.owner(&self.module).filter(|owner| owner.exports().has(&handler));
             let Some(owner) = owner else { return self.drop_one(kind, &topic, "no handler serves") };
-            let call = context(&owner, &publisher, &request_id);
+            let call = context(&owner, &publisher, &request_id, hops);
             let outcome = match owner.call_aside(handler.clone(), vec![message.clone()], call).await {
                 Ok(_) => "handled",
                 Err(CallError::Closed(_)) if self.mailbox.is_closed() => return,
@@ -155,7 +157,7 @@ fn kind(delivery: &Delivery) -> &'static str {
 }
 
 /// Nobody waits for it, so nobody's deadline and principal hold.
-fn context(owner: &Instance, publisher: &Arc<str>, request_id: &Arc<str>) -> CallContext {
+fn context(owner: &Instance, publisher: &Arc<str>, request_id: &Arc<str>, hops: u8) -> CallContext {
     CallContext {
         module: Arc::clone(&owner.key.id),
         version: Arc::clone(&owner.key.version),
@@ -163,6 +165,7 @@ fn context(owner: &Instance, publisher: &Arc<str>, request_id: &Arc<str>) -> Cal
         caller: Some(Arc::clone(publisher)),
         deadline: Instant::now() + owner.limits().wall_time + PATIENCE,
         chain: Vec::new(),
+        hops,
         principal: None,
     }
 }

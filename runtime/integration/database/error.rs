@@ -44,6 +44,14 @@ pub enum DatabaseError {
         /// What was waited for.
         what: &'static str,
     },
+    /// The module that waited was stopped.
+    #[error("database of module {module}: who waited was stopped: {what}")]
+    Stopped {
+        /// The module's id.
+        module: String,
+        /// What was waited for.
+        what: &'static str,
+    },
     /// A statement of the runtime's own failed.
     #[error("database of module {module}: {cause}")]
     Sql {
@@ -77,6 +85,7 @@ impl From<DatabaseError> for HostError {
         let kind = match error {
             DatabaseError::NotFound { .. } => HostErrorKind::NotFound,
             DatabaseError::Busy { .. } => HostErrorKind::Timeout,
+            DatabaseError::Stopped { .. } => HostErrorKind::Overloaded,
             _ => HostErrorKind::Failed,
         };
         Self::new(kind, error.to_string())

@@ -16,6 +16,7 @@ pub(super) fn of_statement(session: &Session, error: &Error) -> HostError {
     let (kind, text) = match code {
         ErrorCode::AuthorizationForStatementDenied => (K::InvalidArgument, refusal.unwrap_or_else(|| message(error))),
         ErrorCode::ConstraintViolation => (K::Conflict, message(error)),
+        ErrorCode::OperationInterrupted if session.watch().is_stopped() => return stopped(),
         ErrorCode::OperationInterrupted => (K::Timeout, "the deadline passed while the statement ran".to_owned()),
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             (K::Timeout, "the database stayed locked by another writer until the deadline".to_owned())
@@ -27,6 +28,11 @@ pub(super) fn of_statement(session: &Session, error: &Error) -> HostError {
         _ => (K::InvalidArgument, message(error)),
     };
     HostError::new(kind, text)
+}
+
+/// What is said where the module that asked was stopped.
+pub(super) fn stopped() -> HostError {
+    HostError::new(HostErrorKind::Overloaded, "the module was stopped while its statements ran: nothing changed")
 }
 
 /// The text is too long, or a value is.

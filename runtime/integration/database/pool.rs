@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use replug_scripts::may_go_on;
 
 use super::error::DatabaseError;
 use super::fault;
@@ -12,6 +14,9 @@ use super::session::{MAX_PAGES, PAGE, Session};
 
 /// The most connections that a module has to its own file. Each other module that works on it has one beside them.
 pub(super) const MAX_CONNECTIONS: usize = 4;
+
+/// How far apart those who wait look whether their modules still run.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A module's connections.
 pub(super) struct Pool {
@@ -89,7 +94,7 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection of the owner's, free before `deadline`, whose statements end at `deadline`.
+    /// A connection of the owner's, free before `deadline`, whose statements end at `deadline`. Who is stopped waits no longer.
     pub(super) fn take(self: &Arc<Self>, deadline: Instant) -> Result<Lease, DatabaseError> {
         self.lease(None, deadline)
     }
@@ -110,14 +115,13 @@ impl Pool {
                 state.open += usize::from(found.is_none());
                 break (found, state.epoch);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let Some(wait) = patience(deadline) else {
                 return Err(self.busy(match guest {
                     None => "all connections are in use",
                     Some(_) => "the one connection that another module has is in use",
                 }));
-            }
-            state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            };
+            state = self.freed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);
         // From here on the lease gives the place back, whatever happens.
@@ -172,7 +176,11 @@ impl Pool {
         self.writing.enter(deadline).ok_or_else(|| self.busy("another one writes"))
     }
 
+    /// What was waited for did not come, or who waited was stopped.
     pub(super) fn busy(&self, what: &'static str) -> DatabaseError {
+        if !may_go_on() {
+            return DatabaseError::Stopped { module: self.module.clone(), what };
+        }
         DatabaseError::Busy { module: self.module.clone(), what }
     }
 
@@ -258,6 +266,12 @@ impl Drop for Lease {
     }
 }
 
+/// How long to wait before the next look; nothing where there is no time left, or who waits was stopped.
+fn patience(deadline: Instant) -> Option<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    (!left.is_zero() && may_go_on()).then_some(left.min(LOOK))
+}
+
 /// Lets one in at a time.
 #[derive(Default)]
 pub(super) struct Gate {
@@ -266,15 +280,11 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Waits until `deadline`; `None` if it was not free by then.
+    /// Waits until `deadline`; `None` if it was not free by then, or if the module that waits was stopped.
     pub(super) fn enter(self: &Arc<Self>, deadline: Instant) -> Option<Turn> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         while *taken {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            taken = self.freed.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+            taken = self.freed.wait_timeout(taken, patience(deadline)?).unwrap_or_else(PoisonError::into_inner).0;
         }
         *taken = true;
         Some(Turn(Arc::clone(self)))

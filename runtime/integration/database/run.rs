@@ -151,8 +151,8 @@ fn transaction(
     let mut results = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
         let named = |error| place.name(index, error);
-        if Instant::now() >= deadline {
-            return Err(named(late()).into());
+        if session.watch().is_over() {
+            return Err(named(over(session)).into());
         }
         let mut refused = None;
         let result = session.with(Author::Script, &part.sql, |statement| {
@@ -172,8 +172,8 @@ fn transaction(
             Failure { error: named(error), spoils }
         })?);
     }
-    if Instant::now() >= deadline {
-        return Err(late().into());
+    if session.watch().is_over() {
+        return Err(over(session).into());
     }
     if begun {
         session.without_deadline();
@@ -185,7 +185,11 @@ fn transaction(
     Ok(results)
 }
 
-fn late() -> HostError {
+/// Why nothing more is run.
+fn over(session: &Session) -> HostError {
+    if session.watch().is_stopped() {
+        return fault::stopped();
+    }
     HostError::new(
         HostErrorKind::Timeout,
         "the deadline passed before the transaction could be committed: nothing changed",

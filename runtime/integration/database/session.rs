@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use replug_scripts::may_go_on;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{Action, AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
@@ -74,6 +75,9 @@ const PRAGMAS: &str = "PRAGMA synchronous = FULL;
     PRAGMA cell_size_check = ON;
     PRAGMA secure_delete = FAST;";
 
+/// How far apart two looks are whether the module still runs, which also charge it.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// Steps of SQLite's machine between two looks at the clock; a step may take 20 ms. See [`super::effort`] for what hears nothing.
 const STEPS: i32 = 100;
 
@@ -110,7 +114,7 @@ impl Session {
         connection.set_prepared_statement_cache_capacity(CACHED);
         let watch = Arc::new(Watch::default());
         let seen = Arc::clone(&watch);
-        connection.progress_handler(STEPS, Some(move || seen.is_late()))?;
+        connection.progress_handler(STEPS, Some(move || seen.is_over()))?;
         let seen = Arc::clone(&watch);
         connection.authorizer(Some(move |context: AuthContext<'_>| seen.judge(context)))?;
         let seen = Arc::clone(&watch);
@@ -132,10 +136,11 @@ impl Session {
     /// From now on statements end at `deadline`.
     pub(super) fn until(&self, deadline: Instant) -> rusqlite::Result<()> {
         self.watch.deadline.store(self.watch.nanos(deadline), Ordering::Relaxed);
+        self.watch.stopped.store(false, Ordering::Relaxed);
         self.connection.busy_timeout(wait(deadline))
     }
 
-    /// From now on no deadline ends a statement: for commit and rollback, which must not stop half-way.
+    /// From now on nothing ends a statement, no deadline and no stop: for commit and rollback, which must not stop half-way.
     pub(super) fn without_deadline(&self) {
         self.watch.deadline.store(u64::MAX, Ordering::Relaxed);
     }
@@ -223,6 +228,10 @@ pub(super) struct Watch {
     start: Instant,
     /// Nanoseconds after `start`; the largest number means none.
     deadline: AtomicU64,
+    /// When it was asked last whether the module still runs, in nanoseconds after `start`.
+    looked: AtomicU64,
+    /// The module that has the connection was stopped.
+    stopped: AtomicBool,
     author: AtomicU8,
     inserted: AtomicBool,
     seen: Mutex<Seen>,
@@ -249,6 +258,8 @@ impl Default for Watch {
         Self {
             start: Instant::now(),
             deadline: AtomicU64::new(u64::MAX),
+            looked: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
             author: AtomicU8::new(Author::Runtime as u8),
             inserted: AtomicBool::new(false),
             seen: Mutex::new(Seen::new(0)),
@@ -291,9 +302,23 @@ impl Watch {
         u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX - 1)
     }
 
-    fn is_late(&self) -> bool {
+    /// Whether the module that has the connection was seen to be stopped.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Whether what runs must end: at its deadline, or because its module was stopped.
+    pub(super) fn is_over(&self) -> bool {
         let deadline = self.deadline.load(Ordering::Relaxed);
-        deadline != u64::MAX && self.nanos(Instant::now()) >= deadline
+        if deadline == u64::MAX {
+            return false;
+        }
+        let now = self.nanos(Instant::now());
+        if now.saturating_sub(self.looked.load(Ordering::Relaxed)) >= LOOK.as_nanos() as u64 {
+            self.looked.store(now, Ordering::Relaxed);
+            self.stopped.store(!may_go_on(), Ordering::Relaxed);
+        }
+        now >= deadline || self.is_stopped()
     }
 
     fn judge(&self, context: AuthContext<'_>) -> Authorization {

@@ -38,6 +38,7 @@ pub(in crate::integration) async fn ask(
         deadline,
         principal: call.principal.clone(),
         chain,
+        hops: call.hops,
     };
     let (host, method) = (Arc::clone(host), method.to_owned());
     let mut task = Task(tokio::spawn(async move {

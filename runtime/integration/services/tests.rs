@@ -128,6 +128,7 @@ fn circle(deadline: Instant) -> CallContext {
         caller: None,
         deadline,
         chain: Vec::new(),
+        hops: 0,
         principal: None,
     }
 }

@@ -8,6 +8,8 @@ use super::World;
 use super::gatekeeper::until;
 use crate::actors::router::Instance;
 
+mod depth;
+
 /// Publishes what it is told, hears its own topic, and counts in its store.
 const SHOP: (&str, &str) = (
     "id: shop\nversion: 1.0.0\ncapabilities: [{ id: shop }]",

@@ -9,6 +9,9 @@ use super::World;
 use super::gatekeeper::until;
 use crate::actors::router::{CallError, Instance};
 
+#[cfg(feature = "sqlite")]
+mod statements;
+
 const MANIFEST: &str = "id: shop\nversion: 1.0.0\ncapabilities: [{ id: shop }]\nruntime: { workers: 2, limits: { \
                         ticks: 1000000000000, cpuTime: 600s, wallTime: 600s } }\n";
 

@@ -30,9 +30,10 @@ return {
     ["shop.get"] = function(url) return http.get(url, { timeout = 300 }).status end,
     ["shop.send"] = function() for i = 1, 5 do actors.send("slow", i) end end,
     ["shop.timers"] = function() for i = 1, 1001 do timers.after(3600000, "shop.tick", i) end end,
+    ["shop.circle"] = function() events.publish("shop.again") end,
     ["shop.fail"] = function() actors.call("slow", "fail") end,
   },
-  events = { ["shop.tick"] = function() end },
+  events = { ["shop.tick"] = function() end, ["shop.again"] = function() events.publish("shop.again") end },
   actors = { slow = { handle = function(state, message)
     if message == "fail" then error("told to") end
     services.call("gate.pass", 1)
@@ -175,6 +176,16 @@ async fn what_an_actor_and_a_timer_too_many_meet_is_told() {
     let timers = json!({ "limit": "timers", "value": 1000, "call": "timers.after" });
     assert_eq!(told, [of_call(mailbox), of_call(timers)]);
     shop.gate.open(5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circle_of_events_is_told_where_it_ends() {
+    let shop = Shop::limited("ticks: 1000000000").await;
+    shop.call("shop.circle", Value::Null).await.expect("it publishes");
+    let failed = || shop.world.rig.metrics.delivery(&shop.instance.key, "event", "failed").get();
+    until(|| failed() == 1).await;
+    let told = shop.told(Kind::LimitExceeded).await;
+    assert_eq!(told, [of_call(json!({ "limit": "events", "value": 8, "call": "events.publish", "caller": "shop" }))]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

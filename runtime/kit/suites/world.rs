@@ -215,6 +215,7 @@ impl World {
             caller: None,
             deadline,
             chain: Vec::new(),
+            hops: 0,
             principal: None,
         }
     }

@@ -1,10 +1,13 @@
 //! Processor time that a module has used on threads that are not its own.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use prometheus::Counter;
-use replug_scripts::thread_cpu_time;
+use replug_scripts::{Overseen, Overseer, thread_cpu_time};
 
 use crate::monitor::{InstanceKey, Metrics};
 use crate::sandbox::permissions::Live;
@@ -23,18 +26,46 @@ impl Charge {
         Self { account: accounts.of(&key.id), live, cpu_seconds: metrics.instance(key).cpu_seconds }
     }
 
-    /// Does `work`, and charges what the thread used for it.
+    /// Does `work`, and charges what the thread uses for it: meanwhile, where the work asks whether it may go on, and at its end.
     pub(super) fn during<R>(&self, work: impl FnOnce() -> R) -> R {
-        let before = thread_cpu_time();
+        let meter = Rc::new(Meter { charge: self.clone(), counted: Cell::new(thread_cpu_time()) });
+        let overseen = Overseen::by(Rc::clone(&meter) as Rc<dyn Overseer>);
         let done = work();
-        let used = thread_cpu_time().saturating_sub(before);
-        self.account.counts.cpu(used);
-        let grants = self.live.grants();
-        let quota = &grants.effective().resources.cpu;
-        self.account.cpu.charge(quota, used, Instant::now());
-        if quota.cpu_monitoring_enabled {
-            self.cpu_seconds.inc_by(used.as_secs_f64());
-        }
+        drop(overseen);
+        meter.count();
         done
+    }
+}
+
+/// Work of a module on a thread that is not its own.
+struct Meter {
+    charge: Charge,
+    /// What the thread has used that is charged already, or is nobody's.
+    counted: Cell<Duration>,
+}
+
+impl Meter {
+    fn count(&self) {
+        let Charge { account, live, cpu_seconds } = &self.charge;
+        let time = thread_cpu_time();
+        let used = time.saturating_sub(self.counted.replace(time));
+        account.counts.cpu(used);
+        let grants = live.grants();
+        let quota = &grants.effective().resources.cpu;
+        let now = Instant::now();
+        account.load.charge(used, now);
+        account.cpu.charge(quota, used, now);
+        if quota.cpu_monitoring_enabled {
+            cpu_seconds.inc_by(used.as_secs_f64());
+        }
+    }
+}
+
+impl Overseer for Meter {
+    fn holds(&self, _: usize) {}
+
+    fn may_go_on(&self) -> bool {
+        self.count();
+        !self.charge.live.halted().load(Ordering::Relaxed)
     }
 }

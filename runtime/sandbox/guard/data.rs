@@ -14,7 +14,7 @@ use crate::store::{KvEntry, KvError};
 /// Keys that `kv.list` gives where no limit is asked for.
 const LISTED: i64 = 1000;
 
-/// How deep calls of services may go.
+/// How deep calls of services may go, and events that follow from each other.
 pub(super) const DEEPEST: usize = 8;
 
 impl Guard {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 
+use super::data::DEEPEST;
 use super::{Args, Guard};
 use crate::sandbox::ports::{MAX_TIMERS, TIMERS_FULL, Timer};
 
@@ -33,6 +34,14 @@ impl Guard {
 
     pub(super) fn events_publish(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
         let topic = self.topic(args, 0)?.to_owned();
+        if usize::from(call.hops) >= DEEPEST {
+            self.live.limit_of_host("events", DEEPEST as u64, &args.function.path(), call);
+            let what = format!(
+                "{topic}: events follow from each other more than {DEEPEST} deep; is there a circle? end it by a condition, or go \
+                 on after a while with timers.after"
+            );
+            return Err(args.failed(HostErrorKind::Overloaded, what));
+        }
         self.residence.publish(&topic, args.take(1), call);
         Ok(Value::Null)
     }

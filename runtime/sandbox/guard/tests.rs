@@ -55,6 +55,7 @@ fn call(guard: &Guard, function: HostFn, args: &[Value]) -> Result<Value, HostEr
         caller: None,
         deadline: Instant::now() + Duration::from_secs(20),
         chain: Vec::new(),
+        hops: 0,
         principal: None,
     };
     guard.call(function, args.to_vec(), &call)

@@ -1,6 +1,7 @@
 //! One running instance: what it may reach at this moment, and what it met.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::{ArcSwap, Guard};
 use prometheus::IntCounter;
@@ -27,6 +28,7 @@ pub struct Live {
     pub(super) denied: IntCounter,
     incidents: Incidents,
     clock: Clock,
+    halted: Arc<AtomicBool>,
 }
 
 impl Live {
@@ -44,6 +46,7 @@ impl Live {
             denied: metrics.permission_checks(key, "denied"),
             incidents: Incidents::new(log, key),
             clock,
+            halted: Arc::default(),
         }
     }
 
@@ -61,6 +64,12 @@ impl Live {
     #[must_use]
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Set when its scripts are to end, and what is done for them.
+    #[must_use]
+    pub const fn halted(&self) -> &Arc<AtomicBool> {
+        &self.halted
     }
 
     /// What it may reach now. Look it up for each call, and do not keep it.

@@ -219,6 +219,39 @@ async fn what_a_service_calls_in_turn_is_a_part_of_the_call_that_it_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circle_of_events_through_the_host_application_ends() {
+    let (cell, seen) = (Arc::new(OnceLock::new()), Arc::default());
+    let host = Embedded::new(|builder| builder.service("back", back(Arc::clone(&cell), seen))).await;
+    let script = r#"return { services = { ["voice.call"] = function() events.publish("voice.again") end } }"#;
+    host.install(&Module::new("voice", "1.0.0").manifest("capabilities: [{ id: voice }]").lua(script)).await;
+    let script = r#"return {
+        services = { ["echo.heard"] = function() return { count = kv.get("count"), refused = kv.get("refused") } end },
+        events = { ["voice.again"] = function()
+            kv.put("count", (kv.get("count") or 0) + 1)
+            local ok, fault = pcall(services.call, "back.call", "voice")
+            if not ok then kv.put("refused", fault.message) end
+        end },
+    }"#;
+    let needs = "capabilities: [{ id: echo }]\ndependencies: [{ id: voice }]";
+    host.install(&Module::new("echo", "1.0.0").manifest(needs).lua(script)).await;
+    let Embedded { runtime, root: _root } = host;
+    let runtime = Arc::new(runtime);
+    cell.set(Arc::downgrade(&runtime)).expect("once");
+    runtime.call::<Value>("voice", "call", Value::Null).await.expect("it publishes");
+    let heard = loop {
+        let heard = runtime.call::<Value>("echo", "heard", Value::Null).await.expect("it answers");
+        if heard.get("refused").is_some_and(|refused| *refused != Value::Null) {
+            break heard;
+        }
+        tokio::task::yield_now().await;
+    };
+    let refused = heard.get("refused").and_then(Value::as_str).expect("a message");
+    assert!(refused.contains("voice.again: events follow from each other more than 8 deep"), "{refused}");
+    assert_eq!(heard.get("count"), Some(&Value::Int(8)));
+    runtime.shutdown(Duration::from_secs(5)).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_modules_require_the_host_may_offer_and_then_no_module_does() {
     let needs = |range: &str| {
         Module::new("shop", "1.0.0")

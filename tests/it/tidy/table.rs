@@ -40,6 +40,8 @@ pub(crate) const FOLDERS: &[Folder] = &[
             "scripts::Handler",
             "scripts::Exports",
             "scripts::ScriptError",
+            // Whether what works for a script may go on.
+            "scripts::may_go_on",
             "sandbox::guard",
             "sandbox::ports",
             "store",

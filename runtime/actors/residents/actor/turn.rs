@@ -185,6 +185,7 @@ impl ScriptActor {
             // not that of whoever waits: a state must not be lost because somebody has little time
             deadline: Instant::now() + owner.limits().wall_time + PATIENCE,
             chain: letter.chain.clone(),
+            hops: letter.hops,
             principal: letter.principal.clone(),
         }
     }

@@ -109,6 +109,7 @@ fn exports(loaded: &Loaded, program: &dyn Program, refuses: &Arc<Refuses>) -> Re
         caller: None,
         deadline: Instant::now() + WALL,
         chain: Vec::new(),
+        hops: 0,
         principal: None,
     };
     let host: Arc<dyn Host> = Arc::clone(refuses) as Arc<dyn Host>;

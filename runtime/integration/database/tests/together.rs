@@ -1,6 +1,10 @@
 //! Many threads.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Barrier;
+
+use replug_scripts::{Overseen, Overseer};
 
 use super::super::pool::MAX_CONNECTIONS;
 use super::*;
@@ -57,6 +61,44 @@ fn readers_run_beside_a_writer_and_a_writer_waits_for_another() {
         drop(turn);
         waiting.join().unwrap().unwrap();
     });
+}
+
+/// Oversees a module that is stopped the third time that somebody asks.
+struct Stops(Cell<usize>);
+
+impl Overseer for Stops {
+    fn holds(&self, _: usize) {}
+
+    fn may_go_on(&self) -> bool {
+        self.0.set(self.0.get() + 1);
+        self.0.get() < 3
+    }
+}
+
+#[test]
+fn a_module_that_is_stopped_waits_no_longer_and_runs_no_longer() {
+    let db = Fixture::new();
+    let stopped = |sql: &str, guest, why| {
+        let _overseen = Overseen::by(Rc::new(Stops(Cell::new(0))));
+        let statements = [statement("SELECT 1", &[]), statement(sql, &[])];
+        is(HostErrorKind::Overloaded, &db.databases.run(MODULE, guest, &statements, soon()).unwrap_err(), why);
+    };
+    let begun = Instant::now();
+    let endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) INSERT INTO t (n) SELECT x FROM c";
+    stopped(endless, None, "the module was stopped while its statements ran: nothing changed");
+    let pool = db.databases.pool(MODULE).unwrap();
+    let turn = pool.write(soon()).unwrap();
+    stopped("INSERT INTO t (n) VALUES (1)", None, "who waited was stopped: another one writes");
+    drop(turn);
+    let lent = pool.lend("guest", soon()).unwrap();
+    stopped(
+        "SELECT 2",
+        Some(Guest { module: "guest", access: Access::Read }),
+        "who waited was stopped: the one connection that another module has is in use",
+    );
+    drop(lent);
+    assert!(begun.elapsed() < Duration::from_secs(10), "each has twenty seconds");
+    assert_eq!(db.value("SELECT count(*) FROM t", &[]), Value::Int(0));
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn call() -> CallContext {
         caller: Some("shop".into()),
         deadline: Instant::now() + Duration::from_secs(1),
         chain: Vec::new(),
+        hops: 0,
         principal: None,
     }
 }
