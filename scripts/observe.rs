@@ -77,6 +77,12 @@ pub(crate) fn gives_way() {
     ask(|overseer| overseer.gives_way());
 }
 
+/// The thread is about to make a VM, for which others are to wait no longer than for a script.
+pub(crate) fn makes_vm() {
+    is_let_go_on();
+    gives_way();
+}
+
 /// The script that runs on this thread waits for its host.
 pub(crate) fn waits() {
     ask(|overseer| overseer.waits());

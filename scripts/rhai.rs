@@ -25,6 +25,7 @@ use std::sync::Arc;
 use crate::error::{ScriptError, SourceFault};
 use crate::host::{CallContext, Host, Language, Program, Sources, Vm};
 use crate::limits::Limits;
+use crate::observe;
 use crate::suite::Stage;
 use crate::value::Value;
 
@@ -79,6 +80,7 @@ impl Program for RhaiProgram {
         limits: &Limits,
         call: &CallContext,
     ) -> Result<Box<dyn Vm>, ScriptError> {
+        observe::makes_vm();
         Ok(Box::new(vm::RhaiVm::new(&self.files, host, limits, call)?))
     }
 }

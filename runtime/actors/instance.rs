@@ -170,6 +170,7 @@ impl Instance {
     /// Has its scripts ended wherever they are, as soon as their VMs look at their clocks, and its statements on databases.
     pub(super) fn halt(&self) {
         self.halted.store(true, Ordering::Relaxed);
+        self.account.run_queue.wake();
     }
 
     /// Whether its scripts are to end.

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::rota::{LEASE, Rota, Turn};
 
-/// How often one who is not next looks whether it is still wanted.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long one who is not next sleeps at most. Whoever ends threads [wakes](RunQueue::wake) them.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The line of a runtime's busy threads.
 pub struct RunQueue(Mutex<State>);
@@ -71,6 +71,13 @@ impl RunQueue {
         self.lock().leave(turn);
     }
 
+    /// Has all that wait look whether they are still wanted.
+    pub fn wake(&self) {
+        for thread in self.lock().sleepers.values() {
+            thread.unpark();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // nothing under the lock leaves a state half changed
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -82,11 +89,20 @@ impl State {
     fn admit(&mut self) {
         let admitted = self.rota.admit(Instant::now());
         if !admitted.is_empty() {
-            for turn in admitted.into_iter().chain(self.rota.following()) {
-                if let Some(thread) = self.sleepers.get(&turn) {
-                    thread.unpark();
-                }
-            }
+            admitted.into_iter().for_each(|turn| self.rouse(turn));
+            self.rouse_next();
+        }
+    }
+
+    fn rouse(&self, turn: Turn) {
+        if let Some(thread) = self.sleepers.get(&turn) {
+            thread.unpark();
+        }
+    }
+
+    fn rouse_next(&self) {
+        if let Some(turn) = self.rota.following() {
+            self.rouse(turn);
         }
     }
 
@@ -94,6 +110,8 @@ impl State {
         self.sleepers.remove(&turn);
         self.rota.leave(turn);
         self.admit();
+        // whoever is next now may have slept behind this one
+        self.rouse_next();
     }
 }
 
@@ -146,6 +164,7 @@ mod tests {
                 scope.spawn(|| queue.go_on(queue.go_on(None, 2, || true), 2, || wanted.load(Ordering::Relaxed)));
             assert!(waits.join().expect("it ends").is_some(), "they change turns");
             wanted.store(false, Ordering::Relaxed);
+            queue.wake();
             runs.join().expect("it ends");
         });
         wanted.store(false, Ordering::Relaxed);
