@@ -45,7 +45,7 @@ pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
 pub use evaluate::{EvaluateError, code_path, evaluate};
 pub use host::{CallContext, Exports, Handler, Host, Language, Program, Sources, Vm, compile};
 pub use limits::{Limits, Verdict};
-pub use observe::{Overseen, Overseer, may_go_on};
+pub use observe::{Overseen, Overseer, may_go_on, waits};
 pub use suite::{Stage, Step, Suite, SuiteFn};
 pub use task::{Advance, Answer, Output, Pending, Task, Ticket};
 pub use value::{Misfit, Value, from_value, to_value};

@@ -284,12 +284,18 @@ impl Budget {
                 return;
             }
         }
-        if now.duration_since(self.gave_way) >= GIVES_WAY {
-            self.gave_way = now;
-            observe::gives_way();
-        }
         let took = now.duration_since(self.wall_look);
         self.wall_look = now;
+        if now.duration_since(self.gave_way) >= GIVES_WAY {
+            observe::gives_way(self.wall_end);
+            // it may have slept
+            let now = Instant::now();
+            (self.gave_way, self.wall_look) = (now, now);
+            if now >= self.wall_end {
+                self.verdict = Some(Verdict::WallTime(self.wall_time));
+                return;
+            }
+        }
         if took >= SLOW_STRIDE {
             self.stride = (self.stride / 8).max(1);
         } else if took < SLOW_STRIDE / 8 {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::limits::Verdict;
 use crate::meter;
@@ -21,8 +22,11 @@ pub trait Overseer {
     /// call ends with [`Verdict::Stopped`](crate::Verdict::Stopped).
     fn may_go_on(&self) -> bool;
 
-    /// Told ten times as often: a moment at which the thread may give its processor to others.
-    fn gives_way(&self) {}
+    /// Told ten times as often, and while a VM is made: a moment at which the thread may give its processor to others, until
+    /// this time at the latest.
+    fn gives_way(&self, until: Instant) {
+        let _ = until;
+    }
 
     /// The script waits for its host from now on, with its thread.
     fn waits(&self) {}
@@ -35,21 +39,24 @@ thread_local! {
 
 /// The scripts on this thread are overseen until it drops.
 #[must_use = "it ends when it drops"]
-#[derive(Debug)]
-pub struct Overseen(PhantomData<*const ()>);
+pub struct Overseen {
+    outer: Option<Rc<dyn Overseer>>,
+    /// The overseer is the thread's, so this stays on it.
+    not_send: PhantomData<*const ()>,
+}
 
 impl Overseen {
-    /// By this one, who takes the place of one that the thread had before.
+    /// By this one, who takes the place of one that the thread had before, which comes back afterwards.
     pub fn by(overseer: Rc<dyn Overseer>) -> Self {
-        OVERSEER.set(Some(overseer));
-        Self(PhantomData)
+        Self { outer: OVERSEER.replace(Some(overseer)), not_send: PhantomData }
     }
 }
 
 impl Drop for Overseen {
     fn drop(&mut self) {
+        let outer = self.outer.take();
         // a thread that ends may have lost it already
-        let _ = OVERSEER.try_with(|overseer| overseer.take());
+        let _ = OVERSEER.try_with(|overseer| overseer.replace(outer));
     }
 }
 
@@ -72,19 +79,19 @@ fn tell(bytes: usize) {
     ask(|overseer| overseer.holds(bytes));
 }
 
-/// The script that runs on this thread may let others run.
-pub(crate) fn gives_way() {
-    ask(|overseer| overseer.gives_way());
+/// The script that runs on this thread may let others run, until `until`.
+pub(crate) fn gives_way(until: Instant) {
+    ask(|overseer| overseer.gives_way(until));
 }
 
 /// The thread is about to make a VM, for which others are to wait no longer than for a script.
-pub(crate) fn makes_vm() {
+pub(crate) fn makes_vm(until: Instant) {
     is_let_go_on();
-    gives_way();
+    gives_way(until);
 }
 
-/// The script that runs on this thread waits for its host.
-pub(crate) fn waits() {
+/// What runs on this thread waits for something else than the processor from now on.
+pub fn waits() {
     ask(|overseer| overseer.waits());
 }
 

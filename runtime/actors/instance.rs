@@ -234,7 +234,7 @@ impl Instance {
         let (thread, limits) = self.thread("vm");
         let spawned = thread.spawn(move || {
             // its processor time counts, also that of a start that fails
-            let _usage = Usage::new(&instance);
+            let _usage = Usage::new(&instance).exempt();
             let made = HousedVm::make(&instance, limits, Instant::now() + START_GRACE).map_err(|none| {
                 let error = none.error(&instance);
                 if let NoVm::Full(_) = none {

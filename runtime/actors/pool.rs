@@ -193,12 +193,6 @@ impl Pool {
         self.lock().closed
     }
 
-    /// Whether jobs wait; without the lock, so it may be a moment old.
-    #[must_use]
-    pub fn has_jobs(&self) -> bool {
-        self.queued.load(Ordering::Acquire) > 0
-    }
-
     /// How many jobs wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -224,9 +218,9 @@ impl Pool {
     }
 
     /// Waits for a job; nothing after ten seconds without one, when the pool is closed, or when `gone` says that the
-    /// thread's worker went.
-    pub fn take(&self, gone: &AtomicBool) -> Option<Job> {
-        match self.next(gone, None) {
+    /// thread's worker went. `rests` is told when there is none at once.
+    pub fn take(&self, gone: &AtomicBool, rests: &dyn Fn()) -> Option<Job> {
+        match self.next(gone, None, rests) {
             Next::Job(job) => Some(job),
             Next::Answer(_) | Next::Nothing => None,
         }
@@ -234,11 +228,11 @@ impl Pool {
 
     /// The same for a thread that can hold several calls: what comes into its inbox goes before a job. While it holds any it
     /// does not grow tired of waiting.
-    pub fn take_beside(&self, gone: &AtomicBool, inbox: &Inbox, holds: bool) -> Next {
-        self.next(gone, Some((inbox, holds)))
+    pub fn take_beside(&self, gone: &AtomicBool, (inbox, holds): (&Inbox, bool), rests: &dyn Fn()) -> Next {
+        self.next(gone, Some((inbox, holds)), rests)
     }
 
-    fn next(&self, gone: &AtomicBool, inbox: Option<(&Inbox, bool)>) -> Next {
+    fn next(&self, gone: &AtomicBool, inbox: Option<(&Inbox, bool)>, rests: &dyn Fn()) -> Next {
         let (inbox, holds) = (inbox.map(|(inbox, _)| inbox), inbox.is_some_and(|(_, holds)| holds));
         let park_at = Instant::now() + self.idle;
         let mut state = self.lock();
@@ -279,6 +273,7 @@ impl Pool {
                 has_looked = true;
                 state.looking += 1;
                 drop(state);
+                rests();
                 for _ in 0..LOOKS {
                     if self.queued.load(Ordering::Acquire) > 0 {
                         break;

@@ -42,6 +42,8 @@ struct Ledger {
     is_busy: Cell<bool>,
     /// Whether it is to look for its turn when it next gives way.
     is_due: Cell<bool>,
+    /// Whether what it runs takes no turns.
+    is_exempt: Cell<bool>,
     /// Its turn at the processors, which only threads of busy modules take.
     turn: Cell<Option<Turn>>,
 }
@@ -55,16 +57,27 @@ impl Usage {
 
     fn of(metrics: InstanceMetrics, account: Arc<Account>, quotas: Quotas, halted: Arc<AtomicBool>) -> Self {
         let (counted, shown, held, resting) = Default::default();
-        let (is_busy, is_due, turn) = Default::default();
-        let ledger =
-            Rc::new(Ledger { metrics, account, quotas, halted, counted, shown, held, resting, is_busy, is_due, turn });
+        let (is_busy, is_due, is_exempt, turn) = Default::default();
+        let ledger = Rc::new(Ledger {
+            metrics,
+            account,
+            quotas,
+            halted,
+            counted,
+            shown,
+            held,
+            resting,
+            is_busy,
+            is_due,
+            is_exempt,
+            turn,
+        });
         let overseen = Overseen::by(Rc::clone(&ledger) as Rc<dyn Overseer>);
         Self { ledger, looked: Instant::now(), _overseen: overseen }
     }
 
-    /// After a call: `heap` is what the thread's VMs hold now, in bytes. Where `more` waits to be done, a thread of a module
-    /// that keeps the processors busy waits for its turn.
-    pub(super) fn look(&mut self, heap: usize, more: bool) {
+    /// After a call: `heap` is what the thread's VMs hold now, in bytes.
+    pub(super) fn look(&mut self, heap: usize) {
         self.ledger.hold(heap);
         // last, so that who sees the call sees what it left
         self.ledger.account.counts.call();
@@ -72,13 +85,33 @@ impl Usage {
         if now.duration_since(self.looked) >= SPACING {
             self.looked = now;
             self.ledger.count();
-            if more {
-                self.ledger.wait_for_turn();
-            }
+            self.ledger.is_due.set(true);
         }
-        if !more {
-            self.ledger.leave();
+    }
+
+    /// Before a call that nobody waits for after `until`: a thread of a module that keeps the processors busy waits for its
+    /// turn, unless the call is `exempt` from the module's share of them.
+    pub(super) fn begin(&self, until: Instant, exempt: bool) {
+        self.ledger.is_exempt.set(exempt);
+        if self.ledger.is_due.take() {
+            self.ledger.wait_for_turn(until);
         }
+    }
+
+    /// Before a call goes on that waited for its host.
+    pub(super) fn resume(&self) {
+        self.ledger.is_exempt.set(false);
+    }
+
+    /// What the thread runs from now on is exempt from the module's share of the processors.
+    pub(super) fn exempt(self) -> Self {
+        self.ledger.is_exempt.set(true);
+        self
+    }
+
+    /// The thread has nothing to do for now.
+    pub(super) fn rests(&self) {
+        self.ledger.leave();
     }
 
     /// Before a call: `bytes` are those that the thread's other VMs hold.
@@ -131,10 +164,10 @@ impl Ledger {
 }
 
 impl Ledger {
-    fn wait_for_turn(&self) {
-        if self.is_busy.get() {
+    fn wait_for_turn(&self, until: Instant) {
+        if self.is_busy.get() && !self.is_exempt.get() {
             let is_wanted = || !self.halted.load(Ordering::Relaxed);
-            self.turn.set(self.account.go_on(self.turn.get(), is_wanted));
+            self.turn.set(self.account.take_turn(self.turn.get(), until, is_wanted));
         } else {
             self.leave();
         }
@@ -160,10 +193,10 @@ impl Overseer for Ledger {
     }
 
     /// What others have to do is often done in less time than the system lets a thread run that is there first.
-    fn gives_way(&self) {
+    fn gives_way(&self, until: Instant) {
         if self.is_due.take() {
             // here and not where it is asked whether it may go on: the host asks that too, and may hold what others wait for
-            self.wait_for_turn();
+            self.wait_for_turn(until);
         }
         if self.is_busy.get() {
             std::thread::yield_now();
@@ -222,7 +255,7 @@ mod tests {
                 for _ in 0..3 {
                     let until = thread_cpu_time() + Duration::from_millis(2);
                     while thread_cpu_time() < until {}
-                    usage.look(0, false);
+                    usage.look(0);
                 }
                 drop(usage);
                 thread_cpu_time()
@@ -245,7 +278,7 @@ mod tests {
         assert_eq!(metrics.memory.get(), 350);
         drop(one);
         assert_eq!(metrics.memory.get(), 50);
-        other.look(0, false);
+        other.look(0);
         assert_eq!(metrics.memory.get(), 0);
         assert_eq!((account.counts.memory(), account.counts.peak_memory()), (0, 750));
     }

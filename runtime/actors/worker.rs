@@ -141,10 +141,11 @@ fn run(instance: &Arc<Instance>, (lane, limits): (Lane, Limits), gone: &AtomicBo
             Err(error) => Exit::InitFailed(error),
         };
     }
-    while let Some(job) = instance.queue(lane).take(gone) {
+    while let Some(job) = instance.queue(lane).take(gone, &|| usage.rests()) {
+        usage.begin(job.call.deadline, job.is_exempt());
         // the job is dropped by the unwinding, which tells its caller; the VM goes with it
         match catch_unwind(AssertUnwindSafe(|| serve(instance, &limits, &mut vm, job))) {
-            Ok(Ok(())) => usage.look(vm.as_ref().map_or(0, HousedVm::memory), instance.queue(lane).has_jobs()),
+            Ok(Ok(())) => usage.look(vm.as_ref().map_or(0, HousedVm::memory)),
             Ok(Err(error)) => return Exit::InitFailed(error),
             Err(panic) => return Exit::Panicked(message_of(panic.as_ref())),
         }

@@ -117,6 +117,12 @@ impl World {
         Self { rig, router, auth, events, supplies, audit, dir }
     }
 
+    /// The same where the modules have so many processors among them.
+    pub(crate) fn on_processors(mut self, count: usize) -> Self {
+        self.supplies.accounts = ModuleAccounts::on_processors(count);
+        self
+    }
+
     /// Gives the databases to the instances to come.
     pub(crate) fn keep_in(&mut self, databases: Arc<dyn Database>) {
         self.supplies.database = Some(databases);

@@ -55,16 +55,16 @@ impl LuaVm {
         limits: &Limits,
         call: &CallContext,
     ) -> Result<Self, ScriptError> {
-        observe::makes_vm();
+        observe::makes_vm(call.deadline);
         let line = Line::new(host);
         let mut vm = Self::closed(files, line, limits, |_, _| Ok(())).map_err(|error| broken(&error))?;
-        observe::gives_way();
+        observe::gives_way(call.deadline);
         let entry = files.bytecode.get(&files.entry).map_or(&[][..], Vec::as_slice);
         let entry = load(&vm.lua, &files.entry, entry).map_err(|error| broken(&error))?;
         let exported =
             vm.run(call, |_| Ok(MultiValue::from_iter([mlua::Value::Function(entry)])), |_, value| Ok(value))?;
         vm.export(&exported)?;
-        observe::gives_way();
+        observe::gives_way(call.deadline);
         // What making the VM left behind is a third of its size.
         vm.lua.gc_collect().map_err(|error| broken(&error))?;
         Ok(vm)
@@ -81,11 +81,9 @@ impl LuaVm {
         let lua = Lua::new_with(library::loaded(), LuaOptions::new().catch_rust_panics(false))?;
         library::restrict(&lua)?;
         let converter = Converter::new(&lua)?;
-        observe::gives_way();
         let calls::Installed { info, error } = calls::install(&lua, &line, &converter)?;
         let (resolve, load) = file_functions(&lua, files)?;
         library::add_prelude(&lua, &info, &resolve, &load)?;
-        observe::gives_way();
         add(&lua, &converter)?;
         let enter = protected::enter_function(&lua)?;
         let keys = Keys::new(&lua)?;

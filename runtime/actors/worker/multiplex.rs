@@ -68,24 +68,32 @@ pub(super) fn run(
     let pool = instance.queue(lane);
     loop {
         let holds = desk.vms.values().any(|seat| !seat.held.is_empty());
-        let next = if desk.has_room() { pool.take_beside(gone, &desk.inbox, holds) } else { Next::Nothing };
+        let next = if desk.has_room() {
+            pool.take_beside(gone, (&desk.inbox, holds), &|| usage.rests())
+        } else {
+            Next::Nothing
+        };
         match next {
             Next::Job(job) => {
+                usage.begin(job.call.deadline, job.is_exempt());
                 usage.beside(desk.held_beside(desk.fresh));
                 desk.begin(job)?;
             }
             Next::Answer(arrived) => {
                 usage.beside(desk.held_beside(Some(arrived.vm)));
+                usage.resume();
                 desk.resume(arrived);
             }
             Next::Nothing if holds => {
+                usage.rests();
                 let arrived = desk.inbox.wait();
                 usage.beside(desk.held_beside(Some(arrived.vm)));
+                usage.resume();
                 desk.resume(arrived);
             }
             Next::Nothing => return Ok(()),
         }
-        usage.look(desk.vms.values().map(|seat| seat.vm.memory()).sum(), pool.has_jobs());
+        usage.look(desk.vms.values().map(|seat| seat.vm.memory()).sum());
     }
 }
 

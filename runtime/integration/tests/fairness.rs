@@ -1,7 +1,6 @@
 //! Modules that keep the processors busy share them as modules, whatever the number of their threads.
 
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use replug_scripts::{Handler, Value};
@@ -32,22 +31,20 @@ async fn serve(world: &World, id: &str, workers: usize) -> Arc<Instance> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_with_many_threads_gets_no_more_than_one_with_a_single_thread() {
-    let processors = available_parallelism().map_or(1, std::num::NonZero::get);
-    let many = (8 * processors).min(64);
-    let world = World::new().await;
-    let (crowd, single) = (serve(&world, "crowd", many).await, serve(&world, "single", 1).await);
+    let world = World::new().await.on_processors(1);
+    let (crowd, single) = (serve(&world, "crowd", 8).await, serve(&world, "single", 1).await);
     let used = |instance: &Arc<Instance>| instance.account().counts.cpu_time();
 
-    spin(&crowd, many);
+    spin(&crowd, 8);
     until(|| used(&crowd) > Duration::from_millis(500)).await;
     let before = used(&crowd);
     spin(&single, 1);
     until(|| used(&crowd) - before > Duration::from_secs(1)).await;
     let (crowd_used, single_used) = (used(&crowd) - before, used(&single));
-    // one thread can have one processor, the crowd the others; as threads they would have shared eight to one for each
-    let most = single_used * u32::try_from(2 * processors).expect("few");
-    assert!(crowd_used <= most, "{crowd_used:?} against {single_used:?}");
+    // as threads they would have shared eight to one
+    assert!(crowd_used < single_used * 3, "{crowd_used:?} against {single_used:?}");
 
+    // those that wait for a turn are stopped as well
     world.rig.stop(&crowd).await;
     world.rig.stop(&single).await;
 }

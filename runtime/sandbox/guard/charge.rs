@@ -29,11 +29,8 @@ impl Charge {
     /// Does `work`, and charges what the thread uses for it: meanwhile, where the work asks whether it may go on, and at its end.
     pub(super) fn during<R>(&self, work: impl FnOnce() -> R) -> R {
         let meter = Rc::new(Meter { charge: self.clone(), counted: Cell::new(thread_cpu_time()) });
-        let overseen = Overseen::by(Rc::clone(&meter) as Rc<dyn Overseer>);
-        let done = work();
-        drop(overseen);
-        meter.count();
-        done
+        let _overseen = Overseen::by(meter);
+        work()
     }
 }
 
@@ -58,6 +55,12 @@ impl Meter {
         if quota.cpu_monitoring_enabled {
             cpu_seconds.inc_by(used.as_secs_f64());
         }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.count();
     }
 }
 

@@ -46,10 +46,10 @@ impl Account {
         }
     }
 
-    /// The calling thread, of this module, which keeps the processors busy, is to run on: see [`RunQueue::go_on`].
+    /// The calling thread, of this module, which keeps the processors busy, is to run on: see [`RunQueue::take_turn`].
     #[must_use]
-    pub fn go_on(&self, holds: Option<Turn>, is_wanted: impl Fn() -> bool) -> Option<Turn> {
-        self.run_queue.go_on(holds, std::ptr::from_ref(self).addr(), is_wanted)
+    pub fn take_turn(&self, holds: Option<Turn>, until: Instant, is_wanted: impl Fn() -> bool) -> Option<Turn> {
+        self.run_queue.take_turn(holds, std::ptr::from_ref(self).addr(), until, is_wanted)
     }
 }
 
@@ -64,6 +64,13 @@ struct Accounts {
 }
 
 impl ModuleAccounts {
+    /// The accounts of modules that have so many processors among them.
+    #[must_use]
+    pub fn on_processors(count: usize) -> Self {
+        let run_queue = Arc::new(RunQueue::new(count));
+        Self(Arc::new(Accounts { by_module: Mutex::default(), run_queue }))
+    }
+
     /// The account of `module`: one for all its versions, until it is forgotten.
     #[must_use]
     pub fn of(&self, module: &Arc<str>) -> Arc<Account> {

@@ -220,6 +220,7 @@ impl Reservation {
 
     #[cold]
     fn wait(&mut self, share: HeapShare, least: u64, until: Instant) -> Result<u64, HeapFull> {
+        replug_scripts::waits();
         let account = Arc::clone(&self.account);
         let mut turn = account.turn.lock().unwrap_or_else(PoisonError::into_inner);
         account.waiting.fetch_add(1, Ordering::SeqCst);

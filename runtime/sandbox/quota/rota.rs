@@ -1,7 +1,8 @@
 //! Who of those that keep the processors busy has its turn.
 //!
 //! Each has the processor for a quantum when others wait. Modules come round in turn, whatever the number of their threads.
-//! A turn is a lease: who has not been seen for a while waits for something else than the processor and has lost it.
+//! Who waits for something else than the processor gives its turn back. So that none that forgets it stops the others, a turn
+//! that was taken is a lease: who has not been seen for a while has lost it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How long a turn lasts when others wait.
 pub(super) const QUANTUM: Duration = Duration::from_millis(2);
 /// How long a turn is kept for one who is not seen.
-pub(super) const LEASE: Duration = Duration::from_millis(3);
+pub(super) const LEASE: Duration = Duration::from_millis(50);
 
 /// A turn, or a place in the line for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +20,7 @@ pub struct Turn(u64);
 #[derive(Debug)]
 pub(super) struct Rota {
     places: usize,
-    next: u64,
+    number: u64,
     running: Vec<Running>,
     /// By module, in the order of their turns; none is empty.
     line: VecDeque<(usize, VecDeque<Turn>)>,
@@ -29,19 +30,20 @@ pub(super) struct Rota {
 struct Running {
     turn: Turn,
     begun: Instant,
-    seen: Instant,
+    /// None until its thread, which sleeps when the turn comes, has taken it.
+    seen: Option<Instant>,
 }
 
 impl Rota {
     /// Nobody runs; so many may at once.
     pub(super) fn new(places: usize) -> Self {
-        Self { places: places.max(1), next: 0, running: Vec::new(), line: VecDeque::new() }
+        Self { places: places.max(1), number: 0, running: Vec::new(), line: VecDeque::new() }
     }
 
     /// A thread of `module` gets in line.
     pub(super) fn enter(&mut self, module: usize) -> Turn {
-        let turn = Turn(self.next);
-        self.next += 1;
+        let turn = Turn(self.number);
+        self.number += 1;
         match self.line.iter_mut().find(|(other, _)| *other == module) {
             Some((_, threads)) => threads.push_back(turn),
             None => self.line.push_back((module, VecDeque::from([turn]))),
@@ -54,13 +56,14 @@ impl Rota {
         if self.line.is_empty() {
             return Vec::new();
         }
-        self.running.retain(|running| now.saturating_duration_since(running.seen) < LEASE);
+        let is_seen = |seen| now.saturating_duration_since(seen) < LEASE;
+        self.running.retain(|running| running.seen.is_none_or(is_seen));
         let mut admitted = Vec::new();
         while self.running.len() < self.places
             && let Some((module, mut threads)) = self.line.pop_front()
         {
             if let Some(turn) = threads.pop_front() {
-                self.running.push(Running { turn, begun: now, seen: now });
+                self.running.push(Running { turn, begun: now, seen: None });
                 admitted.push(turn);
             }
             if !threads.is_empty() {
@@ -70,9 +73,10 @@ impl Rota {
         admitted
     }
 
-    /// Whether it is this one's turn.
-    pub(super) fn has(&self, turn: Turn) -> bool {
-        self.running.iter().any(|running| running.turn == turn)
+    /// Begins the turn, if it has come.
+    pub(super) fn take(&mut self, turn: Turn, now: Instant) -> bool {
+        let running = self.running.iter_mut().find(|running| running.turn == turn);
+        running.map(|running| (running.begun, running.seen) = (now, Some(now))).is_some()
     }
 
     /// Whether it is next.
@@ -81,15 +85,15 @@ impl Rota {
     }
 
     /// The one that is next.
-    pub(super) fn following(&self) -> Option<Turn> {
+    pub(super) fn next(&self) -> Option<Turn> {
         self.line.front().and_then(|(_, threads)| threads.front().copied())
     }
 
     /// It is seen to run; whether its turn goes on. Otherwise it was lost, or is over because others wait.
-    pub(super) fn goes_on(&mut self, turn: Turn, now: Instant) -> bool {
+    pub(super) fn keeps(&mut self, turn: Turn, now: Instant) -> bool {
         let Some(place) = self.running.iter().position(|running| running.turn == turn) else { return false };
         let running = &mut self.running[place];
-        running.seen = now;
+        running.seen = Some(now);
         let is_over = !self.line.is_empty() && now.saturating_duration_since(running.begun) >= QUANTUM;
         if is_over {
             self.running.swap_remove(place);
@@ -125,7 +129,7 @@ mod tests {
         let turn = rota.enter(7);
         assert_eq!(rota.admit(start), [turn]);
         for n in 0..100 {
-            assert!(rota.goes_on(turn, start + millis(n)));
+            assert!(rota.keeps(turn, start + millis(n)));
         }
     }
 
@@ -134,10 +138,10 @@ mod tests {
         let (mut rota, start) = (Rota::new(1), Instant::now());
         let (one, other) = (rota.enter(7), rota.enter(8));
         assert_eq!(rota.admit(start), [one]);
-        assert!(rota.is_next(other) && rota.goes_on(one, start + millis(1)));
-        assert!(!rota.goes_on(one, start + QUANTUM));
+        assert!(rota.is_next(other) && rota.keeps(one, start + millis(1)));
+        assert!(!rota.keeps(one, start + QUANTUM));
         assert_eq!(rota.admit(start + QUANTUM), [other]);
-        assert!(!rota.has(one) && rota.has(other));
+        assert!(!rota.take(one, start + QUANTUM) && rota.take(other, start + QUANTUM));
     }
 
     #[test]
@@ -145,13 +149,26 @@ mod tests {
         let (mut rota, start) = (Rota::new(1), Instant::now());
         let one = rota.enter(7);
         rota.admit(start);
-        assert!(rota.goes_on(one, start + millis(500)), "nobody waits");
+        assert!(rota.take(one, start));
+        assert!(rota.keeps(one, start + millis(500)), "nobody waits");
         let other = rota.enter(8);
         assert_eq!(rota.admit(start + millis(500) + LEASE - millis(1)), []);
         assert_eq!(rota.admit(start + millis(500) + LEASE), [other]);
-        assert!(!rota.goes_on(one, start + millis(510)));
+        let later = start + millis(510) + LEASE;
+        assert!(!rota.keeps(one, later));
         rota.leave(other);
-        assert_eq!(rota.admit(start + millis(510)), []);
+        assert_eq!(rota.admit(later), []);
+    }
+
+    #[test]
+    fn a_turn_waits_for_a_thread_that_wakes_late() {
+        let (mut rota, start) = (Rota::new(1), Instant::now());
+        let (one, other) = (rota.enter(7), rota.enter(8));
+        assert_eq!(rota.admit(start), [one]);
+        let late = start + LEASE * 100;
+        assert_eq!(rota.admit(late), []);
+        assert!(rota.take(one, late) && rota.keeps(one, late + millis(1)));
+        assert!(!rota.take(other, late));
     }
 
     proptest! {
@@ -174,7 +191,7 @@ mod tests {
                 prop_assert_eq!(running.len(), places.min(owners.len()));
                 for turn in std::mem::take(&mut running) {
                     ran[owners[&turn]] += 1;
-                    if rota.goes_on(turn, now) {
+                    if rota.keeps(turn, now) {
                         running.push(turn);
                     } else {
                         let module = owners.remove(&turn).expect("known");

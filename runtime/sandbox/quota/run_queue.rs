@@ -37,31 +37,39 @@ impl RunQueue {
         Self(Mutex::new(State { rota: Rota::new(places), sleepers: HashMap::new() }))
     }
 
-    /// The calling thread, of `module`, is to run on: goes on with the turn that it `holds`, or sleeps until it has one, or
-    /// until `is_wanted` says no.
+    /// The calling thread, of `module`, is to run on: keeps the turn that it `holds`, or sleeps until it has one; without one
+    /// until `until`, or until `is_wanted` says no.
     #[must_use]
-    pub fn go_on(&self, holds: Option<Turn>, module: usize, is_wanted: impl Fn() -> bool) -> Option<Turn> {
+    pub fn take_turn(
+        &self,
+        holds: Option<Turn>,
+        module: usize,
+        until: Instant,
+        is_wanted: impl Fn() -> bool,
+    ) -> Option<Turn> {
         let mut state = self.lock();
         if let Some(turn) = holds
-            && state.rota.goes_on(turn, Instant::now())
+            && state.rota.keeps(turn, Instant::now())
         {
             return holds;
         }
         let turn = state.rota.enter(module);
         loop {
             state.admit();
-            if state.rota.has(turn) {
+            let now = Instant::now();
+            if state.rota.take(turn, now) {
                 state.sleepers.remove(&turn);
                 return Some(turn);
             }
-            if !is_wanted() {
+            let left = until.saturating_duration_since(now);
+            if left.is_zero() || !is_wanted() {
                 state.leave(turn);
                 return None;
             }
             let patience = if state.rota.is_next(turn) { LEASE } else { PATIENCE };
             state.sleepers.entry(turn).or_insert_with(thread::current);
             drop(state);
-            thread::park_timeout(patience);
+            thread::park_timeout(patience.min(left));
             state = self.lock();
         }
     }
@@ -101,7 +109,7 @@ impl State {
     }
 
     fn rouse_next(&self) {
-        if let Some(turn) = self.rota.following() {
+        if let Some(turn) = self.rota.next() {
             self.rouse(turn);
         }
     }
@@ -127,13 +135,17 @@ mod tests {
 
     use super::*;
 
+    fn far() -> Instant {
+        Instant::now() + Duration::from_secs(600)
+    }
+
     #[test]
     fn all_threads_of_all_modules_come_round() {
         let queue = RunQueue::new(2);
         let work = &|module: usize| {
             let mut turn = None;
             for round in 0..20 {
-                turn = queue.go_on(turn, module, || true);
+                turn = queue.take_turn(turn, module, far(), || true);
                 if round % 3 == 0 {
                     queue.leave(turn.take().expect("it is wanted"));
                 }
@@ -145,32 +157,35 @@ mod tests {
             threads.into_iter().all(|thread| thread.join().is_ok())
         });
         assert!(ended);
-        assert!(queue.lock().sleepers.is_empty() && queue.lock().rota.following().is_none());
+        assert!(queue.lock().sleepers.is_empty() && queue.lock().rota.next().is_none());
     }
 
     #[test]
     fn who_is_not_wanted_any_more_stops_waiting_and_leaves_nothing() {
         let (queue, wanted) = (RunQueue::new(1), AtomicBool::new(true));
-        let first = queue.go_on(None, 1, || true);
+        let first = queue.take_turn(None, 1, far(), || true);
         thread::scope(|scope| {
             let runs = scope.spawn(|| {
                 let mut turn = first;
                 while wanted.load(Ordering::Relaxed) {
-                    turn = queue.go_on(turn, 1, || wanted.load(Ordering::Relaxed));
+                    turn = queue.take_turn(turn, 1, far(), || wanted.load(Ordering::Relaxed));
                 }
                 turn
             });
-            let waits =
-                scope.spawn(|| queue.go_on(queue.go_on(None, 2, || true), 2, || wanted.load(Ordering::Relaxed)));
+            let waits = scope.spawn(|| {
+                let turn = queue.take_turn(None, 2, far(), || true);
+                queue.take_turn(turn, 2, far(), || wanted.load(Ordering::Relaxed))
+            });
             assert!(waits.join().expect("it ends").is_some(), "they change turns");
             wanted.store(false, Ordering::Relaxed);
             queue.wake();
             runs.join().expect("it ends");
         });
         wanted.store(false, Ordering::Relaxed);
-        let holder = queue.go_on(None, 1, || true).expect("a turn");
-        assert_eq!(queue.go_on(None, 2, || false), None);
+        let holder = queue.take_turn(None, 1, far(), || true).expect("a turn");
+        assert_eq!(queue.take_turn(None, 2, far(), || false), None);
+        assert_eq!(queue.take_turn(None, 2, Instant::now(), || true), None, "its time is over");
         queue.leave(holder);
-        assert!(queue.lock().sleepers.is_empty() && queue.lock().rota.following().is_none());
+        assert!(queue.lock().sleepers.is_empty() && queue.lock().rota.next().is_none());
     }
 }
