@@ -84,12 +84,6 @@ pub(crate) fn gives_way(until: Instant) {
     ask(|overseer| overseer.gives_way(until));
 }
 
-/// The thread is about to make a VM, for which others are to wait no longer than for a script.
-pub(crate) fn makes_vm(until: Instant) {
-    is_let_go_on();
-    gives_way(until);
-}
-
 /// What runs on this thread waits for something else than the processor from now on.
 pub fn waits() {
     ask(|overseer| overseer.waits());

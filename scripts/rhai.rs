@@ -80,7 +80,7 @@ impl Program for RhaiProgram {
         limits: &Limits,
         call: &CallContext,
     ) -> Result<Box<dyn Vm>, ScriptError> {
-        observe::makes_vm(call.deadline);
+        observe::gives_way(call.deadline);
         Ok(Box::new(vm::RhaiVm::new(&self.files, host, limits, call)?))
     }
 }

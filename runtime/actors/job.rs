@@ -57,6 +57,19 @@ impl fmt::Debug for Job {
     }
 }
 
+/// Whether only the runtime asks for it.
+const fn is_the_runtimes(handler: &Handler) -> bool {
+    !matches!(
+        handler,
+        Handler::Api(_)
+            | Handler::Page(_)
+            | Handler::Service(_)
+            | Handler::Event(_)
+            | Handler::ActorInit(_)
+            | Handler::ActorHandle(_)
+    )
+}
+
 impl Job {
     /// The handler it runs.
     #[must_use]
@@ -69,16 +82,7 @@ impl Job {
     /// Whether the runtime asks of its own accord: a module that is over its share must still start, stop and say how it is.
     #[must_use]
     pub const fn is_exempt(&self) -> bool {
-        self.exempt
-            || !matches!(
-                self.handler(),
-                Handler::Api(_)
-                    | Handler::Page(_)
-                    | Handler::Service(_)
-                    | Handler::Event(_)
-                    | Handler::ActorInit(_)
-                    | Handler::ActorHandle(_)
-            )
+        self.exempt || is_the_runtimes(self.handler())
     }
 
     /// Whether nobody waits for it any more: its deadline passed or the caller went away.

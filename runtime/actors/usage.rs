@@ -99,8 +99,19 @@ impl Usage {
     }
 
     /// Before a call goes on that waited for its host.
-    pub(super) fn resume(&self) {
-        self.ledger.is_exempt.set(false);
+    pub(super) fn resume(&self, exempt: bool) {
+        self.ledger.is_exempt.set(exempt);
+    }
+
+    /// Makes a VM when the thread's turn has come, at `until` at the latest. Its `init` is exempt: that it may take long is
+    /// no reason to make it take longer.
+    pub(super) fn making<R>(&self, until: Instant, make: impl FnOnce() -> R) -> R {
+        self.ledger.count();
+        self.ledger.wait_for_turn(until);
+        let before = self.ledger.is_exempt.replace(true);
+        let made = make();
+        self.ledger.is_exempt.set(before);
+        made
     }
 
     /// What the thread runs from now on is exempt from the module's share of the processors.
@@ -165,6 +176,8 @@ impl Ledger {
 
 impl Ledger {
     fn wait_for_turn(&self, until: Instant) {
+        // what the thread itself used is not all that its module did
+        self.is_busy.set(self.account.load.yields(Instant::now()));
         if self.is_busy.get() && !self.is_exempt.get() {
             let is_wanted = || !self.halted.load(Ordering::Relaxed);
             self.turn.set(self.account.take_turn(self.turn.get(), until, is_wanted));

@@ -55,7 +55,7 @@ impl LuaVm {
         limits: &Limits,
         call: &CallContext,
     ) -> Result<Self, ScriptError> {
-        observe::makes_vm(call.deadline);
+        observe::gives_way(call.deadline);
         let line = Line::new(host);
         let mut vm = Self::closed(files, line, limits, |_, _| Ok(())).map_err(|error| broken(&error))?;
         observe::gives_way(call.deadline);

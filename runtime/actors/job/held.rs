@@ -59,6 +59,12 @@ pub struct Held {
 }
 
 impl Held {
+    /// As [`Job::is_exempt`].
+    #[must_use]
+    pub const fn is_exempt(&self) -> bool {
+        super::is_the_runtimes(&self.handler)
+    }
+
     /// When what it waits for comes too late.
     #[must_use]
     pub const fn deadline(&self) -> Instant {

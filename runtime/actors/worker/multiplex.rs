@@ -77,18 +77,18 @@ pub(super) fn run(
             Next::Job(job) => {
                 usage.begin(job.call.deadline, job.is_exempt());
                 usage.beside(desk.held_beside(desk.fresh));
-                desk.begin(job)?;
+                desk.begin(job, usage)?;
             }
             Next::Answer(arrived) => {
                 usage.beside(desk.held_beside(Some(arrived.vm)));
-                usage.resume();
+                usage.resume(desk.is_exempt(&arrived));
                 desk.resume(arrived);
             }
             Next::Nothing if holds => {
                 usage.rests();
                 let arrived = desk.inbox.wait();
                 usage.beside(desk.held_beside(Some(arrived.vm)));
-                usage.resume();
+                usage.resume(desk.is_exempt(&arrived));
                 desk.resume(arrived);
             }
             Next::Nothing => return Ok(()),
@@ -112,7 +112,7 @@ impl Desk<'_> {
         }
     }
 
-    fn begin(&mut self, job: Job) -> Result<(), ScriptError> {
+    fn begin(&mut self, job: Job, usage: &Usage) -> Result<(), ScriptError> {
         if job.abandoned() {
             too_late(job);
             return Ok(());
@@ -122,7 +122,7 @@ impl Desk<'_> {
         let patience = if is_alone { job.patience() } else { Instant::now() };
         let number = match self.fresh {
             Some(number) => number,
-            None => match HousedVm::make(self.instance, self.limits, patience) {
+            None => match usage.making(job.call.deadline, || HousedVm::make(self.instance, self.limits, patience)) {
                 Ok(vm) => {
                     let number = self.next;
                     self.next += 1;
@@ -146,6 +146,12 @@ impl Desk<'_> {
         let progress = job.begin(awake, self.instance);
         self.follow(number, progress);
         Ok(())
+    }
+
+    /// Whether the call that goes on is exempt from its module's share of the processors.
+    fn is_exempt(&self, arrived: &Arrived) -> bool {
+        let held = self.vms.get(&arrived.vm).and_then(|seat| seat.held.get(&arrived.ticket));
+        held.is_some_and(|(held, _)| held.is_exempt())
     }
 
     fn resume(&mut self, arrived: Arrived) {

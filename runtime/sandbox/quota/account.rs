@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::cpu::CpuAccount;
 use super::heap::HeapAccount;
 use super::load::Load;
-use super::rota::Turn;
+use super::rota::{Turn, User};
 use super::run_queue::RunQueue;
 use crate::sandbox::tracker::Counts;
 
@@ -49,7 +49,8 @@ impl Account {
     /// The calling thread, of this module, which keeps the processors busy, is to run on: see [`RunQueue::take_turn`].
     #[must_use]
     pub fn take_turn(&self, holds: Option<Turn>, until: Instant, is_wanted: impl Fn() -> bool) -> Option<Turn> {
-        self.run_queue.take_turn(holds, std::ptr::from_ref(self).addr(), until, is_wanted)
+        let user = User { module: std::ptr::from_ref(self).addr(), used: self.counts.cpu_time() };
+        self.run_queue.take_turn(holds, user, until, is_wanted)
     }
 }
 

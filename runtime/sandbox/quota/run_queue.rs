@@ -10,9 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use super::rota::{LEASE, Rota, Turn};
+use super::rota::{Rota, Turn, User};
 
-/// How long one who is not next sleeps at most. Whoever ends threads [wakes](RunQueue::wake) them.
+/// How long one sleeps at most who is not next, or whose turn nobody keeps without being seen. Whoever ends threads [wakes](RunQueue::wake) them.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The line of a runtime's busy threads.
@@ -37,23 +37,24 @@ impl RunQueue {
         Self(Mutex::new(State { rota: Rota::new(places), sleepers: HashMap::new() }))
     }
 
-    /// The calling thread, of `module`, is to run on: keeps the turn that it `holds`, or sleeps until it has one; without one
+    /// The calling thread, one of `user`'s, is to run on: keeps the turn that it `holds`, or sleeps until it has one; without one
     /// until `until`, or until `is_wanted` says no.
     #[must_use]
-    pub fn take_turn(
+    pub(super) fn take_turn(
         &self,
         holds: Option<Turn>,
-        module: usize,
+        user: User,
         until: Instant,
         is_wanted: impl Fn() -> bool,
     ) -> Option<Turn> {
         let mut state = self.lock();
-        if let Some(turn) = holds
-            && state.rota.keeps(turn, Instant::now())
-        {
+        let turn = match holds {
+            Some(turn) => state.rota.goes_on(turn, user, Instant::now()),
+            None => state.rota.enter(user),
+        };
+        if holds == Some(turn) {
             return holds;
         }
-        let turn = state.rota.enter(module);
         loop {
             state.admit();
             let now = Instant::now();
@@ -66,7 +67,8 @@ impl RunQueue {
                 state.leave(turn);
                 return None;
             }
-            let patience = if state.rota.is_next(turn) { LEASE } else { PATIENCE };
+            let next_look = (state.rota.next() == Some(turn)).then(|| state.rota.loses_at()).flatten();
+            let patience = next_look.map_or(PATIENCE, |at| at.saturating_duration_since(now));
             state.sleepers.entry(turn).or_insert_with(thread::current);
             drop(state);
             thread::park_timeout(patience.min(left));
@@ -139,13 +141,17 @@ mod tests {
         Instant::now() + Duration::from_secs(600)
     }
 
+    fn user(module: usize) -> User {
+        User { module, used: Duration::ZERO }
+    }
+
     #[test]
     fn all_threads_of_all_modules_come_round() {
         let queue = RunQueue::new(2);
         let work = &|module: usize| {
             let mut turn = None;
             for round in 0..20 {
-                turn = queue.take_turn(turn, module, far(), || true);
+                turn = queue.take_turn(turn, user(module), far(), || true);
                 if round % 3 == 0 {
                     queue.leave(turn.take().expect("it is wanted"));
                 }
@@ -162,30 +168,23 @@ mod tests {
 
     #[test]
     fn who_is_not_wanted_any_more_stops_waiting_and_leaves_nothing() {
-        let (queue, wanted) = (RunQueue::new(1), AtomicBool::new(true));
-        let first = queue.take_turn(None, 1, far(), || true);
+        let (queue, wanted) = (&RunQueue::new(1), &AtomicBool::new(true));
+        let is_wanted = || wanted.load(Ordering::Relaxed);
+        // never taken, so never lost: nobody else gets one
+        let never_taken = queue.lock().rota.enter(user(1));
+        assert_eq!(queue.lock().rota.admit(Instant::now()), [never_taken]);
         thread::scope(|scope| {
-            let runs = scope.spawn(|| {
-                let mut turn = first;
-                while wanted.load(Ordering::Relaxed) {
-                    turn = queue.take_turn(turn, 1, far(), || wanted.load(Ordering::Relaxed));
-                }
-                turn
-            });
-            let waits = scope.spawn(|| {
-                let turn = queue.take_turn(None, 2, far(), || true);
-                queue.take_turn(turn, 2, far(), || wanted.load(Ordering::Relaxed))
-            });
-            assert!(waits.join().expect("it ends").is_some(), "they change turns");
+            let sleep = |module| queue.take_turn(None, user(module), far(), is_wanted);
+            let sleepers: Vec<_> = (0..3).map(|n| scope.spawn(move || sleep(n))).collect();
+            while queue.lock().sleepers.len() < 3 {
+                thread::yield_now();
+            }
             wanted.store(false, Ordering::Relaxed);
             queue.wake();
-            runs.join().expect("it ends");
+            assert!(sleepers.into_iter().all(|sleeper| sleeper.join().is_ok_and(|turn| turn.is_none())));
         });
-        wanted.store(false, Ordering::Relaxed);
-        let holder = queue.take_turn(None, 1, far(), || true).expect("a turn");
-        assert_eq!(queue.take_turn(None, 2, far(), || false), None);
-        assert_eq!(queue.take_turn(None, 2, Instant::now(), || true), None, "its time is over");
-        queue.leave(holder);
+        assert_eq!(queue.take_turn(None, user(2), Instant::now(), || true), None, "its time is over");
+        queue.leave(never_taken);
         assert!(queue.lock().sleepers.is_empty() && queue.lock().rota.next().is_none());
     }
 }
