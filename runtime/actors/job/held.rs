@@ -59,7 +59,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// As [`Job::is_exempt`].
+    /// As [`is_exempt`](super::Job::is_exempt) of a job.
     #[must_use]
     pub const fn is_exempt(&self) -> bool {
         super::is_the_runtimes(&self.handler)

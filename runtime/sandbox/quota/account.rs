@@ -46,7 +46,8 @@ impl Account {
         }
     }
 
-    /// The calling thread, of this module, which keeps the processors busy, is to run on: see [`RunQueue::take_turn`].
+    /// The calling thread, of this module, which keeps the processors busy, is to run on: keeps the turn that it `holds`, or
+    /// sleeps until it has one; without one until `until`, or until `is_wanted` says no.
     #[must_use]
     pub fn take_turn(&self, holds: Option<Turn>, until: Instant, is_wanted: impl Fn() -> bool) -> Option<Turn> {
         let user = User { module: std::ptr::from_ref(self).addr(), used: self.counts.cpu_time() };
