@@ -120,6 +120,8 @@ async fn actors_end_with_their_slot_and_begin_anew_with_the_next() {
     tried(&world, "counter", 1).await;
     world.call("shop", "shop.send", asks("counter", "wait")).await.expect("it is taken");
     gate.reached(1).await;
+    // the call that sent the message is over as well
+    until(|| instance.in_flight() == 1).await;
     let waiting: Vec<_> = (0..3)
         .map(|_| {
             let world = Arc::clone(&world);
