@@ -9,6 +9,7 @@ pub mod load;
 pub mod parcel;
 mod rota;
 pub mod run_queue;
+mod schedule;
 pub mod storage;
 pub mod turns;
 

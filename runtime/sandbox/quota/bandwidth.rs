@@ -1,40 +1,37 @@
 //! Bytes a second on the network, in both directions together.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::schedule::Schedule;
 
 /// How much of its rate may come at once after a rest.
 const BURST: Duration = Duration::from_secs(1);
 
 /// A bucket that fills at a rate: bytes are taken after they went over the wire, and what went over the rate is waited for
-/// before more goes. It is kept as the moment at which it is full again (GCRA).
+/// before more goes.
 #[derive(Debug)]
 pub struct Bandwidth {
     bytes_a_second: u64,
-    full_at: Mutex<Option<Instant>>,
+    schedule: Schedule,
 }
 
 impl Bandwidth {
     /// A full bucket.
     #[must_use]
-    pub const fn new(bytes_a_second: u64) -> Self {
-        Self { bytes_a_second, full_at: Mutex::new(None) }
+    pub fn new(bytes_a_second: u64) -> Self {
+        Self { bytes_a_second, schedule: Schedule::new(Instant::now()) }
     }
 
     /// Takes `bytes`; tells how long to wait before more may go.
     pub fn take(&self, bytes: usize, now: Instant) -> Duration {
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         let nanos = u128::from(bytes as u64) * 1_000_000_000 / u128::from(self.bytes_a_second.max(1));
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let from = full_at.unwrap_or(now).max(now);
-        let at = from.checked_add(cost).unwrap_or(from);
-        *full_at = Some(at);
-        at.saturating_duration_since(now).saturating_sub(BURST)
+        self.schedule.charge(cost, now, Duration::MAX).saturating_sub(BURST)
     }
 
     /// How long to wait now before anything may go.
     pub fn debt(&self, now: Instant) -> Duration {
-        self.take(0, now)
+        self.schedule.ahead(now).saturating_sub(BURST)
     }
 }
 

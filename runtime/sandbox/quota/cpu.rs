@@ -1,37 +1,29 @@
 //! A module's share of the processor, by the CPU time of the threads that run its scripts.
 //!
-//! The generic cell rate algorithm (ITU-T I.371) in its form of a virtual schedule: time that was used is due to be paid
-//! back at the rate of the share, and a call may begin while no more than one period's share is due. So a module may use
-//! its share of a period at once, and over many periods never more than its share. Time is charged when it has been used: a
-//! call that began runs to its own limits, and the next ones wait the longer for it.
+//! A [`Schedule`]: time that was used is due to be paid back at the rate of the share, and a call may begin while no more than one
+//! period's share is due. So a module may use its share of a period at once, and over many periods never more than its share.
+//! Time is charged when it has been used: a call that began runs to its own limits, and the next ones wait the longer for it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::schedule::Schedule;
 use crate::manifest::CpuQuota;
 
 /// What a module has used and not yet paid back.
 #[derive(Debug)]
-pub struct CpuAccount {
-    epoch: Instant,
-    /// Nanoseconds after the epoch at which all will be paid back.
-    due: AtomicU64,
-}
+pub struct CpuAccount(Schedule);
 
 impl CpuAccount {
     /// Nothing is due at `now`, which is the earliest time that may be asked about.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
-        Self { epoch: now, due: AtomicU64::new(0) }
+        Self(Schedule::new(now))
     }
 
     /// `used` was used until `now`. Without a share nothing is due.
     pub fn charge(&self, quota: &CpuQuota, used: Duration, now: Instant) {
         let Some(share) = quota.max_cpu_usage else { return };
-        let (cost, now) = (nanos(used.div_f64(share)), self.since_epoch(now));
-        let charged = |due: u64| Some(due.max(now).saturating_add(cost));
-        // it always says what the next value is
-        let _ = self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charged);
+        self.0.charge(used.div_f64(share), now, Duration::MAX);
     }
 
     /// How long it is from `now` until a call may begin; zero when one may at once.
@@ -40,17 +32,8 @@ impl CpuAccount {
         if quota.max_cpu_usage.is_none() {
             return Duration::ZERO;
         }
-        let free = self.since_epoch(now).saturating_add(nanos(quota.cpu_quota_period));
-        Duration::from_nanos(self.due.load(Ordering::Relaxed).saturating_sub(free))
+        self.0.ahead(now).saturating_sub(quota.cpu_quota_period)
     }
-
-    fn since_epoch(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(self.epoch))
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
