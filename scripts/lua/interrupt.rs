@@ -29,8 +29,11 @@ use crate::{meter, observe};
 const LARGE: usize = 1 << 16;
 
 thread_local! {
-    /// Bytes in use after the last collection that [`collect_first`] made for this call.
-    static COLLECTED: Cell<usize> = const { Cell::new(0) };
+    /// Bytes in use beyond which the heap of this call is crowded, see [`begin`] and [`collect`].
+    static CROWDED_AT: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// The same for [`look`], which may come when a value still stands in a register that is about to be written: what it finds
+    /// alive says nothing of how crowded the heap is before the next large allocation.
+    static LOOKS_AT: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 /// Sets the callbacks of a VM; from here on its safepoints ask the meter of the thread.
@@ -50,7 +53,7 @@ unsafe extern "C-unwind" fn on_safepoint(state: *mut lua_State, gc: c_int) {
     if gc >= 0 {
         unsafe { after_collector_step(state) }
     // SAFETY: reads a counter.
-    } else if meter::tick_with(1, || observe::holds(unsafe { in_use(state) })).is_some() {
+    } else if meter::tick_with(1, || unsafe { look(state) }).is_some() {
         // SAFETY: at a safepoint, and only there, an error may be raised.
         unsafe { end(state) }
     }
@@ -80,21 +83,37 @@ unsafe extern "C-unwind" fn collect_first(state: *mut lua_State, gc: c_int) {
     }
 }
 
-/// Whether the heap has grown past five eighths of its limit: the collector lets a heap grow to twice what lives, and
-/// what is only garbage must not end a call. After a collection the heap must first grow by a sixteenth of the limit, so
-/// a script at the brim spends its CPU time, not the host's.
-unsafe fn is_crowded(state: *mut lua_State) -> bool {
-    let limit = meter::memory();
-    // SAFETY: reads a counter.
-    unsafe { in_use(state) > (limit / 8 * 5).max(COLLECTED.get().saturating_add(limit / 16)) }
+/// Looks at the heap from a safepoint, where the collector may run. Its own steps are not enough: one that has traversed a
+/// large table lets as much be allocated before the next.
+unsafe fn look(state: *mut lua_State) {
+    // SAFETY: reads a counter; at a safepoint the collector may run, as it may in any function a script calls.
+    unsafe {
+        observe::holds(in_use(state));
+        if in_use(state) > LOOKS_AT.get() {
+            let crowded_at = CROWDED_AT.get();
+            collect(state);
+            CROWDED_AT.set(crowded_at);
+        }
+    }
 }
 
-/// A full collection.
+/// Whether the heap has grown past five eighths of its limit: the collector lets a heap grow to twice what lives, and
+/// what is only garbage must not end a call.
+unsafe fn is_crowded(state: *mut lua_State) -> bool {
+    // SAFETY: reads a counter.
+    unsafe { in_use(state) > CROWDED_AT.get() }
+}
+
+/// A full collection. After it the heap must first grow by a sixteenth of the limit, so a script at the brim spends its CPU
+/// time, not the host's.
 unsafe fn collect(state: *mut lua_State) {
     // SAFETY: the caller stands where the collector may run; callbacks are those of a live state.
     unsafe {
         ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0);
-        COLLECTED.set(in_use(state));
+        let limit = meter::memory();
+        let crowded_at = (limit / 8 * 5).max(in_use(state).saturating_add(limit / 16));
+        CROWDED_AT.set(crowded_at);
+        LOOKS_AT.set(crowded_at);
         (*ffi::lua_callbacks(state)).interrupt = Some(on_safepoint);
     }
 }
@@ -107,7 +126,9 @@ unsafe fn in_use(state: *mut lua_State) -> usize {
 
 /// A call begins: nothing was collected for it yet.
 pub(super) fn begin() {
-    COLLECTED.set(0);
+    let crowded_at = meter::memory() / 8 * 5;
+    CROWDED_AT.set(crowded_at);
+    LOOKS_AT.set(crowded_at);
 }
 
 /// Raises what ends a call. A script may catch it and meets it again at its next safepoint.
