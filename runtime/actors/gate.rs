@@ -117,13 +117,15 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_drain_ends_when_the_last_of_many_leaves() {
         for _ in 0..200 {
-            let gate = Arc::new(Gate::default());
+            let (gate, holders) = (Arc::new(Gate::default()), Arc::<AtomicUsize>::default());
             let tasks: Vec<_> = (0..8)
                 .map(|_| {
-                    let gate = Arc::clone(&gate);
+                    let (gate, holders) = (Arc::clone(&gate), Arc::clone(&holders));
                     tokio::spawn(async move {
                         while let Some(pass) = Pass::enter(Arc::clone(&gate)) {
+                            holders.fetch_add(1, Ordering::SeqCst);
                             tokio::task::yield_now().await;
+                            holders.fetch_sub(1, Ordering::SeqCst);
                             drop(pass);
                         }
                     })
@@ -132,7 +134,8 @@ mod tests {
             tokio::task::yield_now().await;
             gate.close();
             gate.drained().await;
-            // who finds it closed was counted for a moment
+            assert_eq!(holders.load(Ordering::SeqCst), 0, "whoever holds a pass is waited for");
+            // who finds it closed is counted for a moment
             for task in tasks {
                 task.await.expect("ends");
             }

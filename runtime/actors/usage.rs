@@ -226,6 +226,7 @@ mod tests {
     use super::*;
     use crate::manifest::{self, ResourceQuotas};
     use crate::monitor::{InstanceKey, Metrics};
+    use crate::sandbox::quota::ModuleAccounts;
 
     fn asked(change: impl FnOnce(&mut ResourceQuotas)) -> Quotas {
         let mut manifest =
@@ -257,6 +258,31 @@ mod tests {
         assert_eq!(account.counts.memory(), 510);
         halted.store(true, Ordering::Relaxed);
         assert!(!usage.ledger.may_go_on());
+    }
+
+    #[test]
+    fn a_busy_modules_thread_takes_a_turn_unless_what_it_runs_is_exempt_and_gives_it_back() {
+        let (metrics, quotas) = (metrics(), asked(|_| ()));
+        let account = ModuleAccounts::on_processors(1).of(&"shop".into());
+        let usage = of(&metrics, &account, &quotas);
+        let soon = Instant::now() + Duration::from_secs(60);
+        let begin = |exempt| {
+            account.load.charge(Duration::from_secs(3600), Instant::now());
+            usage.ledger.is_due.set(true);
+            usage.begin(soon, exempt);
+            usage.ledger.turn.get()
+        };
+        usage.begin(soon, false);
+        assert_eq!(usage.ledger.turn.get(), None, "a calm module asks nobody");
+        assert_eq!(begin(true), None);
+        let turn = begin(false);
+        assert!(turn.is_some());
+        assert_eq!(begin(false), turn, "nobody else waits");
+        usage.ledger.waits();
+        assert_eq!(usage.ledger.turn.get(), None);
+        assert!(begin(false).is_some());
+        usage.rests();
+        assert_eq!(usage.ledger.turn.get(), None);
     }
 
     #[test]

@@ -33,6 +33,34 @@ fn exactly_the_granted_ticks_pass() {
     assert_eq!(tick(1), Some(Verdict::Ticks(1000)));
 }
 
+/// Keeps whoever gives way from going on until its time is over.
+struct Sleeps(Cell<u32>);
+
+impl observe::Overseer for Sleeps {
+    fn holds(&self, _: usize) {}
+
+    fn may_go_on(&self) -> bool {
+        true
+    }
+
+    fn gives_way(&self, until: Instant) {
+        self.0.set(self.0.get() + 1);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+#[test]
+fn a_call_gives_way_while_it_runs_and_ends_where_that_took_all_its_time() {
+    let (overseer, time) = (std::rc::Rc::new(Sleeps(Cell::new(0))), Duration::from_millis(300));
+    let overseen = observe::Overseen::by(std::rc::Rc::clone(&overseer) as _);
+    let _guard = start(&limits(u64::MAX, HOUR, time), far());
+    assert_eq!(tick_until(u64::MAX), Some(Verdict::WallTime(time)));
+    assert_eq!(overseer.0.get(), 1, "it did not go on");
+    drop(overseen);
+}
+
 #[test]
 fn a_verdict_is_sticky_until_the_guard_drops() {
     let guard = start(&limits(0, HOUR, HOUR), far());
