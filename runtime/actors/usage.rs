@@ -172,9 +172,7 @@ impl Ledger {
             self.metrics.cpu_seconds.inc_by(since.as_secs_f64());
         }
     }
-}
 
-impl Ledger {
     fn wait_for_turn(&self, until: Instant) {
         // what the thread itself used is not all that its module did
         self.is_busy.set(self.account.load.yields(Instant::now()));
