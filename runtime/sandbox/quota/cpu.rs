@@ -1,6 +1,6 @@
 //! A module's share of the processor, by the CPU time of the threads that run its scripts.
 //!
-//! A [`Schedule`]: time that was used is due to be paid back at the rate of the share, and a call may begin while no more than one
+//! A virtual schedule (GCRA): time that was used is due to be paid back at the rate of the share, and a call may begin while no more than one
 //! period's share is due. So a module may use its share of a period at once, and over many periods never more than its share.
 //! Time is charged when it has been used: a call that began runs to its own limits, and the next ones wait the longer for it.
 

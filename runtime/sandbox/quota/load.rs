@@ -1,6 +1,6 @@
 //! How busy a module keeps the processors, and whether it is to yield to others.
 //!
-//! A [`Schedule`], as its [share of the processor](super::cpu) is one: what a module uses beyond a quarter of a core puts it ahead,
+//! A virtual schedule (GCRA), as its [share of the processor](super::cpu) is one: what a module uses beyond a quarter of a core puts it ahead,
 //! and it yields while it is ahead by more than a burst. How far it can be is bounded, so that a module is soon like any other
 //! after it has become calm.
 
