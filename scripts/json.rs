@@ -21,6 +21,51 @@ pub fn encode(value: &Value) -> serde_json::Result<Vec<u8>> {
     Ok(writer.written)
 }
 
+/// The text of a value where it has `most` bytes or fewer, and otherwise its first `most`, with no more work than that.
+///
+/// # Errors
+/// Bytes that are no text, among these.
+pub fn encode_first(value: &Value, most: usize) -> serde_json::Result<(Vec<u8>, Length)> {
+    let mut writer = First { written: Vec::new(), most, cut: false };
+    match serde_json::to_writer(&mut writer, value) {
+        Ok(()) => Ok((writer.written, Length::Whole)),
+        Err(_) if writer.cut => Ok((writer.written, Length::Cut)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a text is all that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// It is.
+    Whole,
+    /// There is more.
+    Cut,
+}
+
+/// Takes the first bytes, and fails after them.
+struct First {
+    written: Vec<u8>,
+    most: usize,
+    cut: bool,
+}
+
+impl io::Write for First {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let fitting = bytes.len().min(self.most - self.written.len());
+        self.written.extend_from_slice(&bytes[..fitting]);
+        if fitting < bytes.len() {
+            self.cut = true;
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The value of a text.
 ///
 /// # Errors
@@ -160,6 +205,22 @@ mod tests {
         assert_eq!((fault.line(), fault.column()), (2, 4));
         assert!(decode(b"[1] 2").is_err() && decode(b"").is_err());
         assert!(encode(&Value::Bytes(Bytes::from_static(b"\xff"))).is_err());
+    }
+
+    #[test]
+    fn a_text_is_cut_where_it_becomes_too_long() {
+        let value = Value::List(vec![Value::from("ab"), Value::from("c".repeat(100_000))]);
+        let first = |most: usize| {
+            let (text, length) = encode_first(&value, most).unwrap();
+            (String::from_utf8(text).unwrap(), length)
+        };
+        assert_eq!(first(8), (r#"["ab","c"#.to_owned(), Length::Cut));
+        assert_eq!(first(0), (String::new(), Length::Cut));
+        let whole = first(1 << 20);
+        assert_eq!((whole.0.len(), whole.1), (100_009, Length::Whole));
+        assert_eq!(first(100_009).1, Length::Whole);
+        assert_eq!(first(100_008).1, Length::Cut);
+        assert!(encode_first(&Value::Bytes(Bytes::from_static(b"\xff")), 100).is_err());
     }
 
     #[test]

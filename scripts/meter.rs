@@ -3,9 +3,9 @@
 //! A [`Verdict`] is sticky: once there is one, every later [`tick`] returns it until the call's [`MeterGuard`] drops. The
 //! hosts ask from the safepoints of their languages, so no script can win a spent call back by catching the error.
 //!
-//! Clocks are looked at only every few ticks. The wall clock (some 50 ns) at least every [`STRIDE`] ticks, more often
-//! when ticks turn out to be slow; the CPU clock (a system call) only when the wall clock has moved by [`CPU_LOOK`]
-//! since: no thread uses more CPU time than passes.
+//! Clocks are looked at only every few ticks, a *stride*. The wall clock (some 50 ns) more often when ticks turn out to be slow,
+//! and at least every [`STRIDE`] ticks or as the host allows in [`look_within`]; the CPU clock (a system call) only when the
+//! wall clock has moved by [`CPU_LOOK`] since: no thread uses more CPU time than passes.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -15,7 +15,7 @@ use crate::cpu::thread_cpu_time;
 use crate::limits::{Limits, Verdict};
 use crate::observe;
 
-/// How many ticks may pass between two looks at the wall clock, when they are fast.
+/// How many ticks may pass between two looks at the wall clock, when they are fast and the host says no other number.
 const STRIDE: u64 = 64;
 /// A stride that takes longer is cut to an eighth; one that takes less than an eighth of this is doubled.
 const SLOW_STRIDE: Duration = Duration::from_millis(1);
@@ -35,6 +35,8 @@ struct Budget {
     /// Ticks that the stride was granted; what `countdown` lacks of it was used.
     granted: u64,
     stride: u64,
+    /// What the stride may grow to.
+    longest: u64,
     cpu_time: Duration,
     /// Thread CPU time at which this call would have begun without its exemptions; read at the first look, so that calls
     /// of a few ticks never pay for the clock.
@@ -80,6 +82,7 @@ pub(crate) fn start(limits: &Limits, deadline: Instant) -> MeterGuard {
         used: 0,
         granted: STRIDE.min(limits.ticks),
         stride: STRIDE,
+        longest: STRIDE,
         cpu_time: limits.cpu_time,
         cpu_base: None,
         wall_time,
@@ -142,19 +145,18 @@ impl Drop for MeterGuard {
 /// Counts `n` ticks and says whether the call must end. Without a call on this thread it counts nothing.
 #[inline]
 pub(crate) fn tick(n: u64) -> Option<Verdict> {
-    tick_with(n, || ())
-}
-
-/// The same; does `now_and_then` before each look at the clocks.
-#[inline]
-pub(crate) fn tick_with(n: u64, now_and_then: impl FnOnce()) -> Option<Verdict> {
     let left = COUNTDOWN.get().saturating_sub(signed(n));
     COUNTDOWN.set(left);
-    if left >= 0 {
-        return None;
-    }
-    now_and_then();
-    look()
+    if left >= 0 { None } else { look() }
+}
+
+/// Counts one tick and says whether the stride is over, so that the caller must [`look_within`]. For the hottest safepoints, whose
+/// machine code is then a few instructions.
+#[inline]
+pub(crate) fn step() -> bool {
+    let left = COUNTDOWN.get().wrapping_sub(1);
+    COUNTDOWN.set(left);
+    left < 0
 }
 
 /// Counts the work of native code on `n` bytes.
@@ -244,12 +246,33 @@ fn change(change: impl FnOnce(&mut Budget)) {
     BUDGET.set(Some(budget));
 }
 
-/// The stride is over: looks at the ticks and the clocks.
+/// Looks at the ticks and the clocks, and says whether the call must end.
+fn look() -> Option<Verdict> {
+    look_and_change(|_| ())
+}
+
+/// The verdict on a call that has run; its last operation may have taken long.
+pub(crate) fn conclude() -> Option<Verdict> {
+    let now = Instant::now();
+    let budget = BUDGET.get()?;
+    if budget.verdict.is_none() && now.duration_since(budget.wall_look) >= CPU_LOOK {
+        change(|budget| budget.verdict = budget.judge(now));
+    }
+    verdict()
+}
+
+/// The same at the end of a stride, by a host that knows how much work a tick may stand for: from here on there is a look every
+/// `longest` ticks at the least.
+pub(crate) fn look_within(longest: u64) -> Option<Verdict> {
+    look_and_change(|budget| budget.longest = longest)
+}
+
 #[cold]
 #[inline(never)]
-fn look() -> Option<Verdict> {
+fn look_and_change(spaces: impl FnOnce(&mut Budget)) -> Option<Verdict> {
     let mut verdict = None;
     change(|budget| {
+        spaces(budget);
         if budget.verdict.is_none() {
             budget.look();
         }
@@ -262,27 +285,32 @@ fn look() -> Option<Verdict> {
 }
 
 impl Budget {
-    fn look(&mut self) {
+    /// What the ticks and the clocks say.
+    fn judge(&mut self, now: Instant) -> Option<Verdict> {
         if self.used > self.ticks {
-            self.verdict = Some(Verdict::Ticks(self.ticks));
-            return;
+            return Some(Verdict::Ticks(self.ticks));
         }
         let base = *self.cpu_base.get_or_insert_with(thread_cpu_time);
-        let now = Instant::now();
         if now >= self.wall_end {
-            self.verdict = Some(Verdict::WallTime(self.wall_time));
-            return;
+            return Some(Verdict::WallTime(self.wall_time));
         }
         if !self.exempt && now.duration_since(self.cpu_look) >= CPU_LOOK {
             self.cpu_look = now;
             if thread_cpu_time().saturating_sub(base) >= self.cpu_time {
-                self.verdict = Some(Verdict::CpuTime(self.cpu_time));
-                return;
+                return Some(Verdict::CpuTime(self.cpu_time));
             }
             if !observe::is_let_go_on() {
-                self.verdict = Some(Verdict::Stopped);
-                return;
+                return Some(Verdict::Stopped);
             }
+        }
+        None
+    }
+
+    fn look(&mut self) {
+        let now = Instant::now();
+        self.verdict = self.judge(now);
+        if self.verdict.is_some() {
+            return;
         }
         let took = now.duration_since(self.wall_look);
         self.wall_look = now;
@@ -297,10 +325,11 @@ impl Budget {
             }
         }
         if took >= SLOW_STRIDE {
-            self.stride = (self.stride / 8).max(1);
+            self.stride /= 8;
         } else if took < SLOW_STRIDE / 8 {
-            self.stride = (self.stride * 2).min(STRIDE);
+            self.stride *= 2;
         }
+        self.stride = self.stride.clamp(1, self.longest);
         self.granted = self.stride.min(self.ticks - self.used);
     }
 }

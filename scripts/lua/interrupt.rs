@@ -28,6 +28,12 @@ use crate::{meter, observe};
 /// Work in bytes from which a native function may have allocated much.
 const LARGE: usize = 1 << 16;
 
+/// Bytes that may be compared, the one operation of the VM that takes long and allocates nothing, between two looks at the
+/// clocks: some 10 ms. A text can be as large as the heap, so a small heap is looked at less often,
+const SEEN_BYTES: usize = 160 << 20;
+/// in strides of so many ticks at the least and at the most.
+const STRIDES: (usize, usize) = (64, 512);
+
 thread_local! {
     /// Bytes in use beyond which the heap of this call is crowded, see [`begin`] and [`collect`].
     static CROWDED_AT: Cell<usize> = const { Cell::new(usize::MAX) };
@@ -52,10 +58,9 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
 unsafe extern "C-unwind" fn on_safepoint(state: *mut lua_State, gc: c_int) {
     if gc >= 0 {
         unsafe { after_collector_step(state) }
-    // SAFETY: reads a counter.
-    } else if meter::tick_with(1, || unsafe { look(state) }).is_some() {
-        // SAFETY: at a safepoint, and only there, an error may be raised.
-        unsafe { end(state) }
+    } else if meter::step() {
+        // SAFETY: the script is at a safepoint.
+        unsafe { look(state) }
     }
 }
 
@@ -83,9 +88,12 @@ unsafe extern "C-unwind" fn collect_first(state: *mut lua_State, gc: c_int) {
     }
 }
 
-/// Looks at the heap from a safepoint, where the collector may run. Its own steps are not enough: one that has traversed a
-/// large table lets as much be allocated before the next.
-unsafe fn look(state: *mut lua_State) {
+/// A stride of the meter ends at a safepoint, where the collector may run and, only there, an error may be raised. Looks at
+/// the heap first: the collector's own steps are not enough, since one that has traversed a large table lets as much be
+/// allocated before the next. Apart from [`on_safepoint`], which then needs no stack frame.
+#[cold]
+#[inline(never)]
+unsafe extern "C-unwind" fn look(state: *mut lua_State) {
     // SAFETY: reads a counter; at a safepoint the collector may run, as it may in any function a script calls.
     unsafe {
         observe::holds(in_use(state));
@@ -93,6 +101,10 @@ unsafe fn look(state: *mut lua_State) {
             let crowded_at = CROWDED_AT.get();
             collect(state);
             CROWDED_AT.set(crowded_at);
+        }
+        let longest = (SEEN_BYTES / in_use(state).max(1)).clamp(STRIDES.0, STRIDES.1);
+        if meter::look_within(longest as u64).is_some() {
+            end(state);
         }
     }
 }

@@ -9,10 +9,10 @@ use std::sync::{Arc, OnceLock};
 
 use rhai::{Dynamic, EvalAltResult, FnPtr, FuncRegistration, Module, Position};
 
-use super::{convert, thrown};
+use super::{convert, engine, thrown};
 use crate::api::{self, FUNCTIONS, HostFn};
 use crate::crossing::{self, CALL_TICKS, Room};
-use crate::error::HostError;
+use crate::error::{HostError, HostErrorKind};
 use crate::host::{CallContext, Host};
 use crate::meter;
 
@@ -171,7 +171,30 @@ fn convert_and_call(function: &api::Function, args: &[Dynamic]) -> Result<Dynami
         plain.push(convert::to_host_within(arg, &mut room).map_err(|unfit| unfit.host_argument(function, index))?);
     }
     let value = call_host(function, plain)?;
-    convert::to_script(value).map_err(|unfit| unfit.host_result(function))
+    crossing::check(&value).map_err(|unfit| unfit.host_result(function))?;
+    fits(function, &value)?;
+    Ok(convert::copy_in(value))
+}
+
+/// The engine ends a call that gets a value beyond its caps; as the host's error it can be caught.
+fn fits(function: &api::Function, value: &crate::Value) -> Result<(), HostError> {
+    let (texts, blobs) = convert::sizes(value);
+    let memory = meter::memory();
+    let most = [
+        (texts, engine::longest_text(memory), "text", "sixteenth"),
+        (blobs, engine::longest_array(memory), "blobs", "sixty-fourth"),
+    ];
+    most.iter().try_for_each(|(found, most, what, part)| {
+        if found <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "{}: {found} bytes of {what} are more than the {most} that a value in Rhai may have, a {part} of \
+             `runtime.limits.memory`",
+            function.id.path()
+        );
+        Err(HostError::new(HostErrorKind::Failed, message))
+    })
 }
 
 #[cfg(test)]

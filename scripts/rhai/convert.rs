@@ -70,13 +70,29 @@ fn copy_out(value: &Dynamic, depth: usize, room: &mut Room) -> Result<Value, Unf
     Err(Unfit::Kind(kind(value)))
 }
 
-/// A script's copy of the host's value.
+/// A script's copy of the host's value, which is checked first.
 pub(super) fn to_script(value: Value) -> Result<Dynamic, Unfit> {
     crossing::check(&value)?;
     Ok(copy_in(value))
 }
 
-fn copy_in(value: Value) -> Dynamic {
+/// The bytes of all texts and of all blobs in the host's value: what the engine's caps bound in one of the script's.
+pub(super) fn sizes(value: &Value) -> (usize, usize) {
+    let sum = |(texts, blobs): (usize, usize), item: &Value| {
+        let (more_texts, more_blobs) = sizes(item);
+        (texts + more_texts, blobs + more_blobs)
+    };
+    match value {
+        Value::Text(text) => (text.len(), 0),
+        Value::Bytes(bytes) => (0, bytes.len()),
+        Value::List(items) => items.iter().fold((0, 0), sum),
+        Value::Map(map) => map.values().fold((0, 0), sum),
+        _ => (0, 0),
+    }
+}
+
+/// A script's copy of the host's value.
+pub(super) fn copy_in(value: Value) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,
         Value::Bool(truth) => truth.into(),

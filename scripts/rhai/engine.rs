@@ -36,8 +36,8 @@ pub(super) fn compiler() -> Engine {
     engine
 }
 
-/// The engine of a VM.
-pub(super) fn running(limits: &Limits) -> Engine {
+/// The engine of a VM; `closures` says whether its files have any.
+pub(super) fn running(limits: &Limits, closures: bool) -> Engine {
     let mut engine = Engine::new_raw();
     restrict(&mut engine);
     for module in library() {
@@ -48,21 +48,23 @@ pub(super) fn running(limits: &Limits) -> Engine {
     engine.on_print(calls::print);
     engine.on_debug(|text, _, _| calls::print(text));
     #[allow(deprecated, reason = "it is not deprecated, says the crate, but may change; the version is pinned")]
-    engine.on_var(|name, index, context| {
+    engine.on_var(move |name, index, context| {
         if index == 0
-            && let Some(group) = calls::group(name)
-            && !context.scope().contains(name)
-        {
-            return Ok(Some(group.value()));
-        }
-        if index == 0
-            && let Some(value) = suite::constant(name)
+            && let Some(value) = calls::group(name).map(|group| group.value()).or_else(|| suite::constant(name))
             && !context.scope().contains(name)
         {
             return Ok(Some(value));
         }
-        if let Some(value) = context.scope().get(name) {
-            cells::note(value);
+        if closures {
+            let scope = context.scope();
+            // the engine knows most variables by their distance from the end
+            let value = match index.checked_sub(1) {
+                Some(later) => scope.iter_raw().nth(later).map(|(_, _, value)| value),
+                None => scope.get(name),
+            };
+            if let Some(value) = value {
+                cells::note(value);
+            }
         }
         Ok(None)
     });
@@ -74,9 +76,20 @@ pub(super) fn running(limits: &Limits) -> Engine {
 /// limit.
 pub(super) fn limit(engine: &mut Engine, limits: &Limits) {
     engine.set_max_call_levels(call_levels(limits));
-    engine.set_max_string_size((limits.memory / 4).max(1));
-    engine.set_max_array_size((limits.memory / 64).max(1));
+    engine.set_max_string_size(longest_text(limits.memory));
+    engine.set_max_array_size(longest_array(limits.memory));
     engine.set_max_map_size((limits.memory / 128).max(1));
+}
+
+/// Bytes of the texts of one value, where a VM has so much memory. To change one letter of a text takes some 60 ns for each that
+/// it has, and nothing looks at the clocks meanwhile.
+pub(super) fn longest_text(memory: usize) -> usize {
+    (memory / 16).max(1)
+}
+
+/// Elements of the arrays and bytes of the blobs of one value.
+pub(super) fn longest_array(memory: usize) -> usize {
+    (memory / 64).max(1)
 }
 
 /// How deep calls may nest on the stack that a thread has under `limits`.
@@ -96,8 +109,8 @@ fn restrict(engine: &mut Engine) {
 
 /// A step of the engine. The crate counts operations too, but forgets those of callbacks.
 fn step() -> Option<Dynamic> {
-    heap::look();
-    meter::tick(1).map(|_| Dynamic::UNIT)
+    let is_over = meter::step();
+    if is_over || heap::has_grown() { heap::look().map(|_| Dynamic::UNIT) } else { None }
 }
 
 /// What all VMs share, later ones before earlier ones. The core package is left out: `sleep`, `exit`, `parse_json`, and

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rhai::{AST, Dynamic, Engine, FnAccess, Module, ParseError, Scope, Shared};
 
 use super::engine;
-use super::qualify::{allow_module, qualify, tokens};
+use super::qualify::{prepare, qualify, tokens};
 use crate::contract;
 use crate::error::SourceFault;
 use crate::host::Sources;
@@ -28,6 +28,8 @@ pub(super) struct Files {
     pub(super) ast: AST,
     /// How many parameters the entry's functions of a name declare.
     arities: HashMap<String, Vec<usize>>,
+    /// Whether there is a closure in any file: only those make variables into shared cells.
+    pub(super) closures: bool,
     /// The functions of the other files, by namespace.
     modules: Modules,
     /// The same as they are registered: by the first part of the namespace.
@@ -108,6 +110,7 @@ fn compile_all(sources: &Sources) -> Result<Files, Vec<SourceFault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
+    let closures = trees.values().flat_map(AST::iter_functions).any(|function| is_closure(function.name));
     let ast = trees.remove(sources.entry.as_str()).unwrap_or_default();
     let mut arities: HashMap<String, Vec<usize>> = HashMap::new();
     for function in ast.iter_functions().filter(|function| function.this_type.is_none()) {
@@ -129,7 +132,7 @@ fn compile_all(sources: &Sources) -> Result<Files, Vec<SourceFault>> {
         }
     }
     let roots = roots(&modules);
-    Ok(Files { entry: sources.entry.clone(), ast, arities, modules, roots, tops: in_order(tops) })
+    Ok(Files { entry: sources.entry.clone(), ast, arities, closures, modules, roots, tops: in_order(tops) })
 }
 
 /// Whether the files are small enough for a compiler whose time grows with the square of what some tokens stand in: the arms of
@@ -153,7 +156,7 @@ fn bounded(sources: &Sources) -> Result<(), Vec<SourceFault>> {
 
 fn compile_file(engine: &Engine, path: &str, source: &str) -> Result<AST, SourceFault> {
     contract::check_size(source).map_err(|message| SourceFault { file: path.into(), line: 0, column: 0, message })?;
-    let mut ast = engine.compile(allow_module(source)).map_err(|error| fault_of(path, &error))?;
+    let mut ast = engine.compile(prepare(source)).map_err(|error| fault_of(path, &error))?;
     ast.set_source(path);
     Ok(ast)
 }
@@ -179,7 +182,7 @@ fn qualified(engine: &Engine, path: &str, namespace: &str, source: &str, ast: AS
     if text == source {
         return Ok(ast);
     }
-    let mut ast = engine.compile(allow_module(&text))?;
+    let mut ast = engine.compile(prepare(&text))?;
     ast.set_source(path);
     Ok(ast)
 }

@@ -4,15 +4,14 @@
 //! What is left of the packages does at most a few passes over values that the size caps bound.
 
 use rhai::{
-    Array, Dynamic, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, Position,
+    Array, Dynamic, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Module, NativeCallContext, Position,
 };
 
 use super::calls::over;
 use super::sorting;
 use crate::meter;
-use crate::value::MAX_DEPTH;
 
-type Checked<T> = Result<T, Box<EvalAltResult>>;
+pub(super) type Checked<T> = Result<T, Box<EvalAltResult>>;
 
 /// Every gate.
 pub(super) fn module() -> Module {
@@ -21,27 +20,28 @@ pub(super) fn module() -> Module {
     splits(&mut module);
     replaces(&mut module);
     sorts(&mut module);
-    prints(&mut module);
+    super::shown::add(&mut module);
+    super::texts::add(&mut module);
     super::json::add(&mut module);
     module.build_index();
     module
 }
 
-fn gate(name: &str) -> FuncRegistration {
+pub(super) fn gate(name: &str) -> FuncRegistration {
     FuncRegistration::new(name).in_global_namespace()
 }
 
 /// For functions that change their first argument.
-fn changing(name: &str) -> FuncRegistration {
+pub(super) fn changing(name: &str) -> FuncRegistration {
     gate(name).with_purity(false)
 }
 
-fn too_large(what: &str) -> Box<EvalAltResult> {
+pub(super) fn too_large(what: &str) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorDataTooLarge(what.into(), Position::NONE))
 }
 
 /// Counts the work of a native function on `bytes`.
-fn charge(bytes: usize) -> Checked<()> {
+pub(super) fn charge(bytes: usize) -> Checked<()> {
     if meter::charge_bytes(bytes).is_some() { Err(over()) } else { Ok(()) }
 }
 
@@ -164,7 +164,9 @@ fn collect<P: Into<Dynamic>>(
         }
         if array.len() % 64 == 63 {
             charge(64 * 64)?;
-            super::heap::look();
+            if super::heap::look().is_some() {
+                return Err(over());
+            }
         }
         array.push(piece.into());
     }
@@ -254,75 +256,4 @@ fn sorts(module: &mut Module) {
             sorting::dedup(array, |a, b| by.call_raw(&context, None, [b.clone(), a.clone()]))
         },
     );
-}
-
-/// The crate's go on when the limit comes in the middle.
-fn prints(module: &mut Module) {
-    for name in ["print", "to_string", "debug", "to_debug"] {
-        gate(name).set_into_module(module, |context: NativeCallContext, array: &mut Array| -> Checked<String> {
-            let mut out = String::new();
-            show_array(array, &mut out, 0, context.engine().max_string_size())?;
-            Ok(out)
-        });
-        gate(name).set_into_module(module, |context: NativeCallContext, map: &mut Map| -> Checked<String> {
-            let mut out = String::new();
-            show_map(map, &mut out, 0, context.engine().max_string_size())?;
-            Ok(out)
-        });
-    }
-}
-
-fn show(value: &Dynamic, out: &mut String, depth: usize, max: usize) -> Checked<()> {
-    if meter::tick(1).is_some() {
-        return Err(over());
-    }
-    if out.len() > max {
-        return Err(too_large("Length of string"));
-    }
-    if let Ok(text) = value.as_immutable_string_ref() {
-        charge(text.len())?;
-        out.push_str(&format!("{:?}", text.as_str()));
-    } else if let Ok(array) = value.as_array_ref() {
-        show_array(&array, out, depth + 1, max)?;
-    } else if let Ok(map) = value.as_map_ref() {
-        show_map(&map, out, depth + 1, max)?;
-    } else if value.is_unit() {
-        out.push_str("()");
-    } else {
-        out.push_str(&value.to_string());
-    }
-    Ok(())
-}
-
-fn show_array(array: &[Dynamic], out: &mut String, depth: usize, max: usize) -> Checked<()> {
-    if depth > MAX_DEPTH {
-        out.push('…');
-        return Ok(());
-    }
-    out.push('[');
-    for (index, item) in array.iter().enumerate() {
-        if index > 0 {
-            out.push_str(", ");
-        }
-        show(item, out, depth, max)?;
-    }
-    out.push(']');
-    Ok(())
-}
-
-fn show_map(map: &Map, out: &mut String, depth: usize, max: usize) -> Checked<()> {
-    if depth > MAX_DEPTH {
-        out.push('…');
-        return Ok(());
-    }
-    out.push_str("#{");
-    for (index, (key, item)) in map.iter().enumerate() {
-        if index > 0 {
-            out.push_str(", ");
-        }
-        out.push_str(&format!("{:?}: ", key.as_str()));
-        show(item, out, depth, max)?;
-    }
-    out.push('}');
-    Ok(())
 }

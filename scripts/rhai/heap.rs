@@ -3,16 +3,22 @@
 //! With jemalloc as the process's allocator the count is exact and looked at on every tick. Without it Rhai's size caps
 //! bound each value, and the pages that the thread touches for the first time are looked at every few milliseconds: they
 //! bound what the caps do not see, such as what closures captured.
+//!
+//! What a VM holds also says how long one operation may take, which copies, compares or drops a value as large as that: so
+//! [`look`] spaces the looks of the [`meter`].
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::limits::Verdict;
 use crate::{meter, observe};
 
-/// Ticks between two looks at the clock.
-const STRIDE: u32 = 8;
-/// A stride that takes longer holds slow operations: the meter looks at every tick from there on.
-const SLOW: Duration = Duration::from_millis(1);
+/// Bytes that operations may work on between two looks at the clocks: some 10 ms.
+const SEEN_BYTES: u64 = 16 << 20;
+/// Ticks between two looks: so few where the VM holds much, or nothing counts, and so many where it holds little.
+const STRIDES: (u64, u64) = (8, 256);
+/// Bytes by which the heap may grow without a look.
+const GROWTH: i64 = 64 << 10;
 /// Time between two looks at the thread's page faults.
 const FAULTS_LOOK: Duration = Duration::from_millis(4);
 /// What a page holds; larger ones make the estimate too small.
@@ -27,27 +33,26 @@ struct Watch {
     full_at: i64,
     /// The thread's live bytes at which the VM would hold nothing.
     empty_at: i64,
-    /// Bytes in new pages after which it must be; none with a counter.
-    faults_room: Option<u64>,
-    /// First-touched bytes at which that is; not looked up before the call has taken a while.
-    faults_full_at: Option<u64>,
-    clock: Option<Instant>,
-    faults_clock: Option<Instant>,
+    /// The new pages of a call; none with a counter.
+    faults: Option<Faults>,
 }
 
-const NOTHING: Watch = Watch {
-    full_at: i64::MAX,
-    empty_at: i64::MAX,
-    faults_room: None,
-    faults_full_at: None,
-    clock: None,
-    faults_clock: None,
-};
+/// New pages that a call may touch where nothing counts.
+#[derive(Clone, Copy)]
+struct Faults {
+    /// Bytes in them after which the heap is full.
+    room: u64,
+    /// First-touched bytes at which that is; not looked up before the call has taken a while.
+    full_at: Option<u64>,
+    clock: Instant,
+}
+
+const NOTHING: Watch = Watch { full_at: i64::MAX, empty_at: i64::MAX, faults: None };
 
 thread_local! {
     static WATCH: Cell<Watch> = const { Cell::new(NOTHING) };
-    static FULL_AT: Cell<i64> = const { Cell::new(i64::MAX) };
-    static COUNTDOWN: Cell<u32> = const { Cell::new(STRIDE) };
+    /// The thread's live bytes beyond which the heap has grown enough for a look.
+    static LOOK_AT: Cell<i64> = const { Cell::new(i64::MAX) };
 }
 
 /// Ends the watch when it drops, and gives the thread back to the call around it.
@@ -55,68 +60,75 @@ pub(super) struct Guard(Watch);
 
 /// Watches a call of a VM that holds `held` bytes and may hold `limit`.
 pub(super) fn watch(held: usize, limit: usize) -> Guard {
-    let outer = Watch { full_at: FULL_AT.get(), ..WATCH.get() };
+    let outer = WATCH.get();
     let room = i64::try_from(limit.saturating_sub(held)).unwrap_or(i64::MAX);
-    let now = Instant::now();
-    let mut watch = Watch { clock: Some(now), faults_clock: Some(now), ..NOTHING };
+    let (mut watch, mut look_at) = (NOTHING, i64::MAX);
     match live() {
         Some(live) => {
             watch.full_at = live.saturating_add(room);
+            look_at = live.saturating_add(GROWTH).min(watch.full_at);
             watch.empty_at = live.saturating_sub(i64::try_from(held).unwrap_or(i64::MAX));
         }
         None => {
             let room = u64::try_from(limit).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(FAULTS_SLACK);
-            watch.faults_room = Some(room);
+            watch.faults = Some(Faults { room, full_at: None, clock: Instant::now() });
         }
     }
     WATCH.set(watch);
-    FULL_AT.set(watch.full_at);
-    COUNTDOWN.set(STRIDE);
+    LOOK_AT.set(look_at);
     Guard(outer)
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         WATCH.set(self.0);
-        FULL_AT.set(self.0.full_at);
-        COUNTDOWN.set(0);
+        // the call around this one looks at its next step
+        LOOK_AT.set(if self.0.full_at == i64::MAX { i64::MAX } else { i64::MIN });
     }
 }
 
-/// Looks whether the heap is full, and now and then at the clock. For every tick.
+/// Whether the heap has grown so much that it is time to [`look`]. For every tick.
 #[inline]
-pub(super) fn look() {
-    if FULL_AT.get() != i64::MAX && live().is_some_and(|live| live > FULL_AT.get()) {
-        meter::out_of_memory();
-    }
-    match COUNTDOWN.get() {
-        0 => look_at_clock(),
-        left => COUNTDOWN.set(left - 1),
-    }
+pub(super) fn has_grown() -> bool {
+    LOOK_AT.get() != i64::MAX && live().is_some_and(|live| live > LOOK_AT.get())
 }
 
-fn look_at_clock() {
-    COUNTDOWN.set(STRIDE);
+/// Looks whether the heap is full, and lets the meter look at the rest of the budget.
+#[cold]
+#[inline(never)]
+pub(super) fn look() -> Option<Verdict> {
     let mut watch = WATCH.get();
-    if let Some(live) = live() {
-        observe::holds(usize::try_from(live.saturating_sub(watch.empty_at)).unwrap_or(0));
-    }
-    let Some(then) = watch.clock else { return };
-    let now = Instant::now();
-    watch.clock = Some(now);
-    if now.duration_since(then) >= SLOW {
-        meter::hurry_on();
-    }
-    if let Some(room) = watch.faults_room
-        && watch.faults_clock.is_some_and(|then| now.duration_since(then) >= FAULTS_LOOK)
-        && let Some(touched) = first_touched()
+    let mut longest = STRIDES.0;
+    if watch.full_at != i64::MAX
+        && let Some(live) = live()
     {
-        watch.faults_clock = Some(now);
-        if touched > *watch.faults_full_at.get_or_insert(touched.saturating_add(room)) {
+        if live > watch.full_at {
             meter::out_of_memory();
         }
+        LOOK_AT.set(live.saturating_add(GROWTH).min(watch.full_at));
+        let held = u64::try_from(live.saturating_sub(watch.empty_at)).unwrap_or(0);
+        observe::holds(usize::try_from(held).unwrap_or(usize::MAX));
+        longest = (SEEN_BYTES / held.max(1)).clamp(STRIDES.0, STRIDES.1);
     }
-    WATCH.set(watch);
+    if let Some(faults) = &mut watch.faults {
+        faults.look();
+        WATCH.set(watch);
+    }
+    meter::look_within(longest)
+}
+
+impl Faults {
+    fn look(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.clock) >= FAULTS_LOOK
+            && let Some(touched) = first_touched()
+        {
+            self.clock = now;
+            if touched > *self.full_at.get_or_insert(touched.saturating_add(self.room)) {
+                meter::out_of_memory();
+            }
+        }
+    }
 }
 
 /// Bytes in pages that this thread touched first, ever.

@@ -5,14 +5,20 @@
 //! call is looked up each time. So every call of a file's own function is compiled as `lib::users::is_name(x)`.
 //!
 //! `module` is a reserved word, but `ctx.module` is in the contract: it is compiled as `ctx["module"]`.
+//!
+//! Four things print or hash a whole value inside the engine, where no gate stands: `${…}`, `switch`, and an assignment to an
+//! element or to `this`, which may be a part of a text. Their value is compiled as `() | value` or the like, operators of
+//! [`super::shown`] that look at it first. None binds weaker than `|`, and what those give that bind alike is a number or a truth.
 
 use std::collections::BTreeSet;
 
 /// `source` with `namespace::` before each call of one of its `functions`. The source is known to compile.
 pub(super) fn qualify(source: &str, namespace: &str, functions: &BTreeSet<String>) -> String {
-    names(source, |walk, start, before| {
-        let name = &walk.source[start..walk.at];
-        if before == Before::Other && functions.contains(name) && walk.next_is_call() {
+    walk(source, |walk, seen| {
+        if let Seen::Name(start, Before::Other) = seen
+            && functions.contains(&walk.source[start..walk.at])
+            && walk.next_is_call()
+        {
             walk.replace(start, start, &format!("{namespace}::"));
         }
     })
@@ -21,24 +27,30 @@ pub(super) fn qualify(source: &str, namespace: &str, functions: &BTreeSet<String
 
 /// About how many tokens the compiler meets in `source`. A run of `#` counts as its square: that is what it costs.
 pub(super) fn tokens(source: &str) -> usize {
-    names(source, |_, _, _| {}).1
+    walk(source, |_, _| {}).1
 }
 
-/// `source` with `["module"]` for each `.module`.
-pub(super) fn allow_module(source: &str) -> String {
-    names(source, |walk, start, before| {
-        if before == Before::Dot && &walk.source[start..walk.at] == "module" && !walk.next_is_call() {
+/// `source` with `["module"]` for each `.module`, and with a look at each value that the engine prints or hashes by itself.
+pub(super) fn prepare(source: &str) -> String {
+    walk(source, |walk, seen| match seen {
+        Seen::Name(start, Before::Dot) if &walk.source[start..walk.at] == "module" && !walk.next_is_call() => {
             let dot = walk.source[..start].rfind('.').unwrap_or(start);
             let (space, end) = (walk.source[dot + 1..start].to_owned(), walk.at);
             walk.replace(dot, end, &format!("[{space}\"module\"]"));
         }
+        Seen::Name(start, Before::Other) if &walk.source[start..walk.at] == "switch" => walk.insert(" ()^"),
+        Seen::Name(..) => {}
+        Seen::HoleBegins => walk.insert("()-{"),
+        Seen::HoleEnds => walk.insert("}"),
+        Seen::Assignment(Before::This) => walk.insert(" ()&"),
+        Seen::Assignment(_) => walk.insert(" ()|"),
     })
     .0
 }
 
-/// Shows every name outside texts and comments to `see`, which may replace what was passed. Gives the result, and about how
-/// many tokens there were.
-fn names(source: &str, mut see: impl FnMut(&mut Walk<'_>, usize, Before)) -> (String, usize) {
+/// Shows what a source consists of, outside texts and comments, to `see`, which may replace what was passed. Gives the result, and
+/// about how many tokens there were.
+fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> (String, usize) {
     let mut walk = Walk { source, at: 0, copied: 0, out: String::with_capacity(source.len() + source.len() / 8) };
     let mut before = Before::Other;
     let mut tokens = 0_usize;
@@ -66,6 +78,7 @@ fn names(source: &str, mut see: impl FnMut(&mut Walk<'_>, usize, Before)) -> (St
                 walk.at += 1;
                 if walk.template() {
                     holes.push(0);
+                    see(&mut walk, Seen::HoleBegins);
                 }
             }
             b'{' => {
@@ -74,14 +87,30 @@ fn names(source: &str, mut see: impl FnMut(&mut Walk<'_>, usize, Before)) -> (St
                 }
                 walk.at += 1;
             }
+            b'}' if holes.last() == Some(&0) => {
+                see(&mut walk, Seen::HoleEnds);
+                walk.at += 1;
+                if walk.template() {
+                    see(&mut walk, Seen::HoleBegins);
+                } else {
+                    holes.pop();
+                }
+            }
             b'}' => {
                 walk.at += 1;
-                if holes.last() == Some(&0) {
-                    if !walk.template() {
-                        holes.pop();
-                    }
-                } else if let Some(open) = holes.last_mut() {
+                if let Some(open) = holes.last_mut() {
                     *open -= 1;
+                }
+            }
+            b']' => {
+                walk.at += 1;
+                before = Before::Element;
+                continue;
+            }
+            b'=' => {
+                let run = walk.run(b'=');
+                if run == 1 && walk.peek(0) != Some(b'>') && matches!(before, Before::Element | Before::This) {
+                    see(&mut walk, Seen::Assignment(before));
                 }
             }
             b'.' | b':' => {
@@ -96,8 +125,12 @@ fn names(source: &str, mut see: impl FnMut(&mut Walk<'_>, usize, Before)) -> (St
             _ if byte.is_ascii_alphabetic() || byte == b'_' => {
                 let start = walk.at;
                 walk.word();
-                see(&mut walk, start, before);
-                before = if &source[start..walk.at] == "fn" { Before::Part } else { Before::Other };
+                see(&mut walk, Seen::Name(start, before));
+                before = match &source[start..walk.at] {
+                    "fn" => Before::Part,
+                    "this" => Before::This,
+                    _ => Before::Other,
+                };
                 continue;
             }
             _ if byte.is_ascii_digit() => walk.word(),
@@ -109,13 +142,29 @@ fn names(source: &str, mut see: impl FnMut(&mut Walk<'_>, usize, Before)) -> (St
     (walk.out, tokens)
 }
 
-/// What stands before a name.
+/// A part of a source that may have to be changed; the walk stands behind it, and before the end of a hole.
+enum Seen {
+    /// A name that begins there.
+    Name(usize, Before),
+    /// The `${` of a text.
+    HoleBegins,
+    /// Its `}`.
+    HoleEnds,
+    /// A `=`.
+    Assignment(Before),
+}
+
+/// What stands before a name or a `=`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// `.`: the name is a property or method.
     Dot,
     /// `::` or `fn`: the name is no call of a function by its own name either.
     Part,
+    /// `]`.
+    Element,
+    /// `this`.
+    This,
     Other,
 }
 
@@ -143,6 +192,10 @@ impl Walk<'_> {
         self.out.push_str(&self.source[self.copied..from]);
         self.out.push_str(with);
         self.copied = to;
+    }
+
+    fn insert(&mut self, text: &str) {
+        self.replace(self.at, self.at, text);
     }
 
     fn word(&mut self) {
@@ -248,10 +301,38 @@ mod tests {
 
     #[test]
     fn the_property_module_is_read_by_its_name() {
-        assert_eq!(allow_module("ctx.module + `${c?.module}`"), "ctx[\"module\"] + `${c?[\"module\"]}`");
+        assert_eq!(prepare("ctx.module + c?.module"), "ctx[\"module\"] + c?[\"module\"]");
         for source in ["module", "a.modules", "\".module\"", "a.module()", "a..module", "// .module ü\nü"] {
-            assert_eq!(allow_module(source), source);
+            assert_eq!(prepare(source), source);
         }
+    }
+
+    #[test]
+    fn a_value_that_the_engine_prints_or_hashes_is_looked_at_first() {
+        for (source, prepared) in [
+            ("`a${b}c${`${d}`}`", "`a${()-{b}}c${()-{`${()-{d}}`}}`"),
+            ("`${ #{a: 1}.a }${}`", "`${()-{ #{a: 1}.a }}${()-{}}`"),
+            ("switch(x) { _ => switch y {} }", "switch ()^(x) { _ => switch ()^ y {} }"),
+            ("a[1] = b; a [r]/* */= c", "a[1] = ()| b; a [r]/* */= ()| c"),
+            ("this = b", "this = ()& b"),
+        ] {
+            assert_eq!(prepare(source), prepared);
+        }
+        for source in [
+            "a[1] == b",
+            "a[1] += b",
+            "this == b",
+            "this.a = b",
+            "let x = [1]; x = b",
+            "switch_ = 1",
+            "a.switch",
+            "\"${a}\"",
+            "`$ {a} switch a[1] = b`",
+            "// switch a[1] = b",
+        ] {
+            assert_eq!(prepare(source), source);
+        }
+        assert_eq!(prepare("switch x { [1] => 2 }"), "switch ()^ x { [1] => 2 }");
     }
 
     #[test]
@@ -273,7 +354,7 @@ mod tests {
     fn broken_sources_are_passed_without_harm() {
         for source in ["\"", "\"\\", "'", "`${", "`${`", "`${}", "/*", "#\"", "}}}", "\"\\ü", "ü.module", "'\\", "a./*"]
         {
-            allow_module(source);
+            prepare(source);
         }
     }
 

@@ -65,7 +65,7 @@ impl RhaiVm {
             cells: Cells::default(),
             suite: None,
             handlers: HashMap::new(),
-            engine: engine::running(limits),
+            engine: engine::running(limits, files.closures),
             files: Arc::clone(files),
             host,
             exports: Exports::default(),
@@ -177,7 +177,7 @@ impl RhaiVm {
             Err(cells::TooDeep) => meter::out_of_memory(),
         }
         // A verdict outranks whatever the script made of it.
-        match meter::verdict() {
+        match meter::conclude() {
             Some(verdict) => {
                 let error = ScriptError::Limit(verdict);
                 self.retire(&error);

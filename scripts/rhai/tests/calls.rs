@@ -4,6 +4,18 @@ use crate::testing::calls::{assert_argument_error, assert_arguments_cross, asser
 use crate::testing::limits::assert_full;
 
 #[test]
+fn an_answer_beyond_the_caps_of_a_value_is_an_error_that_can_be_caught() {
+    scripted(|| {
+        let limits = Limits { memory: 256 << 20, ..generous() };
+        let body = "try { config.get(); } catch (e) { return `${e.kind}: ${e.message}`; }";
+        let answer = vm_with(&limits, &handler(body)).0.respond(&api(), &request(), &context()).unwrap();
+        let expected = "failed: config.get: 67108864 bytes of text are more than the 16777216 that a value in Rhai may \
+                        have, a sixteenth of `runtime.limits.memory`";
+        assert_eq!(text(&answer), expected);
+    });
+}
+
+#[test]
 fn every_function_of_the_table_is_there() {
     scripted(|| {
         let limits = Limits { memory: 256 << 20, ..generous() };
@@ -12,7 +24,8 @@ fn every_function_of_the_table_is_there() {
                 &limits,
                 &handler(&format!("try {{ {}.{}(); }} catch {{ }} \"\"", function.group, function.name)),
             );
-            vm.respond(&api(), &request(), &context()).unwrap();
+            let answer = vm.respond(&api(), &request(), &context());
+            assert!(answer.is_ok(), "{}: {answer:?}", function.id.path());
             assert_eq!(notes.of(function.id).len(), 1, "{}", function.id.path());
         }
         for change in ["kv = 1;", "kv.get = 1;", "kv.nothing();", "log.get(1);"] {

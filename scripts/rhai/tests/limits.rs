@@ -84,7 +84,7 @@ fn garbage_does_not_count_as_memory() {
         let limits = Limits { memory: 8 << 20, ..generous() };
         for body in [
             "for i in 0..50000 { let s = \"x\" + i; } \"\"",
-            "let s = \"\"; s.pad(1000000, 'x'); for i in 0..300 { let t = s + i; } \"\"",
+            "let s = \"\"; s.pad(500000, 'x'); for i in 0..600 { let t = s + i; } \"\"",
             "for i in 0..50000 { let t = [i, [i]]; } \"\"",
             "let s = \"\"; for i in 0..5000 { s += \"xxxxxxxxxx\"; } \"\"",
         ] {
@@ -114,16 +114,16 @@ fn what_handlers_keep_counts_between_calls() {
             "a.add": |n| { let s = ""; s.pad(n, 'x'); kept.push(s + kept.len()); kept.len() },
             "a.clear": || { kept = []; 0 },
         } }"#;
-        let limits = Limits { memory: 4 << 20, ..generous() };
+        let limits = Limits { memory: 8 << 20, ..generous() };
         let (mut vm, _) = vm_with(&limits, source);
         let add = Handler::Service("a.add".into());
         let small = vm.memory();
         let mut call = |handler: &Handler, n: i64| vm.call(handler, &[Value::Int(n)], &context());
-        assert_eq!(call(&add, 100_000).unwrap(), Value::Int(1));
-        assert_eq!(call(&add, 100_000).unwrap(), Value::Int(2));
+        assert_eq!(call(&add, 200_000).unwrap(), Value::Int(1));
+        assert_eq!(call(&add, 200_000).unwrap(), Value::Int(2));
         assert_eq!(call(&Handler::Service("a.clear".into()), 0).unwrap(), Value::Int(0));
-        assert_eq!(call(&add, 500_000).unwrap(), Value::Int(1));
-        let error = (0..100).find_map(|_| call(&add, 500_000).err()).expect("a full heap");
+        assert_eq!(call(&add, 400_000).unwrap(), Value::Int(1));
+        let error = (0..100).find_map(|_| call(&add, 400_000).err()).expect("a full heap");
         assert!(error.retires_vm() || error.to_string().contains("too large"), "{error}");
         assert!(vm.memory() > small || error.retires_vm());
     });

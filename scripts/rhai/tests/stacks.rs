@@ -38,8 +38,8 @@ const USES: &[(&str, &str)] = &[
 
 fn script(nest: usize, levels: usize, end: &str) -> String {
     let (_, begin, level, _) = NESTS[nest];
-    // The hash of a value is what takes most of a stack.
-    let hash = "if i % 16384 == 1000 { switch a { 1 => 1, _ => 2 } }";
+    // The hash of a value is what takes most of a stack; of a nest it is refused.
+    let hash = "if i % 16384 == 1000 { try { switch a { 1 => 1, _ => 2 } } catch { } }";
     handler(&format!("{begin} for i in 0..{levels} {{ {level} {hash} }} {end}"))
 }
 
@@ -75,7 +75,8 @@ fn uses_of_the_deepest(memory: usize, nests: std::ops::Range<usize>) {
         // At the limit itself the call ends, and all there is drops.
         let end = if bytes != COPIED { limits } else { Limits { ticks: 30_000, ..limits } };
         let result = run(usize::MAX >> 2, end, "\"\"", format!("the end of {name} within {} MiB", memory >> 20));
-        assert!(result.unwrap_err().retires_vm());
+        let error = result.unwrap_err();
+        assert!(error.retires_vm(), "{name}: {error}");
     }
 }
 
