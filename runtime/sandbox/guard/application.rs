@@ -93,7 +93,8 @@ fn request(
         Some(Value::Text(text)) => Bytes::copy_from_slice(text.as_bytes()),
         Some(Value::Bytes(bytes)) => bytes.clone(),
         Some(json) => {
-            let text = serde_json::to_vec(json).map_err(|error| invalid(format!("option `body`: {error}")))?;
+            let text =
+                replug_scripts::json::encode(json).map_err(|error| invalid(format!("option `body`: {error}")))?;
             headers.entry(http::header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
             text.into()
         }

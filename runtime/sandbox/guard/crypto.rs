@@ -10,7 +10,9 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, PAD};
 use hmac::{Hmac, Mac as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use replug_scripts::json::{self, Length};
 use replug_scripts::{HostError, HostErrorKind, Value};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 
@@ -32,12 +34,12 @@ const MAX_LANES: u32 = 4;
 /// The shortest secret for HS256 (RFC 7518, 3.2: as long as the hash).
 const SHORTEST_SECRET: usize = 32;
 
+/// The longest signed token: those that are longer fit in no header of a request.
+const LONGEST_TOKEN: usize = 64 << 10;
+
 fn hex(bytes: &[u8]) -> Value {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Value::Text(text)
+    let digit = |four: u8| char::from(b"0123456789abcdef"[usize::from(four)]);
+    Value::Text(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
 }
 
 fn fill(buffer: &mut [u8]) -> Result<(), HostError> {
@@ -176,9 +178,14 @@ fn secret(args: &Args, index: usize) -> Result<&[u8], HostError> {
 
 pub(super) fn jwt_sign(args: &Args) -> Result<Value, HostError> {
     let Value::Map(_) = args.get(0) else { return Err(args.wrong(0, "a map")) };
+    let invalid = |why: &dyn std::fmt::Display| args.failed(HostErrorKind::InvalidArgument, why);
+    let (claims, length) = json::encode_first(args.get(0), LONGEST_TOKEN / 4 * 3).map_err(|error| invalid(&error))?;
+    let claims = String::from_utf8(claims).ok().filter(|_| length == Length::Whole);
+    let claims = claims.ok_or_else(|| invalid(&"the claims take more than 48 KiB as JSON"))?;
+    let claims = RawValue::from_string(claims).map_err(|error| invalid(&error))?;
     let header = Header { kid: Some(args.text(2)?.to_owned()), ..Header::new(Algorithm::HS256) };
-    let token = jsonwebtoken::encode(&header, args.get(0), &EncodingKey::from_secret(secret(args, 1)?));
-    Ok(Value::Text(token.map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?))
+    let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret(args, 1)?));
+    Ok(Value::Text(token.map_err(|error| invalid(&error))?))
 }
 
 /// A token that does not verify gives nothing rather than an error: whoever asks treats all causes alike.
@@ -189,17 +196,29 @@ pub(super) fn jwt_verify(args: &Args, now: u64) -> Result<Value, HostError> {
     // against the clock of the guard, below
     validation.validate_exp = false;
     let key = DecodingKey::from_secret(secret(args, 1)?);
-    let decoded = jsonwebtoken::decode::<Value>(args.bytes(0)?, &key, &validation);
+    let Some(token) = short(args)? else { return Ok(Value::Null) };
+    let decoded = jsonwebtoken::decode::<Box<RawValue>>(token, &key, &validation);
+    let claims = decoded.ok().and_then(|token| json::decode(token.claims.get().as_bytes()).ok());
     let is_good = |claims: &Value| match claims.get("exp") {
         Some(Value::Int(end)) => u64::try_from(*end).is_ok_and(|end| end >= now),
         #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
         Some(Value::Float(end)) => *end >= now as f64,
         _ => false,
     };
-    Ok(decoded.ok().map(|token| token.claims).filter(is_good).unwrap_or_default())
+    Ok(claims.filter(is_good).unwrap_or_default())
+}
+
+/// The token, if it is no longer than one may be.
+fn short(args: &Args) -> Result<Option<&[u8]>, HostError> {
+    Ok(Some(args.bytes(0)?).filter(|token| token.len() <= LONGEST_TOKEN))
 }
 
 pub(super) fn jwt_key_id(args: &Args) -> Result<Value, HostError> {
-    let header = jsonwebtoken::decode_header(args.bytes(0)?);
+    let Some(token) = short(args)? else { return Ok(Value::Null) };
+    let header = jsonwebtoken::decode_header(token);
     Ok(header.ok().and_then(|header| header.kid).map_or(Value::Null, Value::Text))
 }
+
+#[cfg(test)]
+#[path = "crypto/tests.rs"]
+mod tests;

@@ -1,7 +1,9 @@
 //! `config`, `kv`, `db` and `services`: what a module keeps, and whom it calls.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
+use replug_scripts::json::{self, Length};
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Value};
 
 use super::{Args, Guard};
@@ -9,7 +11,7 @@ use crate::manifest::Access;
 use crate::sandbox::permissions::{At, CALLER, ResourceType};
 use crate::sandbox::ports::{DATABASE_FULL, Guest, Statement};
 use crate::sandbox::quota::storage::Kind;
-use crate::store::{KvEntry, KvError};
+use crate::store::{KvEntry, KvError, MAX_KV_VALUE};
 
 /// Keys that `kv.list` gives where no limit is asked for.
 const LISTED: i64 = 1000;
@@ -261,7 +263,17 @@ fn in_transaction(args: &Args, given: Value) -> Result<Statement, HostError> {
 }
 
 fn encode(args: &Args, value: &Value) -> Result<Vec<u8>, HostError> {
-    serde_json::to_vec(value).map_err(|error| args.failed(HostErrorKind::InvalidArgument, error))
+    let invalid = |why: &dyn Display| args.failed(HostErrorKind::InvalidArgument, why);
+    match json::encode_first(value, MAX_KV_VALUE).map_err(|error| invalid(&error))? {
+        (json, Length::Whole) => Ok(json),
+        (_, Length::Cut) => {
+            let key = args.text(0)?;
+            let key = &key[..key.floor_char_boundary(100)];
+            Err(invalid(&format!(
+                "the value of `{key}` takes more than {MAX_KV_VALUE} bytes; keep large content in a file or a table"
+            )))
+        }
+    }
 }
 
 fn decode(args: &Args, json: &[u8]) -> Result<Value, HostError> {

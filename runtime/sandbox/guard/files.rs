@@ -8,6 +8,9 @@ use crate::manifest::Access;
 use crate::sandbox::fs::{Entry, Kind};
 use crate::sandbox::permissions::{At, ResourceType};
 
+/// The longest name of a variable that is looked up.
+const LONGEST_NAME: usize = 1024;
+
 impl Guard {
     pub(super) fn fs(&self, args: &Args, call: &CallContext) -> Result<Value, HostError> {
         let function = args.function.path();
@@ -53,6 +56,9 @@ impl Guard {
 
     pub(super) fn env_get(&self, args: &Args) -> Result<Value, HostError> {
         let name = args.text(0)?;
+        if name.len() > LONGEST_NAME {
+            return Err(args.wrong(0, "the name of a variable"));
+        }
         self.live.grants().environment("env.get", name)?;
         // read at each call, so that a module never holds what was taken away
         let value = std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use replug_scripts::json::{self, Length};
 use replug_scripts::{CallContext, HostFn, Value};
 
 use super::Args;
@@ -68,16 +69,26 @@ impl Flood {
 
 /// A string as it is, anything else as JSON, cut at [`LONGEST_LINE`].
 fn line(value: &Value) -> String {
-    let mut text = match value {
-        Value::Text(text) => text.clone(),
-        other => serde_json::to_string(other).unwrap_or_else(|error| format!("({error})")),
+    let (mut text, length) = match value {
+        Value::Text(text) if text.len() <= LONGEST_LINE => return text.clone(),
+        Value::Text(text) => (text[..text.floor_char_boundary(LONGEST_LINE)].to_owned(), Length::Cut),
+        other => match json::encode_first(other, LONGEST_LINE) {
+            Ok((text, length)) => (text_of(text), length),
+            Err(error) => return format!("({error})"),
+        },
     };
-    if text.len() > LONGEST_LINE {
-        let end = (0..=LONGEST_LINE).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-        text.truncate(end);
+    if length == Length::Cut {
         text.push('…');
     }
     text
+}
+
+/// JSON that may have been cut in the middle of a letter.
+fn text_of(json: Vec<u8>) -> String {
+    String::from_utf8(json).unwrap_or_else(|error| {
+        let whole = error.utf8_error().valid_up_to();
+        String::from_utf8_lossy(&error.as_bytes()[..whole]).into_owned()
+    })
 }
 
 #[cfg(test)]
@@ -97,5 +108,12 @@ mod tests {
     fn a_long_line_is_cut_between_characters() {
         let text = line(&Value::Text("ä".repeat(LONGEST_LINE)));
         assert!(text.len() <= LONGEST_LINE + 3 && text.ends_with('…'));
+        for start in ["", "x"] {
+            let long = Value::List(vec![Value::from(format!("{start}{}", "ä".repeat(LONGEST_LINE)))]);
+            let text = line(&long);
+            assert!((LONGEST_LINE..=LONGEST_LINE + 3).contains(&text.len()), "{}", text.len());
+            assert!(text.starts_with("[\"") && text.ends_with("ä…"));
+        }
+        assert_eq!(line(&Value::List(vec![Value::Null])), "[null]");
     }
 }

@@ -86,7 +86,7 @@ impl Request {
             Some(Value::Bytes(bytes)) => bytes,
             Some(body @ (Value::Map(_) | Value::List(_))) => {
                 headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-                serde_json::to_vec(&body).map_err(|error| format!("`body`: {error}"))?.into()
+                replug_scripts::json::encode(&body).map_err(|error| format!("`body`: {error}"))?.into()
             }
             Some(_) => return Err("`body` must be a string, or a map or list to be written as JSON".to_owned()),
         };
