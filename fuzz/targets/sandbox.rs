@@ -1,5 +1,5 @@
-//! Runs a script under limits. It must end in time, its VM within its memory, and the VM after it must answer. That the
-//! process lives and has its memory back is for libFuzzer to see (`-timeout`, `-rss_limit_mb`).
+//! Runs a script under limits. It must end in time, its VM within its memory, the thread must have its memory back, and the VM
+//! after it must answer. That the process lives is for libFuzzer to see (`-timeout`, `-rss_limit_mb`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +7,19 @@ use std::time::{Duration, Instant};
 use replug_scripts::{
     CallContext, Handler, Host, HostError, HostFn, Limits, Request, ScriptError, Sources, Value, compile, thread_cpu_time,
 };
+use tikv_jemalloc_ctl::thread::{allocatedp, deallocatedp};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Bytes that a thread may keep of a VM: what is made once.
+const KEPT: i64 = 256 << 10;
+
+/// Bytes that this thread has allocated and not freed.
+fn live() -> i64 {
+    let (allocated, freed) = (allocatedp::read().expect("a counter"), deallocatedp::read().expect("a counter"));
+    allocated.get().wrapping_sub(freed.get()).cast_signed()
+}
 
 /// Answers with what it is asked.
 struct Echo;
@@ -18,7 +31,7 @@ impl Host for Echo {
 }
 
 /// CPU time over the budget that is no fault yet: the fuzzer's instruments make everything slower.
-const GUARD: Duration = Duration::from_secs(2);
+const GUARD: Duration = Duration::from_millis(500);
 
 pub fn run(path: &'static str, source: String) {
     let limits = Limits {
@@ -39,6 +52,7 @@ fn on_its_thread(path: &str, source: String, limits: &Limits) {
     let sources = Sources { entry: path.into(), files: [(path.to_owned(), Arc::from(source))].into() };
     let Ok(program) = compile(&sources) else { return };
     let make = || program.instantiate(Arc::new(Echo), limits, &context());
+    let held = live();
     let Ok(mut vm) = make() else { return };
     let before = thread_cpu_time();
     let result = vm.respond(&Handler::Api("GET /x".into()), &request(), &context());
@@ -47,6 +61,8 @@ fn on_its_thread(path: &str, source: String, limits: &Limits) {
     assert!(vm.memory() <= limits.memory + (1 << 20), "the VM holds {} bytes", vm.memory());
     assert!(!matches!(result, Err(ScriptError::Engine(_))), "{result:?}");
     drop((vm, result));
+    let kept = live() - held;
+    assert!(kept < KEPT, "it left {kept} bytes");
     let mut next = make().unwrap_or_else(|error| panic!("no VM to replace it: {error}"));
     let alive = next.respond(&Handler::Api("GET /alive".into()), &request(), &context());
     assert!(alive.is_ok_and(|answer| &*answer.body == b"alive"), "the next VM does not answer");

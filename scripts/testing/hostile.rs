@@ -96,8 +96,9 @@ fn limits(end: End) -> Limits {
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Far more than any row takes, far less than a hang.
 const HANGS: Duration = Duration::from_secs(30);
-/// CPU time that no row may take: many times its budget, a third of a second's hang.
-const CPU_GUARD: Duration = Duration::from_millis(1500);
+/// CPU time beyond its budget that no row may take: several times what the slowest takes in a debug build, and less than the hang
+/// of a native function that nobody looks after.
+const CPU_GUARD: Duration = Duration::from_millis(300);
 
 /// Runs every row: each ends in time and as it must; then the thread serves a VM that replaces it, and has its memory back.
 /// `source` makes the text of an entry script, which also answers `GET /alive` with "alive". `memory` is how many times

@@ -110,11 +110,9 @@ const LIBRARIES: &[(&str, &[&str], &str)] = &[
 ];
 
 #[test]
+#[ignore = "needs libraries that others wrote, in the folder that REPLUG_LUA_LIBRARIES names"]
 fn libraries_from_the_wild_run_unchanged() {
-    let Some(folder) = std::env::var_os("REPLUG_LUA_LIBRARIES") else {
-        crate::testing::child::note("REPLUG_LUA_LIBRARIES names no folder: no library is tried");
-        return;
-    };
+    let folder = std::env::var_os("REPLUG_LUA_LIBRARIES").expect("REPLUG_LUA_LIBRARIES names a folder");
     let (mut files, mut tried) = (BTreeMap::new(), Vec::new());
     read(Path::new(&folder), "", &mut files);
     for (main, others, script) in LIBRARIES {
@@ -135,6 +133,7 @@ fn libraries_from_the_wild_run_unchanged() {
         }
         tried.push(*main);
     }
+    println!("tried: {tried:?}");
     assert!(tried.len() >= 4, "the folder has only {tried:?}");
 }
 
