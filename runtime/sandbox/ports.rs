@@ -101,13 +101,13 @@ pub trait Application: Send + Sync {
     async fn render(&self, component: &str, request: Request, call: &CallContext) -> Result<Value, HostError>;
 }
 
-/// What may stand at a path that is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What may stand at a path that is asked; of what may not, the refusal.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reach {
     /// Pages.
-    pub pages: bool,
+    pub pages: Result<(), HostError>,
     /// Apis.
-    pub apis: bool,
+    pub apis: Result<(), HostError>,
 }
 
 /// What modules use of what has a quota.
