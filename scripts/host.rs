@@ -39,6 +39,15 @@ impl Language {
             Self::Rhai => "rhai",
         }
     }
+
+    /// What it calls the value that is none.
+    #[must_use]
+    pub const fn nothing(self) -> &'static str {
+        match self {
+            Self::Lua => "nil",
+            Self::Rhai => "()",
+        }
+    }
 }
 
 /// The script files of one module: paths relative to its folder, with `/` between the parts.

@@ -82,6 +82,8 @@ pub enum EngineError {
         fault: replug_scripts::SourceFault,
         /// The stack as `FILE:LINE in NAME`, innermost first.
         trace: Vec<String>,
+        /// What it logged before.
+        log: Vec<String>,
     },
     /// So many commands for the module wait already.
     #[error("{waiting} commands for {id} wait already; try again when they have ended")]
