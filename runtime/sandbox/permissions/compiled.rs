@@ -78,7 +78,7 @@ impl Grants {
             database: manifest.database.is_some(),
             databases: Names::new(system.database.iter().map(|it| (&it.module, it.access)), End::First, larger),
             files: FileRules::new(&system.filesystem),
-            network: Arc::new(NetworkRules::new(&system.network, &effective.resources.network)),
+            network: Arc::new(NetworkRules::new(&system.network, &effective.resources.network).placed(&manifest.lines)),
             environment: Names::new(system.environment.iter().map(|name| (name, ())), End::First, |(), ()| ()),
             routes: Paths::new(&application.routes),
             apis: Paths::new(&application.apis),
