@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::support::{Module, Server};
 
+mod others;
 mod quotas;
 
 /// A module `ID-lua` and one `ID-rhai` whose `GET /api/ID-LANGUAGE` answers with the list of what these expressions give, each
