@@ -79,7 +79,7 @@ pub enum EngineError {
         /// `id@version`.
         module: String,
         /// Where and why.
-        fault: replug_scripts::SourceFault,
+        fault: Box<replug_scripts::SourceFault>,
         /// The stack as `FILE:LINE in NAME`, innermost first.
         trace: Vec<String>,
         /// What it logged before.

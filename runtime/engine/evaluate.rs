@@ -66,7 +66,7 @@ impl Engine {
         let value = value.map_err(|error| match error {
             EvaluateError::Source(faults) => faulty(faults),
             EvaluateError::Script(error) => {
-                let fault = fault(&code_path(language), &error);
+                let fault = Box::new(fault(&code_path(language), &error));
                 EngineError::Evaluation { module: module.clone(), fault, trace: trace(error), log: said }
             }
         })?;

@@ -23,8 +23,8 @@ pub struct CommandError {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Finding>,
     /// What the code that failed had logged.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub log: Vec<String>,
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub log: Box<[String]>,
 }
 
 /// A place in a file.
@@ -70,7 +70,7 @@ impl CommandError {
     #[must_use]
     pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
         let kind = Cow::Borrowed(kind);
-        Self { kind, message: message.into(), help: None, location: None, faults: Vec::new(), log: Vec::new() }
+        Self { kind, message: message.into(), help: None, location: None, faults: Vec::new(), log: Box::default() }
     }
 
     /// The same with help.
