@@ -73,5 +73,5 @@ pub use integration::host::{HostService, Methods, ServiceContext};
 pub use manifest::ActivationStrategy;
 pub use monitor::Event;
 pub use replug_scripts::{HostError, HostErrorKind, Misfit, Principal, Value, from_value, to_value};
-pub use sandbox::permissions::{Decided, Permission, PermissionManager, Ruling};
+pub use sandbox::permissions::{Decided, Permission, PermissionManager, ResourceType, Ruling};
 pub use semver::Version;

@@ -39,6 +39,15 @@ impl Language {
             Self::Rhai => "rhai",
         }
     }
+
+    /// What it calls the value that is none.
+    #[must_use]
+    pub const fn nothing(self) -> &'static str {
+        match self {
+            Self::Lua => "nil",
+            Self::Rhai => "()",
+        }
+    }
 }
 
 /// The script files of one module: paths relative to its folder, with `/` between the parts.
@@ -198,34 +207,6 @@ impl fmt::Display for Handler {
 }
 
 impl Handler {
-    /// The handlers that stand at the top of the table, with the key each has there.
-    pub const TOP: [(&'static str, Self); 6] = [
-        ("init", Self::Init),
-        ("warmup", Self::Warmup),
-        ("shutdown", Self::Shutdown),
-        ("health", Self::Health),
-        ("on_config", Self::OnConfig),
-        ("upgrade", Self::Upgrade),
-    ];
-
-    /// The tables of named handlers, with what makes a handler of a name.
-    #[allow(clippy::type_complexity, reason = "a name for it would say no more")]
-    pub const NAMED: [(&'static str, fn(Arc<str>) -> Self); 5] = [
-        ("apis", Self::Api),
-        ("pages", Self::Page),
-        ("services", Self::Service),
-        ("cleanup", Self::Cleanup),
-        ("events", Self::Event),
-    ];
-
-    /// The key of the table of actors, each a table of its own.
-    pub const ACTORS: &'static str = "actors";
-
-    /// The handlers of one actor, with the key each has in its table.
-    #[allow(clippy::type_complexity, reason = "a name for it would say no more")]
-    pub const OF_ACTOR: [(&'static str, fn(Arc<str>) -> Self); 2] =
-        [("init", Self::ActorInit), ("handle", Self::ActorHandle)];
-
     /// Whether the contract passes `ctx` after the arguments.
     #[must_use]
     pub const fn takes_context(&self) -> bool {

@@ -15,6 +15,7 @@ mod cpu;
 mod crossing;
 pub mod error;
 mod evaluate;
+pub mod exports;
 pub mod host;
 pub mod json;
 pub mod limits;

@@ -8,6 +8,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 
 mod fit;
 mod reader;
+mod shown;
 mod size;
 mod writer;
 

@@ -79,9 +79,11 @@ pub enum EngineError {
         /// `id@version`.
         module: String,
         /// Where and why.
-        fault: replug_scripts::SourceFault,
+        fault: Box<replug_scripts::SourceFault>,
         /// The stack as `FILE:LINE in NAME`, innermost first.
         trace: Vec<String>,
+        /// What it logged before.
+        log: Vec<String>,
     },
     /// So many commands for the module wait already.
     #[error("{waiting} commands for {id} wait already; try again when they have ended")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use replug_scripts::{EvaluateError, Language, ScriptError, SourceFault, Value, code_path};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::validate::{self, sources};
@@ -24,8 +24,13 @@ pub struct Evaluated {
     pub id: String,
     /// The version beside which it ran.
     pub version: String,
-    /// Its value.
+    /// Its value. As JSON, what JSON cannot say is null.
+    #[serde(serialize_with = "as_json")]
     pub value: Value,
+    /// The value as its language says it, where JSON does not: `nil`, `nan`.
+    pub text: Option<String>,
+    /// What it logged and printed, as `level message {fields}`: the first lines, cut to size.
+    pub log: Vec<String>,
     /// How long it ran, in milliseconds.
     pub ms: f64,
 }
@@ -56,17 +61,23 @@ impl Engine {
         let data = json!({ "digest": blake3::hash(code.as_bytes()).to_hex().as_str(), "line": first_line(code) });
         self.shared.audit(Kind::Evaluated, self.by.clone(), module.clone(), data).await?;
         let started = Instant::now();
-        let value = instance.evaluate(language, code.to_owned(), beside).await;
+        let (value, log) = instance.evaluate(language, code.to_owned(), beside).await;
+        let said = log.clone();
         let value = value.map_err(|error| match error {
             EvaluateError::Source(faults) => faulty(faults),
             EvaluateError::Script(error) => {
-                let fault = fault(&code_path(language), &error);
-                EngineError::Evaluation { module: module.clone(), fault, trace: trace(error) }
+                let fault = Box::new(fault(&code_path(language), &error));
+                EngineError::Evaluation { module: module.clone(), fault, trace: trace(error), log: said }
             }
         })?;
         let ms = started.elapsed().as_secs_f64() * 1000.0;
-        Ok(Evaluated { id: id.to_owned(), version: version.to_string(), value, ms })
+        let text = (!value.is_json()).then(|| value.shown(language.nothing()));
+        Ok(Evaluated { id: id.to_owned(), version: version.to_string(), value, text, log, ms })
     }
+}
+
+fn as_json<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
+    value.json().serialize(serializer)
 }
 
 fn first_line(code: &str) -> String {

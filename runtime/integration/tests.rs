@@ -16,6 +16,7 @@ use crate::engine::ports::{Binding, Subject};
 use crate::manifest::{self, Manifest};
 use crate::monitor::Events;
 use crate::sandbox::guard::permissions;
+use crate::sandbox::permissions::Ruling;
 use crate::sandbox::ports::Database;
 use crate::sandbox::quota::ModuleAccounts;
 use crate::sandbox::{Outside, Supplies};
@@ -132,6 +133,13 @@ impl World {
     pub(crate) async fn grant(&self, text: &str) {
         let granted = self.supplies.permissions.grant_all_asked(&read(text), Who::Admin).await;
         granted.expect("it can be written");
+    }
+
+    /// Decides about something that a manifest asks for.
+    pub(crate) async fn decide(&self, text: &str, ruling: Ruling, permission: &str) {
+        let permission = permission.parse().unwrap_or_else(|error| panic!("{error}"));
+        let decided = self.supplies.permissions.decide(&read(text), ruling, &[permission], Who::Admin).await;
+        decided.expect("it can be written");
     }
 
     /// Starts a version without routing to it.

@@ -53,7 +53,7 @@ pub use limits::script_limits;
 pub use live::{At, Clock, Live};
 pub use manager::PermissionManager;
 pub use permission::{NoPermission, Permission};
-pub(in crate::sandbox) use refusal::refused;
+pub(in crate::sandbox) use refusal::{place, refused};
 pub use resource::ResourceType;
 pub(in crate::sandbox) use rules::{End, Hosts, Names};
 pub use view::{PermissionRow, PermissionsView, Ungranted};

@@ -9,7 +9,7 @@ use replug_scripts::{CallContext, HostError, Value};
 
 use super::permissions::{Live, ResourceType};
 use super::quota::Account;
-use crate::manifest::{Access, ActorSpec};
+use crate::manifest::{Access, ActorSpec, ResourceQuotas};
 use crate::store::KvStore;
 
 /// One SQL statement with its positional parameters.
@@ -101,19 +101,26 @@ pub trait Application: Send + Sync {
     async fn render(&self, component: &str, request: Request, call: &CallContext) -> Result<Value, HostError>;
 }
 
-/// What may stand at a path that is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What may stand at a path that is asked; of what may not, the refusal.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reach {
     /// Pages.
-    pub pages: bool,
+    pub pages: Result<(), HostError>,
     /// Apis.
-    pub apis: bool,
+    pub apis: Result<(), HostError>,
 }
 
 /// What modules use of what has a quota.
 pub trait Usage: Send + Sync {
     /// How much `module` uses now, in the resource's unit; nothing where nobody measures it.
     fn used(&self, module: &str, resource: ResourceType) -> Option<u64>;
+
+    /// How much of it counts against the quota where `module`, which has these quotas, wants more: also what is reserved; and of
+    /// the processor more than the quota for as long as calls have to wait for it, and no more than that otherwise.
+    fn taken(&self, module: &str, resource: ResourceType, quotas: &ResourceQuotas) -> Option<u64> {
+        let _ = quotas;
+        self.used(module, resource)
+    }
 }
 
 /// What is measured by the stores of modules: the storage that they take. Files and databases are not in it.

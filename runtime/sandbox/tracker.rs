@@ -10,6 +10,7 @@ use super::permissions::ResourceType;
 use super::ports::Usage;
 use super::quota::ModuleAccounts;
 use super::quota::storage::{StorageLedger, Used};
+use crate::manifest::ResourceQuotas;
 use crate::monitor::Metrics;
 use crate::monitor::metrics::{BytesMoved, Traffic};
 
@@ -151,6 +152,20 @@ impl Usage for ResourceTracker {
                 Some(micros)
             }
             ResourceType::StackSize | ResourceType::Bandwidth | ResourceType::Connections => None,
+        }
+    }
+
+    fn taken(&self, module: &str, resource: ResourceType, quotas: &ResourceQuotas) -> Option<u64> {
+        let (used, account) = (self.used(module, resource), self.accounts.get(module));
+        match (resource, account) {
+            (ResourceType::HeapSize, Some(account)) => Some(used.unwrap_or(0).max(account.heap.reserved())),
+            (ResourceType::CpuUsage, Some(account)) => {
+                let (used, quota) = (used.unwrap_or(0), ResourceType::share(&quotas.cpu));
+                let waits = !account.cpu.wait(&quotas.cpu, Instant::now()).is_zero();
+                // what is measured lags behind, and a period's share may be used at once
+                Some(if waits { used.max(quota.saturating_add(1)) } else { used.min(quota) })
+            }
+            _ => used,
         }
     }
 }

@@ -111,17 +111,17 @@ impl LuaVm {
                 "the entry script must return a table of handlers, but returned {found}"
             )));
         };
-        for (key, handler) in Handler::TOP {
-            match get(table, key)? {
+        for row in Handler::TOP {
+            match get(table, row.key)? {
                 mlua::Value::Nil => {}
-                mlua::Value::Function(function) => self.add(handler, function),
-                other => return Err(contract::not_a_function(key, kind(&other))),
+                mlua::Value::Function(function) => self.add(row.handler, function),
+                other => return Err(contract::not_a_function(row.key, kind(&other))),
             }
         }
-        for (key, make) in Handler::NAMED {
-            for (name, function) in named(table, key)? {
+        for row in Handler::NAMED {
+            for (name, function) in named(table, row.key)? {
                 contract::check_count(self.handlers.len())?;
-                let handler = make(name);
+                let handler = (row.handler)(name);
                 match function {
                     mlua::Value::Function(function) => self.add(handler, function),
                     other => return Err(contract::not_a_function(&handler.to_string(), kind(&other))),
@@ -132,10 +132,10 @@ impl LuaVm {
             let mlua::Value::Table(actor) = actor else {
                 return Err(contract::not_an_actor(&name, kind(&actor)));
             };
-            for (key, make) in Handler::OF_ACTOR {
+            for row in Handler::OF_ACTOR {
                 contract::check_count(self.handlers.len())?;
-                let handler = make(Arc::clone(&name));
-                match get(&actor, key)? {
+                let handler = (row.handler)(Arc::clone(&name));
+                match get(&actor, row.key)? {
                     mlua::Value::Nil => {}
                     mlua::Value::Function(function) => self.add(handler, function),
                     other => return Err(contract::not_a_function(&handler.to_string(), kind(&other))),

@@ -83,17 +83,17 @@ impl RhaiVm {
                 "the entry script must return a map of handlers, but returned {found}"
             )));
         };
-        for (key, handler) in Handler::TOP {
-            if let Some(function) = map.get(key).filter(|value| !value.is_unit()) {
-                self.add(handler, function, key)?;
+        for row in Handler::TOP {
+            if let Some(function) = map.get(row.key).filter(|value| !value.is_unit()) {
+                self.add(row.handler, function, row.key)?;
             }
         }
-        for (key, make) in Handler::NAMED {
-            let Some(value) = map.get(key).filter(|value| !value.is_unit()) else { continue };
-            let group = value.read_lock::<Map>().ok_or_else(|| not_a_map(key, value))?;
+        for row in Handler::NAMED {
+            let Some(value) = map.get(row.key).filter(|value| !value.is_unit()) else { continue };
+            let group = value.read_lock::<Map>().ok_or_else(|| not_a_map(row.key, value))?;
             for (name, function) in group.iter() {
                 contract::check_count(self.handlers.len())?;
-                let handler = make(name.as_str().into());
+                let handler = (row.handler)(name.as_str().into());
                 let place = handler.to_string();
                 self.add(handler, function, &place)?;
             }
@@ -102,10 +102,10 @@ impl RhaiVm {
             let group = value.read_lock::<Map>().ok_or_else(|| not_a_map(Handler::ACTORS, value))?;
             for (name, value) in group.iter() {
                 let actor = value.read_lock::<Map>().ok_or_else(|| contract::not_an_actor(name, kind(value)))?;
-                for (key, make) in Handler::OF_ACTOR {
-                    let Some(function) = actor.get(key).filter(|value| !value.is_unit()) else { continue };
+                for row in Handler::OF_ACTOR {
+                    let Some(function) = actor.get(row.key).filter(|value| !value.is_unit()) else { continue };
                     contract::check_count(self.handlers.len())?;
-                    let handler = make(name.as_str().into());
+                    let handler = (row.handler)(name.as_str().into());
                     let place = handler.to_string();
                     self.add(handler, function, &place)?;
                 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::tree::{Described, Group, groups};
+use super::tree::{Described, Group, exported, groups};
+use crate::host::Handler;
 
 const HEAD: &str = "\
 -- What a module's scripts see of Replug, for luau-lsp. Generated: change the tables it comes from, not this file.
@@ -33,27 +34,13 @@ export type Context = { module: string, version: string, request_id: string, cal
 
 --- What a host function throws.
 export type HostError = { kind: string, message: string }
-
---- What an entry script returns; all of it is optional.
-export type Exports = {
-	init: ((ctx: Context) -> ())?,
-	warmup: ((ctx: Context) -> ())?,
-	shutdown: ((ctx: Context) -> ())?,
-	health: ((ctx: Context) -> any)?,
-	on_config: ((next: Map, previous: Map) -> ())?,
-	upgrade: ((state: any, from_version: string) -> any)?,
-	apis: { [string]: (req: Request, ctx: Context) -> Response | string }?,
-	pages: { [string]: (req: Request, ctx: Context) -> Response | string }?,
-	services: { [string]: (args: any, ctx: Context) -> any }?,
-	cleanup: { [string]: (ctx: Context) -> () }?,
-	[string]: any,
-}
 ";
 
 /// The definitions of all host functions and of what handlers take and give, as luau-lsp reads them.
 #[must_use]
 pub fn luau() -> String {
     let mut text = HEAD.to_owned();
+    exports(&mut text);
     for (name, group) in groups() {
         let _ = write!(text, "\ndeclare {name}: ");
         // Lua's own `assert` stays callable
@@ -63,6 +50,27 @@ pub fn luau() -> String {
         text.push('\n');
     }
     text
+}
+
+/// The type of what an entry script returns.
+fn exports(text: &mut String) {
+    let line = |text: &mut String, indent: &str, of: &Described, is_named: bool| {
+        let (open, close) = if is_named { ("{ [string]: ", " }?") } else { ("(", ")?") };
+        let _ = writeln!(text, "{indent}--- {}", of.doc);
+        let _ = writeln!(text, "{indent}{}: {open}{}{close},", of.name, signature(of));
+    };
+    text.push_str("\n--- What an entry script returns; all of it is optional.\nexport type Exports = {\n");
+    for row in Handler::TOP {
+        line(text, "\t", &exported(&row), false);
+    }
+    for row in Handler::NAMED {
+        line(text, "\t", &exported(&row), true);
+    }
+    let _ = writeln!(text, "\t--- By the id in `runtime.actors`.\n\t{}: {{ [string]: {{", Handler::ACTORS);
+    for row in Handler::OF_ACTOR {
+        line(text, "\t\t", &exported(&row), false);
+    }
+    text.push_str("\t} }?,\n}\n");
 }
 
 fn table(text: &mut String, group: &Group, depth: usize) {
@@ -99,6 +107,9 @@ fn word(kind: &str) -> &str {
         "map" => "Map",
         "list" => "List",
         "function" => "((...any) -> ...any)",
+        "request" => "Request",
+        "context" => "Context",
+        "answer" => "Response | string",
         "string" | "number" | "boolean" | "any" => kind,
         _ => "any",
     }

@@ -2,19 +2,18 @@
 
 use std::fmt::Write as _;
 
-use super::tree::{Described, Group, groups};
+use super::tree::{Described, Group, exported, groups};
+use crate::host::Handler;
 
 const HEAD: &str = "\
 module static;
 
 // What a module's scripts see of Replug. Generated: change the tables it comes from, not this file.
 //
-// An entry script returns a map; all of it is optional:
-//   init, warmup, shutdown, health: |ctx|      on_config: |next, previous|      upgrade: |state, from_version|
-//   apis: #{ \"GET /path\": |req, ctx| … }       pages: #{ Component: |req, ctx| … }
-//   services: #{ \"capability.method\": |args, ctx| … }                          cleanup: #{ name: |ctx| … }
 // req is #{id, method, path, params, query, headers, body, principal}, ctx is #{module, version, request_id, caller};
-// an api answers #{status, headers, body} or a string.
+// an api or a page answers #{status, headers, body} or a string.
+//
+// An entry script returns a map; all of it is optional:
 ";
 
 /// The definitions of all host functions, as Rhai's language server reads them: each group is a constant of a type of its
@@ -22,12 +21,36 @@ module static;
 #[must_use]
 pub fn rhai() -> String {
     let mut text = HEAD.to_owned();
+    exports(&mut text);
     for (name, group) in groups() {
         let kind = type_name(name);
         let _ = write!(text, "\ntype {kind};\nconst {name}: {kind};\n");
         methods(&mut text, &kind, &group);
     }
     text
+}
+
+/// What an entry script returns, in comments: the language has no name for the type of a map.
+fn exports(text: &mut String) {
+    let closure = |of: &Described| {
+        let params: Vec<_> = of.params.iter().map(|param| param.name).collect();
+        format!("{}: |{}|", of.name, params.join(", "))
+    };
+    for row in Handler::TOP {
+        let of = exported(&row);
+        let _ = writeln!(text, "//   {}    {}", closure(&of), of.doc);
+    }
+    for row in Handler::NAMED {
+        let of = exported(&row);
+        let inside = closure(&of).replacen(of.name, "\"…\"", 1);
+        let _ = writeln!(text, "//   {}: #{{ {inside} }}    {}", of.name, of.doc);
+    }
+    let _ =
+        writeln!(text, "//   {}: #{{ \"…\": #{{ … }} }}    By the id in `runtime.actors`; in each:", Handler::ACTORS);
+    for row in Handler::OF_ACTOR {
+        let of = exported(&row);
+        let _ = writeln!(text, "//     {}    {}", closure(&of), of.doc);
+    }
 }
 
 fn methods(text: &mut String, kind: &str, group: &Group) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::FUNCTIONS;
+use crate::exports::Export;
 use crate::suite::SUITE;
 
 /// A function as definitions say it.
@@ -52,6 +53,11 @@ pub(super) fn groups() -> BTreeMap<&'static str, Group> {
         group.functions.push(describe(name, function.params, function.returns, function.doc));
     }
     groups
+}
+
+/// What an entry script may return under that key.
+pub(super) fn exported<H>(row: &Export<H>) -> Described {
+    describe(row.key, row.params, row.returns, row.doc)
 }
 
 fn describe(name: &'static str, params: &'static str, returns: &'static str, doc: &'static str) -> Described {

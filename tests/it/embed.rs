@@ -3,6 +3,7 @@
 mod commands;
 mod examples;
 mod permissions;
+mod quotas;
 mod services;
 mod together;
 

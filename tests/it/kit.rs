@@ -170,3 +170,50 @@ async fn code_runs_beside_the_version_that_serves_and_the_log_has_it() {
     // what does not compile does not run, but was tried
     assert_eq!(entries.len(), 11);
 }
+
+#[tokio::test]
+async fn what_code_gives_is_told_apart_and_what_it_logs_comes_with_it() {
+    let server = Server::with(&[Module::echo("inlua", "1.0.0", "lua"), Module::echo("inrhai", "1.0.0", "rhai")]).await;
+    let data = server.data().display().to_string();
+    // what is shown, and what JSON has of it
+    let cases = [
+        ("inlua", "return nil", "nil", json!(null), true),
+        ("inlua", "local a = 1", "nil", json!(null), true),
+        ("inlua", "'nil'", "\"nil\"", json!("nil"), false),
+        ("inlua", "'nothing'", "\"nothing\"", json!("nothing"), false),
+        ("inlua", "0/0", "nan", json!(null), true),
+        ("inlua", "{ 1, -1/0 }", "[\n  1,\n  -inf\n]", json!([1, null]), true),
+        ("inlua", "'a\\255'", "b\"a\\xff\"", json!(null), true),
+        ("inlua", "{ a = 1 }", "{\n  \"a\": 1\n}", json!({ "a": 1 }), false),
+        ("inrhai", "()", "()", json!(null), true),
+        ("inrhai", "\"()\"", "\"()\"", json!("()"), false),
+        ("inrhai", "0.0/0.0", "nan", json!(null), true),
+        ("inrhai", "#{ a: 1.0/0.0, b: () }", "{\n  \"a\": inf,\n  \"b\": ()\n}", json!({ "a": null, "b": null }), true),
+    ];
+    for (id, code, shown, value, is_more) in cases {
+        let ran = replug(&["eval", id, code, "--data", &data]);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, format!("{shown}\n").as_str(), ""), "{code}");
+        let document = server.ok(&["eval", id, code]).await;
+        assert_eq!((&document["value"], &document["log"]), (&value, &json!([])), "{code}");
+        assert_eq!(document["text"], if is_more { json!(shown) } else { json!(null) }, "{code}");
+    }
+    for (id, code) in [
+        ("inlua", "print('one', 2) log.warn('two', { n = 3 }) return 4"),
+        ("inrhai", "print(\"one\\t2\"); log.warn(\"two\", #{ n: 3 }); 4"),
+    ] {
+        let ran = replug(&["eval", id, code, "--data", &data]);
+        let said = "log: info one\t2\nlog: warn two {\"n\":3}\n";
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "4\n", said), "{id}");
+        let ran = server.run(&["eval", id, code]).await;
+        assert_eq!(ran.json()["log"], json!(["info one\t2", "warn two {\"n\":3}"]), "{id}");
+        assert_eq!(ran.err, "");
+    }
+    // it is what one looks at where the code failed
+    for (id, code) in [("inlua", "print('so far') error('no')"), ("inrhai", "print(\"so far\"); throw \"no\"")] {
+        let ran = replug(&["eval", id, code, "--data", &data]);
+        assert!(ran.code == 1 && ran.err.starts_with("log: info so far\n(eval)."), "{ran:?}");
+        let ran = server.run(&["eval", id, code]).await;
+        let document: serde_json::Value = serde_json::from_str(&ran.err).expect("JSON");
+        assert_eq!(document["error"]["log"], json!(["info so far"]), "{ran:?}");
+    }
+}

@@ -73,6 +73,66 @@ async fn the_wall_time_of_a_call_holds_inside_host_functions_too() {
     }
 }
 
+/// Two modules of which one VM holds on to its room while another one fills what is left.
+fn crowded() -> [Module; 2] {
+    let manifest = "runtime:\n  workers: 2\n  limits: { memory: 4MiB, ticks: 900000000000, cpuTime: 20s, wallTime: 30s }\npermissions:\n  resources: { memory: { maxHeapSize: 6MiB } }\n";
+    let lua = r#"return { apis = { ["GET /api/lua"] = function(req)
+  if req.query.fill then local t = {} while true do t[#t + 1] = ("x"):rep(1000) .. #t end end
+  kv.put("held", 1)
+  while kv.get("go") ~= 1 do for _ = 1, 10000 do end end
+  return { body = "let go" }
+end } }"#;
+    // no single value comes near the limit, else its own bound would be met first
+    let rhai = r#"fn answer(req) {
+    if req.query.fill != () {
+        let a = []; let b = []; let c = []; let d = []; let e = []; let f = []; let g = []; let h = [];
+        loop {
+            let text = "";
+            text.pad(1000, "x");
+            a.push(text); b.push(text + "b"); c.push(text + "c"); d.push(text + "d");
+            e.push(text + "e"); f.push(text + "f"); g.push(text + "g"); h.push(text + "h");
+        }
+    }
+    kv.put("held", 1);
+    while kv.get("go") != 1 { for i in 0..1000 { } }
+    #{ body: "let go" }
+}
+#{ apis: #{ "GET /api/rhai": Fn("answer") } }"#;
+    let module = |id: &str| Module::new(id, "1.0.0").api(&format!("/api/{id}"), "GET").manifest(manifest);
+    [module("lua").lua(lua), module("rhai").rhai(rhai)]
+}
+
+#[tokio::test]
+async fn a_vm_to_which_another_one_of_its_module_leaves_little_meets_a_smaller_limit_in_both_languages() {
+    let server = Server::with(&crowded()).await;
+    for id in ["lua", "rhai"] {
+        // the limit in KiB that ended a call
+        let reached = async || {
+            let answer = server.get(&format!("/api/{id}?fill=1")).await;
+            assert_eq!((answer.status, answer.problem().as_str()), (503, "limit-exceeded"), "{id}: {answer:?}");
+            let logged = server.logged();
+            let request = answer.header("x-request-id");
+            let line = logged.lines().find(|line| line.contains(request) && line.contains("KiB of memory was reached"));
+            let limit =
+                line.and_then(|line| line.split("the limit of ").nth(1)?.split(' ').next()?.parse::<u64>().ok());
+            limit.unwrap_or_else(|| panic!("{id}: no limit in {logged}"))
+        };
+        let path = format!("/api/{id}");
+        let holds = server.get(&path);
+        let beside = async {
+            while server.ok(&["eval", id, "kv.get(\"held\")"]).await["value"] != 1 {}
+            // six, of which the one that runs has four
+            let limit = reached().await;
+            assert!(limit <= 2048, "{id}: {limit}");
+            server.ok(&["eval", id, "kv.put(\"go\", 1)"]).await;
+        };
+        let (held, ()) = tokio::join!(holds, beside);
+        assert_eq!(held.body, "let go", "{id}");
+        let limit = reached().await;
+        assert!(limit > 3072 && limit <= 4096, "{id}: {limit}");
+    }
+}
+
 /// Calls that nest as deep as the query says, or without end.
 const NESTED: &str =
     "local n = tonumber(req.query.n) local function f(i) return i == n and 0 or 1 + f(i + 1) end return tostring(f(0))";

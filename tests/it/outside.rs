@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::support::{Module, Server};
 
+mod others;
 mod quotas;
 
 /// A module `ID-lua` and one `ID-rhai` whose `GET /api/ID-LANGUAGE` answers with the list of what these expressions give, each
@@ -249,6 +250,53 @@ async fn hosts_are_asked_where_they_are_granted_and_nothing_else_is_connected_to
         assert!(shown.contains(&line), "{line} in {shown}");
     }
     assert!(connections.load(Ordering::SeqCst) > 0);
+    assert_eq!(untouched.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn bounds_of_the_manifest_on_hosts_ports_and_plain_http_hold_beside_the_grant() {
+    let ((open, connections), (shut, untouched)) = (upstream().await, upstream().await);
+    let granted = format!("[{{ host: localhost, ports: [{open}, {shut}] }}, {{ host: 127.0.0.1, ports: [{open}] }}]");
+    // the permissions begin in line 7 of each manifest
+    let manifest =
+        |bounds: &str| format!("permissions:\n  system:\n    network: {granted}\n  resources:\n    network:\n{bounds}");
+    let listed = manifest(&format!("      allowedHosts: [localhost]\n      allowedPorts: [{open}, 443]\n"));
+    let secure = manifest("      sslRequired: true\n");
+    let asks = [
+        format!("http.get(\"http://localhost:{open}/\").status"),
+        format!("http.get(\"http://127.0.0.1:{open}/\")"),
+        format!("http.request(#{{ url: \"http://localhost:{shut}/\" }})"),
+    ];
+    let asks = asks.each_ref().map(String::as_str);
+    let mut modules = both("listed", "1.0.0", &listed, &asks).to_vec();
+    modules.extend(both("secure", "1.0.0", &secure, &asks));
+    let server = Server::granting(&modules).await;
+    let entry = |entry: &str| {
+        format!("`permissions: {{ resources: {{ network: {{ {entry} }} }} }}` in module.manifest.yaml would grant it")
+    };
+    for language in ["lua", "rhai"] {
+        let before = connections.load(Ordering::SeqCst);
+        let answers = ask(&server, &format!("secure-{language}")).await;
+        for (answer, function) in answers.iter().zip(["http.get", "http.get", "http.request"]) {
+            let why = "module.manifest.yaml:12 has sslRequired, so plain http is refused; use https";
+            refused(
+                answer,
+                "permission-denied",
+                &format!("permission denied: {function}: {why}; {}", entry("sslRequired: false")),
+            );
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), before, "nobody was connected to");
+
+        let answers = ask(&server, &format!("listed-{language}")).await;
+        assert_eq!(answers[0]["v"], json!(200), "{}", answers[0]);
+        assert_eq!(connections.load(Ordering::SeqCst), before + 1, "the one that is allowed");
+        let why = "127.0.0.1 is not among the allowedHosts of module.manifest.yaml:12";
+        let hosts = entry("allowedHosts: [\"localhost\", \"127.0.0.1\"]");
+        refused(&answers[1], "permission-denied", &format!("permission denied: http.get: {why}; {hosts}"));
+        let why = format!("port {shut} is not among the allowedPorts of module.manifest.yaml:13");
+        let ports = entry(&format!("allowedPorts: [{open}, 443, {shut}]"));
+        refused(&answers[2], "permission-denied", &format!("permission denied: http.request: {why}; {ports}"));
+    }
     assert_eq!(untouched.load(Ordering::SeqCst), 0);
 }
 

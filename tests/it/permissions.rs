@@ -194,13 +194,18 @@ async fn a_loop_of_denied_calls_is_told_once_with_its_request_and_its_number_at_
 
 #[tokio::test]
 async fn a_module_in_either_language_reaches_what_it_is_granted_of_another_one() {
-    let shop = Module::handler("shop", "1.0.0", r#"return { body = "for " .. (req.query.who or "nobody") }"#)
+    let body = r#"kv.put("asked", (kv.get("asked") or 0) + 1)
+return { body = "for " .. (req.query.who or "nobody") }"#;
+    let shop = Module::handler("shop", "1.0.0", body)
         .manifest("config: { schema: { currency: { type: string, default: EUR } } }\n");
     let asks = "permissions:\n  application:\n    apis: [/api/shop]\n    configurations: [{ module: shop, keys: [currency] }]\n";
-    let lua = r#"local answer = services.request("GET", "/api/shop", { query = { who = "lua" } })
+    let lua = r#"local ok, answer = pcall(services.request, "GET", "/api/shop", { query = { who = "lua" } })
+if not ok then return { status = 403, body = answer.message } end
 return { body = answer.status .. " " .. answer.body .. " " .. config.of("shop", "currency") }"#;
     let rhai = r#"fn show(req) {
-    let answer = services.request("GET", "/api/shop", #{ query: #{ who: "rhai" } });
+    let answer = ();
+    try { answer = services.request("GET", "/api/shop", #{ query: #{ who: "rhai" } }); }
+    catch (error) { return #{ status: 403, body: error.message }; }
     #{ body: answer.status + " " + answer.body + " " + config.of("shop", "currency") }
 }
 #{ apis: #{ "GET /api/r": Fn("show") } }"#;
@@ -216,9 +221,21 @@ return { body = answer.status .. " " .. answer.body .. " " .. config.of("shop", 
         let answer = server.get(&format!("/api/{id}")).await;
         assert_eq!(answer.body, said, "{}", server.logged());
     }
-    server.ok(&["permissions", "deny", "l", "application.apis:/api/shop"]).await;
-    assert_eq!(server.get("/api/l").await.problem(), "script-error");
-    assert_eq!(server.get("/api/r").await.status, 200);
+    for (id, asked) in [("l", 2), ("r", 3)] {
+        assert_eq!(
+            server.get(&format!("/api/{id}")).await.status,
+            200,
+            "what is denied to one is not denied to the other"
+        );
+        server.ok(&["permissions", "deny", id, "application.apis:/api/shop"]).await;
+        let answer = server.get(&format!("/api/{id}")).await;
+        let denied = format!(
+            "permission denied: services.request: module.manifest.yaml:9 asks for application.apis:/api/shop, which an \
+             administrator denied; an administrator grants it: replug permissions grant {id} 'application.apis:/api/shop'"
+        );
+        assert_eq!((answer.status, answer.body), (403, denied));
+        assert_eq!(server.ok(&["eval", "shop", "kv.get('asked')"]).await["value"], asked + 1, "{id}");
+    }
 }
 
 #[tokio::test]

@@ -28,15 +28,19 @@ fn holders() -> [Module; 2] {
     [module("lua").lua(lua), module("rhai").rhai(rhai)]
 }
 
-/// What the process and its modules use once both hold values of `n` parts.
-async fn held(server: &Server, n: u64) -> Value {
-    // Rhai sums up the sizes of an array's parts at every push: fewer and larger ones
-    let parts = [("lua", n), ("rhai", n / 300)];
-    let calls = parts.map(|(id, n)| async move { server.get(&format!("/api/{id}?n={n}")).await.body });
+/// The modules, each with how many parts it is to hold. Rhai sums up the sizes of an array's parts at every push: fewer and larger
+/// ones.
+const fn parts(n: u64) -> [(&'static str, u64); 2] {
+    [("lua", n), ("rhai", n / 300)]
+}
+
+/// What the process and its modules use once these hold values of so many parts.
+async fn held(server: &Server, parts: &[(&str, u64)]) -> Value {
+    let calls = parts.iter().map(|(id, n)| async move { server.get(&format!("/api/{id}?n={n}")).await.body });
     let mut hold = std::pin::pin!(futures::future::join_all(calls));
     let look = async {
         for (id, n) in parts {
-            while server.ok(&["eval", id, "kv.get(\"full\")"]).await["value"] != n {}
+            while server.ok(&["eval", id, "kv.get(\"full\")"]).await["value"] != *n {}
         }
         server.resource("/v1/usage").await
     };
@@ -47,21 +51,42 @@ async fn held(server: &Server, n: u64) -> Value {
     for (id, n) in parts {
         server.ok(&["eval", id, &format!("kv.put(\"go\", {n})")]).await;
     }
-    assert_eq!(hold.await, parts.map(|(_, n)| n.to_string()));
+    assert_eq!(hold.await, parts.iter().map(|(_, n)| n.to_string()).collect::<Vec<_>>());
     usage
+}
+
+/// Bytes that the heaps of the modules hold, and those that the process takes.
+fn bytes(usage: &Value) -> (f64, f64) {
+    let rows = usage["modules"].as_array().expect("modules").iter();
+    let counted = rows.map(|row| row["memory"].as_f64().expect("bytes")).sum();
+    (counted, usage["process"]["memory"].as_f64().expect("bytes"))
+}
+
+/// What is counted of the difference is what is taken for it, within a tenth.
+fn agree(few: &Value, many: &Value) -> f64 {
+    let ((counted, taken), (before, taken_before)) = (bytes(many), bytes(few));
+    let (counted, taken) = (counted - before, taken - taken_before);
+    assert!((counted / taken - 1.0).abs() < 0.1, "{counted} counted, {taken} taken: {few} {many}");
+    counted
+}
+
+#[tokio::test]
+async fn the_heap_of_each_language_alone_is_what_the_process_takes_for_it() {
+    for (index, module) in holders().into_iter().enumerate() {
+        let server = Server::lean(&[module]).await;
+        let few = held(&server, &parts(300)[index..=index]).await;
+        let many = held(&server, &parts(300_000)[index..=index]).await;
+        let counted = agree(&few, &many);
+        assert!(counted > 9e6, "{many}");
+    }
 }
 
 #[tokio::test]
 async fn the_heaps_of_scripts_add_up_to_what_the_process_takes_for_them() {
     let server = Server::lean(&holders()).await;
-    let (few, many) = (held(&server, 300).await, held(&server, 300_000).await);
-    let scripts = |usage: &Value| -> f64 {
-        usage["modules"].as_array().expect("modules").iter().map(|row| row["memory"].as_f64().expect("bytes")).sum()
-    };
-    let process = |usage: &Value| usage["process"]["memory"].as_f64().expect("bytes");
-    let (counted, taken) = (scripts(&many) - scripts(&few), process(&many) - process(&few));
+    let (few, many) = (held(&server, &parts(300)).await, held(&server, &parts(300_000)).await);
+    let counted = agree(&few, &many);
     assert!(counted > 40e6, "{many}");
-    assert!((counted / taken - 1.0).abs() < 0.1, "{counted} counted, {taken} taken: {few} {many}");
     for row in many["modules"].as_array().expect("modules") {
         let at = |name: &str| row[name].as_f64().expect("a number");
         assert!(at("peakMemory") >= at("memory") && at("memory") > 9e6 && at("cpuMillis") > 0.0, "{row}");

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use replug_scripts::{EvaluateError, Language, ScriptError, Sources, Value, evaluate};
 use tokio::sync::oneshot;
 
+use self::heard::Heard;
 use super::Instance;
 use crate::actors::error::CallError;
 use crate::actors::usage::Usage;
 
+mod heard;
+
 impl Instance {
     /// Runs `code` in a VM of its own on a thread of its own, so no request waits for it. `files` are those that it may use.
+    /// Gives what it logged, too, whether or not it failed: some lines of it, cut to size.
     ///
     /// # Errors
     /// See [`evaluate`].
@@ -19,6 +23,18 @@ impl Instance {
         language: Language,
         code: String,
         files: Sources,
+    ) -> (Result<Value, EvaluateError>, Vec<String>) {
+        let heard = Heard::over(&self.host);
+        let value = self.value(language, code, files, Arc::clone(&heard)).await;
+        (value, heard.lines())
+    }
+
+    async fn value(
+        self: &Arc<Self>,
+        language: Language,
+        code: String,
+        files: Sources,
+        host: Arc<Heard>,
     ) -> Result<Value, EvaluateError> {
         let (done, answer) = oneshot::channel();
         let instance = Arc::clone(self);
@@ -29,7 +45,6 @@ impl Instance {
                 // it counts for the module like any other call
                 let _usage = Usage::new(&instance);
                 let call = instance.context("eval", limits.wall_time);
-                let host = Arc::clone(&instance.host);
                 let value = evaluate(language, &code, &files, host, &limits, &call);
                 if let Err(EvaluateError::Script(error)) = &value {
                     instance.quotas.tell(&CallError::Script(error.clone()), &"eval", &call);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use replug_scripts::Language;
 use reqwest::Method;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::client::{Body, Client};
@@ -107,16 +107,22 @@ fn line(dir: &Path, test: &TestReport) -> String {
     text
 }
 
+/// What is shown of a piece of code that was run.
+#[derive(Deserialize)]
+struct Said {
+    value: Value,
+    /// Where JSON does not say the value.
+    text: Option<String>,
+    log: Vec<String>,
+}
+
 /// Runs a piece of code beside a module.
 pub(super) async fn eval(id: &str, code: &str, client: &Client, output: &mut Output) -> Result<Exit, CommandError> {
     let body = Body::Json(serde_json::json!({ "code": code }));
     let answer = client.send(Method::POST, &format!("/v1/modules/{id}/eval"), body).await?;
-    let done: Value = read(&answer)?;
-    show(output, &answer, || match done.get("value") {
-        None | Some(Value::Null) => "nothing".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(value) => serde_json::to_string_pretty(value).unwrap_or_default(),
-    })
+    let Said { value, text, log } = read(&answer)?;
+    output.logged(&log);
+    show(output, &answer, || text.unwrap_or_else(|| serde_json::to_string_pretty(&value).unwrap_or_default()))
 }
 
 fn result(output: &mut Output, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<Exit, CommandError> {

@@ -134,7 +134,10 @@ impl Output {
         if self.json {
             let text = serde_json::to_string(&Document { error, line: self.line }).unwrap_or_default();
             let _ = writeln!(self.err, "{text}");
-        } else if error.faults.is_empty() {
+            return;
+        }
+        self.logged(&error.log);
+        if error.faults.is_empty() {
             let place = error
                 .location
                 .as_ref()
@@ -143,6 +146,13 @@ impl Output {
         } else {
             let place = self.place();
             error.faults.iter().for_each(|fault| self.finding(&place, "", fault));
+        }
+    }
+
+    /// Writes what a script logged, which with JSON stands in the document.
+    pub(super) fn logged(&mut self, lines: &[String]) {
+        if !self.json {
+            lines.iter().for_each(|line| self.note(&format!("log: {line}")));
         }
     }
 

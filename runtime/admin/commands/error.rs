@@ -22,6 +22,9 @@ pub struct CommandError {
     /// Every fault of a manifest or of scripts; the first one is also the message, help and location.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Finding>,
+    /// What the code that failed had logged.
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub log: Box<[String]>,
 }
 
 /// A place in a file.
@@ -67,7 +70,7 @@ impl CommandError {
     #[must_use]
     pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
         let kind = Cow::Borrowed(kind);
-        Self { kind, message: message.into(), help: None, location: None, faults: Vec::new() }
+        Self { kind, message: message.into(), help: None, location: None, faults: Vec::new(), log: Box::default() }
     }
 
     /// The same with help.

@@ -72,12 +72,12 @@ impl From<EngineError> for CommandError {
                 new("pending-migrations", format!("replug activate {module} --strategy gradual"))
             }
             E::Scripts { faults, .. } => Self::of_faults("script", faults.into_iter().map(Finding::from).collect()),
-            E::Evaluation { fault, trace, .. } => {
-                let mut finding = Finding::from(fault);
+            E::Evaluation { fault, trace, log, .. } => {
+                let mut finding = Finding::from(*fault);
                 if trace.len() > 1 {
                     finding.help = Some(format!("at {}", trace.join(", at ")));
                 }
-                Self::of_faults("script", vec![finding])
+                Self { log: log.into(), ..Self::of_faults("script", vec![finding]) }
             }
             E::Busy { id, .. } => new("busy", format!("replug show {id}")),
             E::NothingServes { id } => new("nothing-serves", format!("replug activate {id}")),

@@ -52,7 +52,7 @@ impl Application for ServiceCalls {
     async fn request(&self, request: Request, reach: Reach, call: &CallContext) -> Result<Value, HostError> {
         let what = format!("{} {}", request.method, request.path);
         for _ in 0..LOOKS {
-            let aim = self.aim(&what, &request, reach, call)?;
+            let aim = self.aim(&what, &request, &reach, call)?;
             let request = Request { params: aim.params.clone(), ..request.clone() };
             if let Some(answer) = self.ask_for(REQUEST, &what, &aim, request, call).await? {
                 return Ok(answer);
@@ -97,7 +97,7 @@ impl Application for ServiceCalls {
 
 impl ServiceCalls {
     /// What the request leads to at this moment, if whoever stands behind the call may see it.
-    fn aim(&self, what: &str, request: &Request, reach: Reach, call: &CallContext) -> Result<Aim, HostError> {
+    fn aim(&self, what: &str, request: &Request, reach: &Reach, call: &CallContext) -> Result<Aim, HostError> {
         let snapshot = self.router.load();
         let (method, path) = (&request.method, request.path.as_str());
         let mut chosen = 0;
@@ -165,23 +165,18 @@ impl ServiceCalls {
 }
 
 /// Whether what stands at the path is of a kind that is granted, and whether whoever signed in may see it.
-fn permit(what: &str, endpoint: &Endpoint, reach: Reach, call: &CallContext) -> Result<(), HostError> {
-    let denied = |why: String| Err(HostError::refusal(format!("permission denied: {REQUEST}: {what} {why}")));
-    match (endpoint.is_page(), reach) {
-        (true, Reach { pages: false, .. }) => {
-            return denied(
-                "is a page, and this module is granted apis there; pages are `application.routes`".to_owned(),
-            );
-        }
-        (false, Reach { apis: false, .. }) => {
-            return denied("is an api, and this module is granted pages there; apis are `application.apis`".to_owned());
-        }
-        _ => {}
+fn permit(what: &str, endpoint: &Endpoint, reach: &Reach, call: &CallContext) -> Result<(), HostError> {
+    if endpoint.is_page() {
+        reach.pages.clone()?
+    } else {
+        reach.apis.clone()?
     }
     let holds = |permission: &&String| call.principal.as_ref().is_some_and(|principal| principal.may(permission));
     match endpoint.permissions.iter().find(|permission| !holds(permission)) {
         None => Ok(()),
-        Some(missing) => denied(format!("needs `{missing}` of whoever signed in, who has not got it")),
+        Some(missing) => Err(HostError::refusal(format!(
+            "permission denied: {REQUEST}: {what} needs `{missing}` of whoever signed in, who has not got it"
+        ))),
     }
 }
 

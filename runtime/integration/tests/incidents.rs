@@ -154,7 +154,7 @@ async fn a_full_queue_and_a_code_beside_it_are_told() {
     }
     let code = "while true do end".to_owned();
     let ran = shop.instance.evaluate(replug_scripts::Language::Lua, code, empty()).await;
-    ran.expect_err("it meets its limit");
+    ran.0.expect_err("it meets its limit");
     let told = shop.told(Kind::LimitExceeded).await;
     let queue = json!({ "limit": "runtime.limits.queue", "value": 1, "handler": "services[\"shop.quick\"]" });
     assert_eq!(told[0], of_call(queue));

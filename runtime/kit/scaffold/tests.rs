@@ -2,6 +2,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+#[cfg(feature = "lua")]
+mod editors;
+
 #[test]
 fn a_new_module_holds_what_its_language_needs_and_says_what_to_do_next() {
     let dir = TempDir::new().unwrap();

@@ -10,7 +10,6 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, Pending, Value};
 
 use super::data::not_too_deep;
 use super::{Args, Guard};
-use crate::sandbox::ports::Reach;
 
 impl Guard {
     pub(super) fn config_of(&self, args: &Args) -> Result<Value, HostError> {
@@ -35,16 +34,7 @@ impl Guard {
             let why = "the path ends before `?` and `#`; give the query as options.query";
             return Err(args.failed(HostErrorKind::InvalidArgument, why));
         }
-        let reach = {
-            let (grants, function) = (self.live.grants(), args.function.path());
-            let (api, page) = (grants.api(&function, path), grants.route(&function, path));
-            let reach = Reach { pages: page.is_ok(), apis: api.is_ok() };
-            // with neither, what is at the path is not told
-            if let (Err(denied), Err(_)) = (api, page) {
-                return Err(denied);
-            }
-            reach
-        };
+        let reach = self.live.grants().at_path(&args.function.path(), path)?;
         not_too_deep(args, path, call)?;
         let request = request(args, 2, &["query", "headers", "body"], (method, path), call)?;
         let (application, call) = (Arc::clone(&self.supplies.application), call.clone());

@@ -7,11 +7,14 @@ use replug_scripts::HostError;
 
 use super::address::{Reach, reach};
 use super::target::Target;
-use crate::manifest::{NetworkPermission, NetworkQuota};
-use crate::sandbox::permissions::{Hosts, Permission, Ruled, denied, refused};
+use crate::manifest::{Lines, NetworkPermission, NetworkQuota};
+use crate::sandbox::permissions::{Hosts, Permission, Ruled, denied, place, refused};
 
 /// Endings of names that the internet does not know: whoever grants one means a machine of the own network.
 const LOCAL: [&str; 6] = [".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test"];
+
+/// Entries of a list that a refusal repeats.
+const REPEATED: usize = 20;
 
 /// What a module may talk to.
 ///
@@ -31,8 +34,19 @@ pub struct NetworkRules {
     pub connections: u32,
     /// Bytes a second, in both directions together.
     pub bandwidth: Option<u64>,
+    /// The bounds as the manifest has them, and in which lines.
+    listed: NetworkQuota,
+    places: Places,
     /// Whose they are, and how it stands with what its manifest asks for: the words of refusals.
     asked: Option<(Box<str>, Arc<[Ruled]>)>,
+}
+
+/// The lines of a manifest with bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Places {
+    hosts: Option<usize>,
+    ports: Option<usize>,
+    secure: Option<usize>,
 }
 
 impl NetworkRules {
@@ -50,8 +64,18 @@ impl NetworkRules {
             secure_only: quota.ssl_required,
             connections: quota.connection_limit,
             bandwidth: quota.max_bandwidth,
+            listed: quota.clone(),
+            places: Places::default(),
             asked: None,
         }
+    }
+
+    /// The same, whose refusals name the lines of the bounds.
+    pub(in crate::sandbox) fn placed(mut self, lines: &Lines) -> Self {
+        let line = |key: &str| lines.line(&format!("permissions.resources.network.{key}"));
+        let (hosts, ports) = (line("allowedHosts"), line("allowedPorts"));
+        self.places = Places { hosts, ports, secure: line("sslRequired") };
+        self
     }
 
     /// Has refusals say how it stands with what the manifest of `module` asks for.
@@ -69,12 +93,14 @@ impl NetworkRules {
             return Err(self.refuse(function, host, port));
         }
         if self.hosts.as_ref().is_some_and(|hosts| !hosts.allow(host, port)) {
-            let line = format!("permissions: {{ resources: {{ network: {{ allowedHosts: [{host:?}] }} }} }}");
-            return Err(denied(function, &format!("{host} is not among the allowed hosts"), &line));
+            let why = format!("{host} is not among the allowedHosts of {}", place(self.places.hosts));
+            let hosts = self.listed.allowed_hosts.iter().map(|host| format!("{host:?}"));
+            return Err(bounded(function, &why, &format!("allowedHosts: [{}]", with(hosts, format!("{host:?}")))));
         }
         if self.ports.as_ref().is_some_and(|ports| ports.binary_search(&port).is_err()) {
-            let line = format!("permissions: {{ resources: {{ network: {{ allowedPorts: [{port}] }} }} }}");
-            return Err(denied(function, &format!("port {port} is not among the allowed ports"), &line));
+            let why = format!("port {port} is not among the allowedPorts of {}", place(self.places.ports));
+            let ports = self.listed.allowed_ports.iter().map(u16::to_string);
+            return Err(bounded(function, &why, &format!("allowedPorts: [{}]", with(ports, port.to_string()))));
         }
         Ok(())
     }
@@ -97,8 +123,8 @@ impl NetworkRules {
     pub fn check(&self, function: &str, target: &Target) -> Result<(), HostError> {
         self.permit(function, &target.host(), target.port())?;
         if self.secure_only && !target.is_secure() {
-            let line = "permissions: { resources: { network: { sslRequired: false } } }";
-            return Err(denied(function, "plain http is not allowed; use https", line));
+            let why = format!("{} has sslRequired, so plain http is refused; use https", place(self.places.secure));
+            return Err(bounded(function, &why, "sslRequired: false"));
         }
         Ok(())
     }
@@ -121,6 +147,18 @@ impl NetworkRules {
         let is_local = !host.contains('.') || LOCAL.iter().any(|ending| host.ends_with(ending));
         is_local && self.grants.name(&host, target.port())
     }
+}
+
+/// The refusal by a bound of the manifest, and the entry without which it would not be there.
+#[cold]
+fn bounded(function: &str, why: &str, entry: &str) -> HostError {
+    denied(function, why, &format!("permissions: {{ resources: {{ network: {{ {entry} }} }} }}"))
+}
+
+/// What a list would have to be: what is in it, of a long one `…`, and `more`.
+fn with(list: impl ExactSizeIterator<Item = String>, more: String) -> String {
+    let list: Vec<_> = if list.len() > REPEATED { vec!["…".to_owned()] } else { list.collect() };
+    [list, vec![more]].concat().join(", ")
 }
 
 #[cfg(test)]

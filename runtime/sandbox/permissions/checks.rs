@@ -108,8 +108,20 @@ impl PermissionManager {
         }
     }
 
-    /// Whether `module` may use `amount` more of `resource`, in the resource's unit. Where nobody measures what it uses, the
-    /// amount alone counts.
+    /// Whether `module` may use `amount` more of `resource`, in the resource's unit, at this moment: a question of administrators
+    /// and of applications around the runtime. What modules do is held to the same quotas where it is done, and does not ask here:
+    /// a store, a heap or a share has to be reserved in the same step, or two who ask at once would both get the last of it.
+    ///
+    /// | resource | what counts beside the amount |
+    /// |---|---|
+    /// | `Storage` | what store, files and database take |
+    /// | `HeapSize` | what its VMs and waiting values have reserved: one that runs, what it may grow to |
+    /// | `CpuUsage` | the rate of the last measurement; as long as calls have to wait for the processor, all of the quota, so an amount of 0 asks whether a call may begin |
+    /// | `StackSize` | nothing: the amount is that of one thread |
+    /// | `Bandwidth` | nothing: the amount is a rate, of one running version |
+    /// | `Connections` | nothing: the amount is how many at once, of one running version |
+    ///
+    /// It goes by the quotas of the newest version that runs; what does not run may use nothing.
     #[must_use]
     pub fn check_resource_quota(&self, module: &str, resource: ResourceType, amount: u64) -> bool {
         self.exceeded(module, resource, amount).is_none()
@@ -158,11 +170,16 @@ impl PermissionManager {
     }
 
     fn exceeded(&self, module: &str, resource: ResourceType, amount: u64) -> Option<QuotaExceeded> {
-        let quota = match self.newest(module) {
-            Some(live) => resource.amount(live.manifest(), live.grants().effective()),
-            None => 0,
+        let usage = &self.inner.usage;
+        let (quota, taken) = match self.newest(module) {
+            Some(live) => {
+                let grants = live.grants();
+                let effective = grants.effective();
+                (resource.amount(live.manifest(), effective), usage.taken(module, resource, &effective.resources))
+            }
+            None => (0, usage.used(module, resource)),
         };
-        let wanted = self.inner.usage.used(module, resource).unwrap_or(0).saturating_add(amount);
+        let wanted = taken.unwrap_or(0).saturating_add(amount);
         (wanted > quota).then(|| QuotaExceeded { module: module.to_owned(), resource, wanted, quota })
     }
 

@@ -13,6 +13,7 @@ use super::rules::{End, Names, Paths};
 use crate::manifest::{Access, ActorSpec, Manifest, Permissions};
 use crate::sandbox::fs::{FilePath, FileRules};
 use crate::sandbox::net::{NetworkRules, Target};
+use crate::sandbox::ports::Reach;
 
 /// What one version of a module may reach.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +78,7 @@ impl Grants {
             database: manifest.database.is_some(),
             databases: Names::new(system.database.iter().map(|it| (&it.module, it.access)), End::First, larger),
             files: FileRules::new(&system.filesystem),
-            network: Arc::new(NetworkRules::new(&system.network, &effective.resources.network)),
+            network: Arc::new(NetworkRules::new(&system.network, &effective.resources.network).placed(&manifest.lines)),
             environment: Names::new(system.environment.iter().map(|name| (name, ())), End::First, |(), ()| ()),
             routes: Paths::new(&application.routes),
             apis: Paths::new(&application.apis),
@@ -244,6 +245,17 @@ impl Grants {
     pub fn api(&self, function: &str, path: &str) -> Result<(), HostError> {
         let may = self.has(Group::Apis) && self.apis.allow(path);
         self.check(may, function, || Permission::Api(path.to_owned()))
+    }
+
+    /// What of other modules it may ask at `path`, which has no query.
+    ///
+    /// # Errors
+    /// Neither a page nor an api; as [`Grants::database_of`].
+    pub fn at_path(&self, function: &str, path: &str) -> Result<Reach, HostError> {
+        match (self.route(function, path), self.api(function, path)) {
+            (Err(_), Err(_)) => Err(refusal::neither(function, &self.module, path, &self.ruled)),
+            (pages, apis) => Ok(Reach { pages, apis }),
+        }
     }
 
     /// Whether it may have a component of another module drawn.

@@ -33,20 +33,49 @@ pub(in crate::sandbox) fn refused(function: &str, module: &str, permission: &Per
              it: replug permissions grant {module}"
         ));
     };
+    HostError::refusal(format!(
+        "permission denied: {function}: {}; an administrator grants it: replug permissions grant {module} '{}'",
+        decided(it, permission),
+        it.asked.permission
+    ))
+}
+
+/// The refusal of a call of `function` by `module` at a path to which neither the apis nor the pages that it has lead. What is at
+/// the path is not told, only what the manifest asks for there.
+pub(super) fn neither(function: &str, module: &str, path: &str, ruled: &[Ruled]) -> HostError {
+    let (api, page) = (Permission::Api(path.to_owned()), Permission::Route(path.to_owned()));
+    match (narrowest(ruled, &api), narrowest(ruled, &page)) {
+        (Some(of_api), Some(of_page)) => HostError::refusal(format!(
+            "permission denied: {function}: {}, and {}; an administrator grants them: replug permissions grant {module} '{}' \
+             '{}'",
+            decided(of_api, &api),
+            decided(of_page, &page),
+            of_api.asked.permission,
+            of_page.asked.permission
+        )),
+        (Some(_), None) => refused(function, module, &api, ruled),
+        (None, Some(_)) => refused(function, module, &page, ruled),
+        (None, None) => HostError::refusal(format!(
+            "permission denied: {function}: this module does not ask for {api} nor for {page}; in {FILE_NAME} `{}` would ask for \
+             an api there and `{}` for a page, and an administrator grants it: replug permissions grant {module}",
+            api.asking(),
+            page.asking()
+        )),
+    }
+}
+
+/// Where the manifest asks for what would allow `permission`, and what was decided of that.
+fn decided(it: &Ruled, permission: &Permission) -> String {
     let whole = &it.asked.permission;
-    let at = place(it.asked.line);
-    let why = match it.standing {
+    let ruling = match it.standing {
         Standing::Narrowed => {
             let given: Vec<_> = it.given.iter().map(ToString::to_string).collect();
-            format!("{at} asks for {whole}, which an administrator narrowed to {}", given.join(" and "))
+            format!("which an administrator narrowed to {}", given.join(" and "))
         }
-        Standing::Denied => format!("{at} asks for {whole}, which an administrator denied"),
-        _ => format!("{at} asks for {whole}, which no administrator granted yet"),
+        Standing::Denied => "which an administrator denied".to_owned(),
+        _ => "which no administrator granted yet".to_owned(),
     };
-    let needed = here(whole, permission);
-    HostError::refusal(format!(
-        "permission denied: {function}: {why}{needed}; an administrator grants it: replug permissions grant {module} '{whole}'"
-    ))
+    format!("{} asks for {whole}, {ruling}{}", place(it.asked.line), here(whole, permission))
 }
 
 /// Of what covers `permission` the narrowest, which is what was decided of.
@@ -85,6 +114,6 @@ fn holds(asked: &Permission, permission: &Permission) -> bool {
 }
 
 /// `module.manifest.yaml:12`, or without the line where it is not known.
-pub(super) fn place(line: Option<usize>) -> String {
+pub(in crate::sandbox) fn place(line: Option<usize>) -> String {
     line.map_or_else(|| FILE_NAME.to_owned(), |line| format!("{FILE_NAME}:{line}"))
 }

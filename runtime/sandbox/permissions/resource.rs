@@ -1,7 +1,7 @@
 //! What of the machine has a quota, and how amounts of it are written.
 
 use super::limits::script_limits;
-use crate::manifest::{Manifest, Permissions, ResourceQuotas, parse_size, spelled_size};
+use crate::manifest::{CpuQuota, Manifest, Permissions, ResourceQuotas, parse_size, spelled_size};
 
 /// The amount of what has no bound.
 pub const UNLIMITED: u64 = u64::MAX;
@@ -89,11 +89,17 @@ impl ResourceType {
         match self {
             Self::HeapSize => resources.memory.max_heap_size,
             Self::StackSize => resources.memory.max_stack_size.unwrap_or_else(|| self.default(manifest)),
-            Self::CpuUsage => resources.cpu.max_cpu_usage.map_or(UNLIMITED, |cores| (cores * MICROS).ceil() as u64),
+            Self::CpuUsage => Self::share(&resources.cpu),
             Self::Storage => resources.storage.max,
             Self::Bandwidth => resources.network.max_bandwidth.unwrap_or(UNLIMITED),
             Self::Connections => u64::from(resources.network.connection_limit),
         }
+    }
+
+    /// The amount of [`ResourceType::CpuUsage`] that these allow.
+    #[must_use]
+    pub fn share(cpu: &CpuQuota) -> u64 {
+        cpu.max_cpu_usage.map_or(UNLIMITED, |cores| (cores * MICROS).ceil() as u64)
     }
 
     /// What a module has of it without asking.

@@ -124,7 +124,8 @@ impl Control for Fake {
     async fn evaluate(&self, id: &str, code: &str) -> Result<Evaluated, EngineError> {
         self.call(format!("evaluate {id} {code}"));
         let value = replug_scripts::Value::from(code);
-        Ok(Evaluated { id: id.into(), version: "1.0.0".into(), value, ms: 1.0 })
+        let log = vec!["info said".into()];
+        Ok(Evaluated { id: id.into(), version: "1.0.0".into(), value, text: None, log, ms: 1.0 })
     }
 
     fn slots(&self) -> Vec<SlotView> {

@@ -1,6 +1,7 @@
 //! What belongs to other modules: settings, apis, pages, components, each by a grant of its own.
 
 use super::*;
+use crate::sandbox::permissions::Ruling;
 
 const SHOP: (&str, &str) = (
     r#"
@@ -106,7 +107,14 @@ async fn what_is_granted_works_and_before_that_nothing_happens() {
             "services.request",
             "module.manifest.yaml:8 asks for application.apis:/api/shop/{id}",
         ),
-        ("request", "GET", "/shop/cart", "services.request", "does not ask for application.apis:/shop/cart"),
+        (
+            "request",
+            "GET",
+            "/shop/cart",
+            "services.request",
+            "module.manifest.yaml:7 asks for application.routes:/shop/*, which no administrator granted yet (here \
+             application.routes:/shop/cart)",
+        ),
         ("render", "Cart", "", "services.render", "module.manifest.yaml:9 asks for application.components:Cart"),
     ];
     for (f, a, b, function, why) in uses {
@@ -141,6 +149,67 @@ async fn what_is_granted_works_and_before_that_nothing_happens() {
     let drawn = attempt_render(&world).await;
     assert_eq!(drawn.get("body"), Some(&Value::from("<p>3 articles</p>")));
     assert_eq!(asked(&world).await, Value::Int(3));
+}
+
+/// What a request for a page is refused with.
+async fn refusal(world: &World, path: &str) -> String {
+    let answer = attempt(world, "request", "GET", path, Value::Null).await;
+    let (kind, message) = fault(&answer);
+    assert_eq!(kind, "permission-denied", "{message}");
+    message.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_denied_is_refused_with_the_line_that_asks_for_pages() {
+    let world = world().await;
+    world.grant(READER.0).await;
+    let granting = "an administrator grants it: replug permissions grant reader 'application.routes:/shop/*'";
+    let line = "permission denied: services.request: module.manifest.yaml:7 asks for application.routes:/shop/*, which an \
+                administrator";
+    let here = "(here application.routes:/shop/cart)";
+    world.decide(READER.0, Ruling::Narrow, "application.routes:/shop/list").await;
+    let narrowed = format!("{line} narrowed to application.routes:/shop/list {here}; {granting}");
+    assert_eq!(refusal(&world, "/shop/cart").await, narrowed);
+    world.decide(READER.0, Ruling::Deny, "application.routes:/shop/*").await;
+    assert_eq!(refusal(&world, "/shop/cart").await, format!("{line} denied {here}; {granting}"));
+    assert_eq!(
+        refusal(&world, "/cart").await,
+        "permission denied: services.request: this module does not ask for application.apis:/cart nor for \
+         application.routes:/cart; in module.manifest.yaml `permissions: { application: { apis: [/cart] } }` would ask for an \
+         api there and `permissions: { application: { routes: [/cart] } }` for a page, and an administrator grants it: replug \
+         permissions grant reader"
+    );
+    assert_eq!(asked(&world).await, Value::Int(0), "nothing happened");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_apis_and_pages_at_a_path_hears_of_both_lines_or_of_the_one_that_was_needed() {
+    let world = World::new().await;
+    world.serve(SHOP.0, SHOP.1).await;
+    let both = READER.0.replace("apis: [\"/api", "apis: [/shop/*, \"/api");
+    world.serve(&both, READER.1).await;
+    let page = "module.manifest.yaml:7 asks for application.routes:/shop/*, which";
+    let api = "module.manifest.yaml:8 asks for application.apis:/shop/*, which";
+    assert_eq!(
+        refusal(&world, "/shop/cart").await,
+        format!(
+            "permission denied: services.request: {api} no administrator granted yet (here application.apis:/shop/cart), and \
+             {page} no administrator granted yet (here application.routes:/shop/cart); an administrator grants them: replug \
+             permissions grant reader 'application.apis:/shop/*' 'application.routes:/shop/*'"
+        )
+    );
+    world.grant(&both).await;
+    world.decide(&both, Ruling::Deny, "application.routes:/shop/*").await;
+    let denied = refusal(&world, "/shop/cart").await;
+    assert!(
+        denied.starts_with(&format!("permission denied: services.request: {page} an administrator denied")),
+        "{denied}"
+    );
+    assert!(!denied.contains("application.apis"), "{denied}");
+    world.decide(&both, Ruling::Grant, "application.routes:/shop/*").await;
+    world.decide(&both, Ruling::Deny, "application.apis:/shop/*").await;
+    let page = given(&world, "request", "GET", "/shop/cart", Value::Null).await;
+    assert_eq!(page.get("body"), Some(&Value::from("<p>no articles</p>")));
 }
 
 async fn attempt_render(world: &World) -> Value {

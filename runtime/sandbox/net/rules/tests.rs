@@ -103,13 +103,25 @@ fn quotas_narrow_what_is_granted_and_name_their_line() {
     let rules = NetworkRules::new(&grants, &quota);
     assert_eq!(rules.check("http.get", &target("https://a.org")), Ok(()));
     for (url, line) in [
-        ("https://b.org", "allowedHosts: [\"b.org\"]"),
-        ("https://a.org:444", "allowedPorts: [444]"),
+        ("https://b.org", "allowedHosts: [\"a.org\", \"b.org\"]"),
+        ("https://a.org:444", "allowedPorts: [443, 80, 444]"),
         ("http://a.org", "sslRequired: false"),
     ] {
         let error = rules.check("http.get", &target(url)).expect_err(url);
         assert!(error.message.contains(line), "{error}");
     }
+}
+
+#[test]
+fn a_refusal_does_not_repeat_a_long_list() {
+    let ports: Vec<u16> = (1000..1000 + 21).collect();
+    let grants = [NetworkPermission { host: "a.org".into(), ports: vec![80, 443] }];
+    let refusal = |ports: &[u16]| {
+        let quota = NetworkQuota { allowed_ports: ports.to_vec(), ..NetworkQuota::default() };
+        NetworkRules::new(&grants, &quota).permit("http.get", "a.org", 443).expect_err("it is not in the list").message
+    };
+    assert!(refusal(&ports).contains("allowedPorts: […, 443]"), "{}", refusal(&ports));
+    assert!(refusal(&ports[1..]).contains("allowedPorts: [1001, "), "{}", refusal(&ports[1..]));
 }
 
 /// Name, its grants, the address it was looked up to, whether that may be connected to.
