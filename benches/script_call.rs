@@ -1,7 +1,7 @@
 //! What does a script call cost, and what do the limits add? The same script without limits is 1.
 //!
 //! Without limits means: the bare language, set up here without interrupt, operation counter or memory limit, with the
-//! request made by the same shape of conversion.
+//! request and the context made by the same shape of conversion.
 
 #[path = "support/aims.rs"]
 mod aims;
@@ -20,7 +20,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use replug_scripts::{Handler, Limits, Request, Vm};
+use replug_scripts::{CallContext, Handler, Limits, Request, Vm};
 use report::Report;
 
 /// A script's body in both languages, and how many times the bare call it may take.
@@ -68,6 +68,22 @@ fn lua_table(lua: &mlua::Lua, request: &Request) -> mlua::Result<mlua::Table> {
     Ok(table)
 }
 
+fn lua_context(lua: &mlua::Lua, call: &CallContext) -> mlua::Result<mlua::Table> {
+    let table = lua.create_table()?;
+    table.raw_set("module", &*call.module)?;
+    table.raw_set("version", &*call.version)?;
+    table.raw_set("request_id", &*call.request_id)?;
+    Ok(table)
+}
+
+fn rhai_context(call: &CallContext) -> rhai::Map {
+    rhai::Map::from([
+        ("module".into(), call.module.to_string().into()),
+        ("version".into(), call.version.to_string().into()),
+        ("request_id".into(), call.request_id.to_string().into()),
+    ])
+}
+
 fn rhai_map(request: &Request) -> rhai::Map {
     let pairs = |pairs: &[(String, String)]| -> rhai::Map {
         pairs.iter().map(|(k, v)| (k.as_str().into(), v.clone().into())).collect()
@@ -111,25 +127,27 @@ fn main() {
     let report = Report::from_args();
     let (handler, request) = (Handler::Api("GET /hello".into()), script::request());
     for Row { name, lua: (body, aim), .. } in ROWS {
-        let function = format!("function(req)\n{body}\nend");
+        let function = format!("function(req, ctx)\n{body}\nend");
         let mut vm = limited("lua", &format!("return {{ apis = {{ [\"GET /hello\"] = {function} }} }}"));
         let bare = bare::lua();
         let function: mlua::Function = bare.load(format!("return {function}")).eval().expect("it compiles");
         let without = || {
             let table = lua_table(&bare, &request).expect("a table");
-            black_box(lua_answer(&function.call(table).expect("an answer")));
+            let context = lua_context(&bare, &script::context()).expect("a table");
+            black_box(lua_answer(&function.call((table, context)).expect("an answer")));
         };
         let with = || drop(black_box(vm.respond(&handler, &request, &script::context()).expect("an answer")));
         pairs::compare(&report, &format!("lua, {name}"), aim, without, with);
     }
     for Row { name, rhai: (body, aim), .. } in ROWS {
-        let script = format!("fn handle(req) {{\n{body}\n}}\n#{{ apis: #{{ \"GET /hello\": Fn(\"handle\") }} }}");
+        let script = format!("fn handle(req, ctx) {{\n{body}\n}}\n#{{ apis: #{{ \"GET /hello\": Fn(\"handle\") }} }}");
         let mut vm = limited("rhai", &script);
         let engine = bare::rhai();
         let ast = engine.compile(&script).expect("it compiles");
         let without = || {
             let (mut scope, options) = (rhai::Scope::new(), rhai::CallFnOptions::new().eval_ast(false));
-            let answer = engine.call_fn_with_options(options, &mut scope, &ast, "handle", (rhai_map(&request),));
+            let arguments = (rhai_map(&request), rhai_context(&script::context()));
+            let answer = engine.call_fn_with_options(options, &mut scope, &ast, "handle", arguments);
             black_box(rhai_answer(answer.expect("an answer")));
         };
         let with = || drop(black_box(vm.respond(&handler, &request, &script::context()).expect("an answer")));
