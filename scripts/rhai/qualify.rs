@@ -19,6 +19,36 @@ pub(super) fn qualify(source: &str, namespace: &str, functions: &BTreeSet<String
     .0
 }
 
+/// A name with others before it, as `lib::util::twice`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    /// Its parts, two at least.
+    pub(super) parts: Vec<String>,
+    /// Where it begins, in bytes.
+    pub(super) start: usize,
+    /// Whether it is called.
+    pub(super) is_call: bool,
+}
+
+/// Every path in `source` outside texts and comments, in order. The source is known to compile.
+pub(super) fn paths(source: &str) -> Vec<Path> {
+    let (mut found, mut parts, mut first) = (Vec::new(), Vec::new(), 0);
+    names(source, |walk, start, before| {
+        if before != Before::Part {
+            parts.clear();
+            first = start;
+        }
+        parts.push(walk.source[start..walk.at].to_owned());
+        if !walk.next_is("::") {
+            let parts = std::mem::take(&mut parts);
+            if parts.len() > 1 {
+                found.push(Path { parts, start: first, is_call: walk.next_is_call() });
+            }
+        }
+    });
+    found
+}
+
 /// About how many tokens the compiler meets in `source`. A run of `#` counts as its square: that is what it costs.
 pub(super) fn tokens(source: &str) -> usize {
     names(source, |_, _, _| {}).1
@@ -153,7 +183,12 @@ impl Walk<'_> {
 
     /// A parenthesis comes next, perhaps after space.
     fn next_is_call(&self) -> bool {
-        self.source.get(self.at..).is_some_and(|rest| rest.trim_start().starts_with('('))
+        self.next_is("(")
+    }
+
+    /// This comes next, perhaps after space.
+    fn next_is(&self, text: &str) -> bool {
+        self.source.get(self.at..).is_some_and(|rest| rest.trim_start().starts_with(text))
     }
 
     fn comment(&mut self) {
@@ -244,6 +279,15 @@ mod tests {
             qualified("`x${ #{a: f(1)}.a }y${g(`${f(2)}`)} f(3)`+f(4)"),
             "`x${ #{a: a::b::f(1)}.a }y${a::b::g(`${a::b::f(2)}`)} f(3)`+a::b::f(4)"
         );
+    }
+
+    #[test]
+    fn paths_are_found_in_code_alone() {
+        let source = "fn f() { a::b(1) + `x${c :: d::E}` + f(2) } // a::b()\nlet t = \"a::b()\"; a.b(x::y ())";
+        let found: Vec<_> = paths(source).into_iter().map(|path| (path.parts.join("::"), path.is_call)).collect();
+        let expected = [("a::b", true), ("c::d::E", false), ("x::y", true)];
+        assert_eq!(found, expected.map(|(path, is_call)| (path.to_owned(), is_call)));
+        assert_eq!(paths("  a::b()")[0].start, 2);
     }
 
     #[test]
