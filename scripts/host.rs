@@ -226,6 +226,11 @@ impl Handler {
     pub const OF_ACTOR: [(&'static str, fn(Arc<str>) -> Self); 2] =
         [("init", Self::ActorInit), ("handle", Self::ActorHandle)];
 
+    /// Every key that the contract knows in the table that an entry script returns.
+    pub fn keys() -> impl Iterator<Item = &'static str> {
+        Self::TOP.iter().map(|(key, _)| *key).chain(Self::NAMED.iter().map(|(key, _)| *key)).chain([Self::ACTORS])
+    }
+
     /// Whether the contract passes `ctx` after the arguments.
     #[must_use]
     pub const fn takes_context(&self) -> bool {
@@ -238,9 +243,22 @@ impl Handler {
 pub struct Exports {
     /// All of them, sorted.
     pub handlers: BTreeSet<Handler>,
+    /// Keys beside them that the contract does not know, at most [`Exports::MOST_UNKNOWN`]: nothing reads what is there.
+    pub unknown: BTreeSet<Arc<str>>,
 }
 
 impl Exports {
+    /// How many unknown keys are noted.
+    pub const MOST_UNKNOWN: usize = 16;
+
+    /// Notes a key of the entry's table if the contract does not know it.
+    #[cfg(any(feature = "lua", feature = "rhai"))]
+    pub(crate) fn note(&mut self, key: &str) {
+        if self.unknown.len() < Self::MOST_UNKNOWN && !Handler::keys().any(|known| known == key) {
+            self.unknown.insert(crate::message::clip(key).into());
+        }
+    }
+
     /// Whether `handler` exists.
     #[must_use]
     pub fn has(&self, handler: &Handler) -> bool {
