@@ -301,4 +301,12 @@ pub trait Host: Send + Sync {
     fn begin(self: Arc<Self>, function: HostFn, args: Vec<Value>, call: &CallContext) -> Answer {
         Answer::Ready(self.call(function, args, call))
     }
+
+    /// The clock of the languages' own functions, where it is another one than the system's: asked once for each VM.
+    fn clock(&self) -> Option<WallClock> {
+        None
+    }
 }
+
+/// Gives milliseconds since 1970-01-01 UTC.
+pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;

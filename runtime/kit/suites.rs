@@ -13,12 +13,14 @@
 
 mod bounds;
 mod clock;
+mod course;
 mod gateway;
 mod host;
 mod http;
 mod log;
 mod module;
 mod report;
+mod residence;
 mod run;
 mod services;
 mod stage;

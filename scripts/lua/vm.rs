@@ -87,6 +87,9 @@ impl LuaVm {
         let calls::Installed { info, error } = calls::install(&lua, &line, &converter)?;
         let (resolve, load) = file_functions(&lua, files)?;
         library::add_prelude(&lua, &info, &resolve, &load)?;
+        if let Some(clock) = line.clock() {
+            library::follow(&lua, clock)?;
+        }
         add(&lua, &converter)?;
         let enter = protected::enter_function(&lua)?;
         let keys = Keys::new(&lua)?;

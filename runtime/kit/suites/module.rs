@@ -16,6 +16,8 @@ use super::world::World;
 pub(super) enum Call {
     Respond(Handler, Box<Request>, CallContext),
     Call(Handler, Vec<Value>, CallContext),
+    /// Calls it only where there is one.
+    Deliver(Handler, Vec<Value>, CallContext),
 }
 
 /// What a handler answered.
@@ -106,7 +108,10 @@ fn answer(make: &Make<'_>, vm: &mut Option<Box<dyn Vm>>, call: Call) -> Result<A
     };
     match call {
         Call::Respond(handler, request, call) => vm.respond(&handler, &request, &call).map(Answer::Response),
-        Call::Call(handler, args, call) => vm.call(&handler, &args, &call).map(Answer::Value),
+        Call::Deliver(handler, ..) if !vm.exports().has(&handler) => Ok(Answer::Value(Value::Null)),
+        Call::Call(handler, args, call) | Call::Deliver(handler, args, call) => {
+            vm.call(&handler, &args, &call).map(Answer::Value)
+        }
     }
 }
 

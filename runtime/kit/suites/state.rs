@@ -12,6 +12,7 @@ use super::clock::TestClock;
 use super::http::HttpFake;
 use super::log::Log;
 use super::module::Event;
+use super::residence::Deliveries;
 
 /// Bytes that something kept takes beside its texts and values.
 pub(super) const ENTRY: usize = 64;
@@ -37,6 +38,7 @@ impl StandIn {
 pub(super) struct State {
     pub(super) clock: TestClock,
     pub(super) http: HttpFake,
+    pub(super) deliveries: Deliveries,
     pub(super) events: SyncSender<Event>,
     pub(super) held: Held,
     /// When the test must have ended.
@@ -53,6 +55,7 @@ impl State {
         Self {
             clock: TestClock::default(),
             http: HttpFake::default(),
+            deliveries: Deliveries::default(),
             events,
             held: Held::new(bounds),
             end: Instant::now() + bounds.wall_time,
@@ -75,8 +78,8 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn note_call(&self, service: &str, args: Value) -> Result<(), HostError> {
-        self.held.swap("services.call", 0, ENTRY + service.len() + args.size())?;
+    pub(super) fn note_call(&self, function: &str, service: &str, args: Value) -> Result<(), HostError> {
+        self.held.swap(function, 0, ENTRY + service.len() + args.size())?;
         locked(&self.calls).push((service.to_owned(), args));
         Ok(())
     }
