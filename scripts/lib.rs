@@ -15,6 +15,7 @@ mod cpu;
 mod crossing;
 pub mod error;
 mod evaluate;
+pub mod handled;
 pub mod host;
 pub mod json;
 pub mod limits;

@@ -11,6 +11,7 @@
 //! granted. Limits are those of the manifest; only wall-clock time is more, since tests wait for each other's processor. What a
 //! whole test takes and holds has bounds of its own: see `bounds`.
 
+mod actors;
 mod bounds;
 mod clock;
 mod course;

@@ -1,13 +1,13 @@
 //! What one function of a test has the module do, one thing after the other: the events that wait and the ticks that are due,
 //! then what was asked for, then what follows from that.
 
-use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
+use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, Value};
 
 use super::module::Call;
-use super::residence::Delivery;
+use super::residence::{Delivery, Waiting};
 use super::state::State;
 
-/// Events and ticks that one function of a test may lead to.
+/// Events, ticks and messages that one function of a test may lead to.
 const MOST: usize = 10_000;
 
 /// How far a function of a test has come.
@@ -40,8 +40,8 @@ struct Passing {
 pub(super) enum Next {
     /// A call of the module, as it was asked for.
     Call(Call),
-    /// One of its handlers of events.
-    Deliver(Delivery),
+    /// A handler of events, or an actor.
+    Deliver(Waiting),
     /// Nothing: this came of it.
     Nothing(Result<Value, HostError>),
 }
@@ -81,16 +81,19 @@ impl Course {
 
     /// What the module does now.
     pub(super) fn next(&mut self, state: &State) -> Next {
-        if let Some(delivery) = self.delivery(state) {
+        if let Some(waiting) = self.waiting(state) {
             self.delivered += 1;
             self.is_delivering = true;
-            self.now = format!("events[\"{}\"]", delivery.topic);
+            self.now = match &waiting {
+                Waiting::Event(delivery) => Handler::Event(delivery.topic.as_str().into()).to_string(),
+                Waiting::Message(message) => Handler::ActorHandle(message.actor.as_str().into()).to_string(),
+            };
             if self.delivered > MOST {
                 state.deliveries.clear();
-                let message = format!("{}: more than {MOST} events and ticks follow from one call", self.now);
+                let message = format!("{}: more than {MOST} events, ticks and messages follow from one call", self.now);
                 return Next::Nothing(Err(HostError::new(HostErrorKind::Overloaded, message)));
             }
-            return Next::Deliver(delivery);
+            return Next::Deliver(waiting);
         }
         self.is_delivering = false;
         if let Some((what, call)) = self.asked.take() {
@@ -103,16 +106,16 @@ impl Course {
         Next::Nothing(self.done.take().unwrap_or(Ok(Value::Null)))
     }
 
-    fn delivery(&self, state: &State) -> Option<Delivery> {
-        if let Some(event) = state.deliveries.next_event() {
-            return Some(event);
+    fn waiting(&self, state: &State) -> Option<Waiting> {
+        if let Some(waiting) = state.deliveries.next() {
+            return Some(waiting);
         }
         let until = self.passing.map_or_else(|| state.deliveries.passed(), |passing| passing.until);
         let (due, tick) = state.deliveries.next_tick(until)?;
         if let Some(passing) = self.passing {
             passing.to(due, state);
         }
-        Some(tick)
+        Some(Waiting::Event(tick))
     }
 }
 

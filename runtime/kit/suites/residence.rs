@@ -1,5 +1,5 @@
-//! What lives in a module's slot: its events and timers as they are in a test, one after the other and by the test's clock. It has
-//! no actors; what is sent to one needs a stand-in.
+//! What lives in a module's slot, as it is in a test: events, ticks of timers and messages to actors, one after the other and by
+//! the test's clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 
+use super::actors::Message;
 use super::services::StandIns;
 use super::state::{ENTRY, State, locked};
 use crate::manifest::ActorSpec;
 use crate::sandbox::permissions::Live;
-use crate::sandbox::ports::{MAX_TIMERS, Residence, Residents, TIMERS_FULL, Timer};
+use crate::sandbox::ports::{MAILBOX_FULL, MAX_TIMERS, Residence, Residents, TIMERS_FULL, Timer};
 use crate::sandbox::quota::Account;
 
 /// An event, or a tick, on its way to the module's handler.
@@ -36,14 +37,23 @@ impl Delivery {
     }
 }
 
-/// The events and timers of one test.
+/// What waits for the module.
+#[derive(Clone, Debug)]
+pub(super) enum Waiting {
+    /// For a handler of events.
+    Event(Delivery),
+    /// For an actor.
+    Message(Message),
+}
+
+/// The events and timers of one test, and the mailboxes of its actors.
 #[derive(Default)]
 pub(super) struct Deliveries(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
     published: Vec<(String, Value)>,
-    pending: VecDeque<Delivery>,
+    pending: VecDeque<Waiting>,
     timers: BTreeMap<String, Running>,
     /// Counts the timers that were set.
     serial: u64,
@@ -63,12 +73,32 @@ impl Deliveries {
     fn publish(&self, delivery: Delivery) {
         let mut inner = locked(&self.0);
         inner.published.push((delivery.topic.clone(), delivery.payload.clone()));
-        inner.pending.push_back(delivery);
+        inner.pending.push_back(Waiting::Event(delivery));
     }
 
     /// Has it delivered.
-    pub(super) fn push(&self, delivery: Delivery) {
-        locked(&self.0).pending.push_back(delivery);
+    pub(super) fn push(&self, waiting: Waiting) {
+        locked(&self.0).pending.push_back(waiting);
+    }
+
+    /// Takes the messages out that wait for an actor.
+    fn messages(&self, actor: &str) -> Vec<Message> {
+        let mut inner = locked(&self.0);
+        let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+        for waiting in std::mem::take(&mut inner.pending) {
+            match waiting {
+                Waiting::Message(message) if message.actor == actor => taken.push(message),
+                other => left.push_back(other),
+            }
+        }
+        inner.pending = left;
+        taken
+    }
+
+    /// How many messages wait for an actor.
+    fn mailbox(&self, actor: &str) -> usize {
+        let waits = |one: &&Waiting| matches!(one, Waiting::Message(message) if message.actor == actor);
+        locked(&self.0).pending.iter().filter(waits).count()
     }
 
     /// The payloads of the events of a topic that the module published, in order.
@@ -88,8 +118,8 @@ impl Deliveries {
         inner.passed = inner.passed.max(passed);
     }
 
-    /// The next event that waits.
-    pub(super) fn next_event(&self) -> Option<Delivery> {
+    /// What waits longest.
+    pub(super) fn next(&self) -> Option<Waiting> {
         locked(&self.0).pending.pop_front()
     }
 
@@ -149,6 +179,14 @@ fn millis(timer: &Timer) -> u64 {
 /// The slot of the module, for its VM and for the test's.
 pub(super) struct TestResidence(pub(super) Arc<State>);
 
+impl TestResidence {
+    /// Whoever sends it, nobody signed in stands behind it.
+    fn message(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Message {
+        let call = CallContext { principal: None, ..call.clone() };
+        Message { actor: actor.id.clone(), message, call }
+    }
+}
+
 impl Residents for TestResidence {
     fn open(&self, _: &Arc<Live>, _: Arc<Account>) -> Arc<dyn Residence> {
         Arc::new(Self(Arc::clone(&self.0)))
@@ -159,12 +197,28 @@ impl Residents for TestResidence {
 impl Residence for TestResidence {
     fn send(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<(), HostError> {
         let name = format!("actors.send {}", actor.id);
-        StandIns(Arc::clone(&self.0)).answer("actors.send", &name, message, call.deadline).map(|_| ())
+        if self.0.stand_in(&name).is_some() {
+            return StandIns(Arc::clone(&self.0)).answer("actors.send", &name, message, call.deadline).map(|_| ());
+        }
+        if self.0.deliveries.mailbox(&actor.id) >= actor.mailbox {
+            let message = format!("actors.send: {}: {MAILBOX_FULL}, with {} messages", actor.id, actor.mailbox);
+            return Err(HostError::new(HostErrorKind::Overloaded, message));
+        }
+        self.0.held.swap("actors.send", 0, ENTRY + message.size())?;
+        self.0.deliveries.push(Waiting::Message(self.message(actor, message, call)));
+        Ok(())
     }
 
     async fn call(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<Value, HostError> {
         let name = format!("actors.call {}", actor.id);
-        StandIns(Arc::clone(&self.0)).answer("actors.call", &name, message, call.deadline)
+        if self.0.stand_in(&name).is_some() {
+            return StandIns(Arc::clone(&self.0)).answer("actors.call", &name, message, call.deadline);
+        }
+        // what was sent before comes before
+        for earlier in self.0.deliveries.messages(&actor.id) {
+            self.0.actors.call(earlier)?;
+        }
+        self.0.actors.call(self.message(actor, message, call))
     }
 
     fn publish(&self, topic: &str, payload: Value, call: &CallContext) {

@@ -9,7 +9,7 @@ use super::course::{self, Course, Next};
 use super::gateway::{self, Routed};
 use super::module::{Answer, Call, Event, ModuleThread};
 use super::report::told;
-use super::residence::Delivery;
+use super::residence::{Delivery, Waiting};
 use super::state::{StandIn, State, locked};
 use super::world::{CALLER, World};
 
@@ -66,11 +66,16 @@ impl TestStage {
         let call = match locked(&self.course).next(&self.state) {
             Next::Nothing(done) => return done.map(|value| Some(Step::Done(value))),
             Next::Call(call) => call,
-            Next::Deliver(delivery) => {
+            Next::Deliver(Waiting::Message(mut message)) => {
+                message.call.deadline = self.world.call_within(self.state.end).deadline;
+                self.state.actors.run(message, &self.state.events)?;
+                return Ok(None);
+            }
+            Next::Deliver(Waiting::Event(delivery)) => {
                 let handler = Handler::Event(delivery.topic.as_str().into());
                 let context = course::context(&delivery, self.world.call_within(self.state.end));
                 let (args, must_be_heard) = (vec![delivery.message()], delivery.must_be_heard);
-                if must_be_heard { Call::Call(handler, args, context) } else { Call::Deliver(handler, args, context) }
+                if must_be_heard { Call::Run(handler, args, context) } else { Call::Deliver(handler, args, context) }
             }
         };
         let mut module = locked(&self.module);
@@ -131,7 +136,8 @@ impl TestStage {
             return Err(HostError::new(HostErrorKind::InvalidArgument, message));
         };
         if !self.is_asked() {
-            self.state.deliveries.push(Delivery { topic, payload, publisher, hops: 1, must_be_heard: true });
+            let event = Delivery { topic, payload, publisher, hops: 1, must_be_heard: true };
+            self.state.deliveries.push(Waiting::Event(event));
         }
         self.run("test.publish", Course::to_events())
     }
@@ -181,11 +187,11 @@ impl Stage for TestStage {
                 let mut context = self.world.call_within(self.state.end);
                 context.caller = Some(CALLER.into());
                 let handler = Handler::Service(service.as_str().into());
-                return self.call(format!("service {service}"), Call::Call(handler, vec![second], context));
+                return self.call(format!("service {service}"), Call::Run(handler, vec![second], context));
             }
             F::Health => {
                 let context = self.world.call_within(self.state.end);
-                return self.call("health".into(), Call::Call(Handler::Health, Vec::new(), context));
+                return self.call("health".into(), Call::Run(Handler::Health, Vec::new(), context));
             }
             F::Service => {
                 let stand_in = match second {

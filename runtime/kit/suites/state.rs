@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use replug_scripts::{HostError, Value};
 
+use super::actors::Actors;
 use super::bounds::{Bounds, Held};
 use super::clock::TestClock;
 use super::http::HttpFake;
@@ -39,6 +40,7 @@ pub(super) struct State {
     pub(super) clock: TestClock,
     pub(super) http: HttpFake,
     pub(super) deliveries: Deliveries,
+    pub(super) actors: Actors,
     pub(super) events: SyncSender<Event>,
     pub(super) held: Held,
     /// When the test must have ended.
@@ -56,6 +58,7 @@ impl State {
             clock: TestClock::default(),
             http: HttpFake::default(),
             deliveries: Deliveries::default(),
+            actors: Actors::default(),
             events,
             held: Held::new(bounds),
             end: Instant::now() + bounds.wall_time,

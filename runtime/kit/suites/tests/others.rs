@@ -19,6 +19,17 @@ local ask = {
     drawn = function() return services.render("Chart", { query = { n = "3" } }) end,
     reply = function() return actors.call("counter", 1) end,
     sent = function() return actors.send("counter", 2) end,
+    added = function()
+        actors.send("counter", 10)
+        local before = kv.get("heard")
+        local sum = actors.call("counter", 5)
+        actors.send("counter", 100)
+        return { sum = sum, before = before, after = kv.get("heard") }
+    end,
+    circle = function() return actors.call("counter", "self") end,
+    broken = function() return actors.call("counter", "bad") end,
+    late = function() actors.send("counter", "bad") end,
+    stop = function() return actors.call("counter", "stop") end,
     time = function() return os.time() end,
     day = function() return os.date("!%Y-%m-%d") .. os.date("!%d", 0) .. os.time({ year = 1970, month = 1, day = 1, hour = 12 }) end,
 }
@@ -32,6 +43,18 @@ return {
             return { status = 201 }
         end,
         ["GET /api/shop/{what}"] = function(req) return { body = { v = ask[req.params.what]() } } end,
+    },
+    actors = {
+        counter = {
+            init = function() return { n = 1 } end,
+            handle = function(state, message)
+                if message == "self" then return { reply = actors.call("counter", 1) } end
+                if message == "bad" then error("no number") end
+                if message == "stop" then return { reply = state.n, stop = true } end
+                kv.put("heard", message)
+                return { state = { n = state.n + message }, reply = state.n + message }
+            end,
+        },
     },
     events = {
         ["shop.sold"] = function(event, ctx)
@@ -118,7 +141,7 @@ fn timers_tick_when_the_clock_is_advanced_each_at_its_time() {
     assert_fails(
         "timers.every(10, 'shop.idle')\ntest.clock.advance(200000)",
         "timers.every(10, \"shop.idle\");\ntest.clock.advance(200000);",
-        "more than 10000 events and ticks follow from one call",
+        "more than 10000 events, ticks and messages follow from one call",
     );
 }
 
@@ -154,13 +177,36 @@ fn what_belongs_to_other_modules_is_played() {
         ("rows", "db.of stock"),
         ("api", "services.request GET /api/stock/1"),
         ("drawn", "services.render Chart"),
-        ("reply", "actors.call counter"),
-        ("sent", "actors.send counter"),
     ] {
         assert_fails(
             &format!("test.request({{ path = '/api/shop/{what}' }})"),
             &format!("test.request(#{{path: \"/api/shop/{what}\"}});"),
             &format!("nothing stands in for {name} in this test; test.service(\"{name}\", answer) does"),
+        );
+    }
+}
+
+#[test]
+fn actors_have_their_messages_in_order_and_keep_their_state() {
+    assert_holds(
+        "local function got(what) return test.request({ path = '/api/shop/' .. what }).json.v end\n\
+         assert.equal(got('added'), { sum = 16, after = 5 })\nassert.equal(kv.get('heard'), 100)\n\
+         assert.equal(got('reply'), 117)\nassert.equal(actors.call('counter', 3), 120)\nassert.equal(got('stop'), 120)\n\
+         assert.equal(got('reply'), 2)",
+        "let got = |what| test.request(#{path: `/api/shop/${what}`}).json.v;\n\
+         assert.equal(got.call(\"added\"), #{sum: 16, after: 5});\nassert.equal(kv.get(\"heard\"), 100);\n\
+         assert.equal(got.call(\"reply\"), 117);\nassert.equal(actors.call(\"counter\", 3), 120);\n\
+         assert.equal(got.call(\"stop\"), 120);\nassert.equal(got.call(\"reply\"), 2);",
+    );
+    for (what, part) in [
+        ("circle", "counter waits for itself"),
+        ("broken", "actors[\"counter\"].handle failed: main.lua:"),
+        ("late", "actors[\"counter\"].handle failed: main.lua:"),
+    ] {
+        assert_fails(
+            &format!("test.request({{ path = '/api/shop/{what}' }})"),
+            &format!("test.request(#{{path: \"/api/shop/{what}\"}});"),
+            part,
         );
     }
 }
