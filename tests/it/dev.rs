@@ -177,7 +177,7 @@ async fn what_was_granted_in_development_is_taken_back_at_the_next_plain_start()
 }
 
 #[tokio::test]
-async fn a_swapped_version_that_is_unhealthy_is_said() {
+async fn a_swapped_version_that_is_not_well_is_said_with_what_its_checks_said() {
     let says = |status: &str| {
         format!(
             "return {{ health = function() return {{ status = '{status}', detail = 'the till is shut' }} end, \
@@ -185,8 +185,12 @@ async fn a_swapped_version_that_is_unhealthy_is_said() {
         )
     };
     let (server, dir) = developing(&Module::new("a", "1.0.0").api("/api/a", "GET").lua(&says("healthy"))).await;
-    fs::write(dir.join("main.lua"), says("unhealthy")).expect("a file can be written");
-    answers(&server, "unhealthy").await;
-    shows(&server, "is unhealthy: health: the till is shut").await;
-    assert!(!server.logged().contains("is healthy"), "{}", server.logged());
+    for status in ["unhealthy", "degraded"] {
+        fs::write(dir.join("main.lua"), says(status)).expect("a file can be written");
+        shows(&server, &format!(" is {status}: health: the till is shut")).await;
+    }
+    let lines = server.logged();
+    let told =
+        lines.lines().filter(|line| line.starts_with("dev: a@1.0.0+dev.") && line.contains(": the till")).count();
+    assert_eq!(told, 2, "{lines}");
 }

@@ -6,14 +6,12 @@ use semver::Version;
 use tokio::sync::Semaphore;
 
 use super::{say, version};
-use crate::actors::health;
 use crate::admin::CommandError;
 use crate::admin::commands::{CheckReport, check};
 use crate::app::Runtime;
 use crate::engine::{Engine, EngineError, State};
 use crate::error::Error;
 use crate::manifest::{ActivationStrategy, Manifest};
-use crate::monitor::health::HealthStatus;
 use crate::registry::Bundle;
 use crate::sandbox::permissions::PermissionError;
 use crate::store::audit::Who;
@@ -73,7 +71,6 @@ pub(super) async fn swap(runtime: &Runtime, dir: &Path, bundle: &Bundle, checks:
     match activate(&runtime.engine, manifest).await {
         Ok(None) => {
             settle(&runtime.engine, manifest).await;
-            look(runtime, manifest);
             Swapped::Done { label }
         }
         Ok(Some(reason)) => failed(dir, &CommandError::new("failed", format!("{label} does not start: {reason}"))),
@@ -121,18 +118,6 @@ async fn settle(engine: &Engine, manifest: &Manifest) {
             if let Err(error) = engine.unregister(&id, Some(&old)).await {
                 tracing::debug!(module = id, version = %old, %error, "a version of development stays");
             }
-        }
-    });
-}
-
-/// Says it if what serves now is not well: an instant activation does not ask.
-fn look(runtime: &Runtime, manifest: &Manifest) {
-    let Some(instance) = runtime.router.load().instance(&manifest.id, 0).cloned() else { return };
-    let label = manifest.label();
-    tokio::spawn(async move {
-        let report = health::examine(&instance).await;
-        if matches!(report.status, HealthStatus::Unhealthy | HealthStatus::Degraded) {
-            say::line(&format!("{label} is {}: {}", report.status.name(), report.detail()));
         }
     });
 }
