@@ -24,10 +24,10 @@ use crate::actors::{Instance, Router};
 use crate::engine::Engine;
 #[cfg(feature = "http")]
 use crate::integration::Authenticator;
-use crate::monitor::{Events, Metrics};
+use crate::monitor::{Event, Events, Metrics};
 use crate::registry::Registry;
 use crate::sandbox::tracker::ResourceTracker;
-use crate::store::audit::AuditLog;
+use crate::store::audit::{AuditLog, Who};
 use ending::{Ended, Ending};
 use readiness::Readiness;
 use supervisor::Stops;
@@ -96,9 +96,18 @@ pub struct Runtime {
 impl Runtime {
     /// Starts what served before, then the modules of the folders.
     async fn begin(&self) {
+        self.end_development().await;
         let left = self.engine.resume().await;
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
         self.seed().await;
+    }
+
+    /// Takes back what `serve --dev` granted: nobody else decides as the runtime.
+    async fn end_development(&self) {
+        if let Err(error) = self.engine.permissions().forget_by(Who::Runtime).await {
+            let message = format!("what `serve --dev` granted could not be taken back and holds on: {error}");
+            self.events.emit(Event::Alarm { subject: "permissions".to_owned(), message });
+        }
     }
 
     /// The data directory.

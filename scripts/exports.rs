@@ -64,6 +64,12 @@ impl Handler {
     /// The key of the table of actors, each a table of its own.
     pub const ACTORS: &'static str = "actors";
 
+    /// Every key that the contract knows in the table that an entry script returns.
+    pub fn keys() -> impl Iterator<Item = &'static str> {
+        let top = Self::TOP.map(|row| row.key);
+        top.into_iter().chain(Self::NAMED.map(|row| row.key)).chain([Self::ACTORS])
+    }
+
     /// The handlers of one actor, each by its key in the actor's table.
     pub const OF_ACTOR: [Export<Named>; 2] = [
         row("init", Self::ActorInit, ("ctx: context", "any"), "Makes the state before the first message."),

@@ -219,9 +219,22 @@ impl Handler {
 pub struct Exports {
     /// All of them, sorted.
     pub handlers: BTreeSet<Handler>,
+    /// Keys beside them that the contract does not know, at most [`Exports::MOST_UNKNOWN`]: nothing reads what is there.
+    pub unknown: BTreeSet<Arc<str>>,
 }
 
 impl Exports {
+    /// How many unknown keys are noted.
+    pub const MOST_UNKNOWN: usize = 16;
+
+    /// Notes a key of the entry's table if the contract does not know it.
+    #[cfg(any(feature = "lua", feature = "rhai"))]
+    pub(crate) fn note(&mut self, key: &str) {
+        if self.unknown.len() < Self::MOST_UNKNOWN && !Handler::keys().any(|known| known == key) {
+            self.unknown.insert(crate::message::clip(key).into());
+        }
+    }
+
     /// Whether `handler` exists.
     #[must_use]
     pub fn has(&self, handler: &Handler) -> bool {
@@ -264,4 +277,12 @@ pub trait Host: Send + Sync {
     fn begin(self: Arc<Self>, function: HostFn, args: Vec<Value>, call: &CallContext) -> Answer {
         Answer::Ready(self.call(function, args, call))
     }
+
+    /// The clock of the languages' own functions, where it is another one than the system's: asked once for each VM.
+    fn clock(&self) -> Option<WallClock> {
+        None
+    }
 }
+
+/// Gives milliseconds since 1970-01-01 UTC.
+pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;

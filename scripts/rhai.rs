@@ -13,6 +13,7 @@ mod files;
 mod gates;
 mod heap;
 mod json;
+mod leads;
 mod qualify;
 mod shown;
 mod sorting;

@@ -12,9 +12,26 @@ pub struct Named {
     pub line: usize,
     /// Column from 1, in characters.
     pub column: usize,
-    /// The first argument of the call, where it is a plain string.
-    pub argument: Option<String>,
+    /// The arguments of the call, as far as the text tells them; none where it is not called.
+    pub arguments: Vec<Argument>,
 }
+
+/// An argument, as the text of a call tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// This text.
+    Text(String),
+    /// A text that begins so, put together with something else.
+    Start(String),
+    /// Anything else.
+    Other,
+}
+
+/// Arguments of a call that are looked at.
+const MOST_ARGUMENTS: usize = 4;
+
+/// Tokens of a call that are looked at.
+const MOST_TOKENS: usize = 200;
 
 /// Every `group.name` of the table that stands in `source` outside texts and comments, in order. A local variable of a
 /// group's name is taken for the group.
@@ -40,7 +57,7 @@ pub fn host_functions(language: Language, source: &str) -> Vec<Named> {
             function,
             line: 1 + before.matches('\n').count(),
             column: 1 + before[line_start..].chars().count(),
-            argument: scan.argument(),
+            arguments: scan.arguments(),
         });
     }
     found
@@ -172,21 +189,84 @@ impl Scan<'_> {
         None
     }
 
-    /// The plain string that a call from here begins with; nothing is passed.
-    fn argument(&mut self) -> Option<String> {
+    /// The arguments of a call from here; nothing is passed.
+    fn arguments(&mut self) -> Vec<Argument> {
         let start = self.at;
-        let mut token = self.next();
-        if token == Some(Token::Sign(b'(')) {
-            token = self.next();
+        let mut found = Vec::new();
+        match self.next() {
+            Some(Token::Text(from)) if self.language == Language::Lua => found.extend(self.plain(from)),
+            Some(Token::Sign(b'{')) if self.language == Language::Lua => found.push(Argument::Other),
+            Some(Token::Sign(b'(')) => {
+                let mut left = MOST_TOKENS;
+                while found.len() < MOST_ARGUMENTS {
+                    let Some((argument, is_last)) = self.argument(&mut left) else { break };
+                    found.push(argument);
+                    if is_last {
+                        break;
+                    }
+                }
+            }
+            _ => {}
         }
-        let text = match token {
-            Some(Token::Text(from)) => Some(&self.source[from..self.at]),
-            _ => None,
-        };
-        let text = text.and_then(|text| text.get(1..text.len().checked_sub(1)?));
-        let plain = text.filter(|text| !text.contains(['\\', '\n'])).map(str::to_owned);
         self.at = start;
-        plain
+        found
+    }
+
+    /// Passes one argument and what ends it, and says whether that ended the call; nothing for a call without arguments.
+    fn argument(&mut self, left: &mut usize) -> Option<(Argument, bool)> {
+        self.space();
+        let mut argument = self.template();
+        let (mut depth, mut tokens) = (0_usize, usize::from(argument.is_some()));
+        loop {
+            *left = left.checked_sub(1)?;
+            let token = self.next()?;
+            let is_end = depth == 0 && matches!(token, Token::Sign(b')' | b','));
+            if is_end && tokens == 0 {
+                return None;
+            }
+            if is_end {
+                return Some((argument.unwrap_or(Argument::Other), token == Token::Sign(b')')));
+            }
+            tokens += 1;
+            match token {
+                Token::Sign(b'(' | b'[' | b'{') => depth += 1,
+                Token::Sign(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+                Token::Text(from) if tokens == 1 => argument = self.plain(from),
+                // what a text is put together with
+                Token::Sign(b'.' | b'+') if tokens == 2 => {
+                    argument = argument.map(|argument| match argument {
+                        Argument::Text(text) => Argument::Start(text),
+                        other => other,
+                    });
+                }
+                _ if tokens == 2 && !matches!(argument, Some(Argument::Start(_))) => argument = None,
+                _ => {}
+            }
+        }
+    }
+
+    /// The text that was passed from `from` on, if it means what it looks like.
+    fn plain(&self, from: usize) -> Option<Argument> {
+        let text = &self.source[from..self.at];
+        let inner = text.get(1..text.len().checked_sub(1)?)?;
+        let is_plain = text.starts_with(['"', '\'']) && !inner.contains(['\\', '\n']);
+        Some(if is_plain { Argument::Text(inner.to_owned()) } else { Argument::Other })
+    }
+
+    /// A text in back-ticks: as a whole it is passed, otherwise its first tick is.
+    fn template(&mut self) -> Option<Argument> {
+        let inner = std::str::from_utf8(self.rest()).ok()?.strip_prefix('`')?;
+        let hole = if self.language == Language::Lua { "{" } else { "${" };
+        let end = inner.find('`').unwrap_or(inner.len());
+        let text = &inner[..inner.find(hole).map_or(end, |hole| hole.min(end))];
+        let (is_whole, is_plain) = (text.len() == end, !text.contains(['\\', '\n']));
+        let argument = match (is_plain, is_whole) {
+            (true, true) => Argument::Text(text.to_owned()),
+            (true, false) => Argument::Start(text.to_owned()),
+            (false, _) => Argument::Other,
+        };
+        self.at += if is_whole { (end + 2).min(inner.len() + 1) } else { 1 };
+        Some(argument)
     }
 }
 
@@ -198,7 +278,37 @@ mod tests {
 
     fn named(language: Language, source: &str) -> Vec<(String, usize, usize, Option<String>)> {
         let found = host_functions(language, source).into_iter();
-        found.map(|one| (one.function.id.path(), one.line, one.column, one.argument)).collect()
+        let first = |one: &Named| match one.arguments.first() {
+            Some(Argument::Text(text)) => Some(text.clone()),
+            _ => None,
+        };
+        found.map(|one| (one.function.id.path(), one.line, one.column, first(&one))).collect()
+    }
+
+    #[test]
+    fn arguments_are_told_as_far_as_the_text_tells_them() {
+        use Argument::Other;
+        let text = |text: &str| Argument::Text(text.to_owned());
+        let start = |text: &str| Argument::Start(text.to_owned());
+        for (language, call, arguments) in [
+            (Language::Lua, "kv.get('a', \"b\")", vec![text("a"), text("b")]),
+            (Language::Lua, "kv.get('a' .. b, c)", vec![start("a"), Other]),
+            (Language::Lua, "kv.get(f('x', { 1, 2 }), 'b')", vec![Other, text("b")]),
+            (Language::Lua, "kv.get{ 'a' }", vec![Other]),
+            (Language::Lua, "kv.get(`a{b}c`, 1)", vec![start("a"), Other]),
+            (Language::Lua, "kv.get('a', [[b]])", vec![text("a"), Other]),
+            (Language::Lua, "kv.get('a\\n')", vec![Other]),
+            (Language::Lua, "kv.get('a':rep(2))", vec![Other]),
+            (Language::Lua, "kv.get() 'a'", vec![]),
+            (Language::Lua, "local get = kv.get", vec![]),
+            (Language::Rhai, "kv.get(`a`, \"b\" + c)", vec![text("a"), start("b")]),
+            (Language::Rhai, "kv.get(`a/${b}`)", vec![start("a/")]),
+            (Language::Rhai, "kv.get(1, #{ a: 1, b: 2 }, `c`)", vec![Other, Other, text("c")]),
+            (Language::Rhai, "kv.get(\"a\", ", vec![text("a")]),
+        ] {
+            let found = host_functions(language, call);
+            assert_eq!(found[0].arguments, arguments, "{call}");
+        }
     }
 
     #[test]

@@ -47,11 +47,13 @@ suite_functions! {
     Page = "test.page"("component: string, request?: map") -> "map", "Draws a page of the module: `{status, headers, body, json}`.";
     Call = "test.call"("service: string, args?: any") -> "any", "Calls `capability.method` of the module, as another module would.";
     Health = "test.health"("") -> "any", "What the module's health handler says.";
-    Service = "test.service"("service: string, answer?: any") -> "", "Stands in for a service of another module: `answer` is what it returns, or a function of its arguments.";
+    Service = "test.service"("service: string, answer?: any") -> "", "Stands in for a service of another module, or for what else belongs to one (`db.of shop`): `answer` is what it returns, or a function of its arguments.";
     Calls = "test.calls"("service: string") -> "list", "The arguments of the calls of a service that were answered by a stand-in, in order.";
+    Publish = "test.publish"("topic: string, payload?: any") -> "", "Publishes an event as its module would: the handler `events[topic]` of this module has run when it returns.";
+    Published = "test.published"("topic: string") -> "list", "The payloads of the events of a topic that the module published, in order.";
     Config = "test.config"("key: string, value?: any") -> "", "Gives a setting of the module another value for the rest of the test.";
     ClockSet = "test.clock.set"("millis: number") -> "", "Stops the clock at a moment in milliseconds since 1970-01-01 UTC.";
-    ClockAdvance = "test.clock.advance"("millis: number") -> "", "Moves the clock on; it stands until it is moved again.";
+    ClockAdvance = "test.clock.advance"("millis: number") -> "", "Moves the clock on, with the ticks of the timers that are due by then; it stands until it is moved again.";
     HttpRespond = "test.http.respond"("method: string, url: string, response: map") -> "", "Answers requests of the module to this URL with `{status, headers, body}`; the last answer given for a URL counts.";
     HttpRequests = "test.http.requests"("") -> "list", "The requests that the module sent: `{method, url, headers, body}` each.";
     AssertEqual = "assert.equal"("found: any, expected?: any") -> "", "Fails unless both are the same plain data.";

@@ -203,7 +203,8 @@ impl Instance {
     /// The handlers its entry script returned; empty before [`Instance::first_vm`].
     #[must_use]
     pub fn exports(&self) -> &Exports {
-        static NONE: Exports = Exports { handlers: std::collections::BTreeSet::new() };
+        static NONE: Exports =
+            Exports { handlers: std::collections::BTreeSet::new(), unknown: std::collections::BTreeSet::new() };
         self.exports.get().unwrap_or(&NONE)
     }
 

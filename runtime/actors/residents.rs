@@ -26,7 +26,6 @@ use crate::sandbox::ports::{Residence, Residents};
 use crate::sandbox::quota::Account;
 
 mod actor;
-mod answer;
 mod household;
 mod larder;
 mod letter;

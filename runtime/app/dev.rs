@@ -7,6 +7,7 @@
 //! | `folders` | which folders changed since the last look |
 //! | `lanes` | which swaps run beside each other, and what follows them |
 //! | `swap` | from a folder to what serves |
+//! | `unwell` | which versions are not well |
 //!
 //! The version of the manifest itself is never registered here: it stays free for what is released under it. A folder that has
 //! faults changes nothing: what serves goes on, and the faults are shown with their places.
@@ -15,6 +16,7 @@ mod folders;
 mod lanes;
 mod say;
 mod swap;
+mod unwell;
 mod version;
 mod watch;
 
@@ -31,6 +33,7 @@ impl Runtime {
     /// Starts what served before and then what is in the folders, in place of seeding from them: those that something is missing
     /// for are tried again as long as others come up.
     pub(super) async fn begin_development(&self) -> Folders {
+        tokio::spawn(unwell::tell(self.events.subscribe()));
         let left = self.engine.resume().await;
         self.troubles.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(left);
         let mut folders = Folders::new(&self.seeds);

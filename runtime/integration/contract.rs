@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use replug_scripts::{Exports, Handler};
 
-use crate::engine::ports::Subject;
 use crate::manifest::{ComponentKind, Manifest};
 
 /// How alike two names must be for one to be taken for a slip of the other.
@@ -84,23 +83,32 @@ pub struct Missing<'a> {
     pub near: Option<&'a Handler>,
 }
 
+/// A topic that the script has a handler for and will never hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheard<'a> {
+    /// Which.
+    pub topic: &'a str,
+    /// Which topics it hears, and what would make this one of them.
+    pub why: String,
+}
+
 impl Report {
     /// What the script has and the manifest does not name.
     pub fn unused(&self) -> impl Iterator<Item = &Handler> {
         self.unused.iter()
     }
 
-    /// All that is missing, each with the line that would add it; nothing if nothing is.
-    pub(in crate::integration) fn fault(&self, subject: &Subject) -> Option<String> {
-        if self.missing.is_empty() && self.unheard.is_empty() {
+    /// Why the runtime refuses the script `entry` beside `manifest`: all that is missing, each with the line that would add it,
+    /// and what it cannot hear. Nothing if there is neither.
+    #[must_use]
+    pub fn fault(&self, manifest: &Manifest, entry: &str) -> Option<String> {
+        // taken apart, so that what is added here is not left out there
+        let Self { missing, unheard, unused: _ } = self;
+        if missing.is_empty() && unheard.is_empty() {
             return None;
         }
-        let entry = subject.manifest.entry(&subject.files.keys().cloned().collect());
-        let entry = entry.as_deref().unwrap_or("the entry script");
-        let mut fault = format!("{}: {entry} lacks what the manifest names:", subject.manifest.label());
-        if self.missing.is_empty() {
-            fault = format!("{}: {entry} listens to what it cannot hear:", subject.manifest.label());
-        }
+        let does = if missing.is_empty() { "listens to what it cannot hear" } else { "lacks what the manifest names" };
+        let mut fault = format!("{}: {entry} {does}:", manifest.label());
         for Missing { handler, line, near } in self.missing(entry) {
             // writing to a string does not fail
             let _ = write!(fault, "\n  {handler}; add `{line}`");
@@ -108,16 +116,22 @@ impl Report {
                 let _ = write!(fault, " (the script has {near}, which the manifest does not name: is it this one?)");
             }
         }
-        for topic in &self.unheard {
-            let publisher = topic.split_once('.').map_or(&**topic, |(publisher, _)| publisher);
-            let _ = write!(
-                fault,
-                "\n  events[\"{topic}\"]; a module hears topics that begin with its own id, `{}.…`, or with that of a module \
-                 that it declares, `dependencies: [{{ id: {publisher} }}]`",
-                subject.manifest.id
-            );
+        for Unheard { topic, why } in self.unheard(&manifest.id) {
+            let _ = write!(fault, "\n  events[\"{topic}\"]; {why}");
         }
         Some(fault)
+    }
+
+    /// What the script of the module `own` cannot hear.
+    pub fn unheard(&self, own: &str) -> impl Iterator<Item = Unheard<'_>> {
+        self.unheard.iter().map(move |topic| {
+            let publisher = topic.split_once('.').map_or(&**topic, |(publisher, _)| publisher);
+            let why = format!(
+                "a module hears topics that begin with its own id, `{own}.…`, or with that of a module that it declares, \
+                 `dependencies: [{{ id: {publisher} }}]`"
+            );
+            Unheard { topic, why }
+        })
     }
 
     /// What the manifest names and the script `entry` lacks.

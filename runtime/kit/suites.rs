@@ -11,14 +11,17 @@
 //! granted. Limits are those of the manifest; only wall-clock time is more, since tests wait for each other's processor. What a
 //! whole test takes and holds has bounds of its own: see `bounds`.
 
+mod actors;
 mod bounds;
 mod clock;
+mod course;
 mod gateway;
 mod host;
 mod http;
 mod log;
 mod module;
 mod report;
+mod residence;
 mod run;
 mod services;
 mod stage;

@@ -18,6 +18,7 @@
 //! | [`limits`] | the limits of a script, which follow from both |
 //! | [`decisions`] | what was decided, and what is left of what is asked for |
 //! | `compiled`, `rules`, `refusal` | the form for lookups, and the words of refusals |
+//! | `foresee` | what of a call's text would be refused |
 //! | `manager`, `live` | the decisions in force, and the instances that they reach |
 //! | [`deciding`], [`checks`], [`view`] | the manager's commands, questions and views |
 //! | `records` | what is kept in the store |
@@ -33,6 +34,7 @@ pub mod view;
 
 mod compiled;
 mod error;
+mod foresee;
 mod live;
 mod manager;
 mod records;
@@ -49,6 +51,7 @@ pub use deciding::{Decided, Ruling};
 pub(in crate::sandbox) use decisions::Ruled;
 pub use decisions::{Standing, Verdict};
 pub use error::{PermissionError, QuotaExceeded};
+pub use foresee::{Foreseen, Foresight};
 pub use limits::script_limits;
 pub use live::{At, Clock, Live};
 pub use manager::PermissionManager;

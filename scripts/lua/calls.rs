@@ -10,7 +10,7 @@ use super::{protected, thrown};
 use crate::api::{self, FUNCTIONS, HostFn};
 use crate::crossing::{self, CALL_TICKS, Room};
 use crate::error::HostError;
-use crate::host::{CallContext, Host};
+use crate::host::{CallContext, Host, WallClock};
 use crate::meter;
 use crate::task::{Answer, Pending};
 
@@ -33,6 +33,11 @@ struct State {
 impl Line {
     pub(super) fn new(host: Arc<dyn Host>) -> Arc<Self> {
         Arc::new(Self { host, state: Mutex::default() })
+    }
+
+    /// The host's own clock, if it has one.
+    pub(super) fn clock(&self) -> Option<WallClock> {
+        self.host.clock()
     }
 
     /// From here on host functions act for `call`.

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use mlua::{Function, Lua, StdLib, Table};
 
 use super::{gates, protected};
+use crate::host::WallClock;
 
 /// The libraries that are loaded. `os` has only `clock`, `date`, `difftime` and `time` in Luau; `debug` keeps only `traceback`.
 pub(super) fn loaded() -> StdLib {
@@ -142,4 +143,26 @@ pub(super) fn add_prelude(lua: &Lua, info: &Function, resolve: &Function, load: 
     table.raw_set("foreachi", foreachi)?;
     globals.raw_set("print", print)?;
     globals.raw_set("require", require)
+}
+
+/// `os.time()` and `os.date(format)` without a moment mean the clock's.
+const CLOCK: &str = r#"
+local now, os = ...
+local time, date = os.time, os.date
+os.time = function(at)
+    if at == nil then
+        return now()
+    end
+    return time(at)
+end
+os.date = function(format, at)
+    return date(format, if at == nil then now() else at)
+end
+"#;
+
+/// Has `os` follow this clock. Before the sandbox closes the libraries.
+pub(super) fn follow(lua: &Lua, clock: WallClock) -> mlua::Result<()> {
+    let now = lua.create_function(move |_, ()| Ok(clock() / 1000))?;
+    let chunk = super::load(lua, "[os]", &super::compiler().compile(CLOCK)?)?;
+    chunk.call((now, lua.globals().raw_get::<Table>("os")?))
 }

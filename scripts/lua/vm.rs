@@ -23,6 +23,9 @@ use crate::value::Value;
 
 mod suite;
 
+/// Keys of the entry's table that are looked at for those that the contract does not know.
+const MOST_KEYS: usize = 64;
+
 /// A Luau state with the handlers of its entry script.
 pub(super) struct LuaVm {
     pub(super) lua: Lua,
@@ -84,6 +87,9 @@ impl LuaVm {
         let calls::Installed { info, error } = calls::install(&lua, &line, &converter)?;
         let (resolve, load) = file_functions(&lua, files)?;
         library::add_prelude(&lua, &info, &resolve, &load)?;
+        if let Some(clock) = line.clock() {
+            library::follow(&lua, clock)?;
+        }
         add(&lua, &converter)?;
         let enter = protected::enter_function(&lua)?;
         let keys = Keys::new(&lua)?;
@@ -142,7 +148,13 @@ impl LuaVm {
                 }
             }
         }
-        self.exports = Exports { handlers: self.handlers.keys().cloned().collect::<BTreeSet<_>>() };
+        // what the contract knows may come last
+        for pair in table.pairs::<mlua::Value, mlua::Value>().take(MOST_KEYS) {
+            if let Ok((mlua::Value::String(key), _)) = pair {
+                self.exports.note(&key.to_string_lossy());
+            }
+        }
+        self.exports.handlers = self.handlers.keys().cloned().collect::<BTreeSet<_>>();
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rhai::{AST, Dynamic, Engine, FnAccess, Module, ParseError, Scope, Shared};
 
-use super::engine;
 use super::qualify::{prepare, qualify, tokens};
+use super::{engine, leads};
 use crate::contract;
 use crate::error::SourceFault;
 use crate::host::Sources;
@@ -106,6 +106,7 @@ fn compile_all(sources: &Sources) -> Result<Files, Vec<SourceFault>> {
     }
     if faults.is_empty() {
         faults = ambiguous(&trees, &sources.entry);
+        faults.extend(leads::nowhere(sources, &trees));
     }
     if !faults.is_empty() {
         return Err(faults);
@@ -188,7 +189,7 @@ fn qualified(engine: &Engine, path: &str, namespace: &str, source: &str, ast: AS
 }
 
 /// `lib::util` of `lib/util.rhai`.
-fn namespace(path: &str) -> String {
+pub(super) fn namespace(path: &str) -> String {
     path.strip_suffix(".rhai").unwrap_or(path).replace('/', "::")
 }
 

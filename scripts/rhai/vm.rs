@@ -111,7 +111,10 @@ impl RhaiVm {
                 }
             }
         }
-        self.exports = Exports { handlers: self.handlers.keys().cloned().collect() };
+        for key in map.keys() {
+            self.exports.note(key);
+        }
+        self.exports.handlers = self.handlers.keys().cloned().collect();
         Ok(())
     }
 

@@ -150,3 +150,47 @@ async fn a_module_that_takes_long_holds_up_no_other_one_and_what_is_saved_meanwh
         assert!(Instant::now() < deadline, "{}", server.logged());
     }
 }
+
+#[tokio::test]
+async fn what_was_granted_in_development_is_taken_back_at_the_next_plain_start() {
+    let asks = module("one").manifest("permissions: { system: { environment: [HOME] } }");
+    let (mut server, _) = developing(&asks).await;
+    shows(&server, "a is granted system.environment:HOME").await;
+    let state = async |server: &Server| {
+        let view = server.ok(&["permissions", "show", "a"]).await;
+        view["permissions"][0]["state"].as_str().expect("a state").to_owned()
+    };
+    assert_eq!(state(&server).await, "granted");
+    server.terminate().await;
+    server.watches_no_more();
+    server.start().await;
+    assert_eq!(state(&server).await, "waiting");
+    let entries = server.ok(&["audit"]).await;
+    let forgotten = entries.as_array().expect("a list").iter().find(|entry| entry["kind"] == "permissions-forgotten");
+    let forgotten = forgotten.unwrap_or_else(|| panic!("{entries}"));
+    assert_eq!(forgotten["data"]["permissions"][0], "system.environment:HOME", "{forgotten}");
+    // what somebody decided stays
+    server.ok(&["permissions", "grant", "a"]).await;
+    server.terminate().await;
+    server.start().await;
+    assert_eq!(state(&server).await, "granted");
+}
+
+#[tokio::test]
+async fn a_swapped_version_that_is_not_well_is_said_with_what_its_checks_said() {
+    let says = |status: &str| {
+        format!(
+            "return {{ health = function() return {{ status = '{status}', detail = 'the till is shut' }} end, \
+             apis = {{ ['GET /api/a'] = function() return '{status}' end }} }}"
+        )
+    };
+    let (server, dir) = developing(&Module::new("a", "1.0.0").api("/api/a", "GET").lua(&says("healthy"))).await;
+    for status in ["unhealthy", "degraded"] {
+        fs::write(dir.join("main.lua"), says(status)).expect("a file can be written");
+        shows(&server, &format!(" is {status}: health: the till is shut")).await;
+    }
+    let lines = server.logged();
+    let told =
+        lines.lines().filter(|line| line.starts_with("dev: a@1.0.0+dev.") && line.contains(": the till")).count();
+    assert_eq!(told, 2, "{lines}");
+}

@@ -90,7 +90,7 @@ impl Program for Fake {
         self.0.made.fetch_add(1, Ordering::SeqCst);
         self.0.stack.store(stack_left(), Ordering::SeqCst);
         self.0.alive.fetch_add(1, Ordering::SeqCst);
-        let exports = Exports { handlers: self.0.exports.clone() };
+        let exports = Exports { handlers: self.0.exports.clone(), ..Exports::default() };
         Ok(Box::new(FakeVm { script: Arc::clone(&self.0), exports, brittle: false }))
     }
 }

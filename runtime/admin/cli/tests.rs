@@ -227,7 +227,7 @@ fn check(dir: &Path, json: bool) -> Ended {
 
 #[test]
 fn check_needs_no_server_and_names_files_as_they_were_typed() {
-    let good = folder("return {}");
+    let good = folder("return { health = function() end }");
     let ended = check(good.path(), false);
     assert_eq!((ended.exit, ended.out.as_str(), ended.err.as_str()), (Exit::Done, "a@1.0.0: no faults\n", ""));
     assert_eq!(check(good.path(), true).json(), serde_json::json!({"module": "a@1.0.0", "faults": [], "warnings": []}));

@@ -29,7 +29,8 @@ impl Binding for ApiBinding {
         for name in report.unused() {
             tracing::warn!(instance = %subject.key, "the script has {name}, which its manifest does not name");
         }
-        match report.fault(subject) {
+        let entry = subject.manifest.entry(&subject.files.keys().cloned().collect());
+        match report.fault(&subject.manifest, entry.as_deref().unwrap_or("the entry script")) {
             Some(fault) => Err(PortError::new(fault)),
             None => endpoints(&subject.manifest, |handler| subject.exports.has(handler)),
         }

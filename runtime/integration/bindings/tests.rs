@@ -26,7 +26,7 @@ pub(super) fn subject(manifest: &str, handlers: &[Handler], files: &[(&str, &str
         },
         manifest,
         files: Arc::new(files.collect::<BTreeMap<_, _>>()),
-        exports: Exports { handlers: handlers.iter().cloned().collect::<BTreeSet<_>>() },
+        exports: Exports { handlers: handlers.iter().cloned().collect::<BTreeSet<_>>(), ..Exports::default() },
     }
 }
 

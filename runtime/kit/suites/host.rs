@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use replug_scripts::{CallContext, Host, HostError, HostFn, Value};
+use replug_scripts::{CallContext, Host, HostError, HostFn, Value, WallClock};
 
 use super::state::State;
 use super::world::World;
@@ -39,6 +39,11 @@ impl Host for TestHost {
             "http" => self.state.http.call(row.name, &args, &self.world.manifest.permissions, &self.state.held),
             _ => self.guard.call(function, args, call),
         }
+    }
+
+    fn clock(&self) -> Option<WallClock> {
+        let state = Arc::clone(&self.state);
+        Some(Arc::new(move || state.clock.now()))
     }
 }
 

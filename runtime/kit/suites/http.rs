@@ -65,21 +65,26 @@ impl HttpFake {
         held.swap(&path, 0, request.size())?;
         locked(&self.requests).push(request);
         let answer = locked(&self.answers).get(&(method.clone(), url.clone())).cloned();
-        let Some(Value::Map(mut answer)) = answer else {
+        answer.and_then(response).ok_or_else(|| {
             let message = format!(
                 "{path}: no answer was given for {method} {url}; \
                  test.http.respond(\"{method}\", \"{url}\", {{ status = 200, body = … }}) gives one"
             );
-            return Err(HostError::new(HostErrorKind::NotFound, message));
-        };
-        answer.entry("status".into()).or_insert(Value::Int(200));
-        answer.entry("headers".into()).or_insert_with(|| Value::map::<String>([]));
-        let body = answer.entry("body".into()).or_insert_with(|| "".into());
-        if matches!(body, Value::Map(_) | Value::List(_)) {
-            *body = Value::Text(serde_json::to_string(body).unwrap_or_default());
-        }
-        Ok(Value::Map(answer))
+            HostError::new(HostErrorKind::NotFound, message)
+        })
     }
+}
+
+/// What a test gave for an answer, with what it left out; nothing for what is no map.
+pub(super) fn response(answer: Value) -> Option<Value> {
+    let Value::Map(mut answer) = answer else { return None };
+    answer.entry("status".into()).or_insert(Value::Int(200));
+    answer.entry("headers".into()).or_insert_with(|| Value::map::<String>([]));
+    let body = answer.entry("body".into()).or_insert_with(|| "".into());
+    if matches!(body, Value::Map(_) | Value::List(_)) {
+        *body = Value::Text(serde_json::to_string(body).unwrap_or_default());
+    }
+    Some(Value::Map(answer))
 }
 
 struct Sent {

@@ -15,7 +15,9 @@ use super::world::World;
 /// A call of a handler.
 pub(super) enum Call {
     Respond(Handler, Box<Request>, CallContext),
-    Call(Handler, Vec<Value>, CallContext),
+    Run(Handler, Vec<Value>, CallContext),
+    /// Calls it only where there is one.
+    Deliver(Handler, Vec<Value>, CallContext),
 }
 
 /// What a handler answered.
@@ -106,11 +108,14 @@ fn answer(make: &Make<'_>, vm: &mut Option<Box<dyn Vm>>, call: Call) -> Result<A
     };
     match call {
         Call::Respond(handler, request, call) => vm.respond(&handler, &request, &call).map(Answer::Response),
-        Call::Call(handler, args, call) => vm.call(&handler, &args, &call).map(Answer::Value),
+        Call::Deliver(handler, ..) if !vm.exports().has(&handler) => Ok(Answer::Value(Value::Null)),
+        Call::Run(handler, args, call) | Call::Deliver(handler, args, call) => {
+            vm.call(&handler, &args, &call).map(Answer::Value)
+        }
     }
 }
 
-fn make(world: &World, host: &Arc<dyn Host>, end: Instant) -> Result<Box<dyn Vm>, ScriptError> {
+pub(super) fn make(world: &World, host: &Arc<dyn Host>, end: Instant) -> Result<Box<dyn Vm>, ScriptError> {
     let call = world.call_within(end);
     let mut vm = world.program.instantiate(Arc::clone(host), &world.limits, &call)?;
     if vm.exports().has(&Handler::Init) {

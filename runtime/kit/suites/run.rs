@@ -48,6 +48,7 @@ fn within<R: Send>(
     let (sender, events) = sync_channel(4);
     let state = Arc::new(State::new(sender, &world.bounds));
     let host: Arc<dyn Host> = Arc::new(TestHost::new(world, &state));
+    state.actors.open(world, &host, state.end);
     let stage = Arc::new(TestStage::new(world, &state, Arc::clone(&host), events));
     let run = || {
         let limits = Limits { wall_time: world.bounds.wall_time, ..world.limits };
@@ -65,6 +66,7 @@ fn within<R: Send>(
             }
         })
     });
+    state.actors.close();
     (done, state.take_log())
 }
 

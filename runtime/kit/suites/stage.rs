@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use replug_scripts::{Handler, Host, HostError, HostErrorKind, ScriptError, Stage, Step, SuiteFn, Value};
 
+use super::course::{self, Course, Next};
 use super::gateway::{self, Routed};
 use super::module::{Answer, Call, Event, ModuleThread};
 use super::report::told;
+use super::residence::{Delivery, Waiting};
 use super::state::{StandIn, State, locked};
 use super::world::{CALLER, World};
 
@@ -20,8 +22,8 @@ pub(super) struct TestStage {
     module: Mutex<Option<ModuleThread>>,
     /// Who waits for a function of the test.
     asking: Mutex<Option<SyncSender<Result<Value, HostError>>>>,
-    /// What was called, for messages.
-    called: Mutex<String>,
+    /// What the module does.
+    course: Mutex<Course>,
 }
 
 impl TestStage {
@@ -33,16 +35,49 @@ impl TestStage {
             events: Mutex::new(events),
             module: Mutex::default(),
             asking: Mutex::default(),
-            called: Mutex::default(),
+            course: Mutex::default(),
         }
     }
 
     fn call(&self, what: String, call: Call) -> Result<Step, HostError> {
-        if locked(&self.asking).is_some() {
+        self.run(&what.clone(), Course::to(what, call))
+    }
+
+    /// Has the module do what `course` leads through.
+    fn run(&self, what: &str, course: Course) -> Result<Step, HostError> {
+        if self.is_asked() {
             let message = format!("{what}: a stand-in cannot call the module that waits for it");
             return Err(HostError::new(HostErrorKind::Failed, message));
         }
-        *locked(&self.called) = what;
+        *locked(&self.course) = course;
+        match self.go_on()? {
+            Some(done) => Ok(done),
+            None => self.wait(),
+        }
+    }
+
+    /// Whether the module waits for a function of the test.
+    fn is_asked(&self) -> bool {
+        locked(&self.asking).is_some()
+    }
+
+    /// Begins what is next; what came of all, where nothing is.
+    fn go_on(&self) -> Result<Option<Step>, HostError> {
+        let call = match locked(&self.course).next(&self.state) {
+            Next::Nothing(done) => return done.map(|value| Some(Step::Done(value))),
+            Next::Call(call) => call,
+            Next::Deliver(Waiting::Message(mut message)) => {
+                message.call.deadline = self.world.call_within(self.state.end).deadline;
+                self.state.actors.run(message, &self.state.events)?;
+                return Ok(None);
+            }
+            Next::Deliver(Waiting::Event(delivery)) => {
+                let handler = Handler::Event(delivery.topic.as_str().into());
+                let context = course::context(&delivery, self.world.call_within(self.state.end));
+                let (args, must_be_heard) = (vec![delivery.message()], delivery.must_be_heard);
+                if must_be_heard { Call::Run(handler, args, context) } else { Call::Deliver(handler, args, context) }
+            }
+        };
         let mut module = locked(&self.module);
         let thread = match &*module {
             Some(thread) => thread,
@@ -53,32 +88,68 @@ impl TestStage {
             }
         };
         thread.send(call);
-        drop(module);
-        self.wait()
+        Ok(None)
     }
 
     /// Waits for the module, whose limits and deadline bound that.
     fn wait(&self) -> Result<Step, HostError> {
-        let event = locked(&self.events).recv();
-        let what = locked(&self.called).clone();
-        match event {
-            Ok(Event::Ask { service, args, reply }) => {
+        loop {
+            let event = locked(&self.events).recv();
+            if let Ok(Event::Ask { service, args, reply }) = event {
                 *locked(&self.asking) = Some(reply);
-                Ok(Step::Answer { service, args })
+                return Ok(Step::Answer { service, args });
             }
-            Ok(Event::Done(Some(Ok(Answer::Value(value))))) => Ok(Step::Done(value)),
-            Ok(Event::Done(Some(Ok(Answer::Response(response))))) => Ok(Step::Done(gateway::answer(&response))),
-            Ok(Event::Done(Some(Err(ScriptError::Problem { status, title, detail }))))
-                if !what.starts_with("service ") =>
-            {
-                Ok(Step::Done(gateway::problem(status, &title, &detail)))
+            let mut course = locked(&self.course);
+            let (what, is_asked) = (course.now.clone(), course.is_asked());
+            let outcome = match event {
+                Ok(Event::Done(Some(Ok(Answer::Value(value))))) => Ok(value),
+                Ok(Event::Done(Some(Ok(Answer::Response(response))))) => Ok(gateway::answer(&response)),
+                Ok(Event::Done(Some(Err(ScriptError::Problem { status, title, detail }))))
+                    if is_asked && !what.starts_with("service ") =>
+                {
+                    Ok(gateway::problem(status, &title, &detail))
+                }
+                Ok(Event::Done(Some(Err(error)))) => Err(told(&what, &error)),
+                Ok(Event::Done(None) | Event::Ask { .. }) | Err(_) => Err(HostError::new(
+                    HostErrorKind::Failed,
+                    format!("{what}: the host failed; this is a fault of Replug"),
+                )),
+            };
+            course.ended(outcome, &self.state);
+            drop(course);
+            if let Some(done) = self.go_on()? {
+                return Ok(done);
             }
-            Ok(Event::Done(Some(Err(error)))) => Err(told(&what, &error)),
-            Ok(Event::Done(None)) | Err(_) => Err(HostError::new(
-                HostErrorKind::Failed,
-                format!("{what}: the host failed; this is a fault of Replug"),
-            )),
         }
+    }
+
+    /// Hands the module an event, as one that `topic` belongs to publishes it.
+    fn publish(&self, topic: String, payload: Value) -> Result<Step, HostError> {
+        let manifest = &self.world.manifest;
+        let ids = manifest.dependencies.iter().map(|one| one.id.as_str()).chain([manifest.id.as_str()]);
+        let theirs = ids.filter(|id| topic.strip_prefix(id).is_some_and(|rest| rest.starts_with('.')));
+        let Some(publisher) = theirs.max_by_key(|id| id.len()).map(str::to_owned) else {
+            let message = format!(
+                "test.publish: {topic}: the module hears its own topics, `{}.…`, and those of the modules it depends on",
+                manifest.id
+            );
+            return Err(HostError::new(HostErrorKind::InvalidArgument, message));
+        };
+        if !self.is_asked() {
+            let event = Delivery { topic, payload, publisher, hops: 1, must_be_heard: true };
+            self.state.deliveries.push(Waiting::Event(event));
+        }
+        self.run("test.publish", Course::to_events())
+    }
+
+    /// Lets time pass. While the module waits, its timers wait with it.
+    fn advance(&self, millis: u64) -> Result<Step, HostError> {
+        if self.is_asked() {
+            self.state.clock.advance(millis);
+            self.state.deliveries.pass_to(self.state.deliveries.passed().saturating_add(millis));
+            return Ok(Step::Done(Value::Null));
+        }
+        self.run("test.clock.advance", Course::through(millis, &self.state))
     }
 
     fn respond(&self, routed: Routed) -> Result<Step, HostError> {
@@ -116,11 +187,11 @@ impl Stage for TestStage {
                 let mut context = self.world.call_within(self.state.end);
                 context.caller = Some(CALLER.into());
                 let handler = Handler::Service(service.as_str().into());
-                return self.call(format!("service {service}"), Call::Call(handler, vec![second], context));
+                return self.call(format!("service {service}"), Call::Run(handler, vec![second], context));
             }
             F::Health => {
                 let context = self.world.call_within(self.state.end);
-                return self.call("health".into(), Call::Call(Handler::Health, Vec::new(), context));
+                return self.call("health".into(), Call::Run(Handler::Health, Vec::new(), context));
             }
             F::Service => {
                 let stand_in = match second {
@@ -129,6 +200,8 @@ impl Stage for TestStage {
                 };
                 self.state.set_stand_in(path, &text(&first, 1)?, stand_in)?;
             }
+            F::Publish => return self.publish(text(&first, 1)?, second),
+            F::Published => return Ok(Step::Done(Value::List(self.state.deliveries.published(&text(&first, 1)?)))),
             F::Calls => return Ok(Step::Done(Value::List(self.state.calls(&text(&first, 1)?)))),
             F::Config => {
                 let key = text(&first, 1)?;
@@ -139,7 +212,7 @@ impl Stage for TestStage {
                 self.state.set_setting(path, &key, second)?;
             }
             F::ClockSet => self.state.clock.set(whole(&first)?),
-            F::ClockAdvance => self.state.clock.advance(whole(&first)?),
+            F::ClockAdvance => return self.advance(whole(&first)?),
             F::HttpRespond => {
                 let Value::Map(_) = third else {
                     return Err(HostError::argument(path, 3, "a map {status, headers, body}", third.kind()));

@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use replug_scripts::{HostError, Value};
 
+use super::actors::Actors;
 use super::bounds::{Bounds, Held};
 use super::clock::TestClock;
 use super::http::HttpFake;
 use super::log::Log;
 use super::module::Event;
+use super::residence::Deliveries;
 
 /// Bytes that something kept takes beside its texts and values.
 pub(super) const ENTRY: usize = 64;
@@ -37,6 +39,8 @@ impl StandIn {
 pub(super) struct State {
     pub(super) clock: TestClock,
     pub(super) http: HttpFake,
+    pub(super) deliveries: Deliveries,
+    pub(super) actors: Actors,
     pub(super) events: SyncSender<Event>,
     pub(super) held: Held,
     /// When the test must have ended.
@@ -53,6 +57,8 @@ impl State {
         Self {
             clock: TestClock::default(),
             http: HttpFake::default(),
+            deliveries: Deliveries::default(),
+            actors: Actors::default(),
             events,
             held: Held::new(bounds),
             end: Instant::now() + bounds.wall_time,
@@ -75,8 +81,8 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn note_call(&self, service: &str, args: Value) -> Result<(), HostError> {
-        self.held.swap("services.call", 0, ENTRY + service.len() + args.size())?;
+    pub(super) fn note_call(&self, function: &str, service: &str, args: Value) -> Result<(), HostError> {
+        self.held.swap(function, 0, ENTRY + service.len() + args.size())?;
         locked(&self.calls).push((service.to_owned(), args));
         Ok(())
     }

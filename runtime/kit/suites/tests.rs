@@ -11,6 +11,7 @@ use crate::admin::commands::check;
 use crate::kit::{KitError, scaffold};
 
 mod bounds;
+mod others;
 
 const MANIFEST: &str = "id: shop\nversion: 1.0.0\n\
     apis: [{ path: '/api/shop/{item}', methods: [GET, POST], permissions: [] }, \

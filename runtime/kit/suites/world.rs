@@ -12,7 +12,10 @@ use tokio::runtime::{Handle, Runtime};
 
 use super::bounds::Bounds;
 use super::gateway::Gateway;
-use super::services::{Nobody, StandIns};
+use super::residence::TestResidence;
+use super::services::StandIns;
+#[cfg(feature = "sqlite")]
+use super::services::TestDatabase;
 use super::state::State;
 use crate::engine::validate::sources;
 use crate::kit::KitError;
@@ -178,10 +181,10 @@ impl World {
     pub(super) fn supplies(&self, state: &Arc<State>) -> Supplies {
         Supplies {
             kv: self.kv.clone(),
-            database: self.database(),
+            database: self.database(state),
             services: Arc::new(StandIns(Arc::clone(state))),
-            application: Arc::new(Nobody),
-            residents: Arc::new(Nobody),
+            application: Arc::new(StandIns(Arc::clone(state))),
+            residents: Arc::new(TestResidence(Arc::clone(state))),
             permissions: self.permissions.clone(),
             outside: Outside::new(self.dir.path().join("files"), self.background.handle()),
             metrics: self.metrics.clone(),
@@ -192,12 +195,12 @@ impl World {
     }
 
     #[cfg(feature = "sqlite")]
-    fn database(&self) -> Option<Arc<dyn Database>> {
-        Some(Arc::new(self.databases.clone()))
+    fn database(&self, state: &Arc<State>) -> Option<Arc<dyn Database>> {
+        Some(Arc::new(TestDatabase(self.databases.clone(), Arc::clone(state))))
     }
 
     #[cfg(not(feature = "sqlite"))]
-    fn database(&self) -> Option<Arc<dyn Database>> {
+    fn database(&self, _: &Arc<State>) -> Option<Arc<dyn Database>> {
         None
     }
 

@@ -14,15 +14,8 @@ use crate::sandbox::ports::MAILBOX_FULL;
 impl Guard {
     /// The actor of the first argument, as the manifest declares it.
     fn actor(&self, args: &Args) -> Result<ActorSpec, HostError> {
-        let name = args.text(0)?;
-        self.live.grants().actors.iter().find(|actor| actor.id == name).cloned().ok_or_else(|| {
-            let shown: String = name.chars().take(64).collect();
-            let what = format_args!(
-                "the module has no actor {shown:?}; `runtime: {{ actors: [{{ id: {shown} }}] }}` in module.manifest.yaml \
-                 declares one"
-            );
-            args.failed(HostErrorKind::NotFound, what)
-        })
+        let (name, grants) = (args.text(0)?, self.live.grants());
+        grants.actor(&args.function.path(), name).cloned()
     }
 
     pub(super) fn actors_send(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {

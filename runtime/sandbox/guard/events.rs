@@ -16,20 +16,13 @@ const MILLIS: std::ops::RangeInclusive<i64> = 10..=366 * 24 * 3_600_000;
 impl Guard {
     /// The topic at `index`, one of the module's own.
     fn topic<'a>(&self, args: &'a Args, index: usize) -> Result<&'a str, HostError> {
-        let (topic, own) = (args.text(index)?, &*self.key.id);
+        let topic = args.text(index)?;
         if topic.len() > MAX_NAME || !is_topic(topic) {
             let what = "a topic is `module.name`, of lower-case letters, digits, `-` and `.`, at most 200 bytes";
             return Err(args.failed(HostErrorKind::InvalidArgument, what));
         }
-        let rest = topic.strip_prefix(own).and_then(|rest| rest.strip_prefix('.'));
-        rest.map(|_| topic).ok_or_else(|| {
-            let (function, publisher) = (args.function.path(), topic.split_once('.').map_or(topic, |(id, _)| id));
-            let message = format!(
-                "permission denied: {function}: {topic} is no topic of {own}, whose topics begin with `{own}.`; only a module \
-                 with `id: {publisher}` in its module.manifest.yaml has it"
-            );
-            HostError::refusal(message)
-        })
+        self.live.grants().topic(&args.function.path(), topic)?;
+        Ok(topic)
     }
 
     pub(super) fn events_publish(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {

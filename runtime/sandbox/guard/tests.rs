@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use replug_scripts::scan::Argument;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::*;
 use crate::manifest;
+use crate::sandbox::permissions::Foresight;
 use crate::sandbox::ports::tests::NoServices;
 use crate::store::Store;
 use crate::store::audit::AuditLog;
@@ -103,6 +105,85 @@ async fn what_is_not_granted_is_refused_with_the_line_that_would_grant_it() {
         }
     });
     assert!(!world.dir.path().join("files").exists(), "nothing was made");
+}
+
+/// A call of a function, as values and as a text tells it; nothing for what a module may always do.
+fn judged(function: HostFn) -> Option<(Vec<Value>, Vec<Argument>)> {
+    use HostFn as F;
+    let texts: &[&str] = match function {
+        F::ConfigOf => &["other", "key"],
+        F::DbQuery | F::DbExecute | F::DbForCaller => &["select 1"],
+        F::DbTransaction => &[],
+        F::DbOf => &["other", "select 1"],
+        F::HttpGet | F::HttpPost => &["http://127.0.0.1:1/"],
+        F::FsRead | F::FsList | F::FsStat | F::FsExists | F::FsWrite | F::FsAppend | F::FsRemove | F::FsMkdir => {
+            &["data", "x"]
+        }
+        F::EnvGet => &["PATH"],
+        F::EventsPublish => &["other.made"],
+        F::ActorsSend | F::ActorsCall => &["counter"],
+        F::ServicesInvalidate => &["stock"],
+        F::ServicesRequest => &["GET", "/api/other"],
+        F::ServicesRender => &["Chart"],
+        F::HttpRequest => {
+            return Some((vec![Value::map([("url", "http://127.0.0.1:1/".into())])], vec![Argument::Other]));
+        }
+        F::TimersAfter | F::TimersEvery => {
+            let text = "other.made";
+            return Some((vec![Value::Int(1000), text.into()], vec![Argument::Other, Argument::Text(text.into())]));
+        }
+        _ => return None,
+    };
+    Some((
+        texts.iter().map(|text| Value::from(*text)).collect(),
+        texts.iter().map(|text| Argument::Text((*text).into())).collect(),
+    ))
+}
+
+/// What is foreseen of every function is what the guard does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_foreseen_of_a_call_is_what_the_guard_says_of_it() {
+    let world = World::new();
+    let load = |more: &str| {
+        let text = format!("id: shop\nname: shop\nversion: 1.0.0\n{more}");
+        manifest::load(manifest::FILE_NAME, text.as_bytes()).unwrap().manifest
+    };
+    tokio::task::block_in_place(|| {
+        let (guard, nothing) = (world.guard("1.0.0", ""), load(""));
+        for (number, row) in FUNCTIONS.iter().enumerate() {
+            let path = row.id.path();
+            // whom a call of a service reaches is known only where modules serve
+            if row.id == HostFn::ServicesCall || (cfg!(not(feature = "http-client")) && row.group == "http") {
+                continue;
+            }
+            let foreseen = |manifest: &Manifest, arguments: &[Argument]| Foresight::new(manifest).of(row.id, arguments);
+            let Some((args, arguments)) = judged(row.id) else {
+                assert!(call(&guard, row.id, &[]).err().is_none_or(|error| !error.is_refusal()), "{path}");
+                assert_eq!(foreseen(&nothing, &[]), None, "{path}");
+                continue;
+            };
+            let error = call(&guard, row.id, &args).expect_err(&path);
+            let told = foreseen(&nothing, &arguments).unwrap_or_else(|| panic!("{path}: {error}"));
+            assert_eq!((told.refusal.kind, told.refusal.is_refusal()), (error.kind, error.is_refusal()), "{path}");
+            let Some(line) = told.line() else {
+                assert_eq!(told.refusal, error, "{path}");
+                continue;
+            };
+            // the host of a request stands in a table, which the text of a call does not tell
+            if row.id == HostFn::HttpRequest {
+                assert!(line.contains("network: [{ host: HOST, "), "{path}: {line}");
+                continue;
+            }
+            assert!(error.message.contains(line), "{path}: {line}: {error}");
+            let line = line.replace('…', "{ version: 1.0.0, file: 1.sql }");
+            let granted = world.guard(&format!("1.0.{}", number + 1), &line);
+            let after = call(&granted, row.id, &args).err();
+            let is_given =
+                after.as_ref().is_none_or(|after| !after.is_refusal() && !after.message.contains("no actor"));
+            assert!(is_given, "{path}: {line}: {after:?}");
+            assert_eq!(foreseen(&load(&line), &arguments), None, "{path}: {line}");
+        }
+    });
 }
 
 /// Two versions at once, as while traffic shifts, and many threads: what grows counts before it is written.

@@ -10,7 +10,7 @@ use super::decisions::Ruled;
 use super::permission::Permission;
 use super::refusal;
 use super::rules::{End, Names, Paths};
-use crate::manifest::{Access, ActorSpec, Manifest, Permissions};
+use crate::manifest::{Access, ActorSpec, FILE_NAME, Manifest, Permissions};
 use crate::sandbox::fs::{FilePath, FileRules};
 use crate::sandbox::net::{NetworkRules, Target};
 use crate::sandbox::ports::Reach;
@@ -206,6 +206,37 @@ impl Grants {
         self.network.check(function, target)
     }
 
+    /// The actor of this name, as the manifest declares it.
+    ///
+    /// # Errors
+    /// `not-found`: it declares none.
+    pub fn actor(&self, function: &str, name: &str) -> Result<&ActorSpec, HostError> {
+        self.actors.iter().find(|actor| actor.id == name).ok_or_else(|| {
+            let shown: String = name.chars().take(64).collect();
+            let message = format!(
+                "{function}: the module has no actor {shown:?}; `runtime: {{ actors: [{{ id: {shown} }}] }}` in {FILE_NAME} \
+                 declares one"
+            );
+            HostError::new(HostErrorKind::NotFound, message)
+        })
+    }
+
+    /// Whether `topic` is one of its own.
+    ///
+    /// # Errors
+    /// It is another module's.
+    pub fn topic(&self, function: &str, topic: &str) -> Result<(), HostError> {
+        let own = &*self.module;
+        if topic.strip_prefix(own).is_some_and(|rest| rest.starts_with('.')) {
+            return Ok(());
+        }
+        let publisher = topic.split_once('.').map_or(topic, |(id, _)| id);
+        Err(HostError::refusal(format!(
+            "permission denied: {function}: {topic} is no topic of {own}, whose topics begin with `{own}.`; only a module \
+             with `id: {publisher}` in its {FILE_NAME} has it"
+        )))
+    }
+
     /// The rules of its network, for a client that keeps to them.
     #[must_use]
     pub const fn reach(&self) -> &Arc<NetworkRules> {
@@ -305,8 +336,9 @@ impl Grants {
         if may { Ok(()) } else { Err(self.refuse(function, &permission())) }
     }
 
+    /// The refusal of a call of `function` that needs `permission`.
     #[cold]
-    fn refuse(&self, function: &str, permission: &Permission) -> HostError {
+    pub(super) fn refuse(&self, function: &str, permission: &Permission) -> HostError {
         refusal::refused(function, &self.module, permission, &self.ruled)
     }
 }
@@ -314,5 +346,5 @@ impl Grants {
 /// `permission denied: WHAT: WHY; LINE in module.manifest.yaml would grant it`.
 #[must_use]
 pub fn denied(function: &str, why: &str, line: &str) -> HostError {
-    HostError::refusal(format!("permission denied: {function}: {why}; `{line}` in module.manifest.yaml would grant it"))
+    HostError::refusal(format!("permission denied: {function}: {why}; `{line}` in {FILE_NAME} would grant it"))
 }

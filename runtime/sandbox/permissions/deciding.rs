@@ -113,6 +113,31 @@ impl PermissionManager {
         Ok(())
     }
 
+    /// Forgets what `who` decided, of whichever module; what it was about waits.
+    ///
+    /// # Errors
+    /// As [`PermissionManager::forget`]; what was forgotten until then stays so.
+    pub async fn forget_by(&self, who: Who) -> Result<(), PermissionError> {
+        for id in self.decided() {
+            let _turn = self.inner.turn.lock().await;
+            let before = self.decisions(&id);
+            let mut after = Decisions::clone(&before);
+            after.made.retain(|_, decision| decision.who != who);
+            if after.made.len() == before.made.len() {
+                continue;
+            }
+            after.revision += 1;
+            let gone = before.made.iter().filter(|(_, decision)| decision.who == who);
+            let permissions: Vec<_> = gone.map(|(permission, _)| permission.to_string()).take(100).collect();
+            let data = json!({ "permissions": permissions, "count": before.made.len() - after.made.len() });
+            let entry = Entry::new(Kind::PermissionsForgotten, Who::Runtime, id.clone()).with(data);
+            self.inner.audit.append(entry).await?;
+            self.inner.records.write(&id, &before, &after).await?;
+            self.apply(&id, after);
+        }
+        Ok(())
+    }
+
     /// Forgets what was decided about modules that are not known: a runtime may have ended between the end of the last
     /// version of one and the end of its decisions.
     ///

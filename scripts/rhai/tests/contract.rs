@@ -253,7 +253,6 @@ fn other_thrown_values_have_a_message_too() {
             ("let x = (); x.y", "main.rhai:2: unknown property 'y' - a getter is not registered for type '()'"),
             ("none", "main.rhai:2: variable not found: none"),
             ("none(1)", "main.rhai:2: function not found: none (i64)"),
-            ("lib::none::f(1)", "main.rhai:2: module not found: lib::none"),
             ("[1].map(|x| {\nthrow \"in\" })", "main.rhai:3: in"),
             ("1 / 0", "main.rhai:2: division by zero: 1 / 0"),
             ("let a = [1]; a[5]", "main.rhai:2: array index 5 out of bounds: only 1 element in array"),

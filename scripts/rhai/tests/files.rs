@@ -139,11 +139,43 @@ fn what_the_top_level_of_a_file_captured_stays() {
 }
 
 #[test]
+fn a_path_that_leads_nowhere_is_a_fault_at_its_place() {
+    let faults = |files: &[(&str, &str)]| {
+        let faults = compile(&sources(files)).err().unwrap_or_default();
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let lib = "fn f(x) { x } private fn p() { 1 } export const C = 1;";
+    for (main, fault) in [
+        ("#{ health: || lib::a::f(1) + lib::a::C + global::C }", None),
+        ("lib::gone::f(1)", Some("main.rhai:1:1: lib::gone::f leads nowhere: lib/gone.rhai is no file of the module")),
+        (
+            "let x = `ä${\n  lib::a::g(1)}`;",
+            Some("main.rhai:2:3: lib::a::g leads nowhere: the function g is not there in lib/a.rhai"),
+        ),
+        ("lib::a::p()", Some("main.rhai:1:1: lib::a::p leads nowhere: the function p is private in lib/a.rhai")),
+        ("lib::gone::C", Some("main.rhai:1:1: lib::gone::C leads nowhere: lib/gone.rhai is no file of the module")),
+        ("// lib::gone::f(1)\n#{ a: \"lib::gone::f(1)\" }", None),
+    ] {
+        assert_eq!(faults(&[("main.rhai", main), ("lib/a.rhai", lib)]), Vec::from_iter(fault), "{main}");
+    }
+    let lib = "fn a() {\n    main::f();\n    lib::b::f()\n}";
+    let expected = [
+        "lib/a.rhai:2:5: main::f leads nowhere: main.rhai is the entry script, which no other reaches",
+        "lib/a.rhai:3:5: lib::b::f leads nowhere: lib/b.rhai is no file of the module",
+    ];
+    assert_eq!(faults(&[("main.rhai", "fn f() {} #{}"), ("lib/a.rhai", lib)]), expected);
+}
+
+#[test]
+fn many_paths_that_lead_nowhere_keep_nobody() {
+    let functions: String = (0..5_000).map(|n| format!("fn f{n}() {{}}\n")).collect();
+    let calls = "a::none();\n".repeat(12_000);
+    let faults = compile(&sources(&[("main.rhai", &calls), ("a.rhai", &functions)])).err().unwrap_or_default();
+    assert_eq!((faults.len(), faults[19].line), (20, 20));
+}
+
+#[test]
 fn no_file_can_be_imported() {
-    scripted(|| {
-        let error = refused(&[("main.rhai", "lib::none::f()")]);
-        assert!(error.to_string().contains("module not found: lib::none"), "{error}");
-    });
     assert!(compile(&sources(&[("main.rhai", "import \"/etc/passwd\" as x; #{}")])).is_err());
 }
 

@@ -7,7 +7,7 @@ use rhai::{Dynamic, FnPtr, Map};
 use super::{Files, RhaiVm, finished};
 use crate::contract;
 use crate::error::ScriptError;
-use crate::host::{CallContext, Exports, Handler, Host};
+use crate::host::{CallContext, Handler, Host};
 use crate::limits::Limits;
 use crate::rhai::convert::{self, kind};
 use crate::rhai::{cells, suite, thrown};
@@ -77,7 +77,7 @@ impl RhaiVm {
             }
             self.handlers.insert(handler, test.clone());
         }
-        self.exports = Exports { handlers: self.handlers.keys().cloned().collect() };
+        self.exports.handlers = self.handlers.keys().cloned().collect();
         Ok(())
     }
 }

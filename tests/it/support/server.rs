@@ -122,6 +122,11 @@ impl Server {
         server
     }
 
+    /// From its next start on it does not watch.
+    pub(crate) fn watches_no_more(&mut self) {
+        self.dev = false;
+    }
+
     /// As [`Server::with`], in a process whose allocator gives freed memory back at once.
     pub(crate) async fn lean(modules: &[Module]) -> Self {
         let mut server = Self::idle(folder(modules), false);

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, ScriptError, Value};
+use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, ScriptError, Value, handled};
 
 use super::{Life, ScriptActor};
 use crate::actors::error::CallError;
 use crate::actors::instance::Instance;
 use crate::actors::intensity::{Decision, Intensity};
-use crate::actors::residents::answer;
 use crate::actors::residents::larder::{self, Held};
 use crate::actors::residents::letter::Letter;
 use crate::manifest::Restart;
@@ -87,7 +86,7 @@ impl ScriptActor {
         let state = life.state.as_ref().map(|(state, _)| state.value.clone()).unwrap_or_default();
         let failed = |error, reason| Turn::Failed { owner: Some(owner.key.clone()), error, reason };
         let handled = match self.run(owner, &handle, vec![state, letter.message.value.clone()], letter).await {
-            Ok(answer) => answer::read(answer),
+            Ok(answer) => handled::read(answer),
             Err(error) => {
                 return Err(Stop::Turn(match self.unbegun(&error)? {
                     Some(error) => Turn::Lost(error),

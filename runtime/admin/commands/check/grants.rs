@@ -1,21 +1,20 @@
-//! Host functions that the scripts name and the manifest does not ask for.
+//! Host functions that the scripts name and the guard would refuse.
 
 use std::path::Path;
 
-use replug_scripts::Language;
 use replug_scripts::scan::{Named, host_functions};
+use replug_scripts::{HostFn, Language};
 
 use super::place;
 use crate::admin::commands::{Finding, Location};
 use crate::kit::suites;
-use crate::manifest::{Access, Loaded, Manifest};
+use crate::manifest::Loaded;
 use crate::registry::Bundle;
+use crate::sandbox::permissions::Foresight;
 
-/// Functions of `fs` that change files.
-const WRITES: [&str; 4] = ["write", "append", "remove", "mkdir"];
-
-/// Adds a warning for each place that a runtime would deny.
+/// Adds a warning for each place that a runtime would refuse.
 pub(super) fn check(dir: &Path, loaded: &Loaded, bundle: &Bundle, warnings: &mut Vec<Finding>) {
+    let foresight = Foresight::new(&loaded.manifest);
     for (path, content) in bundle.files() {
         let Some(language) = Language::of(path) else { continue };
         let Ok(text) = std::str::from_utf8(content) else { continue };
@@ -23,127 +22,121 @@ pub(super) fn check(dir: &Path, loaded: &Loaded, bundle: &Bundle, warnings: &mut
             continue;
         }
         for named in host_functions(language, text) {
-            let Some(line) = wanting(&loaded.manifest, &named) else { continue };
-            warnings.push(Finding {
-                location: Location { file: place(dir, path), line: named.line, column: named.column },
-                message: format!("{} is not asked for, and would be denied", named.function.id.path()),
-                help: Some(format!("add `{line}` to module.manifest.yaml")),
-            });
+            let Some((message, help)) = told(&foresight, &named) else { continue };
+            let location = Location { file: place(dir, path), line: named.line, column: named.column };
+            warnings.push(Finding { location, message, help });
         }
     }
 }
 
-/// The line of the manifest that would grant the call; nothing if it needs none, or has one.
-fn wanting(manifest: &Manifest, named: &Named) -> Option<String> {
-    let asked = &manifest.permissions.system;
-    let argument = named.argument.as_deref();
-    match (named.function.group, named.function.name) {
-        ("db", "for_caller") if !asked.database.iter().any(|one| one.module == "caller") => {
-            Some("permissions: { system: { database: [{ module: caller, access: read }] } }".to_owned())
-        }
-        ("db", "for_caller") => None,
-        ("db", _) if manifest.database.is_none() => Some("database: { migrations: […] }".to_owned()),
-        ("http", _) => {
-            let host = argument.and_then(host);
-            let named = |wanted: &str| {
-                asked.network.iter().any(|one| match one.host.strip_prefix("*.") {
-                    Some(below) => wanted.strip_suffix(below).is_some_and(|rest| rest.ends_with('.')),
-                    None => one.host == wanted,
-                })
-            };
-            let granted = host.as_deref().map_or(!asked.network.is_empty(), named);
-            let host = host.unwrap_or_else(|| "HOST".to_owned());
-            (!granted).then(|| format!("permissions: {{ system: {{ network: [{{ host: {host} }}] }} }}"))
-        }
-        ("fs", name) => {
-            let access = if WRITES.contains(&name) { Access::Write } else { Access::Read };
-            let holds =
-                |path: &str, one: &str| path == one || path.strip_prefix(one).is_some_and(|rest| rest.starts_with('/'));
-            let granted = asked.filesystem.iter().any(|one| {
-                one.access >= access && (one.path == "." || argument.is_none_or(|path| holds(path, &one.path)))
-            });
-            let path =
-                argument.and_then(|path| path.split('/').next()).filter(|path| !path.is_empty()).unwrap_or("PATH");
-            let access = if access == Access::Write { "write" } else { "read" };
-            (!granted)
-                .then(|| format!("permissions: {{ system: {{ filesystem: [{{ path: {path}, access: {access} }}] }} }}"))
-        }
-        ("env", _) => {
-            let granted = match argument {
-                Some(name) => asked.environment.iter().any(|one| one == name),
-                None => !asked.environment.is_empty(),
-            };
-            let name = argument.unwrap_or("NAME");
-            (!granted).then(|| format!("permissions: {{ system: {{ environment: [{name}] }} }}"))
-        }
-        ("services", "invalidate") => {
-            let capability = argument?;
-            let provided = manifest.capabilities.iter().any(|one| one.id == capability);
-            (!provided).then(|| format!("capabilities: [{{ id: {capability} }}]"))
-        }
-        _ => None,
-    }
-}
-
-/// The host of a URL, in lower case.
-fn host(url: &str) -> Option<String> {
-    let uri: http::Uri = url.parse().ok()?;
-    uri.host().map(str::to_ascii_lowercase)
+/// What is said of a call, and what would undo it; nothing of one that may go.
+fn told(foresight: &Foresight<'_>, named: &Named) -> Option<(String, Option<String>)> {
+    let function = named.function.id;
+    let foreseen = foresight.of(function, &named.arguments)?;
+    let help = foreseen.line().map(|line| format!("add `{line}` to module.manifest.yaml"));
+    let message = if help.is_some() && foreseen.refusal.is_refusal() && function != HostFn::ServicesCall {
+        format!("{} is not asked for, and would be denied", function.path())
+    } else {
+        let whole = &foreseen.refusal.message;
+        let why = help.as_ref().and_then(|_| whole.rsplit_once("; `")).map_or(&**whole, |(why, _)| why);
+        why.to_owned()
+    };
+    Some((message, help))
 }
 
 #[cfg(test)]
 mod tests {
-    use replug_scripts::HostFn;
-    use replug_scripts::api::Function;
-
     use super::*;
     use crate::manifest;
 
-    /// The line that a call wants of a manifest with these permissions.
-    fn wanted(group: &'static str, name: &'static str, argument: Option<&str>, system: &str) -> Option<String> {
-        let text = format!("id: a\nversion: 1.0.0\npermissions: {{ system: {{ {system} }} }}\n");
-        let loaded = manifest::load("m", text.as_bytes()).unwrap();
-        let function: &'static Function = Box::leak(Box::new(Function { group, name, ..*HostFn::KvGet.function() }));
-        wanting(&loaded.manifest, &Named { function, line: 1, column: 1, argument: argument.map(str::to_owned) })
+    /// What is said of a call in a module whose manifest has these lines.
+    fn said(call: &str, more: &str) -> Option<(String, Option<String>)> {
+        let loaded = manifest::load("m", format!("id: a\nversion: 1.0.0\n{more}\n").as_bytes()).unwrap();
+        let named = host_functions(Language::Lua, call);
+        told(&Foresight::new(&loaded.manifest), &named[0])
     }
 
     #[test]
     fn what_is_asked_for_wants_nothing() {
-        let rows = [
-            ("http", "get", Some("https://api.x.org/a"), "network: [{ host: '*.x.org' }]"),
-            ("http", "get", None, "network: [{ host: x.org }]"),
-            ("fs", "write", Some("data/a.txt"), "filesystem: [{ path: data, access: write }]"),
-            ("fs", "read", Some("data/a.txt"), "filesystem: [{ path: data, access: write }]"),
-            ("env", "get", Some("HOME"), "environment: [HOME]"),
-            ("db", "for_caller", None, "database: [{ module: caller }]"),
-            ("kv", "get", Some("a"), ""),
-        ];
-        for (group, name, argument, system) in rows {
-            assert_eq!(wanted(group, name, argument, system), None, "{group}.{name}");
+        for (call, more) in [
+            ("http.get('https://api.x.org/a')", "permissions: { system: { network: [{ host: '*.x.org' }] } }"),
+            (
+                "http.get('http://x.org:8443/' .. id)",
+                "permissions: { system: { network: [{ host: x.org, ports: [8443] }] } }",
+            ),
+            ("http.get(url)", "permissions: { system: { network: [{ host: x.org }] } }"),
+            ("fs.write('data/a.txt', 1)", "permissions: { system: { filesystem: [{ path: data, access: write }] } }"),
+            ("fs.read('data/' .. name)", "permissions: { system: { filesystem: [{ path: data, access: write }] } }"),
+            ("env.get('HOME')", "permissions: { system: { environment: [HOME] } }"),
+            ("db.for_caller('select 1')", "permissions: { system: { database: [{ module: caller }] } }"),
+            ("db.of('b', 'select 1')", "permissions: { system: { database: [{ module: b }] } }"),
+            ("config.of('b', 'k')", "permissions: { application: { configurations: [{ module: b, keys: [k] }] } }"),
+            ("config.of('a', 'k')", ""),
+            ("services.request('GET', '/b/1')", "permissions: { application: { apis: ['/b/*'] } }"),
+            ("services.request('GET', '/b/' .. id)", "permissions: { application: { routes: ['/b/*'] } }"),
+            ("services.render(name)", "permissions: { application: { components: [C] } }"),
+            ("services.call('b.c.m')", "dependencies: [{ id: x }]"),
+            ("services.call('b.c.m')", "capabilities: [{ id: a, requirements: [b.c] }]"),
+            ("events.publish('a.made')", ""),
+            ("events.publish(topic)", ""),
+            ("actors.send('one')", "runtime: { actors: [{ id: one }] }"),
+            ("kv.get('a')", ""),
+        ] {
+            assert_eq!(said(call, more), None, "{call} with {more}");
         }
     }
 
     #[test]
     fn what_is_not_names_the_line_to_add() {
-        let rows = [
-            ("http", "get", Some("https://X.org/a"), "network: [{ host: '*.x.org' }]", "network: [{ host: x.org }]"),
-            ("http", "post", None, "", "network: [{ host: HOST }]"),
+        let network = "permissions: { system: { network: [{ host: x.org }] } }";
+        for (call, more, line) in [
+            ("http.get('https://X.org/a')", "", "network: [{ host: x.org, ports: [443] }]"),
+            ("http.get('http://x.org/a')", network, "network: [{ host: x.org, ports: [80] }]"),
+            ("http.get('http://x.org:8443/' .. id)", network, "network: [{ host: x.org, ports: [8443] }]"),
+            ("http.post(url)", "", "network: [{ host: HOST, ports: [443] }]"),
             (
-                "fs",
-                "write",
-                Some("data/a"),
-                "filesystem: [{ path: data }]",
-                "filesystem: [{ path: data, access: write }]",
+                "fs.write('data/a', 1)",
+                "permissions: { system: { filesystem: [{ path: data }] } }",
+                "[{ path: data, access: write }]",
             ),
-            ("fs", "read", Some("database"), "filesystem: [{ path: data }]", "[{ path: database, access: read }]"),
-            ("env", "get", Some("HOME"), "environment: [PATH]", "environment: [HOME]"),
-            ("db", "for_caller", None, "", "database: [{ module: caller, access: read }]"),
-            ("db", "query", None, "", "database: { migrations: […] }"),
-            ("services", "invalidate", Some("b"), "", "capabilities: [{ id: b }]"),
-        ];
-        for (group, name, argument, system, line) in rows {
-            let found = wanted(group, name, argument, system).unwrap_or_default();
-            assert!(found.contains(line), "{group}.{name}: {found}");
+            (
+                "fs.read('database')",
+                "permissions: { system: { filesystem: [{ path: data }] } }",
+                "[{ path: database, access: read }]",
+            ),
+            ("env.get('HOME')", "permissions: { system: { environment: [PATH] } }", "environment: [HOME]"),
+            ("db.for_caller('select 1')", "", "database: [{ module: caller, access: read }]"),
+            ("db.query('select 1')", "", "database: { migrations: […] }"),
+            ("db.of('b', 'select 1')", "", "database: [{ module: b, access: read }]"),
+            (
+                "db.of('b', 'Delete from t')",
+                "permissions: { system: { database: [{ module: b }] } }",
+                "[{ module: b, access: write }]",
+            ),
+            ("config.of('b', 'k')", "", "configurations: [{ module: b, keys: [k] }]"),
+            ("config.of('b', key)", "", "configurations: [{ module: b, keys: [KEY] }]"),
+            ("services.request('GET', '/b')", "", "application: { apis: [/b] }"),
+            ("services.request('GET', '/b/' .. id)", "", "application: { apis: [\"/b/*\"] }"),
+            ("services.render('C')", "", "components: [C]"),
+            ("services.call('b.c.m')", "", "dependencies: [{ id: b.c }]"),
+            ("services.invalidate('b')", "", "capabilities: [{ id: b }]"),
+            ("actors.send('one')", "", "runtime: { actors: [{ id: one }] }"),
+            ("actors.call(name)", "", "runtime: { actors: [{ id: ACTOR }] }"),
+        ] {
+            let (message, help) = said(call, more).unwrap_or_default();
+            assert!(help.is_some_and(|help| help.contains(line)), "{call}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_no_line_grants_is_said_with_its_reason() {
+        for (call, why) in [
+            ("events.publish('b.made')", "permission denied: events.publish: b.made is no topic of a"),
+            ("timers.every(1000, 'b.' .. name)", "permission denied: timers.every: b. is no topic of a"),
+            ("services.call('own.m')", "services.call: a provides own itself"),
+        ] {
+            let (message, help) = said(call, "capabilities: [{ id: own }]").unwrap_or_default();
+            assert!(message.starts_with(why) && help.is_none(), "{call}: {message}");
         }
     }
 }

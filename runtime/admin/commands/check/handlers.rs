@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use replug_scripts::{
-    CallContext, Exports, Handler, Host, HostError, HostErrorKind, HostFn, Limits, Program, ScriptError, Value,
+    CallContext, Exports, Handler, Host, HostError, HostErrorKind, HostFn, Limits, Program, ScriptError, Value, Verdict,
 };
 
 use super::{CheckReport, place};
 use crate::admin::commands::{Finding, Location};
-use crate::integration::contract::{self, Missing};
+use crate::integration::contract::{self, Missing, Unheard};
 use crate::kit::suites::Failure;
-use crate::manifest::Loaded;
+use crate::manifest::{Fault, HealthCheckKind, Loaded};
 use crate::sandbox::permissions::script_limits;
 
 /// Processor time of a top level; it makes tables.
@@ -30,17 +30,18 @@ pub(super) fn check(dir: &Path, entry: &str, loaded: &Loaded, program: &dyn Prog
         Err(error) => {
             let Failure { message, place: at, .. } = Failure::of(&error);
             let location = location(dir, at.as_deref().unwrap_or(entry));
+            let message = match &error {
+                ScriptError::Limit(verdict @ Verdict::Memory(_)) => format!("the top level takes too much: {verdict}"),
+                ScriptError::Limit(verdict) => format!("the top level does not end: {verdict}"),
+                _ => format!("the top level fails: {message}"),
+            };
             match refuses.first() {
                 Some(function) => report.warnings.push(Finding {
                     location,
                     message: format!("the top level calls {}, so the handlers are not checked", function.path()),
                     help: Some("call host functions in handlers; what a VM needs once belongs in `init`".to_owned()),
                 }),
-                None => report.faults.push(Finding {
-                    location,
-                    message: format!("the top level fails: {message}"),
-                    help: None,
-                }),
+                None => report.faults.push(Finding { location, message, help: None }),
             }
             return;
         }
@@ -56,6 +57,24 @@ pub(super) fn check(dir: &Path, entry: &str, loaded: &Loaded, program: &dyn Prog
         );
         report.faults.push(fault.into());
     }
+    for Unheard { topic, why } in compared.unheard(&loaded.manifest.id) {
+        report.faults.push(Finding {
+            location: location(dir, entry),
+            message: format!("{entry} listens to what it cannot hear: events[\"{topic}\"]"),
+            help: Some(why),
+        });
+    }
+    report.faults.extend(unasked(entry, loaded, &exports).map(Finding::from));
+    for key in &exports.unknown {
+        report.warnings.push(Finding {
+            location: location(dir, entry),
+            message: format!("what {entry} returns has `{key}`, which no contract knows: nothing reads it"),
+            help: Some(match meant(key) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("there are {}", Handler::keys().collect::<Vec<_>>().join(", ")),
+            }),
+        });
+    }
     for unused in compared.unused() {
         report.warnings.push(Finding {
             location: location(dir, entry),
@@ -63,6 +82,39 @@ pub(super) fn check(dir: &Path, entry: &str, loaded: &Loaded, program: &dyn Prog
             help: Some("name it in the manifest, or take it out: nothing calls it".to_owned()),
         });
     }
+}
+
+/// The health checks that never pass, since they ask what the module has not.
+fn unasked<'a>(entry: &'a str, loaded: &'a Loaded, exports: &'a Exports) -> impl Iterator<Item = Fault> + 'a {
+    let manifest = &loaded.manifest;
+    let gets = |path: &str| manifest.apis.iter().any(|api| api.path == path && api.methods.iter().any(|m| m == "GET"));
+    let checks = manifest.lifecycle.activation.health_checks.iter().enumerate();
+    checks.filter(|_| !exports.has(&Handler::Health)).filter_map(move |(index, check)| {
+        let lacks = match &check.kind {
+            HealthCheckKind::Endpoint { path } if !gets(path) => {
+                format!("the module has no api GET {path}, and {entry} no health")
+            }
+            HealthCheckKind::Custom => format!("{entry} has no health"),
+            HealthCheckKind::Endpoint { .. } | HealthCheckKind::Database | HealthCheckKind::Service { .. } => {
+                return None;
+            }
+        };
+        let line = if entry.ends_with(".rhai") {
+            "health: |ctx| #{ status: \"healthy\" }"
+        } else {
+            "health = function(ctx) return { status = \"healthy\" } end"
+        };
+        let key = format!("lifecycle.activation.healthChecks[{index}]");
+        let message = format!("the health check `{}` never passes: {lacks}", check.id);
+        Some(loaded.fault(&key, message, Some(format!("add `{line}` to what {entry} returns"))))
+    })
+}
+
+/// The key of the contract that was probably meant by another one.
+fn meant(key: &str) -> Option<&'static str> {
+    let alike = |known: &str| strsim::damerau_levenshtein(&key.to_lowercase(), known);
+    let (distance, known) = Handler::keys().map(|known| (alike(known), known)).min()?;
+    (distance <= known.len() / 3).then_some(known)
 }
 
 /// The key of the manifest that names a handler.

@@ -272,3 +272,23 @@ async fn where_whatever_is_asked_is_granted_the_log_says_so() {
     assert_eq!(world.manager.admit(&manifest).await, Ok(()));
     assert_eq!(world.told().await.len(), 1);
 }
+
+#[tokio::test]
+async fn what_the_runtime_decided_is_forgotten_beside_what_others_did() {
+    let world = World::new();
+    let manifest = module("1.0.0", ASKS);
+    let all = world.manager.waiting(&manifest).len();
+    world.decide(&manifest, Ruling::Deny, &["system.environment:HOME"]).await;
+    world.manager.grant_all_asked(&manifest, Who::Runtime).await.unwrap();
+    let live = world.open(&manifest);
+    assert!(live.grants().network("f", "a.x.org", 443).is_ok());
+    for _ in 0..2 {
+        world.manager.forget_by(Who::Runtime).await.unwrap();
+        assert!(live.grants().network("f", "a.x.org", 443).is_err());
+        assert_eq!((world.manager.waiting(&manifest).len(), world.manager.revision("m")), (all - 1, 3));
+    }
+    let world = world.reopened().await;
+    let states = world.manager.show(&manifest).permissions.into_iter().map(|row| (row.state, row.by));
+    let decided: Vec<_> = states.filter(|(_, by)| by.is_some()).collect();
+    assert_eq!(decided, [(Standing::Denied, Some(Who::Admin))]);
+}

@@ -1,16 +1,16 @@
 //! What `actors[name].handle` may return. Pure.
 
-use replug_scripts::Value;
+use crate::value::Value;
 
 /// What a message came to.
-#[derive(Debug, PartialEq)]
-pub(super) struct Handled {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Handled {
     /// The new state; nothing: it stays.
-    pub(super) state: Option<Value>,
+    pub state: Option<Value>,
     /// What the sender gets, if it waits.
-    pub(super) reply: Value,
+    pub reply: Value,
     /// Whether the actor is to end.
-    pub(super) stop: bool,
+    pub stop: bool,
 }
 
 /// Reads `{state?, reply?, stop?}` or nothing. A key that it does not know is refused: who returns the bare state would
@@ -18,7 +18,7 @@ pub(super) struct Handled {
 ///
 /// # Errors
 /// What it must look like.
-pub(super) fn read(answer: Value) -> Result<Handled, String> {
+pub fn read(answer: Value) -> Result<Handled, String> {
     let mut handled = Handled { state: None, reply: Value::Null, stop: false };
     let entries = match answer {
         Value::Null => return Ok(handled),
