@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod fs;
 pub mod guard;
+pub mod lines;
 pub mod net;
 pub mod outside;
 pub mod permissions;

@@ -18,7 +18,6 @@ mod course;
 mod gateway;
 mod host;
 mod http;
-mod log;
 mod module;
 mod report;
 mod residence;

@@ -16,13 +16,16 @@ fn holders() -> [Module; 2] {
         return { body = tostring(#kept) }
     end } }"#;
     let rhai = r#"fn hold(req) {
-    let kept = [];
-    let others = [];
     let n = parse_int(req.query.n);
-    for i in 0..n { let text = "item " + i; text.pad(10000, "."); if i % 2 == 0 { kept.push(text); } else { others.push(text); } }
+    let a = []; let b = []; let c = []; let d = [];
+    for i in 0..n {
+        let text = "item " + i;
+        text.pad(10000, ".");
+        switch i % 4 { 0 => a.push(text), 1 => b.push(text), 2 => c.push(text), _ => d.push(text) }
+    }
     kv.put("full", n);
     while kv.get("go") != n { for i in 0..1000 { } }
-    #{ body: (kept.len() + others.len()).to_string() }
+    #{ body: `${a.len() + b.len() + c.len() + d.len()}` }
 }
 #{ apis: #{ "GET /api/rhai": Fn("hold") } }"#;
     let module = |id: &str| Module::new(id, "1.0.0").api(&format!("/api/{id}"), "GET").manifest(LIMITS);
@@ -30,7 +33,7 @@ fn holders() -> [Module; 2] {
 }
 
 /// The modules, each with how many parts it is to hold. Rhai sums up the sizes of an array's parts at every push: fewer and larger
-/// ones, in two arrays, since the texts of one value are bounded.
+/// ones, in several arrays, since the texts of one value are bounded.
 const fn parts(n: u64) -> [(&'static str, u64); 2] {
     [("lua", n), ("rhai", n / 300)]
 }

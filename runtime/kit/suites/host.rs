@@ -6,7 +6,7 @@ use replug_scripts::{CallContext, Host, HostError, HostFn, Value, WallClock};
 
 use super::state::State;
 use super::world::World;
-use crate::sandbox::Guard;
+use crate::sandbox::{Guard, lines};
 
 /// The host of both VMs of a test.
 pub(super) struct TestHost {
@@ -29,7 +29,7 @@ impl Host for TestHost {
         let row = function.function();
         match row.group {
             "log" => {
-                self.state.log(line(row.name, &args));
+                self.state.log(&lines::said(row.name, &args));
                 Ok(Value::Null)
             }
             "config" if function == HostFn::ConfigGet => {
@@ -45,15 +45,4 @@ impl Host for TestHost {
         let state = Arc::clone(&self.state);
         Some(Arc::new(move || state.clock.now()))
     }
-}
-
-/// `level message {fields}`.
-fn line(level: &str, args: &[Value]) -> String {
-    let text = |value: &Value| match value {
-        Value::Text(text) => text.clone(),
-        other => serde_json::to_string(other).unwrap_or_else(|_| other.kind().to_owned()),
-    };
-    let message = args.first().map(text).unwrap_or_default();
-    let fields = args.get(1).filter(|fields| **fields != Value::Null).map(|fields| format!(" {}", text(fields)));
-    format!("{level} {message}{}", fields.unwrap_or_default())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use replug_scripts::{HostError, ScriptError};
 use serde::Serialize;
 
-use super::log::cut;
+use crate::sandbox::lines::{LINE, cut};
 
 /// Bytes of logs, messages and stacks that a report keeps.
 const TEXT: usize = 16 << 20;
@@ -67,7 +67,7 @@ impl Tests {
         if self.text + test.text() > TEXT {
             test.log = vec![format!("… (not kept: the logs and stacks of this run have {TEXT} bytes)")];
             test.failure =
-                test.failure.map(|failure| Failure { message: cut(failure.message), trace: vec![], ..failure });
+                test.failure.map(|failure| Failure { message: cut(&failure.message, LINE), trace: vec![], ..failure });
         }
         self.text += test.text();
         self.all.push(test);
@@ -168,10 +168,7 @@ mod tests {
         assert!(text > TEXT / 2 && text < TEXT + 100 * (3 << 10), "{text}");
         let last = report.tests.last().unwrap();
         let failure = last.failure.as_ref().unwrap();
-        assert!(
-            last.log[0].starts_with("… (not kept: ") && failure.message.ends_with("… (6144 bytes more)"),
-            "{last:?}"
-        );
+        assert!(last.log[0].starts_with("… (not kept: ") && failure.message.len() == LINE + 3, "{last:?}");
         assert_eq!((failure.place.as_deref(), failure.trace.len()), (Some("main.lua:1"), 0));
     }
 

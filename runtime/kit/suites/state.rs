@@ -11,9 +11,9 @@ use super::actors::Actors;
 use super::bounds::{Bounds, Held};
 use super::clock::TestClock;
 use super::http::HttpFake;
-use super::log::Log;
 use super::module::Event;
 use super::residence::Deliveries;
+use crate::sandbox::lines::Lines;
 
 /// Bytes that something kept takes beside its texts and values.
 pub(super) const ENTRY: usize = 64;
@@ -48,7 +48,7 @@ pub(super) struct State {
     stand_ins: Mutex<HashMap<String, StandIn>>,
     calls: Mutex<Vec<(String, Value)>>,
     settings: Mutex<BTreeMap<String, Value>>,
-    log: Mutex<Log>,
+    log: Mutex<Lines>,
 }
 
 impl State {
@@ -120,7 +120,7 @@ impl State {
         }
     }
 
-    pub(super) fn log(&self, line: String) {
+    pub(super) fn log(&self, line: &str) {
         locked(&self.log).push(line);
     }
 

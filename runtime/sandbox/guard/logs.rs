@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use replug_scripts::json::{self, Length};
 use replug_scripts::{CallContext, HostFn, Value};
 
 use super::Args;
+use crate::sandbox::lines;
 
 /// Lines a second that an instance may write; the rest is counted and dropped.
 const LINES_A_SECOND: u64 = 200;
@@ -31,11 +31,11 @@ impl Flood {
         if dropped > 0 {
             tracing::warn!(target: "module", module, version, dropped, "log lines were dropped in an earlier second");
         }
-        let message = line(args.get(0));
+        let message = lines::text(args.get(0), LONGEST_LINE);
         let fields = match args.get(1) {
             Value::Null => None,
             Value::Map(map) if map.is_empty() => None,
-            other => Some(line(other)),
+            other => Some(lines::text(other, LONGEST_LINE)),
         };
         let fields = fields.as_deref();
         macro_rules! write_at {
@@ -67,30 +67,6 @@ impl Flood {
     }
 }
 
-/// A string as it is, anything else as JSON, cut at [`LONGEST_LINE`].
-fn line(value: &Value) -> String {
-    let (mut text, length) = match value {
-        Value::Text(text) if text.len() <= LONGEST_LINE => return text.clone(),
-        Value::Text(text) => (text[..text.floor_char_boundary(LONGEST_LINE)].to_owned(), Length::Cut),
-        other => match json::encode_first(other, LONGEST_LINE) {
-            Ok((text, length)) => (text_of(text), length),
-            Err(error) => return format!("({error})"),
-        },
-    };
-    if length == Length::Cut {
-        text.push('…');
-    }
-    text
-}
-
-/// JSON that may have been cut in the middle of a letter.
-fn text_of(json: Vec<u8>) -> String {
-    String::from_utf8(json).unwrap_or_else(|error| {
-        let whole = error.utf8_error().valid_up_to();
-        String::from_utf8_lossy(&error.as_bytes()[..whole]).into_owned()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,18 +78,5 @@ mod tests {
         assert_eq!(written, usize::try_from(LINES_A_SECOND).expect("small"));
         assert_eq!(flood.admit(8), Some(300));
         assert_eq!(flood.admit(8), Some(0));
-    }
-
-    #[test]
-    fn a_long_line_is_cut_between_characters() {
-        let text = line(&Value::Text("ä".repeat(LONGEST_LINE)));
-        assert!(text.len() <= LONGEST_LINE + 3 && text.ends_with('…'));
-        for start in ["", "x"] {
-            let long = Value::List(vec![Value::from(format!("{start}{}", "ä".repeat(LONGEST_LINE)))]);
-            let text = line(&long);
-            assert!((LONGEST_LINE..=LONGEST_LINE + 3).contains(&text.len()), "{}", text.len());
-            assert!(text.starts_with("[\"") && text.ends_with("ä…"));
-        }
-        assert_eq!(line(&Value::List(vec![Value::Null])), "[null]");
     }
 }
