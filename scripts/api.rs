@@ -130,7 +130,7 @@ host_functions! {
     CryptoPasswordHash = "crypto"."password_hash"("password: string") -> "string", "Argon2id hash with its salt and parameters, in PHC form.";
     #[own_quota, waits]
     CryptoPasswordVerify = "crypto"."password_verify"("password: string, hash: string") -> "boolean", "Whether a password fits a hash of `crypto.password_hash`.";
-    CryptoJwtSign = "crypto"."jwt_sign"("claims: map, secret: string, key_id: string") -> "string", "Signs claims, of 48 KiB at most, as a JWT (HS256, RFC 7519) with `kid` in its header.";
+    CryptoJwtSign = "crypto"."jwt_sign"("claims: map, secret: string, key_id: string") -> "string", "Signs claims as a JWT (HS256, RFC 7519) of 64 KiB at most, with `kid`, of 256 bytes at most, in its header.";
     CryptoJwtVerify = "crypto"."jwt_verify"("token: string, secret: string") -> "map?", "The claims of a JWT that this secret signed and whose `exp` is not past; otherwise nothing.";
     CryptoJwtKeyId = "crypto"."jwt_key_id"("token: string") -> "string?", "The `kid` in a JWT's header, unverified; nothing where there is none.";
     ConfigGet = "config"."get"("key?: string") -> "any", "One value of the module's configuration, or all of it as a map; nothing for a key without a value.";

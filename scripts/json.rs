@@ -21,7 +21,7 @@ pub fn encode(value: &Value) -> serde_json::Result<Vec<u8>> {
     Ok(writer.written)
 }
 
-/// The text of a value where it has `most` bytes or fewer, and otherwise its first `most`, with no more work than that.
+/// The text of a value where it has `most` bytes or fewer, and otherwise its first `most`; no more than those are kept in memory.
 ///
 /// # Errors
 /// Bytes that are no text, among these.

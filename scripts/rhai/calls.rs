@@ -178,18 +178,18 @@ fn convert_and_call(function: &api::Function, args: &[Dynamic]) -> Result<Dynami
 
 /// The engine ends a call that gets a value beyond its caps; as the host's error it can be caught.
 fn fits(function: &api::Function, value: &crate::Value) -> Result<(), HostError> {
-    let (texts, blobs) = convert::sizes(value);
-    let memory = meter::memory();
+    let (sizes, memory) = (convert::sizes(value), meter::memory());
     let most = [
-        (texts, engine::longest_text(memory), "text", "sixteenth"),
-        (blobs, engine::longest_array(memory), "blobs", "sixty-fourth"),
+        (sizes.texts, engine::longest_text(memory), "bytes of text", "a sixteenth"),
+        (sizes.elements, engine::longest_array(memory), "elements of arrays and bytes of blobs", "a sixty-fourth"),
+        (sizes.entries, engine::largest_map(memory), "entries of maps", "a hundred and twenty-eighth"),
     ];
     most.iter().try_for_each(|(found, most, what, part)| {
         if found <= most {
             return Ok(());
         }
         let message = format!(
-            "{}: {found} bytes of {what} are more than the {most} that a value in Rhai may have, a {part} of \
+            "{}: {found} {what} are more than the {most} that a value in Rhai may have, {part} of \
              `runtime.limits.memory`",
             function.id.path()
         );

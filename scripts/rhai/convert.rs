@@ -76,19 +76,37 @@ pub(super) fn to_script(value: Value) -> Result<Dynamic, Unfit> {
     Ok(copy_in(value))
 }
 
-/// The bytes of all texts and of all blobs in the host's value: what the engine's caps bound in one of the script's.
-pub(super) fn sizes(value: &Value) -> (usize, usize) {
-    let sum = |(texts, blobs): (usize, usize), item: &Value| {
-        let (more_texts, more_blobs) = sizes(item);
-        (texts + more_texts, blobs + more_blobs)
-    };
-    match value {
-        Value::Text(text) => (text.len(), 0),
-        Value::Bytes(bytes) => (0, bytes.len()),
-        Value::List(items) => items.iter().fold((0, 0), sum),
-        Value::Map(map) => map.values().fold((0, 0), sum),
-        _ => (0, 0),
+/// What the engine's caps bound in a value, with all that is in it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sizes {
+    /// Bytes of texts.
+    pub(super) texts: usize,
+    /// Elements of arrays and bytes of blobs.
+    pub(super) elements: usize,
+    /// Entries of maps.
+    pub(super) entries: usize,
+}
+
+/// The sizes of the host's value.
+pub(super) fn sizes(value: &Value) -> Sizes {
+    fn add(value: &Value, sizes: &mut Sizes) {
+        match value {
+            Value::Text(text) => sizes.texts += text.len(),
+            Value::Bytes(bytes) => sizes.elements += bytes.len(),
+            Value::List(items) => {
+                sizes.elements += items.len();
+                items.iter().for_each(|item| add(item, sizes));
+            }
+            Value::Map(map) => {
+                sizes.entries += map.len();
+                map.values().for_each(|item| add(item, sizes));
+            }
+            _ => {}
+        }
     }
+    let mut sizes = Sizes::default();
+    add(value, &mut sizes);
+    sizes
 }
 
 /// A script's copy of the host's value.

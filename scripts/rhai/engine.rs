@@ -78,7 +78,7 @@ pub(super) fn limit(engine: &mut Engine, limits: &Limits) {
     engine.set_max_call_levels(call_levels(limits));
     engine.set_max_string_size(longest_text(limits.memory));
     engine.set_max_array_size(longest_array(limits.memory));
-    engine.set_max_map_size((limits.memory / 128).max(1));
+    engine.set_max_map_size(largest_map(limits.memory));
 }
 
 /// Bytes of the texts of one value, where a VM has so much memory. To change one letter of a text takes some 60 ns for each that
@@ -90,6 +90,11 @@ pub(super) fn longest_text(memory: usize) -> usize {
 /// Elements of the arrays and bytes of the blobs of one value.
 pub(super) fn longest_array(memory: usize) -> usize {
     (memory / 64).max(1)
+}
+
+/// Entries of the maps of one value.
+pub(super) fn largest_map(memory: usize) -> usize {
+    (memory / 128).max(1)
 }
 
 /// How deep calls may nest on the stack that a thread has under `limits`.

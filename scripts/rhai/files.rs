@@ -157,7 +157,11 @@ fn bounded(sources: &Sources) -> Result<(), Vec<SourceFault>> {
 
 fn compile_file(engine: &Engine, path: &str, source: &str) -> Result<AST, SourceFault> {
     contract::check_size(source).map_err(|message| SourceFault { file: path.into(), line: 0, column: 0, message })?;
-    let mut ast = engine.compile(prepare(source)).map_err(|error| fault_of(path, &error))?;
+    let source = prepare(source);
+    let mut ast = engine.compile(&source.text).map_err(|error| {
+        let fault = fault_of(path, &error);
+        SourceFault { column: if fault.column > 0 { source.column(fault.line, fault.column) } else { 0 }, ..fault }
+    })?;
     ast.set_source(path);
     Ok(ast)
 }
@@ -183,7 +187,7 @@ fn qualified(engine: &Engine, path: &str, namespace: &str, source: &str, ast: AS
     if text == source {
         return Ok(ast);
     }
-    let mut ast = engine.compile(prepare(&text))?;
+    let mut ast = engine.compile(prepare(&text).text)?;
     ast.set_source(path);
     Ok(ast)
 }

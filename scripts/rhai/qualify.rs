@@ -6,23 +6,24 @@
 //!
 //! `module` is a reserved word, but `ctx.module` is in the contract: it is compiled as `ctx["module"]`.
 //!
-//! Four things print or hash a whole value inside the engine, where no gate stands: `${…}`, `switch`, and an assignment to an
-//! element or to `this`, which may be a part of a text. Their value is compiled as `() | value` or the like, operators of
-//! [`super::shown`] that look at it first. None binds weaker than `|`, and what those give that bind alike is a number or a truth.
+//! Three things print or hash a whole value inside the engine, where no gate stands: `${…}`, `switch`, and an assignment to an
+//! element, which may be a part of a text. Their value is compiled as `() ^ value` or the like, operators of [`super::shown`]
+//! that look at it first. `^` binds as weakly as any operator does, and `&` as weakly as any but those that give a number or a
+//! truth; the hole of a text is a block.
 
 use std::collections::BTreeSet;
 
 /// `source` with `namespace::` before each call of one of its `functions`. The source is known to compile.
 pub(super) fn qualify(source: &str, namespace: &str, functions: &BTreeSet<String>) -> String {
     walk(source, |walk, seen| {
-        if let Seen::Name(start, Before::Other) = seen
+        if let Seen::Name(start, Before::Element | Before::Other) = seen
             && functions.contains(&walk.source[start..walk.at])
             && walk.next_is_call()
         {
             walk.replace(start, start, &format!("{namespace}::"));
         }
     })
-    .0
+    .text
 }
 
 /// A name with others before it, as `lib::util::twice`.
@@ -58,31 +59,61 @@ pub(super) fn paths(source: &str) -> Vec<Path> {
 
 /// About how many tokens the compiler meets in `source`. A run of `#` counts as its square: that is what it costs.
 pub(super) fn tokens(source: &str) -> usize {
-    walk(source, |_, _| {}).1
+    walk(source, |_, _| {}).tokens
 }
 
 /// `source` with `["module"]` for each `.module`, and with a look at each value that the engine prints or hashes by itself.
-pub(super) fn prepare(source: &str) -> String {
+pub(super) fn prepare(source: &str) -> Changed {
     walk(source, |walk, seen| match seen {
         Seen::Name(start, Before::Dot) if &walk.source[start..walk.at] == "module" && !walk.next_is_call() => {
             let dot = walk.source[..start].rfind('.').unwrap_or(start);
             let (space, end) = (walk.source[dot + 1..start].to_owned(), walk.at);
             walk.replace(dot, end, &format!("[{space}\"module\"]"));
         }
-        Seen::Name(start, Before::Other) if &walk.source[start..walk.at] == "switch" => walk.insert(" ()^"),
+        Seen::Name(start, Before::Element | Before::Other) if &walk.source[start..walk.at] == "switch" => {
+            walk.insert(" ()^ ")
+        }
         Seen::Name(..) => {}
         Seen::HoleBegins => walk.insert("()-{"),
         Seen::HoleEnds => walk.insert("}"),
-        Seen::Assignment(Before::This) => walk.insert(" ()&"),
-        Seen::Assignment(_) => walk.insert(" ()|"),
+        Seen::Assignment => walk.insert(" ()& "),
     })
-    .0
 }
 
-/// Shows what a source consists of, outside texts and comments, to `see`, which may replace what was passed. Gives the result, and
-/// about how many tokens there were.
-fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> (String, usize) {
-    let mut walk = Walk { source, at: 0, copied: 0, out: String::with_capacity(source.len() + source.len() / 8) };
+/// A source that was changed.
+pub(super) struct Changed {
+    pub(super) text: String,
+    /// About how many tokens there were.
+    tokens: usize,
+    edits: Vec<Edit>,
+}
+
+/// Bytes that were put in the place of others.
+struct Edit {
+    /// Where they are in the result.
+    at: usize,
+    inserted: usize,
+    removed: usize,
+}
+
+impl Changed {
+    /// The column in the source of one in the result. Both count letters from 1.
+    pub(super) fn column(&self, line: usize, column: usize) -> usize {
+        let lines = self.text.split_inclusive('\n');
+        let start = lines.clone().take(line.saturating_sub(1)).map(str::len).sum::<usize>();
+        let letters = self.text[start..].chars().take(column.saturating_sub(1));
+        let at = start + letters.map(char::len_utf8).sum::<usize>();
+        let before = self.edits.iter().filter(|edit| (start..at).contains(&edit.at));
+        before
+            .fold(column, |column, edit| (column + edit.removed).saturating_sub(edit.inserted.min(at - edit.at)))
+            .max(1)
+    }
+}
+
+/// Shows what a source consists of, outside texts and comments, to `see`, which may replace what was passed.
+fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
+    let out = String::with_capacity(source.len() + source.len() / 8);
+    let mut walk = Walk { source, at: 0, copied: 0, out, edits: Vec::new() };
     let mut before = Before::Other;
     let mut tokens = 0_usize;
     // Braces that are open in each `${…}` around this place.
@@ -133,15 +164,15 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> (String, usiz
                     *open -= 1;
                 }
             }
-            b']' => {
+            b']' | b')' => {
                 walk.at += 1;
                 before = Before::Element;
                 continue;
             }
             b'=' => {
                 let run = walk.run(b'=');
-                if run == 1 && walk.peek(0) != Some(b'>') && matches!(before, Before::Element | Before::This) {
-                    see(&mut walk, Seen::Assignment(before));
+                if run == 1 && walk.peek(0) != Some(b'>') && before == Before::Element {
+                    see(&mut walk, Seen::Assignment);
                 }
             }
             b'.' | b':' => {
@@ -157,11 +188,7 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> (String, usiz
                 let start = walk.at;
                 walk.word();
                 see(&mut walk, Seen::Name(start, before));
-                before = match &source[start..walk.at] {
-                    "fn" => Before::Part,
-                    "this" => Before::This,
-                    _ => Before::Other,
-                };
+                before = if &source[start..walk.at] == "fn" { Before::Part } else { Before::Other };
                 continue;
             }
             _ if byte.is_ascii_digit() => walk.word(),
@@ -170,7 +197,7 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> (String, usiz
         before = Before::Other;
     }
     walk.out.push_str(&source[walk.copied.min(source.len())..]);
-    (walk.out, tokens)
+    Changed { text: walk.out, tokens, edits: walk.edits }
 }
 
 /// A part of a source that may have to be changed; the walk stands behind it, and before the end of a hole.
@@ -181,8 +208,8 @@ enum Seen {
     HoleBegins,
     /// Its `}`.
     HoleEnds,
-    /// A `=`.
-    Assignment(Before),
+    /// A `=` behind an element.
+    Assignment,
 }
 
 /// What stands before a name or a `=`.
@@ -192,10 +219,8 @@ enum Before {
     Dot,
     /// `::` or `fn`: the name is no call of a function by its own name either.
     Part,
-    /// `]`.
+    /// `]`, or `)`, which may stand around one.
     Element,
-    /// `this`.
-    This,
     Other,
 }
 
@@ -204,6 +229,7 @@ struct Walk<'a> {
     at: usize,
     copied: usize,
     out: String,
+    edits: Vec<Edit>,
 }
 
 impl Walk<'_> {
@@ -221,6 +247,7 @@ impl Walk<'_> {
 
     fn replace(&mut self, from: usize, to: usize, with: &str) {
         self.out.push_str(&self.source[self.copied..from]);
+        self.edits.push(Edit { at: self.out.len(), inserted: with.len(), removed: to - from });
         self.out.push_str(with);
         self.copied = to;
     }

@@ -12,6 +12,9 @@ use super::gates::{Checked, changing, charge, gate, too_large};
 use crate::meter;
 use crate::value::MAX_DEPTH;
 
+/// How deep a value may nest that the engine prints or hashes by itself; closures that hold themselves nest without end.
+const DEEPEST: usize = 1000;
+
 /// What comes for a text that is not this short is charged before it is written on.
 const PIECE: usize = 4096;
 
@@ -55,7 +58,8 @@ pub(super) fn add(module: &mut Module) {
     joins!(module, Map);
 }
 
-/// The operators that stand before values.
+/// The operators that stand before values. A script may write them too, which makes nothing of its value that they let not
+/// through.
 fn looks(module: &mut Module) {
     // in the hole of a text
     gate("-").set_into_module(module, |context: NativeCallContext, (): (), value: Dynamic| -> Checked<Dynamic> {
@@ -73,17 +77,10 @@ fn looks(module: &mut Module) {
         }
         Ok(value)
     });
-    // before it becomes an element
-    gate("|").set_into_module(module, |context: NativeCallContext, (): (), value: Dynamic| -> Checked<Dynamic> {
+    // before it becomes an element; of a function alone only the name is ever printed
+    gate("&").set_into_module(module, |context: NativeCallContext, (): (), value: Dynamic| -> Checked<Dynamic> {
         if is_nest(&value) {
             look(&value, 0, &mut context.engine().max_string_size())?;
-        }
-        Ok(value)
-    });
-    // before it becomes `this`: what takes the place of a part of a text could be filled afterwards
-    gate("&").set_into_module(module, |(): (), value: Dynamic| -> Checked<Dynamic> {
-        if is_nest(&value) {
-            return Err("an array or a map cannot be assigned to `this`; change what is in it, or return it".into());
         }
         Ok(value)
     });
@@ -98,7 +95,7 @@ fn look(value: &Dynamic, depth: usize, room: &mut usize) -> Checked<()> {
     if meter::tick(1).is_some() {
         return Err(over());
     }
-    if depth > MAX_DEPTH {
+    if depth > DEEPEST {
         return Err("the value nests too deep for that".into());
     }
     if let Ok(array) = value.as_array_ref() {

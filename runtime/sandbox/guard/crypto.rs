@@ -37,6 +37,9 @@ const SHORTEST_SECRET: usize = 32;
 /// The longest signed token: those that are longer fit in no header of a request.
 const LONGEST_TOKEN: usize = 64 << 10;
 
+/// The longest id of a key, in bytes.
+const LONGEST_KEY_ID: usize = 256;
+
 fn hex(bytes: &[u8]) -> Value {
     let digit = |four: u8| char::from(b"0123456789abcdef"[usize::from(four)]);
     Value::Text(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
@@ -179,13 +182,18 @@ fn secret(args: &Args, index: usize) -> Result<&[u8], HostError> {
 pub(super) fn jwt_sign(args: &Args) -> Result<Value, HostError> {
     let Value::Map(_) = args.get(0) else { return Err(args.wrong(0, "a map")) };
     let invalid = |why: &dyn std::fmt::Display| args.failed(HostErrorKind::InvalidArgument, why);
-    let (claims, length) = json::encode_first(args.get(0), LONGEST_TOKEN / 4 * 3).map_err(|error| invalid(&error))?;
-    let claims = String::from_utf8(claims).ok().filter(|_| length == Length::Whole);
-    let claims = claims.ok_or_else(|| invalid(&"the claims take more than 48 KiB as JSON"))?;
+    let id = args.text(2)?;
+    if id.len() > LONGEST_KEY_ID {
+        return Err(invalid(&format!("the key's id is longer than {LONGEST_KEY_ID} bytes")));
+    }
+    let too_long = || invalid(&"the token would be longer than 64 KiB");
+    let (claims, length) = json::encode_first(args.get(0), LONGEST_TOKEN).map_err(|error| invalid(&error))?;
+    let claims = String::from_utf8(claims).ok().filter(|_| length == Length::Whole).ok_or_else(too_long)?;
     let claims = RawValue::from_string(claims).map_err(|error| invalid(&error))?;
-    let header = Header { kid: Some(args.text(2)?.to_owned()), ..Header::new(Algorithm::HS256) };
+    let header = Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::HS256) };
     let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret(args, 1)?));
-    Ok(Value::Text(token.map_err(|error| invalid(&error))?))
+    let token = token.map_err(|error| invalid(&error))?;
+    if token.len() > LONGEST_TOKEN { Err(too_long()) } else { Ok(Value::Text(token)) }
 }
 
 /// A token that does not verify gives nothing rather than an error: whoever asks treats all causes alike.

@@ -27,9 +27,9 @@ fn paths_are_found_in_code_alone() {
 
 #[test]
 fn the_property_module_is_read_by_its_name() {
-    assert_eq!(prepare("ctx.module + c?.module"), "ctx[\"module\"] + c?[\"module\"]");
+    assert_eq!(prepare("ctx.module + c?.module").text, "ctx[\"module\"] + c?[\"module\"]");
     for source in ["module", "a.modules", "\".module\"", "a.module()", "a..module", "// .module ü\nü"] {
-        assert_eq!(prepare(source), source);
+        assert_eq!(prepare(source).text, source);
     }
 }
 
@@ -38,16 +38,17 @@ fn a_value_that_the_engine_prints_or_hashes_is_looked_at_first() {
     for (source, prepared) in [
         ("`a${b}c${`${d}`}`", "`a${()-{b}}c${()-{`${()-{d}}`}}`"),
         ("`${ #{a: 1}.a }${}`", "`${()-{ #{a: 1}.a }}${()-{}}`"),
-        ("switch(x) { _ => switch y {} }", "switch ()^(x) { _ => switch ()^ y {} }"),
-        ("a[1] = b; a [r]/* */= c", "a[1] = ()| b; a [r]/* */= ()| c"),
-        ("this = b", "this = ()& b"),
+        ("switch(x) { _ => switch y {} }", "switch ()^ (x) { _ => switch ()^  y {} }"),
+        ("a[1] = b; a [r]/* */= c", "a[1] = ()&  b; a [r]/* */= ()&  c"),
+        ("((a[1])) =|| 1", "((a[1])) = ()& || 1"),
     ] {
-        assert_eq!(prepare(source), prepared);
+        assert_eq!(prepare(source).text, prepared);
     }
     for source in [
         "a[1] == b",
         "a[1] += b",
-        "this == b",
+        "this = b",
+        "f(1) == b",
         "this.a = b",
         "let x = [1]; x = b",
         "switch_ = 1",
@@ -56,9 +57,9 @@ fn a_value_that_the_engine_prints_or_hashes_is_looked_at_first() {
         "`$ {a} switch a[1] = b`",
         "// switch a[1] = b",
     ] {
-        assert_eq!(prepare(source), source);
+        assert_eq!(prepare(source).text, source);
     }
-    assert_eq!(prepare("switch x { [1] => 2 }"), "switch ()^ x { [1] => 2 }");
+    assert_eq!(prepare("switch x { [1] => 2 }").text, "switch ()^  x { [1] => 2 }");
 }
 
 #[test]
@@ -106,4 +107,16 @@ fn all_else_stays_as_it_is() {
     ] {
         assert_eq!(qualified(source), source);
     }
+}
+
+#[test]
+fn columns_are_told_as_they_are_in_the_source() {
+    let source = "let é = `${a}${b}`; c.module; a[1] = x; !\nswitch a { } !";
+    let changed = prepare(source);
+    for (line, text) in source.lines().enumerate() {
+        let place = |text: &str| 1 + text.chars().position(|letter| letter == '!').unwrap();
+        let changed_line = changed.text.lines().nth(line).unwrap();
+        assert_eq!(changed.column(line + 1, place(changed_line)), place(text), "{changed_line}");
+    }
+    assert_eq!((changed.column(1, 1), changed.column(3, 1), changed.column(0, 0)), (1, 1, 1));
 }
