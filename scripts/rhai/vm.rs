@@ -22,7 +22,7 @@ use crate::value::Value;
 mod suite;
 
 /// What an engine takes, roughly; what VMs share is not in it.
-const ENGINE: usize = 16 << 10;
+const ENGINE: usize = 4 << 10;
 
 /// An engine with the handlers of its entry script.
 pub(super) struct RhaiVm {
