@@ -233,7 +233,7 @@ impl Scan<'_> {
                 Token::Sign(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
                 Token::Text(from) if tokens == 1 => argument = self.plain(from),
                 // what a text is put together with
-                Token::Sign(b'.' | b'+') if tokens == 2 => {
+                Token::Sign(sign) if tokens == 2 && self.puts_together(sign) => {
                     argument = argument.map(|argument| match argument {
                         Argument::Text(text) => Argument::Start(text),
                         other => other,
@@ -242,6 +242,14 @@ impl Scan<'_> {
                 _ if tokens == 2 && !matches!(argument, Some(Argument::Start(_))) => argument = None,
                 _ => {}
             }
+        }
+    }
+
+    /// Whether the sign that was passed puts texts together: `..` of Lua, `+` of Rhai.
+    fn puts_together(&self, sign: u8) -> bool {
+        match self.language {
+            Language::Lua => sign == b'.' && self.rest().first() == Some(&b'.'),
+            Language::Rhai => sign == b'+',
         }
     }
 
@@ -299,10 +307,14 @@ mod tests {
             (Language::Lua, "kv.get('a', [[b]])", vec![text("a"), Other]),
             (Language::Lua, "kv.get('a\\n')", vec![Other]),
             (Language::Lua, "kv.get('a':rep(2))", vec![Other]),
+            (Language::Lua, "kv.get(`a`..b, `c`.d)", vec![start("a"), Other]),
+            (Language::Lua, "kv.get('1' + b, 'c'.d)", vec![Other, Other]),
             (Language::Lua, "kv.get() 'a'", vec![]),
             (Language::Lua, "local get = kv.get", vec![]),
             (Language::Rhai, "kv.get(`a`, \"b\" + c)", vec![text("a"), start("b")]),
             (Language::Rhai, "kv.get(`a/${b}`)", vec![start("a/")]),
+            (Language::Rhai, "kv.get(\"a\".to_upper(), `b`.c())", vec![Other, Other]),
+            (Language::Rhai, "kv.get(`a` + b.c(), \"a\" .. b)", vec![start("a"), Other]),
             (Language::Rhai, "kv.get(1, #{ a: 1, b: 2 }, `c`)", vec![Other, Other, text("c")]),
             (Language::Rhai, "kv.get(\"a\", ", vec![text("a")]),
         ] {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -134,7 +134,7 @@ async fn a_module_that_takes_long_holds_up_no_other_one_and_what_is_saved_meanwh
     };
     let waits = "kv.put('began', 1) while kv.get('go') ~= 1 do for _ = 1, 100000 do end end";
     save("slow", &of("slow", waits, "two"));
-    while server.ok(&["eval", "slow", "kv.get('began')"]).await["value"] != 1 {}
+    until("it begins", async || server.ok(&["eval", "slow", "kv.get('began')"]).await["value"] == 1).await;
     for text in ["two", "three"] {
         save("a", &of("a", "", text));
         answers(&server, text).await;

@@ -1,20 +1,11 @@
 //! What a runtime says of itself while it cannot do all that it is there for: at its end, and after a failed write.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
-use crate::support::{Module, Server};
-
-/// Asks until it is so.
-async fn until(is_so: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "it does not come about");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
+use crate::support::{Module, Server, patience, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_is_seen_from_outside_while_requests_are_answered() {
@@ -30,14 +21,16 @@ return { apis = { ["GET /api/slow"] = slow } }"#;
     let mut server = Server::with(&[module]).await;
     let slow = tokio::spawn(server.request("GET", "/api/slow").send());
     let held = "replug_in_flight{module=\"slow\",version=\"1.0.0\"} 1\n";
-    until(async || server.metrics().await.contains(held)).await;
+    until("the request runs", async || server.metrics().await.contains(held)).await;
     let admin = format!("http://{}", server.address("admin"));
     let probe = |path: &str| reqwest::get(format!("{admin}{path}"));
     assert_eq!(probe("/readyz").await.unwrap().status(), 200);
     let told = Command::new("kill").arg(server.pid().to_string()).status().unwrap();
     assert!(told.success());
     let mut answers = Vec::new();
+    let deadline = patience();
     while answers.last() != Some(&(503, "not ready: stopping\n".to_owned())) {
+        assert!(Instant::now() < deadline, "{answers:?}");
         let answer = probe("/readyz").await.expect("the admin API answers while requests are answered");
         answers.push((answer.status().as_u16(), answer.text().await.unwrap()));
     }
@@ -63,13 +56,13 @@ return { apis = { ["POST /api/keep"] = function(req)
     // no file may grow from here on, which is what a full disk does to the store
     let limited = Command::new("prlimit").args(["--fsize=65536", "--pid", &server.pid().to_string()]).status().unwrap();
     assert!(limited.success());
-    until(async || server.send(server.request("POST", "/api/keep")).await.status != 200).await;
-    until(async || server.probe("/readyz").await.status == 503).await;
+    until("a write fails", async || server.send(server.request("POST", "/api/keep")).await.status != 200).await;
+    until("it is not ready", async || server.probe("/readyz").await.status == 503).await;
     let ready = server.probe("/readyz").await.body;
     assert!(ready.contains("takes no writes"), "{ready}");
     assert_eq!(server.probe("/healthz").await.status, 200);
     assert_eq!(server.get("/api/probe").await.status, 200, "what does not write serves on");
-    until(async || server.logged().contains("mend the disk and restart the runtime")).await;
+    until("it says what to do", async || server.logged().contains("mend the disk and restart the runtime")).await;
     assert_eq!(writable(&server.metrics().await, "store").as_deref(), Some("0"));
     let _ = server.terminate().await;
     server.start().await;

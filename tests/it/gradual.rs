@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, patience};
 
 /// How long each weight is judged.
 const INTERVAL_MS: u64 = 1000;
@@ -111,7 +111,9 @@ return { apis = { ["GET /api/probe"] = reply, ["POST /api/probe"] = reply,
     let load = Load::start(&server);
     let began = server.ok(&["activate", "probe@2.0.0", "--no-wait"]).await;
     let mut shifts = false;
+    let deadline = patience();
     loop {
+        assert!(Instant::now() < deadline, "{}", server.logged());
         let slots = server.resource("/v1/modules").await;
         let slot = &slots.as_array().unwrap()[0];
         if slot["candidate"]["weight"] == 30 {

@@ -1,6 +1,6 @@
 //! Scripts that do not end by themselves, as a client sees them, and their neighbours.
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, until};
 
 const SHORT: &str = "runtime:\n  limits: { ticks: 50000000, cpuTime: 90ms, wallTime: 200ms, memory: 16MiB }\n";
 
@@ -120,7 +120,7 @@ async fn a_vm_to_which_another_one_of_its_module_leaves_little_meets_a_smaller_l
         let path = format!("/api/{id}");
         let holds = server.get(&path);
         let beside = async {
-            while server.ok(&["eval", id, "kv.get(\"held\")"]).await["value"] != 1 {}
+            until("it is held", async || server.ok(&["eval", id, "kv.get(\"held\")"]).await["value"] == 1).await;
             // six, of which the one that runs has four
             let limit = reached().await;
             assert!(limit <= 2048, "{id}: {limit}");

@@ -1,6 +1,6 @@
 //! What the runtime measures of each version, as `/metrics` tells it.
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, until};
 
 const API: &str = "/api/busy";
 
@@ -62,13 +62,12 @@ async fn measured(module: &Module, version: &str) {
     }
     assert_eq!(server.get(&format!("{API}?fail=1")).await.status, 500);
     // a worker tells what it took right after its answer
-    let mut metrics = server.metrics().await;
     let of = |metrics: &str, name: &str, label: &str| {
         value(metrics, name, version, label).unwrap_or_else(|| panic!("{name} {label} in {metrics}"))
     };
-    while of(&metrics, "replug_script_cpu_seconds_total", "") < 0.001 {
-        metrics = server.metrics().await;
-    }
+    let told = async || of(&server.metrics().await, "replug_script_cpu_seconds_total", "") >= 0.001;
+    until("the processor time is told", told).await;
+    let metrics = server.metrics().await;
     let of = |name: &str, label: &str| of(&metrics, name, label);
     assert_eq!(of("replug_received_bytes_total", "").to_bits(), 15_f64.to_bits());
     assert!(of("replug_sent_bytes_total", "") >= 30.0 + 3.0 * r#"[{"n":1}]"#.len() as f64);
@@ -118,7 +117,7 @@ async fn an_activation_tells_what_its_analysis_saw_and_a_forgotten_version_leave
     server.ok(&["rollback", "busy"]).await;
     let metrics = server.metrics().await;
     assert_eq!(value(&metrics, "replug_rollback_seconds_count", "2.0.0", ""), Some(1.0), "{metrics}");
-    while server.run(&["unregister", "busy@2.0.0"]).await.code != 0 {}
+    until("it is unregistered", async || server.run(&["unregister", "busy@2.0.0"]).await.code == 0).await;
     let metrics = server.metrics().await;
     assert!(!metrics.contains("version=\"2.0.0\""), "{metrics}");
     assert!(value(&metrics, "replug_requests_total", "1.0.0", "").is_some(), "{metrics}");
@@ -136,19 +135,17 @@ async fn what_is_not_to_be_monitored_is_in_no_metric_of_scripts_but_counts_all_t
     for id in ["seen", "unseen"] {
         assert_eq!(server.get(&format!("/api/{id}")).await.body, "done");
         // a worker tells what it took right after its answer
-        loop {
+        let told = async || {
             let usage = server.ok(&["top", id]).await;
             let at = |name: &str| usage[name].as_f64().unwrap_or_else(|| panic!("{name} in {usage}"));
-            if at("calls") >= 1.0 && at("cpuMillis") >= 1.0 && at("memory") > 2e6 {
-                break;
-            }
-        }
+            at("calls") >= 1.0 && at("cpuMillis") >= 1.0 && at("memory") > 2e6
+        };
+        until("its usage is told", told).await;
     }
     let names = ["replug_script_memory_bytes", "replug_script_cpu_seconds_total"];
     let of = |metrics: &str, id: &str| names.map(|name| value(metrics, name, "1.0.0", &format!("module=\"{id}\"")));
-    let mut metrics = server.metrics().await;
-    while of(&metrics, "seen").iter().any(|shown| shown.is_none_or(|shown| shown <= 0.0)) {
-        metrics = server.metrics().await;
-    }
+    let is_told = |shown: &Option<f64>| shown.is_some_and(|shown| shown > 0.0);
+    until("its use is shown", async || of(&server.metrics().await, "seen").iter().all(is_told)).await;
+    let metrics = server.metrics().await;
     assert_eq!(of(&metrics, "unseen"), [Some(0.0); 2], "{metrics}");
 }

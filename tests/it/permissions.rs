@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, until};
 
 /// A module that answers, and asks for the variables named.
 fn asking(version: &str, variables: &str) -> Module {
@@ -267,11 +267,10 @@ return { body = result.changes and "changed " .. result.changes or "read " .. re
         "{denied}"
     );
     // told a moment after it happened: nobody waits for the log
-    loop {
+    let is_told = async || {
         let rows = server.resource("/v1/audit?limit=1000").await;
-        let denials = rows.as_array().unwrap().iter().filter(|row| row["kind"] == "call-denied");
-        if denials.into_iter().any(|row| row["data"]["call"] == "db.of" && row["subject"] == "reader@1.0.0") {
-            break;
-        }
-    }
+        let mut denials = rows.as_array().unwrap().iter().filter(|row| row["kind"] == "call-denied");
+        denials.any(|row| row["data"]["call"] == "db.of" && row["subject"] == "reader@1.0.0")
+    };
+    until("the audit has it", is_told).await;
 }

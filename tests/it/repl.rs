@@ -3,8 +3,9 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use crate::support::{Module, Ran, Server, Terminal};
+use crate::support::{Module, Ran, Server, Terminal, patience};
 
 fn greeter(version: &str) -> Module {
     Module::echo("greeter", version, "lua")
@@ -112,7 +113,9 @@ async fn a_command_is_broken_off_and_a_lost_runtime_is_found_again() {
     signal("-STOP");
     // it stops a moment after the signal was sent
     let stat = format!("/proc/{}/stat", server.pid());
+    let deadline = patience();
     while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+        assert!(Instant::now() < deadline, "it does not stop");
         std::thread::yield_now();
     }
     repl.press("deactivate greeter\r");

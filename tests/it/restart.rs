@@ -5,7 +5,7 @@ use std::time::Duration;
 use replug::Runtime;
 use serde_json::json;
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, until};
 
 #[tokio::test]
 async fn what_served_serves_again_after_a_stop_and_after_a_kill() {
@@ -94,7 +94,8 @@ async fn a_stop_does_not_wait_for_a_migration_and_leaves_no_trace_of_it() {
         let activate = tokio::task::spawn_blocking(move || {
             crate::support::replug(&["activate", "slow", "--strategy", "gradual", "--json", "--data", &data])
         });
-        while server.slot("slow").await.is_none_or(|slot| slot["state"] != "activating") {}
+        let activates = async || server.slot("slow").await.is_some_and(|slot| slot["state"] == "activating");
+        until("it activates", activates).await;
         let ended = server.terminate().await;
         (activate.await.unwrap(), ended)
     };

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, until};
 
 /// Counts the rows of a table, and holds while `hold` is asked for and `go` is not yet said.
 const SCRIPT: &str = r#"return { apis = { ["GET /api/notes"] = function(req, ctx)
@@ -59,9 +59,10 @@ async fn schema_that_is_not_preserved_goes_after_the_last_request_that_needs_it(
     let server = Server::with(&[notes("1.0.0", &["1.0.0"], gone)]).await;
     server.install(&reversible(notes("2.0.0", &["1.0.0", "2.0.0"], gone), "2.0.0")).await;
     let rolled_back = async {
-        while server.get("/api/notes").await.json()["held"] != json!(true) {}
+        until("a request is held", async || server.get("/api/notes").await.json()["held"] == json!(true)).await;
         tokio::join!(server.ok(&["rollback", "notes"]), async {
-            while server.get("/api/notes").await.header("x-replug-module") != "notes@1.0.0" {}
+            let serves = async || server.get("/api/notes").await.header("x-replug-module") == "notes@1.0.0";
+            until("the first version serves", serves).await;
             server.get("/api/notes?go=1").await
         })
     };

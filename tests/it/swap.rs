@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, until};
 
 const LANGUAGES: [&str; 2] = ["lua", "rhai"];
 
@@ -67,7 +67,8 @@ async fn a_stop_lets_requests_in_flight_end() {
     let mut server = Server::with(&[Module::handler("slow", "1.0.0", body).manifest(patient)]).await;
     let request = server.request("GET", "/api/slow");
     let pending = tokio::spawn(async move { request.send().await.unwrap().text().await.unwrap() });
-    while !server.metrics().await.contains("replug_in_flight{module=\"slow\",version=\"1.0.0\"} 1") {}
+    let held = "replug_in_flight{module=\"slow\",version=\"1.0.0\"} 1";
+    until("the request runs", async || server.metrics().await.contains(held)).await;
     assert!(server.terminate().await.success());
     assert_eq!(pending.await.unwrap(), "whole");
 }

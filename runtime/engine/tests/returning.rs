@@ -63,7 +63,7 @@ async fn a_step_that_fails_on_the_way_back_is_told_and_the_confirmed_version_ser
             world.comes_to(State::FailedToRestore).await;
             assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
             let alarm = |event: &Event| matches!(event, Event::Alarm { message, .. } if message.contains("could not be taken back"));
-            while !alarm(&events.recv().await.unwrap()) {}
+            World::until(&mut events, alarm).await;
             world.fail(&[]);
             // what is left over does not keep it from being tried again, or from being returned from
             world.provisional("a@2.0.0").await;
@@ -204,7 +204,7 @@ async fn a_confirmed_version_that_failed_does_not_undo_the_one_that_mends_it() {
     let mut events = world.events.subscribe();
     world.trip();
     let alarm = |event: &Event| matches!(event, Event::Alarm { message, .. } if message.contains("the version before is activated"));
-    while !alarm(&events.recv().await.unwrap()) {}
+    World::until(&mut events, alarm).await;
     world.binding.go.notify_one();
     assert_eq!(mending.await.unwrap().unwrap().outcome, Outcome::Provisional);
     // a command of its own waits for what was queued before it

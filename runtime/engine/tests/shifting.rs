@@ -60,7 +60,7 @@ async fn a_shift_that_a_stop_interrupts_leaves_nothing() {
     let mut events = world.events.subscribe();
     let engine = world.engine.clone();
     let coming = tokio::spawn(async move { engine.activate("a", &Version::new(2, 0, 0), None).await });
-    while !matches!(*events.recv().await.unwrap(), Event::TrafficShifted { weight: 10, .. }) {}
+    World::until(&mut events, |event| matches!(event, Event::TrafficShifted { weight: 10, .. })).await;
     let slot = world.engine.slots().remove(0);
     let candidate = slot.candidate.unwrap();
     assert_eq!((slot.weight, candidate.weight, candidate.state), (90, 10, State::Activating));
@@ -90,12 +90,12 @@ async fn a_trigger_of_the_provisional_baseline_ends_the_shift_and_returns_to_the
     let mut events = world.events.subscribe();
     let engine = world.engine.clone();
     let coming = tokio::spawn(async move { engine.activate("a", &Version::new(3, 0, 0), None).await });
-    while !matches!(*events.recv().await.unwrap(), Event::TrafficShifted { weight: 10, .. }) {}
+    World::until(&mut events, |event| matches!(event, Event::TrafficShifted { weight: 10, .. })).await;
     world.events.emit(Event::CriticalError { instance: baseline, reason: "its workers die".to_owned() });
     let report = coming.await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
     assert!(report.reason.unwrap().contains("2.0.0, is returned from"));
     let served = |event: &Event| matches!(event, Event::StateChanged { instance, to: "failed", .. } if &*instance.version == "2.0.0");
-    while !served(&events.recv().await.unwrap()) {}
+    World::until(&mut events, served).await;
     assert_eq!((world.routed("a").as_deref(), world.held()), (Some("1.0.0"), vec!["a@1.0.0".to_owned()]));
 }

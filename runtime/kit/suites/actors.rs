@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::JoinHandle;
@@ -31,6 +30,8 @@ pub(super) struct Message {
 pub(super) struct Actors {
     place: OnceLock<Place>,
     running: Mutex<HashMap<String, ActorThread>>,
+    /// What the first message threw that nobody waits for, until whoever led to it hears of it.
+    failure: Mutex<Option<HostError>>,
 }
 
 /// What their VMs are made of.
@@ -44,8 +45,11 @@ struct Place {
 struct ActorThread {
     letters: SyncSender<Letter>,
     thread: JoinHandle<()>,
-    is_busy: Arc<AtomicBool>,
+    in_hand: Arc<InHand>,
 }
+
+/// When the message must have been handled that an actor has in hand.
+type InHand = Mutex<Option<Instant>>;
 
 struct Letter {
     message: Message,
@@ -80,21 +84,62 @@ impl Actors {
     /// # Errors
     /// As [`Actors::call`], but for what the handler throws.
     pub(super) fn run(&self, message: Message, events: &SyncSender<Event>) -> Result<(), HostError> {
+        let message = self.renewed(message);
         self.hand("actors.send", Letter { message, back: Back::Stage(events.clone()), is_in_module: true })
+    }
+
+    /// Has an actor handle a message that was sent to it, and waits for the end of that. What the handler throws is kept for
+    /// [`Actors::take_failure`].
+    pub(super) fn handle(&self, message: Message) {
+        if let Err(error) = self.reply("actors.send", self.renewed(message)) {
+            locked(&self.failure).get_or_insert(error);
+        }
+    }
+
+    /// What the first message threw that nobody waited for, since this was asked before.
+    pub(super) fn take_failure(&self) -> Option<HostError> {
+        locked(&self.failure).take()
     }
 
     /// Has an actor handle a message, and waits for the reply.
     ///
     /// # Errors
-    /// `conflict` for an actor that waits for itself, `timeout`, `failed` with what the handler threw.
+    /// As [`Actors::free`]; `timeout`; `failed` with what the handler threw.
     pub(super) fn call(&self, message: Message) -> Result<Value, HostError> {
-        let (reply, answer) = sync_channel(1);
         let (actor, deadline) = (message.actor.clone(), message.call.deadline);
-        self.hand("actors.call", Letter { message, back: Back::Caller(reply), is_in_module: IN_MODULE.get() })?;
-        answer.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(|_| {
-            let message = format!("actors.call: {actor} gave no reply until the deadline");
-            HostError::new(HostErrorKind::Timeout, message)
-        })?
+        if Instant::now() >= deadline {
+            return Err(late(&actor));
+        }
+        let answer = self.reply("actors.call", message);
+        if Instant::now() >= deadline { Err(late(&actor)) } else { answer }
+    }
+
+    /// Whether an actor can take a message in hand.
+    ///
+    /// # Errors
+    /// `conflict` for an actor that waits for itself, `overloaded` for one that has had its time and has not ended yet.
+    pub(super) fn free(&self, actor: &str) -> Result<(), HostError> {
+        let running = locked(&self.running);
+        running.get(actor).map_or(Ok(()), |thread| free("actors.call", actor, *locked(&thread.in_hand), Instant::now()))
+    }
+
+    /// The message, with the time that a call has which begins now.
+    fn renewed(&self, mut message: Message) -> Message {
+        if let Some(place) = self.place.get() {
+            message.call.deadline = place.world.call_within(place.end).deadline;
+        }
+        message
+    }
+
+    /// Waits until the actor is done, which its limits and its deadline bound: one that was left alone would run beside what
+    /// comes next.
+    fn reply(&self, function: &str, message: Message) -> Result<Value, HostError> {
+        let (reply, answer) = sync_channel(1);
+        let actor = message.actor.clone();
+        self.hand(function, Letter { message, back: Back::Caller(reply), is_in_module: IN_MODULE.get() })?;
+        answer
+            .recv()
+            .map_err(|_| HostError::new(HostErrorKind::Failed, format!("{function}: {actor}: its thread has ended")))?
     }
 
     fn hand(&self, function: &str, letter: Letter) -> Result<(), HostError> {
@@ -107,32 +152,48 @@ impl Actors {
             running.insert(actor.clone(), started);
         }
         let Some(thread) = running.get(&actor) else { return Err(failed("it does not run")) };
-        if thread.is_busy.swap(true, Ordering::AcqRel) {
-            let message = format!("{function}: {actor} waits for itself, through those that it calls");
-            return Err(HostError::new(HostErrorKind::Conflict, message));
-        }
+        let mut in_hand = locked(&thread.in_hand);
+        free(function, &actor, *in_hand, Instant::now())?;
+        *in_hand = Some(letter.message.call.deadline);
+        drop(in_hand);
         thread.letters.send(letter).map_err(|_| failed("its thread has ended"))
     }
+}
+
+/// Whether an actor can take a message that has another one in hand until then.
+fn free(function: &str, actor: &str, in_hand: Option<Instant>, now: Instant) -> Result<(), HostError> {
+    let (kind, why) = match in_hand {
+        None => return Ok(()),
+        // whatever runs meanwhile, it waits for
+        Some(until) if now < until => (HostErrorKind::Conflict, "waits for itself, through those that it calls"),
+        Some(_) => (HostErrorKind::Overloaded, "is still busy with an earlier message, whose time is over"),
+    };
+    Err(HostError::new(kind, format!("{function}: {actor} {why}")))
+}
+
+/// What a caller of an actor hears at its deadline.
+pub(super) fn late(actor: &str) -> HostError {
+    HostError::new(HostErrorKind::Timeout, format!("actors.call: {actor} gave no reply until the deadline"))
 }
 
 impl ActorThread {
     fn start(place: &Place, actor: &str) -> Result<Self, String> {
         let host = place.host.upgrade().ok_or_else(|| "the test has ended".to_owned())?;
         let (letters, taken) = sync_channel(1);
-        let is_busy = Arc::new(AtomicBool::new(false));
-        let (world, end, busy, actor) = (Arc::clone(&place.world), place.end, Arc::clone(&is_busy), actor.to_owned());
+        let in_hand = Arc::new(InHand::default());
+        let (world, end, taking, actor) = (Arc::clone(&place.world), place.end, Arc::clone(&in_hand), actor.to_owned());
         let thread = std::thread::Builder::new()
             .name(format!("actor:{actor}"))
             .stack_size(world.limits.stack_size())
-            .spawn(move || serve(&actor, &|| make(&world, &host, end), &taken, &busy))
+            .spawn(move || serve(&actor, &|| make(&world, &host, end), &taken, &taking))
             .map_err(|error| error.to_string())?;
-        Ok(Self { letters, thread, is_busy })
+        Ok(Self { letters, thread, in_hand })
     }
 }
 
 type Make<'a> = dyn Fn() -> Result<Box<dyn Vm>, ScriptError> + 'a;
 
-fn serve(actor: &str, make: &Make<'_>, letters: &Receiver<Letter>, is_busy: &AtomicBool) {
+fn serve(actor: &str, make: &Make<'_>, letters: &Receiver<Letter>, in_hand: &InHand) {
     let mut life = Life::default();
     while let Ok(Letter { message, back, is_in_module }) = letters.recv() {
         IN_MODULE.set(is_in_module);
@@ -141,7 +202,7 @@ fn serve(actor: &str, make: &Make<'_>, letters: &Receiver<Letter>, is_busy: &Ato
             // as where a supervisor starts it anew
             life = Life::default();
         }
-        is_busy.store(false, Ordering::Release);
+        *locked(in_hand) = None;
         // whoever waited may have given up
         match back {
             Back::Stage(events) => drop(events.send(Event::Done(done.map(|done| done.map(Answer::Value))))),
@@ -180,5 +241,23 @@ impl Life {
             handled::read(answer).map_err(|wrong| ScriptError::Contract(format!("{handle}: {wrong}")))?;
         self.state = (!stop).then(|| new.unwrap_or(state));
         Ok(reply)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_actor_that_has_had_its_time_is_not_taken_for_one_that_waits_for_itself() {
+        let now = Instant::now();
+        assert_eq!(free("actors.call", "a", None, now), Ok(()));
+        let told = |until| free("actors.call", "a", Some(until), now).map_err(|error| (error.kind, error.message));
+        let circle = "actors.call: a waits for itself, through those that it calls";
+        assert_eq!(told(now + Duration::from_secs(1)), Err((HostErrorKind::Conflict, circle.into())));
+        let busy = "actors.call: a is still busy with an earlier message, whose time is over";
+        assert_eq!(told(now), Err((HostErrorKind::Overloaded, busy.into())));
     }
 }

@@ -56,13 +56,20 @@ impl Held {
         if after > self.most {
             let most = self.most;
             let message = format!(
-                "{path}: {after} bytes of calls, requests, answers and settings would be held; {most} are the most for a test"
+                "{path}: {after} bytes of calls, requests, answers, settings, events, messages and timers would be held; \
+                 {most} are the most for a test"
             );
             so_far.refusal.get_or_insert_with(|| message.clone());
             return Err(HostError::new(HostErrorKind::Overloaded, message));
         }
         so_far.bytes = after;
         Ok(())
+    }
+
+    /// Gives the room of `bytes` back.
+    pub(super) fn free(&self, bytes: usize) {
+        let mut so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        so_far.bytes = so_far.bytes.saturating_sub(bytes);
     }
 
     /// The first thing that found no room.
@@ -90,5 +97,15 @@ mod tests {
         assert!(held.refusal().is_some_and(|first| first.starts_with("b: ")));
         held.swap("a", 100, 3).unwrap();
         assert!(held.swap("a", 0, usize::MAX).is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_makes_room() {
+        let held = Held::new(&Bounds { held: 100, ..Bounds::default() });
+        held.swap("a", 0, 90).unwrap();
+        held.free(80);
+        held.swap("a", 0, 90).unwrap();
+        assert_eq!(held.refusal(), None);
+        assert!(held.swap("a", 0, 1).is_err());
     }
 }

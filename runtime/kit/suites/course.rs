@@ -17,23 +17,12 @@ pub(super) struct Course {
     asked: Option<(String, Call)>,
     /// What came of it.
     done: Option<Result<Value, HostError>>,
-    /// Where the time goes.
-    passing: Option<Passing>,
+    /// Milliseconds that will have passed.
+    passing: Option<u64>,
     /// What the module does now, for messages.
     pub(super) now: String,
     is_delivering: bool,
     delivered: usize,
-}
-
-/// Time that passes, in milliseconds.
-#[derive(Clone, Copy)]
-struct Passing {
-    /// What had passed before.
-    from: u64,
-    /// What will have.
-    until: u64,
-    /// What the clock said then.
-    clock: u64,
 }
 
 /// What comes next.
@@ -59,9 +48,10 @@ impl Course {
 
     /// Through so many milliseconds.
     pub(super) fn through(millis: u64, state: &State) -> Self {
-        let from = state.deliveries.passed();
-        let passing = Passing { from, until: from.saturating_add(millis), clock: state.clock.now() };
-        Self { passing: Some(passing), done: Some(Ok(Value::Null)), ..Self::default() }
+        // it stands from here on
+        state.clock.advance(0);
+        let until = state.deliveries.passed().saturating_add(millis);
+        Self { passing: Some(until), done: Some(Ok(Value::Null)), ..Self::default() }
     }
 
     /// Whether what ended was what was asked for, rather than an event or a tick.
@@ -74,7 +64,7 @@ impl Course {
         if !self.is_delivering {
             self.done = Some(outcome);
         } else if let Err(error) = outcome {
-            state.deliveries.clear();
+            state.deliveries.clear(&state.held);
             (self.asked, self.passing, self.done) = (None, None, Some(Err(error)));
         }
     }
@@ -89,7 +79,7 @@ impl Course {
                 Waiting::Message(message) => Handler::ActorHandle(message.actor.as_str().into()).to_string(),
             };
             if self.delivered > MOST {
-                state.deliveries.clear();
+                state.deliveries.clear(&state.held);
                 let message = format!("{}: more than {MOST} events, ticks and messages follow from one call", self.now);
                 return Next::Nothing(Err(HostError::new(HostErrorKind::Overloaded, message)));
             }
@@ -100,30 +90,23 @@ impl Course {
             self.now = what;
             return Next::Call(call);
         }
-        if let Some(passing) = self.passing.take() {
-            passing.to(passing.until, state);
+        if let Some(until) = self.passing.take() {
+            state.pass_to(until);
         }
         Next::Nothing(self.done.take().unwrap_or(Ok(Value::Null)))
     }
 
     fn waiting(&self, state: &State) -> Option<Waiting> {
-        if let Some(waiting) = state.deliveries.next() {
+        if let Some(waiting) = state.deliveries.next(&state.held) {
             return Some(waiting);
         }
-        let until = self.passing.map_or_else(|| state.deliveries.passed(), |passing| passing.until);
-        let (due, tick) = state.deliveries.next_tick(until)?;
-        if let Some(passing) = self.passing {
-            passing.to(due, state);
+        // a stand-in may have let more pass
+        let until = self.passing.unwrap_or_default().max(state.deliveries.passed());
+        let (due, tick) = state.deliveries.next_tick(until, &state.held)?;
+        if self.passing.is_some() {
+            state.pass_to(due);
         }
         Some(Waiting::Event(tick))
-    }
-}
-
-impl Passing {
-    /// Has the clock say what it says when so much has passed.
-    fn to(self, passed: u64, state: &State) {
-        state.deliveries.pass_to(passed);
-        state.clock.set(self.clock.saturating_add(passed.saturating_sub(self.from)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `test.…` does.
 
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
 use replug_scripts::{Handler, Host, HostError, HostErrorKind, ScriptError, Stage, Step, SuiteFn, Value};
@@ -20,8 +20,6 @@ pub(super) struct TestStage {
     host: Arc<dyn Host>,
     events: Mutex<Receiver<Event>>,
     module: Mutex<Option<ModuleThread>>,
-    /// Who waits for a function of the test.
-    asking: Mutex<Option<SyncSender<Result<Value, HostError>>>>,
     /// What the module does.
     course: Mutex<Course>,
 }
@@ -34,7 +32,6 @@ impl TestStage {
             host,
             events: Mutex::new(events),
             module: Mutex::default(),
-            asking: Mutex::default(),
             course: Mutex::default(),
         }
     }
@@ -45,7 +42,7 @@ impl TestStage {
 
     /// Has the module do what `course` leads through.
     fn run(&self, what: &str, course: Course) -> Result<Step, HostError> {
-        if self.is_asked() {
+        if self.state.is_asked() {
             let message = format!("{what}: a stand-in cannot call the module that waits for it");
             return Err(HostError::new(HostErrorKind::Failed, message));
         }
@@ -56,18 +53,16 @@ impl TestStage {
         }
     }
 
-    /// Whether the module waits for a function of the test.
-    fn is_asked(&self) -> bool {
-        locked(&self.asking).is_some()
+    /// Begins what is next; what came of all, where nothing is. A function of the test that fails leaves nothing for the next.
+    fn go_on(&self) -> Result<Option<Step>, HostError> {
+        self.begin_next().inspect_err(|_| self.state.deliveries.clear(&self.state.held))
     }
 
-    /// Begins what is next; what came of all, where nothing is.
-    fn go_on(&self) -> Result<Option<Step>, HostError> {
+    fn begin_next(&self) -> Result<Option<Step>, HostError> {
         let call = match locked(&self.course).next(&self.state) {
             Next::Nothing(done) => return done.map(|value| Some(Step::Done(value))),
             Next::Call(call) => call,
-            Next::Deliver(Waiting::Message(mut message)) => {
-                message.call.deadline = self.world.call_within(self.state.end).deadline;
+            Next::Deliver(Waiting::Message(message)) => {
                 self.state.actors.run(message, &self.state.events)?;
                 return Ok(None);
             }
@@ -96,7 +91,7 @@ impl TestStage {
         loop {
             let event = locked(&self.events).recv();
             if let Ok(Event::Ask { service, args, reply }) = event {
-                *locked(&self.asking) = Some(reply);
+                *locked(&self.state.asking) = Some(reply);
                 return Ok(Step::Answer { service, args });
             }
             let mut course = locked(&self.course);
@@ -115,6 +110,8 @@ impl TestStage {
                     format!("{what}: the host failed; this is a fault of Replug"),
                 )),
             };
+            // what an actor threw meanwhile came before
+            let outcome = self.state.actors.take_failure().map_or(outcome, Err);
             course.ended(outcome, &self.state);
             drop(course);
             if let Some(done) = self.go_on()? {
@@ -135,18 +132,17 @@ impl TestStage {
             );
             return Err(HostError::new(HostErrorKind::InvalidArgument, message));
         };
-        if !self.is_asked() {
+        if !self.state.is_asked() {
             let event = Delivery { topic, payload, publisher, hops: 1, must_be_heard: true };
-            self.state.deliveries.push(Waiting::Event(event));
+            self.state.deliveries.push("test.publish", Waiting::Event(event), &self.state.held)?;
         }
         self.run("test.publish", Course::to_events())
     }
 
     /// Lets time pass. While the module waits, its timers wait with it.
     fn advance(&self, millis: u64) -> Result<Step, HostError> {
-        if self.is_asked() {
-            self.state.clock.advance(millis);
-            self.state.deliveries.pass_to(self.state.deliveries.passed().saturating_add(millis));
+        if self.state.is_asked() {
+            self.state.pass_to(self.state.deliveries.passed().saturating_add(millis));
             return Ok(Step::Done(Value::Null));
         }
         self.run("test.clock.advance", Course::through(millis, &self.state))
@@ -227,7 +223,7 @@ impl Stage for TestStage {
     }
 
     fn resume(&self, answer: Result<Value, HostError>) -> Result<Step, HostError> {
-        if let Some(reply) = locked(&self.asking).take() {
+        if let Some(reply) = locked(&self.state.asking).take() {
             // whoever asked may have given up at its deadline
             let _ = reply.send(answer);
         }

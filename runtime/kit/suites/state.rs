@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) held: Held,
     /// When the test must have ended.
     pub(super) end: Instant,
+    /// Who waits for a function of the test.
+    pub(super) asking: Mutex<Option<SyncSender<Result<Value, HostError>>>>,
     stand_ins: Mutex<HashMap<String, StandIn>>,
     calls: Mutex<Vec<(String, Value)>>,
     settings: Mutex<BTreeMap<String, Value>>,
@@ -62,11 +64,22 @@ impl State {
             events,
             held: Held::new(bounds),
             end: Instant::now() + bounds.wall_time,
+            asking: Mutex::default(),
             stand_ins: Mutex::default(),
             calls: Mutex::default(),
             settings: Mutex::default(),
             log: Mutex::default(),
         }
+    }
+
+    /// Whether the module waits for a function of the test.
+    pub(super) fn is_asked(&self) -> bool {
+        locked(&self.asking).is_some()
+    }
+
+    /// Lets time pass until so many milliseconds have, if they have not; the clock goes on from where it was set.
+    pub(super) fn pass_to(&self, passed: u64) {
+        self.clock.advance(self.deliveries.pass_to(passed));
     }
 
     pub(super) fn stand_in(&self, service: &str) -> Option<StandIn> {

@@ -12,6 +12,7 @@ use crate::kit::{KitError, scaffold};
 
 mod bounds;
 mod others;
+mod residence;
 
 const MANIFEST: &str = "id: shop\nversion: 1.0.0\n\
     apis: [{ path: '/api/shop/{item}', methods: [GET, POST], permissions: [] }, \

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use replug_scripts::{Answer, CallContext, Host, HostError, HostFn, Value};
+use replug_scripts::{Answer, CallContext, Host, HostError, HostFn, Value, WallClock};
 
 use crate::sandbox::lines::{self, Lines};
 
@@ -42,6 +42,10 @@ impl Host for Heard {
         self.hear(function, &args);
         Arc::clone(&self.host).begin(function, args, call)
     }
+
+    fn clock(&self) -> Option<WallClock> {
+        self.host.clock()
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +62,10 @@ mod tests {
         fn call(&self, _: HostFn, args: Vec<Value>, _: &CallContext) -> Result<Value, HostError> {
             *self.0.lock().unwrap() += 1;
             Ok(args.into_iter().next().unwrap_or_default())
+        }
+
+        fn clock(&self) -> Option<WallClock> {
+            Some(Arc::new(|| 1000))
         }
     }
 
@@ -83,5 +91,6 @@ mod tests {
         assert!(matches!(answer, Answer::Ready(Ok(_))));
         assert_eq!(heard.lines(), ["info one", "warn {\"n\":1} {\"id\":\"x\"}", "info begun"]);
         assert_eq!(*counting.0.lock().unwrap(), 4);
+        assert_eq!(heard.clock().map(|clock| clock()), Some(1000));
     }
 }

@@ -54,7 +54,8 @@ fn whatever_a_test_lets_grow_has_one_bound_that_its_failure_names() {
     ] {
         for (said, file) in a_hundred(lua, rhai).iter().zip(["tests/a.lua", "tests/a.rhai"]) {
             assert!(said.starts_with(&format!("it: {file}:2: ")) && said.contains(&format!("{path}: 6")), "{said}");
-            let end = " bytes of calls, requests, answers and settings would be held; 65536 are the most for a test";
+            let end = " bytes of calls, requests, answers, settings, events, messages and timers would be held; \
+                       65536 are the most for a test";
             assert!(said.ends_with(end), "{said}");
         }
     }
