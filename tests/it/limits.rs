@@ -82,24 +82,24 @@ fn crowded() -> [Module; 2] {
   while kv.get("go") ~= 1 do for _ = 1, 10000 do end end
   return { body = "let go" }
 end } }"#;
-    // no single value comes near the limit, else its own bound would be met first
-    let rhai = r#"fn answer(req) {
-    if req.query.fill != () {
-        let a = []; let b = []; let c = []; let d = []; let e = []; let f = []; let g = []; let h = [];
-        loop {
-            let text = "";
-            text.pad(1000, "x");
-            a.push(text); b.push(text + "b"); c.push(text + "c"); d.push(text + "d");
-            e.push(text + "e"); f.push(text + "f"); g.push(text + "g"); h.push(text + "h");
-        }
-    }
+    // each value is bounded, so there are two dozen
+    let each = |text: fn(usize) -> String| (0..24).map(text).collect::<Vec<_>>().join(" ");
+    let rhai = format!(
+        r#"fn answer(req) {{
+    if req.query.fill != () {{
+        {arrays}
+        loop {{ let text = ""; text.pad(1000, "x"); {pushes} }}
+    }}
     kv.put("held", 1);
-    while kv.get("go") != 1 { for i in 0..1000 { } }
-    #{ body: "let go" }
-}
-#{ apis: #{ "GET /api/rhai": Fn("answer") } }"#;
+    while kv.get("go") != 1 {{ for i in 0..1000 {{ }} }}
+    #{{ body: "let go" }}
+}}
+#{{ apis: #{{ "GET /api/rhai": Fn("answer") }} }}"#,
+        arrays = each(|index| format!("let kept{index} = [];")),
+        pushes = each(|index| format!("kept{index}.push(text + {index});")),
+    );
     let module = |id: &str| Module::new(id, "1.0.0").api(&format!("/api/{id}"), "GET").manifest(manifest);
-    [module("lua").lua(lua), module("rhai").rhai(rhai)]
+    [module("lua").lua(lua), module("rhai").rhai(&rhai)]
 }
 
 #[tokio::test]
