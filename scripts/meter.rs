@@ -251,16 +251,6 @@ fn look() -> Option<Verdict> {
     look_and_change(|_| ())
 }
 
-/// The verdict on a call that has run; its last operation may have taken long.
-pub(crate) fn conclude() -> Option<Verdict> {
-    let now = Instant::now();
-    let budget = BUDGET.get()?;
-    if budget.verdict.is_none() && now.duration_since(budget.wall_look) >= CPU_LOOK {
-        change(|budget| budget.verdict = budget.judge(now));
-    }
-    verdict()
-}
-
 /// The same at the end of a stride, by a host that knows how much work a tick may stand for: from here on there is a look every
 /// `longest` ticks at the least.
 pub(crate) fn look_within(longest: u64) -> Option<Verdict> {
@@ -282,6 +272,16 @@ fn look_and_change(spaces: impl FnOnce(&mut Budget)) -> Option<Verdict> {
         COUNTDOWN.set(i64::MAX);
     }
     verdict
+}
+
+/// The verdict on a call that has run; its last operation may have taken long.
+pub(crate) fn conclude() -> Option<Verdict> {
+    let now = Instant::now();
+    let budget = BUDGET.get()?;
+    if budget.verdict.is_none() && now.duration_since(budget.wall_look) >= CPU_LOOK {
+        change(|budget| budget.verdict = budget.judge(now));
+    }
+    verdict()
 }
 
 impl Budget {

@@ -28,10 +28,10 @@ use crate::{meter, observe};
 /// Work in bytes from which a native function may have allocated much.
 const LARGE: usize = 1 << 16;
 
-/// Bytes that may be compared, the one operation of the VM that takes long and allocates nothing, between two looks at the
-/// clocks: some 10 ms. A text can be as large as the heap, so a small heap is looked at less often,
+/// Bytes that may be compared between two looks at the clocks: some 10 ms. It is the one operation of the VM that takes long and
+/// allocates nothing.
 const SEEN_BYTES: usize = 160 << 20;
-/// in strides of so many ticks at the least and at the most.
+/// Ticks between two looks: so few where the heap is large, as a text may be as large as it, and so many where it is small.
 const STRIDES: (usize, usize) = (64, 512);
 
 thread_local! {

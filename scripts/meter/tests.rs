@@ -62,6 +62,16 @@ fn a_call_gives_way_while_it_runs_and_ends_where_that_took_all_its_time() {
 }
 
 #[test]
+fn a_call_that_has_run_is_judged_by_what_its_last_operation_took() {
+    let time = Duration::from_millis(20);
+    let _guard = start(&limits(u64::MAX, time, HOUR), far());
+    assert_eq!((look_within(STRIDE), conclude()), (None, None));
+    burn(time);
+    assert_eq!(conclude(), Some(Verdict::CpuTime(time)));
+    assert_eq!(tick(1), Some(Verdict::CpuTime(time)));
+}
+
+#[test]
 fn a_verdict_is_sticky_until_the_guard_drops() {
     let guard = start(&limits(0, HOUR, HOUR), far());
     let first = tick(1);

@@ -15,7 +15,7 @@ use crate::value::MAX_DEPTH;
 /// How deep a value may nest that the engine prints or hashes by itself; closures that hold themselves nest without end.
 const DEEPEST: usize = 1000;
 
-/// What comes for a text that is not this short is charged before it is written on.
+/// Bytes of a text that are charged and escaped at once.
 const PIECE: usize = 4096;
 
 /// Texts and what they are joined with. A macro, as the crate does not show the bound that a function over types would need.
@@ -90,7 +90,7 @@ fn is_nest(value: &Dynamic) -> bool {
     value.is_array() || value.is_map()
 }
 
-/// Takes what a value has of texts, as often as they stand in it, from the `room`.
+/// Takes what a value has of texts and blobs, as often as they stand in it, from the `room`.
 fn look(value: &Dynamic, depth: usize, room: &mut usize) -> Checked<()> {
     if meter::tick(1).is_some() {
         return Err(over());
@@ -109,13 +109,15 @@ fn look(value: &Dynamic, depth: usize, room: &mut usize) -> Checked<()> {
         function.curry().iter().try_for_each(|item| look(item, depth + 1, room))
     } else if let Ok(text) = value.as_immutable_string_ref() {
         take(room, text.len())
+    } else if let Ok(blob) = value.as_blob_ref() {
+        take(room, blob.len())
     } else {
         Ok(())
     }
 }
 
 fn take(room: &mut usize, bytes: usize) -> Checked<()> {
-    *room = room.checked_sub(bytes).ok_or_else(|| too_large("Length of the texts in the value"))?;
+    *room = room.checked_sub(bytes).ok_or_else(|| too_large("Length of the texts and blobs in the value"))?;
     Ok(())
 }
 
