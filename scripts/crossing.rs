@@ -98,10 +98,17 @@ impl Room {
     /// Takes bytes, and charges the call for copying them.
     pub(crate) fn take_bytes(&mut self, bytes: usize) -> Result<(), Unfit> {
         self.take(bytes)?;
+        self.charge(bytes)
+    }
+
+    /// Charges the call for copying bytes.
+    #[allow(clippy::unused_self, reason = "the room is the call's")]
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), Unfit> {
         if meter::charge_bytes(bytes).is_some() { Err(Unfit::Over) } else { Ok(()) }
     }
 
-    fn take(&mut self, bytes: usize) -> Result<(), Unfit> {
+    /// Takes bytes that the call is charged for apart.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Unfit> {
         self.0 = self.0.checked_sub(bytes).ok_or(Unfit::Size)?;
         Ok(())
     }

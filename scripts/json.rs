@@ -16,7 +16,7 @@ use crate::value::Value;
 /// # Errors
 /// Bytes that are no text; a text that is larger than the VM of the call may be; the call is over.
 pub fn encode(value: &Value) -> serde_json::Result<Vec<u8>> {
-    let mut writer = Capped { written: Vec::new(), room: Room::of_call() };
+    let mut writer = Capped { written: Vec::new(), room: Room::of_call(), owed: 0 };
     serde_json::to_writer(&mut writer, value)?;
     Ok(writer.written)
 }
@@ -77,15 +77,27 @@ pub fn decode(text: &[u8]) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-/// Takes no more bytes than there is room for.
+/// What a piece of a text costs beside its own bytes, in bytes: escapes are written one by one, and so are commas.
+const PIECE: usize = 16;
+/// The call is charged for so many bytes at a time: a single piece is less than a tick.
+const CHARGED: usize = 1024;
+
+/// Takes no more bytes than there is room for, and charges the call for writing them.
 struct Capped {
     written: Vec<u8>,
     room: Room,
+    /// Bytes that the call was not charged for yet.
+    owed: usize,
 }
 
 impl io::Write for Capped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.room.take_bytes(bytes.len()).map_err(io::Error::other)?;
+        self.room.take(bytes.len()).map_err(io::Error::other)?;
+        self.owed += PIECE + bytes.len();
+        if self.owed >= CHARGED {
+            let owed = std::mem::take(&mut self.owed);
+            self.room.charge(owed).map_err(io::Error::other)?;
+        }
         self.written.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -177,6 +189,14 @@ impl Room {
         Ok(())
     }
 
+    fn take(&mut self, _: usize) -> Result<(), std::convert::Infallible> {
+        Ok(())
+    }
+
+    fn charge(&mut self, _: usize) -> Result<(), std::convert::Infallible> {
+        Ok(())
+    }
+
     fn take_bytes(&mut self, _: usize) -> Result<(), std::convert::Infallible> {
         Ok(())
     }
@@ -240,8 +260,12 @@ mod tests {
     #[test]
     fn a_call_that_is_over_reads_and_writes_no_more() {
         let limits = Limits { ticks: 1000, ..Limits::default() };
+        let guard = meter::start(&limits, Instant::now() + Duration::from_secs(60));
+        let escapes = encode(&Value::from("\u{1}".repeat(10_000)));
+        assert!(escapes.is_err() && meter::verdict().is_some(), "small pieces count");
+        drop(guard);
         let _guard = meter::start(&limits, Instant::now() + Duration::from_secs(60));
         assert!(decode(format!("[{}0]", "1,".repeat(10_000)).as_bytes()).is_err());
-        assert!(meter::verdict().is_some() && encode(&Value::from("x".repeat(1000))).is_err());
+        assert!(meter::verdict().is_some() && encode(&Value::from("x".repeat(2000))).is_err());
     }
 }
