@@ -5,6 +5,7 @@
 //! path: `lib/util.rhai` is `lib::util`.
 
 mod calls;
+mod casing;
 mod cells;
 mod convert;
 mod engine;

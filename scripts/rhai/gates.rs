@@ -22,6 +22,7 @@ pub(super) fn module() -> Module {
     sorts(&mut module);
     super::shown::add(&mut module);
     super::texts::add(&mut module);
+    super::casing::add(&mut module);
     super::json::add(&mut module);
     module.build_index();
     module
