@@ -75,7 +75,7 @@ return {{ apis = {{ ["GET {path}"] = reply, ["POST {path}"] = reply }}, health =
         self.file("main.rhai", script)
     }
 
-    /// Writes the folder `root/ID-VERSION`. A shift takes no time unless the manifest says more of its lifecycle.
+    /// Writes the folder `root/ID-VERSION`. A shift takes no time unless the manifest says more of its activation.
     pub(crate) fn write(&self, root: &Path) -> PathBuf {
         let dir = root.join(format!("{}-{}", self.id, self.version));
         let mut text = format!("id: {}\nname: {}\nversion: {}\n", self.id, self.id, self.version);
@@ -86,8 +86,12 @@ return {{ apis = {{ ["GET {path}"] = reply, ["POST {path}"] = reply }}, health =
             }
         }
         text.push_str(&self.more);
-        if !self.more.contains("lifecycle:") {
-            text.push_str("lifecycle:\n  activation:\n    trafficShifting: { interval: 20ms }\n");
+        if !self.more.contains("activation:") {
+            let at = text.find("lifecycle:\n").unwrap_or_else(|| {
+                text.push_str("lifecycle:\n");
+                text.len() - "lifecycle:\n".len()
+            });
+            text.insert_str(at + "lifecycle:\n".len(), "  activation:\n    trafficShifting: { interval: 20ms }\n");
         }
         let files = self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()));
         for (path, text) in files.chain([("module.manifest.yaml", text.as_str())]) {
