@@ -71,7 +71,14 @@ impl io::Write for First {
 /// # Errors
 /// The place of the first fault: what is no JSON, or where the value becomes larger than the VM of the call may be.
 pub fn decode(text: &[u8]) -> serde_json::Result<Value> {
-    let mut reader = serde_json::Deserializer::from_slice(text);
+    if text.len() <= LARGE {
+        return read(serde_json::Deserializer::from_slice(text));
+    }
+    let metered = Metered { rest: text, owed: 0, room: Room::of_call() };
+    read(serde_json::Deserializer::from_reader(metered))
+}
+
+fn read<'de, R: serde_json::de::Read<'de>>(mut reader: serde_json::Deserializer<R>) -> serde_json::Result<Value> {
     let value = Seed(&mut Room::of_call()).deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
@@ -104,6 +111,30 @@ impl io::Write for Capped {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Texts beyond this may stand for one string of escapes, which takes long to read and is no value before its end: those are read
+/// in the slower way, a byte at a time.
+const LARGE: usize = 4 << 20;
+
+/// A text that the call is charged for as it is read.
+struct Metered<'a> {
+    rest: &'a [u8],
+    /// Bytes that the call was not charged for yet.
+    owed: usize,
+    room: Room,
+}
+
+impl io::Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.rest.read(buffer)?;
+        self.owed += read;
+        if self.owed >= CHARGED {
+            let owed = std::mem::take(&mut self.owed);
+            self.room.charge(owed).map_err(io::Error::other)?;
+        }
+        Ok(read)
     }
 }
 
@@ -255,6 +286,19 @@ mod tests {
         let fault = encode(&Value::from("\u{1}".repeat(500_000))).unwrap_err();
         assert!(fault.to_string().contains("memory limit"), "{fault}");
         assert_eq!(meter::verdict(), None, "the script may go on with less");
+    }
+
+    #[test]
+    fn a_large_text_is_looked_at_while_it_is_read() {
+        let escapes = format!("\"{}\"", "\\u0001".repeat(LARGE / 6 + 1));
+        assert_eq!(decode(escapes.as_bytes()).unwrap(), Value::from("\u{1}".repeat(LARGE / 6 + 1)));
+        let faults =
+            [format!("{escapes},"), format!("[{escapes}\n 1]")].map(|text| decode(text.as_bytes()).unwrap_err());
+        assert_eq!(faults.map(|fault| (fault.line(), fault.column())), [(1, escapes.len() + 1), (2, 2)]);
+        let limits = Limits { ticks: 40_000, ..Limits::default() };
+        let _guard = meter::start(&limits, Instant::now() + Duration::from_secs(60));
+        let fault = decode(escapes.as_bytes()).unwrap_err();
+        assert!(fault.to_string().contains("limit") && meter::verdict().is_some(), "{fault}");
     }
 
     #[test]
