@@ -31,6 +31,7 @@ pub fn code_path(language: Language) -> String {
 /// # Errors
 /// The code does not compile, fails, or meets a limit; its value is no plain data. Places in it are those of
 /// [`code_path`].
+#[cfg_attr(not(any(feature = "lua", feature = "rhai")), expect(unused_variables, reason = "no language takes them"))]
 pub fn evaluate(
     language: Language,
     code: &str,

@@ -113,6 +113,7 @@ fn take() -> Option<Paused> {
     Some(Paused { budget, spent })
 }
 
+#[cfg(any(feature = "lua", test))]
 impl Paused {
     /// The call runs again, on this thread. Its first tick looks at the clocks: time has passed meanwhile.
     pub(crate) fn resume(self) -> MeterGuard {
@@ -122,6 +123,7 @@ impl Paused {
     }
 }
 
+#[cfg(any(feature = "lua", test))]
 impl MeterGuard {
     /// The call waits, and uses up no CPU time until [`Paused::resume`]; its wall-clock time runs on.
     pub(crate) fn pause(self) -> Option<Paused> {
@@ -171,6 +173,7 @@ pub(crate) fn hurry() {
 }
 
 /// Makes the meter look at every tick for now: each may stand for much work. It spaces its looks again by itself.
+#[cfg(any(feature = "lua", test))]
 pub(crate) fn hurry_on() {
     change(|budget| {
         budget.stride = 1;
@@ -275,6 +278,7 @@ fn look_and_change(spaces: impl FnOnce(&mut Budget)) -> Option<Verdict> {
 }
 
 /// The verdict on a call that has run; its last operation may have taken long.
+#[cfg(any(feature = "rhai", test))]
 pub(crate) fn conclude() -> Option<Verdict> {
     let now = Instant::now();
     let budget = BUDGET.get()?;

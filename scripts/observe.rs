@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Instant;
 
+#[cfg(any(feature = "lua", feature = "rhai"))]
 use crate::limits::Verdict;
+#[cfg(any(feature = "lua", feature = "rhai"))]
 use crate::meter;
 
 /// By how many bytes the heap must have changed to be told again.
@@ -93,6 +95,7 @@ pub fn waits() {
 /// about every millisecond, and ends where it may not: the call of the script that waits for it on this thread is over then.
 pub fn may_go_on() -> bool {
     let goes_on = is_let_go_on();
+    #[cfg(any(feature = "lua", feature = "rhai"))]
     if !goes_on {
         meter::trip(Verdict::Stopped);
     }

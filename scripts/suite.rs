@@ -3,6 +3,7 @@
 //! A suite's entry returns a table/map of functions, each a test under its name. Its VM has the host functions of the module
 //! and two more groups, `test` and `assert`: see [`SUITE`]. What those do is the caller's business, through a [`Stage`].
 
+#[cfg(any(feature = "lua", feature = "rhai"))]
 mod assertions;
 
 use std::sync::Arc;
@@ -133,6 +134,10 @@ impl Suite {
     ///
     /// # Errors
     /// As [`crate::Program::instantiate`].
+    #[cfg_attr(
+        not(any(feature = "lua", feature = "rhai")),
+        expect(unused_variables, reason = "no language takes them")
+    )]
     pub fn open(
         &self,
         host: Arc<dyn Host>,
