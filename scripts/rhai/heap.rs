@@ -23,7 +23,7 @@ const GROWTH: i64 = 64 << 10;
 const FAULTS_LOOK: Duration = Duration::from_millis(4);
 /// What a page holds; larger ones make the estimate too small.
 const PAGE: u64 = 4096;
-/// Pages that a call may touch beside twice its limit: stack, code, the host's own.
+/// Pages that a call may touch beside twice its limit and its stack: code, the host's own.
 const FAULTS_SLACK: u64 = 16 << 20;
 
 /// What is watched during a call.
@@ -45,6 +45,9 @@ struct Faults {
     /// First-touched bytes at which that is; not looked up before the call has taken a while.
     full_at: Option<u64>,
     clock: Instant,
+    /// Where the stack stood when the call began, and how many bytes deeper it was found since: its pages are no heap.
+    stack: usize,
+    deepest: u64,
 }
 
 const NOTHING: Watch = Watch { full_at: i64::MAX, empty_at: i64::MAX, faults: None };
@@ -71,7 +74,8 @@ pub(super) fn watch(held: usize, limit: usize) -> Guard {
         }
         None => {
             let room = u64::try_from(limit).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(FAULTS_SLACK);
-            watch.faults = Some(Faults { room, full_at: None, clock: Instant::now() });
+            let faults = Faults { room, full_at: None, clock: Instant::now(), stack: stack(), deepest: 0 };
+            watch.faults = Some(faults);
         }
     }
     WATCH.set(watch);
@@ -120,15 +124,22 @@ pub(super) fn look() -> Option<Verdict> {
 impl Faults {
     fn look(&mut self) {
         let now = Instant::now();
+        self.deepest = self.deepest.max(self.stack.saturating_sub(stack()) as u64);
         if now.duration_since(self.clock) >= FAULTS_LOOK
             && let Some(touched) = first_touched()
         {
             self.clock = now;
-            if touched > *self.full_at.get_or_insert(touched.saturating_add(self.room)) {
+            if touched.saturating_sub(self.deepest) > *self.full_at.get_or_insert(touched.saturating_add(self.room)) {
                 meter::out_of_memory();
             }
         }
     }
+}
+
+/// Roughly where the thread's stack stands, which grows towards lower addresses.
+fn stack() -> usize {
+    let here = 0_u8;
+    std::ptr::from_ref(std::hint::black_box(&here)).addr()
 }
 
 /// Bytes in pages that this thread touched first, ever.
