@@ -26,7 +26,6 @@ mod lua;
 mod message;
 #[cfg(any(feature = "lua", feature = "rhai"))]
 mod meter;
-#[cfg_attr(not(any(feature = "lua", feature = "rhai")), expect(dead_code, reason = "no language tells anything"))]
 mod observe;
 #[cfg(any(feature = "lua", feature = "rhai"))]
 mod response;

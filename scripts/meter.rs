@@ -5,7 +5,10 @@
 //!
 //! Clocks are looked at only every few ticks, a *stride*. The wall clock (some 50 ns) more often when ticks turn out to be slow,
 //! and at least every [`STRIDE`] ticks or as the host allows in [`look_within`]; the CPU clock (a system call) only when the
-//! wall clock has moved by [`CPU_LOOK`] since: no thread uses more CPU time than passes.
+//! wall clock has moved by [`CPU_LOOK`] since: no thread uses more CPU time than passes. Whatever is left of a stride, the tick
+//! after a [`beat`] looks.
+
+mod beat;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -99,6 +102,9 @@ pub(crate) fn start(limits: &Limits, deadline: Instant) -> MeterGuard {
 
 fn enter(budget: Budget) -> MeterGuard {
     let outer = take();
+    if outer.is_none() {
+        beat::runs();
+    }
     COUNTDOWN.set(signed(budget.granted));
     BUDGET.set(Some(budget));
     MeterGuard { outer, not_send: PhantomData }
@@ -140,6 +146,8 @@ impl Drop for MeterGuard {
             budget.cpu_base = spent.map(|spent| thread_cpu_time().saturating_sub(spent));
             COUNTDOWN.set(if budget.verdict.is_some() { -1 } else { 0 });
             BUDGET.set(Some(budget));
+        } else {
+            beat::rests();
         }
     }
 }
@@ -149,16 +157,16 @@ impl Drop for MeterGuard {
 pub(crate) fn tick(n: u64) -> Option<Verdict> {
     let left = COUNTDOWN.get().saturating_sub(signed(n));
     COUNTDOWN.set(left);
-    if left >= 0 { None } else { look() }
+    if left >= 0 && !beat::has_passed() { None } else { look() }
 }
 
-/// Counts one tick and says whether the stride is over, so that the caller must [`look_within`]. For the hottest safepoints, whose
+/// Counts one tick and says whether the stride is over or a beat has passed, so that the caller must [`look_within`]. For the hottest safepoints, whose
 /// machine code is then a few instructions.
 #[inline]
 pub(crate) fn step() -> bool {
     let left = COUNTDOWN.get().wrapping_sub(1);
     COUNTDOWN.set(left);
-    left < 0
+    (left < 0) | beat::has_passed()
 }
 
 /// Counts the work of native code on `n` bytes.
@@ -264,6 +272,7 @@ pub(crate) fn look_within(longest: u64) -> Option<Verdict> {
 #[inline(never)]
 fn look_and_change(spaces: impl FnOnce(&mut Budget)) -> Option<Verdict> {
     let mut verdict = None;
+    beat::saw();
     change(|budget| {
         spaces(budget);
         if budget.verdict.is_none() {

@@ -1,6 +1,8 @@
 //! Whoever oversees the scripts that run on a thread, while they run.
 
-use std::cell::{Cell, RefCell};
+#[cfg(any(feature = "lua", feature = "rhai"))]
+use std::cell::Cell;
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Instant;
@@ -11,6 +13,7 @@ use crate::limits::Verdict;
 use crate::meter;
 
 /// By how many bytes the heap must have changed to be told again.
+#[cfg(any(feature = "lua", feature = "rhai"))]
 const STEP: usize = 64 << 10;
 
 /// Oversees the VMs of a thread. It must be quick, must not panic, and must not run scripts.
@@ -36,6 +39,7 @@ pub trait Overseer {
 
 thread_local! {
     static OVERSEER: RefCell<Option<Rc<dyn Overseer>>> = const { RefCell::new(None) };
+    #[cfg(any(feature = "lua", feature = "rhai"))]
     static TOLD: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -68,6 +72,7 @@ fn ask<R>(ask: impl FnOnce(&dyn Overseer) -> R) -> Option<R> {
 }
 
 /// The VM that runs on this thread holds `bytes`.
+#[cfg(any(feature = "lua", feature = "rhai"))]
 #[inline]
 pub(crate) fn holds(bytes: usize) {
     if bytes.abs_diff(TOLD.get()) >= STEP {
@@ -75,6 +80,7 @@ pub(crate) fn holds(bytes: usize) {
     }
 }
 
+#[cfg(any(feature = "lua", feature = "rhai"))]
 #[cold]
 fn tell(bytes: usize) {
     TOLD.set(bytes);
@@ -82,6 +88,7 @@ fn tell(bytes: usize) {
 }
 
 /// The script that runs on this thread may let others run, until `until`.
+#[cfg(any(feature = "lua", feature = "rhai"))]
 pub(crate) fn gives_way(until: Instant) {
     ask(|overseer| overseer.gives_way(until));
 }
@@ -91,9 +98,14 @@ pub fn waits() {
     ask(|overseer| overseer.waits());
 }
 
-/// Whether what runs on this thread may go on, as its overseer says; without one it may. A host function that takes long asks
-/// about every millisecond, and ends where it may not: the call of the script that waits for it on this thread is over then.
+/// Whether what runs on this thread may go on, as its overseer and the limits of its call say; without these it may. A host
+/// function that takes long asks about every millisecond, and ends where it may not: the call of the script that waits for it on
+/// this thread is over then.
 pub fn may_go_on() -> bool {
+    #[cfg(any(feature = "lua", feature = "rhai"))]
+    if meter::tick(1).is_some() {
+        return false;
+    }
     let goes_on = is_let_go_on();
     #[cfg(any(feature = "lua", feature = "rhai"))]
     if !goes_on {

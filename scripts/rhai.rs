@@ -17,6 +17,7 @@ mod json;
 mod leads;
 mod qualify;
 mod shown;
+mod sifting;
 mod sorting;
 mod suite;
 mod texts;

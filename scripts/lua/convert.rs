@@ -12,6 +12,7 @@ use mlua::{Lua, Table};
 
 use crate::crossing::{self, Room, Unfit, check_depth};
 use crate::message::clip;
+use crate::meter;
 use crate::value::Value;
 
 /// 2^53: from here on not every whole number is a double.
@@ -48,7 +49,8 @@ impl Converter {
     /// [`Unfit`] as the outer error; what Luau said as the inner one.
     pub(super) fn to_script(&self, lua: &Lua, value: &Value) -> Result<mlua::Result<mlua::Value>, Unfit> {
         crossing::check(value)?;
-        Ok(self.copy_in(lua, value))
+        let made = self.copy_in(lua, value);
+        if made.is_err() && meter::verdict().is_some() { Err(Unfit::Over) } else { Ok(made) }
     }
 
     fn copy_out(&self, value: &mlua::Value, depth: usize, room: &mut Room) -> Result<Value, Unfit> {
@@ -91,6 +93,9 @@ impl Converter {
     }
 
     fn copy_in(&self, lua: &Lua, value: &Value) -> mlua::Result<mlua::Value> {
+        if matches!(value, Value::List(_) | Value::Map(_)) && meter::tick(1).is_some() {
+            return Err(mlua::Error::StackError);
+        }
         Ok(match value {
             Value::Null => mlua::Value::Nil,
             Value::Bool(truth) => mlua::Value::Boolean(*truth),

@@ -15,6 +15,12 @@ use crate::meter;
 /// Bytes that `string.split` may compare.
 const MAX_SPLIT_WORK: usize = 256 << 20;
 
+/// Bytes of the formats of `os.date`, `string.pack` and its like: each field of two takes some 70 ns.
+const MAX_FORMAT: usize = 64 << 10;
+
+/// Bytes of a text that `tonumber` reads.
+const MAX_NUMBER: usize = 64 << 10;
+
 /// Bytes of a table's slot.
 const SLOT: usize = 16;
 
@@ -131,7 +137,11 @@ gates! {
         }
     };
     Format = c"format", |args| texts(args);
-    ToNumber = c"tonumber", |args| texts(args);
+    ToNumber = c"tonumber", |args| if args.length(1) > MAX_NUMBER {
+        Plan::Refuse(c"the text is too long for a number")
+    } else {
+        Plan::Run(args.length(1))
+    };
     Sub = c"sub", |args| part(args, args.number(3).unwrap_or(-1.0));
     Byte = c"byte", |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
     /// A field may be as long as a text may be, or reach to the end of one.
@@ -195,7 +205,11 @@ gates! {
     BufferFill = c"fill", |args| Plan::Run(args.number(4).map_or(usize::MAX, whole).min(args.length(1)));
     BufferCopy = c"copy", |args| Plan::Run(args.number(5).map_or(usize::MAX, whole).min(args.length(3)));
     /// A field of two bytes may become two hundred.
-    Date = c"date", |args| Plan::Run(args.length(1).saturating_mul(100));
+    Date = c"date", |args| if args.length(1) > MAX_FORMAT {
+        Plan::Refuse(c"the format is too long")
+    } else {
+        Plan::Run(args.length(1).saturating_mul(100))
+    };
     /// Walks the whole stack.
     Traceback = c"traceback", |args| Plan::RunLong(args.length(1).saturating_add(args.length(2)));
 }
@@ -222,6 +236,9 @@ fn elements(args: &Args<'_>) -> Plan {
 
 /// The values of a format.
 fn packed(args: &Args<'_>) -> Plan {
+    if args.length(1) > MAX_FORMAT {
+        return Plan::Refuse(c"the format is too long");
+    }
     Plan::RunLong(args.length(1).saturating_mul(SLOT))
 }
 

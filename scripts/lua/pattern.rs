@@ -8,6 +8,8 @@ use crate::meter;
 const MAX_BALANCED: usize = 4 << 20;
 /// Character comparisons that one step of a pattern may make: the subject's length times the longest set's.
 const MAX_SET_WORK: usize = 64 << 20;
+/// Comparisons of a set that take as long as one that a repeated item makes by a call.
+const ITEM: usize = 4;
 /// Bytes from which a single step of a pattern is worth a look at the clocks.
 const SMALL_STEP: usize = 1 << 14;
 /// Searches of less work than this go to the native function.
@@ -26,8 +28,8 @@ pub(super) fn pattern(args: &Args<'_>, find: bool) -> Plan {
     }
     let shape = Shape::of(pattern);
     let walked = if shape.walks { subject.len() } else { 0 };
-    if walked.saturating_mul(shape.longest_set) > MAX_SET_WORK {
-        return Plan::Refuse(c"pattern set too long for a string of this length");
+    if walked.saturating_mul(shape.longest_set.max(ITEM)) > MAX_SET_WORK {
+        return Plan::Refuse(c"the string is too long for this pattern");
     }
     if shape.looks_back && subject.len() > MAX_BALANCED {
         return Plan::Refuse(c"string too long for a pattern with %b or %1");

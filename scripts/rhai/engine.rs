@@ -6,7 +6,7 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{Dynamic, Engine, Module, Shared};
+use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
 use super::calls::{self, Group};
 use super::{cells, gates, heap, suite};
@@ -103,6 +103,8 @@ pub(super) fn call_levels(limits: &Limits) -> usize {
 }
 
 fn restrict(engine: &mut Engine) {
+    // folding would leave functions without a statement, which are called without a step
+    engine.set_optimization_level(OptimizationLevel::None);
     for word in DISABLED {
         engine.disable_symbol(word);
     }

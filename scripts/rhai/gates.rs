@@ -20,6 +20,7 @@ pub(super) fn module() -> Module {
     splits(&mut module);
     replaces(&mut module);
     sorts(&mut module);
+    super::sifting::add(&mut module);
     super::shown::add(&mut module);
     super::texts::add(&mut module);
     super::casing::add(&mut module);
@@ -227,6 +228,13 @@ fn sorts(module: &mut Module) {
                 Ok(())
             },
         );
+        changing(name).set_into_module(
+            module,
+            |context: NativeCallContext, array: &mut Array, by: &str| -> Checked<()> {
+                *array = sorting::sort_by(&context, array, &FnPtr::new(by)?)?;
+                Ok(())
+            },
+        );
     }
     for name in ["order", "order_by"] {
         gate(name).set_into_module(
@@ -254,6 +262,13 @@ fn sorts(module: &mut Module) {
     changing("dedup").set_into_module(
         module,
         |context: NativeCallContext, array: &mut Array, by: FnPtr| -> Checked<()> {
+            sorting::dedup(array, |a, b| by.call_raw(&context, None, [b.clone(), a.clone()]))
+        },
+    );
+    changing("dedup").set_into_module(
+        module,
+        |context: NativeCallContext, array: &mut Array, by: &str| -> Checked<()> {
+            let by = FnPtr::new(by)?;
             sorting::dedup(array, |a, b| by.call_raw(&context, None, [b.clone(), a.clone()]))
         },
     );

@@ -129,7 +129,8 @@ impl Faults {
             && let Some(touched) = first_touched()
         {
             self.clock = now;
-            if touched.saturating_sub(self.deepest) > *self.full_at.get_or_insert(touched.saturating_add(self.room)) {
+            let heap = touched.saturating_sub(self.deepest);
+            if heap > *self.full_at.get_or_insert(heap.saturating_add(self.room)) {
                 meter::out_of_memory();
             }
         }

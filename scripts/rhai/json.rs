@@ -21,6 +21,9 @@ pub(super) fn add(module: &mut Module) {
     );
 }
 
+/// Bytes of a text that are escaped at once.
+const PIECE: usize = 16 << 10;
+
 struct Writer {
     out: String,
     /// Bytes that a text may have.
@@ -91,12 +94,20 @@ impl Writer {
         self.push("]")
     }
 
-    /// Text is charged before it is escaped.
+    /// Text is charged before it is escaped, a piece at a time.
     fn text(&mut self, text: &str) -> Checked<()> {
-        if meter::charge_bytes(text.len()).is_some() {
-            return Err(over());
+        self.push("\"")?;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, more) = rest.split_at(rest.floor_char_boundary(PIECE));
+            if meter::charge_bytes(piece.len()).is_some() {
+                return Err(over());
+            }
+            let quoted = json!(piece).to_string();
+            self.push(&quoted[1..quoted.len() - 1])?;
+            rest = more;
         }
-        self.push(&json!(text).to_string())
+        self.push("\"")
     }
 
     fn push(&mut self, part: &str) -> Checked<()> {

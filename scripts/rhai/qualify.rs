@@ -8,7 +8,8 @@
 //!
 //! Three things print or hash a whole value inside the engine, where no gate stands: `${…}`, `switch`, and an assignment to an
 //! element, which may be a part of a text. Their value is compiled as `() ^ value` or the like, operators of [`super::shown`]
-//! that look at it first. `^` binds as weakly as any operator does, and `&` as weakly as any but those that give a number or a
+//! that look at it first. A function without a statement is called without a step of the engine, also a million times by
+//! `retain`: it gets one. `^` binds as weakly as any operator does, and `&` as weakly as any but those that give a number or a
 //! truth; the hole of a text is a block.
 
 use std::collections::BTreeSet;
@@ -77,6 +78,8 @@ pub(super) fn prepare(source: &str) -> Changed {
         Seen::HoleBegins => walk.insert("()-{"),
         Seen::HoleEnds => walk.insert("}"),
         Seen::Assignment => walk.insert(" ()& "),
+        Seen::FunctionBegins if walk.is_hollow() => walk.insert("();"),
+        Seen::FunctionBegins => {}
     })
 }
 
@@ -116,6 +119,8 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
     let mut walk = Walk { source, at: 0, copied: 0, out, edits: Vec::new() };
     let mut before = Before::Other;
     let mut tokens = 0_usize;
+    // Whether the `{` of a function is still to come.
+    let mut head = false;
     // Braces that are open in each `${…}` around this place.
     let mut holes: Vec<usize> = Vec::new();
     while let Some(byte) = walk.peek(0) {
@@ -148,6 +153,9 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
                     *open += 1;
                 }
                 walk.at += 1;
+                if std::mem::take(&mut head) {
+                    see(&mut walk, Seen::FunctionBegins);
+                }
             }
             b'}' if holes.last() == Some(&0) => {
                 see(&mut walk, Seen::HoleEnds);
@@ -188,7 +196,9 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
                 let start = walk.at;
                 walk.word();
                 see(&mut walk, Seen::Name(start, before));
-                before = if &source[start..walk.at] == "fn" { Before::Part } else { Before::Other };
+                let is_fn = &source[start..walk.at] == "fn";
+                head |= is_fn;
+                before = if is_fn { Before::Part } else { Before::Other };
                 continue;
             }
             _ if byte.is_ascii_digit() => walk.word(),
@@ -210,6 +220,8 @@ enum Seen {
     HoleEnds,
     /// A `=` behind an element.
     Assignment,
+    /// The `{` of a function.
+    FunctionBegins,
 }
 
 /// What stands before a name or a `=`.
@@ -265,6 +277,26 @@ impl Walk<'_> {
     /// A parenthesis comes next, perhaps after space.
     fn next_is_call(&self) -> bool {
         self.next_is("(")
+    }
+
+    /// No statement stands between here and the end of the block.
+    fn is_hollow(&self) -> bool {
+        let mut rest = Walk { source: self.source, at: self.at, copied: 0, out: String::new(), edits: Vec::new() };
+        let mut open = 1;
+        while open > 0 {
+            match (rest.peek(0), rest.peek(1)) {
+                (Some(b'/'), Some(b'/' | b'*')) => {
+                    rest.comment();
+                    continue;
+                }
+                (Some(b'{'), _) => open += 1,
+                (Some(b'}'), _) => open -= 1,
+                (Some(byte), _) if byte == b';' || byte.is_ascii_whitespace() => {}
+                _ => return false,
+            }
+            rest.at += 1;
+        }
+        true
     }
 
     /// This comes next, perhaps after space.

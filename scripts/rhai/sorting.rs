@@ -7,11 +7,18 @@ use rhai::{Array, Dynamic, EvalAltResult, FnPtr, NativeCallContext, Position};
 use super::calls::over;
 use crate::meter;
 
+/// Items that are sorted without a look at the clocks.
+const AT_ONCE: usize = 10_000;
+
 type Checked<T> = Result<T, Box<EvalAltResult>>;
 
 /// A stable copy in the order of `by(a, b)`: a number below, at or above zero, or whether `a` comes first.
 pub(super) fn sort_by(context: &NativeCallContext, array: &[Dynamic], by: &FnPtr) -> Checked<Array> {
-    let mut sorted: Array = array.to_vec();
+    merge_sort(array.to_vec(), |a, b| after(context, a, b, by))
+}
+
+/// Sorts stably; `after` says whether its first item must stand after the second.
+fn merge_sort(mut sorted: Array, mut after: impl FnMut(&Dynamic, &Dynamic) -> Checked<bool>) -> Checked<Array> {
     let mut spare = Array::with_capacity(sorted.len());
     // Merges runs of doubling length.
     let mut run = 1;
@@ -21,7 +28,7 @@ pub(super) fn sort_by(context: &NativeCallContext, array: &[Dynamic], by: &FnPtr
             let mut left = rest.by_ref().take(run).collect::<Array>().into_iter().peekable();
             let mut right = rest.by_ref().take(run).collect::<Array>().into_iter().peekable();
             while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
-                let next = if after(context, a, b, by)? { right.next() } else { left.next() };
+                let next = if after(a, b)? { right.next() } else { left.next() };
                 spare.extend(next);
             }
             spare.extend(left);
@@ -74,7 +81,14 @@ pub(super) fn sort(array: &mut Array, descending: bool) -> Checked<()> {
     {
         return Err(fault(format!("items of type {name} cannot be sorted without a comparer")));
     }
-    array.sort_by(|a, b| if descending { compare(b, a) } else { compare(a, b) });
+    let ordered = |a: &Dynamic, b: &Dynamic| if descending { compare(b, a) } else { compare(a, b) };
+    if array.len() <= AT_ONCE {
+        array.sort_by(ordered);
+        return Ok(());
+    }
+    *array = merge_sort(array.clone(), |a, b| {
+        if meter::tick(1).is_some() { Err(over()) } else { Ok(ordered(a, b) == Ordering::Greater) }
+    })?;
     Ok(())
 }
 

@@ -11,9 +11,9 @@ use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, PAD};
 use hmac::{Hmac, Mac as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use replug_scripts::json::{self, Length};
-use replug_scripts::{HostError, HostErrorKind, Value};
+use replug_scripts::{HostError, HostErrorKind, Value, may_go_on};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 
 use super::Args;
@@ -40,9 +40,32 @@ const LONGEST_TOKEN: usize = 64 << 10;
 /// The longest id of a key, in bytes.
 const LONGEST_KEY_ID: usize = 256;
 
+/// Bytes that are worked on between two questions whether the call may go on.
+const PIECE: usize = 1 << 20;
+
+/// The pieces of data, as long as the call may go on.
+fn pieces<'a>(args: &Args, data: &'a [u8]) -> impl Iterator<Item = Result<&'a [u8], HostError>> {
+    let over = || args.failed(HostErrorKind::Failed, "the call is over");
+    data.chunks(PIECE).map(move |piece| if may_go_on() { Ok(piece) } else { Err(over()) })
+}
+
+fn digest<D: sha2::Digest>(args: &Args, data: &[u8]) -> Result<Value, HostError> {
+    let mut digest = D::new();
+    for piece in pieces(args, data) {
+        digest.update(piece?);
+    }
+    Ok(hex(&digest.finalize()))
+}
+
 fn hex(bytes: &[u8]) -> Value {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    push_hex(&mut text, bytes);
+    Value::Text(text)
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
     let digit = |four: u8| char::from(b"0123456789abcdef"[usize::from(four)]);
-    Value::Text(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
 fn fill(buffer: &mut [u8]) -> Result<(), HostError> {
@@ -76,8 +99,8 @@ pub(super) fn uuid() -> Result<Value, HostError> {
 pub(super) fn hash(args: &Args) -> Result<Value, HostError> {
     let data = args.bytes(1)?;
     match args.text(0)? {
-        "sha256" => Ok(hex(&Sha256::digest(data))),
-        "sha512" => Ok(hex(&Sha512::digest(data))),
+        "sha256" => digest::<Sha256>(args, data),
+        "sha512" => digest::<Sha512>(args, data),
         "blake3" => Ok(hex(blake3::hash(data).as_bytes())),
         _ => Err(args.failed(HostErrorKind::InvalidArgument, "the algorithms are sha256, sha512 and blake3")),
     }
@@ -88,7 +111,13 @@ pub(super) fn encode(args: &Args) -> Result<Value, HostError> {
     match args.text(0)? {
         "base64" => Ok(Value::Text(BASE64.encode(data))),
         "base64url" => Ok(Value::Text(BASE64_URL.encode(data))),
-        "hex" => Ok(hex(data)),
+        "hex" => {
+            let mut text = String::with_capacity(data.len() * 2);
+            for piece in pieces(args, data) {
+                push_hex(&mut text, piece?);
+            }
+            Ok(Value::Text(text))
+        }
         _ => Err(unknown_format(args)),
     }
 }
@@ -99,7 +128,14 @@ pub(super) fn decode(args: &Args) -> Result<Value, HostError> {
     let data = match args.text(0)? {
         "base64" => BASE64.decode(text).map_err(|e| invalid(&e))?,
         "base64url" => BASE64_URL.decode(text).map_err(|e| invalid(&e))?,
-        "hex" => unhex(text).ok_or_else(|| invalid(&"hex is pairs of digits from 0 to f"))?,
+        "hex" => {
+            let mut data = Vec::with_capacity(text.len() / 2);
+            for piece in pieces(args, text) {
+                let bytes = unhex(piece?).ok_or_else(|| invalid(&"hex is pairs of digits from 0 to f"))?;
+                data.extend_from_slice(&bytes);
+            }
+            data
+        }
         _ => return Err(unknown_format(args)),
     };
     Ok(text_or_bytes(data))
@@ -117,13 +153,15 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 pub(super) fn sha256(args: &Args) -> Result<Value, HostError> {
-    Ok(hex(&Sha256::digest(args.bytes(0)?)))
+    digest::<Sha256>(args, args.bytes(0)?)
 }
 
 pub(super) fn hmac(args: &Args) -> Result<Value, HostError> {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(args.bytes(0)?).map_err(|e| args.failed(HostErrorKind::InvalidArgument, e))?;
-    mac.update(args.bytes(1)?);
+    for piece in pieces(args, args.bytes(1)?) {
+        mac.update(piece?);
+    }
     Ok(hex(&mac.finalize().into_bytes()))
 }
 

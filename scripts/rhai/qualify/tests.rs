@@ -120,3 +120,15 @@ fn columns_are_told_as_they_are_in_the_source() {
     }
     assert_eq!((changed.column(1, 1), changed.column(3, 1), changed.column(0, 0)), (1, 1, 1));
 }
+
+#[test]
+fn a_function_without_a_statement_gets_one() {
+    for (source, prepared) in [
+        ("fn f() {}", "fn f() {();}"),
+        ("private fn f(a, b) { /* } */ ; {{;}} // x\n }", "private fn f(a, b) {(); /* } */ ; {{;}} // x\n }"),
+        ("fn f() { #{}; } fn g() { 1 }", "fn f() { #{}; } fn g() { 1 }"),
+        ("let m = #{}; if x {} |y| {}", "let m = #{}; if x {} |y| {}"),
+    ] {
+        assert_eq!(prepare(source).text, prepared);
+    }
+}
