@@ -12,36 +12,38 @@ pub(crate) fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every text file of the repository as (path with `/`, text), sorted. Left out are what `.gitignore` names at the top,
+/// Every text file of the repository as (path with `/`, text), sorted. Left out are what a folder's `.gitignore` names in it,
 /// hidden files other than `.ci` (editors keep theirs there), links, and files that are not UTF-8.
 pub(crate) fn texts() -> Vec<(String, String)> {
     let top = top();
-    let ignored: Vec<String> = std::fs::read_to_string(top.join(".gitignore"))
-        .expect("the repository has a .gitignore")
-        .lines()
-        .filter_map(|line| line.strip_prefix('/').map(|path| path.trim_end_matches('/').to_owned()))
-        .collect();
     let mut found = Vec::new();
-    walk(&top, &top, &ignored, &mut found);
+    walk(&top, &top, &mut found);
     found.sort();
     found
 }
 
-fn walk(top: &Path, dir: &Path, ignored: &[String], found: &mut Vec<(String, String)>) {
+fn walk(top: &Path, dir: &Path, found: &mut Vec<(String, String)>) {
+    let ignored = ignored(dir);
     let entries = std::fs::read_dir(dir).unwrap_or_else(|e| panic!("cannot list {}: {e}", dir.display()));
     for entry in entries {
         let path = entry.expect("a directory entry can be read").path();
         let name = path.strip_prefix(top).expect("it lies under the top").to_string_lossy().replace('\\', "/");
         let hidden = name.starts_with('.') && !name.starts_with(".ci");
-        if hidden || ignored.contains(&name) || path.is_symlink() {
+        if hidden || ignored.contains(&path) || path.is_symlink() {
             continue;
         }
         if path.is_dir() {
-            walk(top, &path, ignored, found);
+            walk(top, &path, found);
         } else if let Ok(text) = std::fs::read_to_string(&path) {
             found.push((name, text));
         }
     }
+}
+
+/// What the `.gitignore` of a folder names in that folder.
+fn ignored(dir: &Path) -> Vec<PathBuf> {
+    let lines = std::fs::read_to_string(dir.join(".gitignore")).unwrap_or_default();
+    lines.lines().filter_map(|line| Some(dir.join(line.strip_prefix('/')?.trim_end_matches('/')))).collect()
 }
 
 /// Whether the file at `path` is Rust code that the rules check.
