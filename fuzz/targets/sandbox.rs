@@ -1,7 +1,7 @@
 //! Runs a script under limits. It must end in time, its VM within its memory, the thread must have its memory back, and the VM
 //! after it must answer. That the process lives is for libFuzzer to see (`-timeout`, `-rss_limit_mb`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use replug_scripts::{
@@ -52,6 +52,9 @@ fn on_its_thread(path: &str, source: String, limits: &Limits) {
     let sources = Sources { entry: path.into(), files: [(path.to_owned(), Arc::from(source))].into() };
     let Ok(program) = compile(&sources) else { return };
     let make = || program.instantiate(Arc::new(Echo), limits, &context());
+    // what is made once in a process, such as the library of Rhai, is nothing that a script left
+    static WARM: Once = Once::new();
+    WARM.call_once(|| drop(make()));
     let held = live();
     let Ok(mut vm) = make() else { return };
     let before = thread_cpu_time();
