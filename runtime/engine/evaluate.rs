@@ -10,9 +10,12 @@ use serde_json::json;
 use super::validate::{self, sources};
 use super::{Engine, EngineError};
 use crate::actors::gate::Pass;
-use crate::actors::router::BUCKETS;
+use crate::actors::router::{BUCKETS, Instance};
 use crate::registry::versions::ModuleRef;
 use crate::store::audit::Kind;
+
+/// How often a version that closes is looked up again; one look suffices after a swap.
+const LOOKS: usize = 3;
 
 /// Characters of the first line that the audit log keeps.
 const FIRST_LINE: usize = 200;
@@ -43,8 +46,8 @@ impl Engine {
     /// Nothing serves, the log takes no entry, the code does not compile or fails.
     pub async fn evaluate(&self, id: &str, code: &str) -> Result<Evaluated, EngineError> {
         let Some(_running) = Pass::enter(Arc::clone(&self.commands)) else { return Err(EngineError::Stopped) };
-        let instance = self.shared.router.load().instance(id, BUCKETS - 1).cloned();
-        let instance = instance.ok_or_else(|| EngineError::NothingServes { id: id.to_owned() })?;
+        let inside = self.enters(id).ok_or_else(|| EngineError::NothingServes { id: id.to_owned() })?;
+        let instance = inside.inside();
         let (module, version) = (instance.manifest.label(), instance.manifest.version.clone());
         let wanted = ModuleRef { id: id.to_owned(), version: Some(version.clone()) };
         let definition = self.shared.registry.snapshot().resolve(&wanted).map(Arc::clone)?;
@@ -73,6 +76,15 @@ impl Engine {
         let ms = started.elapsed().as_secs_f64() * 1000.0;
         let text = (!value.is_json()).then(|| value.shown(language.nothing()));
         Ok(Evaluated { id: id.to_owned(), version: version.to_string(), value, text, log, ms })
+    }
+}
+
+impl Engine {
+    /// Enters the version that serves as a request does: where another takes its place, it waits for this.
+    fn enters(&self, id: &str) -> Option<Pass<Instance>> {
+        let look = || self.shared.router.load().instance(id, BUCKETS - 1).cloned();
+        // one that closes was replaced meanwhile
+        (0..LOOKS).find_map(|_| Pass::enter(look()?))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Module, Ran, Server, replug};
+use crate::support::{Module, Ran, Server, replug, until};
 
 fn in_dir(dir: &Path, args: &[&str]) -> Ran {
     let dir = dir.display().to_string();
@@ -216,4 +217,20 @@ async fn what_code_gives_is_told_apart_and_what_it_logs_comes_with_it() {
         let document: serde_json::Value = serde_json::from_str(&ran.err).expect("JSON");
         assert_eq!(document["error"]["log"], json!(["info so far"]), "{ran:?}");
     }
+}
+
+#[tokio::test]
+async fn code_that_runs_while_its_version_is_replaced_runs_to_its_end() {
+    let wide = "runtime: { limits: { cpuTime: 60s, wallTime: 60s, ticks: 100000000000 } }\n";
+    let of = |version: &str| Module::echo("a", version, "lua").manifest(wide);
+    let server = Arc::new(Server::with(&[of("1.0.0")]).await);
+    let waits = "kv.put('began', 1) while kv.get('go') ~= 1 do for _ = 1, 100000 do end end return 7";
+    let same = Arc::clone(&server);
+    let running = tokio::spawn(async move { same.ok(&["eval", "a", waits]).await });
+    until("it begins", async || server.ok(&["eval", "a", "kv.get('began')"]).await["value"] == 1).await;
+    server.settle(&of("1.1.0")).await;
+    assert_eq!(server.get("/api/a").await.header("x-replug-module"), "a@1.1.0");
+    server.ok(&["eval", "a", "kv.put('go', 1)"]).await;
+    let ended = running.await.expect("it ends");
+    assert_eq!((&ended["value"], &ended["version"]), (&json!(7), &json!("1.0.0")));
 }
