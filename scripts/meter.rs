@@ -286,8 +286,9 @@ fn look_and_change(spaces: impl FnOnce(&mut Budget)) -> Option<Verdict> {
     verdict
 }
 
-/// The verdict on a call that has run; its last operation may have taken long.
-#[cfg(any(feature = "rhai", test))]
+/// The verdict by now, where an operation may have taken long or still does. Counts nothing and gives no way: whoever asks may
+/// hold locks.
+#[cfg(any(feature = "lua", feature = "rhai", test))]
 pub(crate) fn conclude() -> Option<Verdict> {
     let now = Instant::now();
     let budget = BUDGET.get()?;

@@ -103,8 +103,8 @@ pub fn waits() {
 /// this thread is over then.
 pub fn may_go_on() -> bool {
     #[cfg(any(feature = "lua", feature = "rhai"))]
-    // no tick: how often this is asked depends on the time
-    if meter::tick(0).is_some() {
+    // no tick, since how often this is asked depends on the time; and no moment to give way, since the host may hold locks
+    if meter::conclude().is_some() {
         return false;
     }
     let goes_on = is_let_go_on();

@@ -62,6 +62,21 @@ fn a_call_gives_way_while_it_runs_and_ends_where_that_took_all_its_time() {
 }
 
 #[test]
+fn a_host_that_asks_whether_it_may_go_on_gives_no_way_and_counts_no_tick() {
+    let (overseer, time) = (std::rc::Rc::new(Sleeps(Cell::new(0))), Duration::from_millis(30));
+    let overseen = observe::Overseen::by(std::rc::Rc::clone(&overseer) as _);
+    let _guard = start(&limits(u64::MAX, time, HOUR), far());
+    let begun = thread_cpu_time();
+    while observe::may_go_on() {
+        assert_eq!(ticks_used(), 0);
+        assert!(thread_cpu_time().saturating_sub(begun) < HOUR / 60, "it is never over");
+    }
+    assert_eq!(verdict(), Some(Verdict::CpuTime(time)));
+    assert_eq!(overseer.0.get(), 0, "it gave way");
+    drop(overseen);
+}
+
+#[test]
 fn a_call_that_has_run_is_judged_by_what_its_last_operation_took() {
     let time = Duration::from_millis(20);
     let _guard = start(&limits(u64::MAX, time, HOUR), far());
