@@ -18,8 +18,13 @@ const MAX_SPLIT_WORK: usize = 256 << 20;
 /// Bytes of the formats of `os.date`, `string.pack` and its like: each field of two takes some 70 ns.
 const MAX_FORMAT: usize = 64 << 10;
 
-/// Bytes of a text that `tonumber` reads.
+/// Bytes of a text that is read as a number, where one call may read many.
 const MAX_NUMBER: usize = 64 << 10;
+
+const NO_NUMBER: &CStr = c"a text is too long for a number";
+
+/// The fields that `os.time` reads.
+const TIME: [&CStr; 6] = [c"year", c"month", c"day", c"hour", c"min", c"sec"];
 
 /// Bytes of a table's slot.
 const SLOT: usize = 16;
@@ -69,10 +74,22 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     gate::<StringPack>(lua, &string)?;
     gate::<StringPackSize>(lua, &string)?;
     gate::<StringUnpack>(lua, &string)?;
+    gate::<Char>(lua, &string)?;
     let utf8: Table = globals.raw_get("utf8")?;
     gate::<Utf8Len>(lua, &utf8)?;
     gate::<Utf8Offset>(lua, &utf8)?;
     gate::<Utf8CodePoint>(lua, &utf8)?;
+    gate::<Utf8Char>(lua, &utf8)?;
+    let math: Table = globals.raw_get("math")?;
+    gate::<Max>(lua, &math)?;
+    gate::<Min>(lua, &math)?;
+    gate::<Map>(lua, &math)?;
+    let bit32: Table = globals.raw_get("bit32")?;
+    gate::<BitAnd>(lua, &bit32)?;
+    gate::<BitOr>(lua, &bit32)?;
+    gate::<BitXor>(lua, &bit32)?;
+    gate::<BitTest>(lua, &bit32)?;
+    gate::<BitReplace>(lua, &bit32)?;
     let table: Table = globals.raw_get("table")?;
     gate::<Insert>(lua, &table)?;
     gate::<Remove>(lua, &table)?;
@@ -95,6 +112,7 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     gate::<BufferCopy>(lua, &buffer)?;
     let os: Table = globals.raw_get("os")?;
     gate::<Date>(lua, &os)?;
+    gate::<Time>(lua, &os)?;
     let debug: Table = globals.raw_get("debug")?;
     gate::<Traceback>(lua, &debug)
 }
@@ -136,27 +154,34 @@ gates! {
             Plan::Run(subject.saturating_mul(8))
         }
     };
-    Format = c"format", |args| texts(args);
-    ToNumber = c"tonumber", |args| if args.length(1) > MAX_NUMBER {
-        Plan::Refuse(c"the text is too long for a number")
-    } else {
-        Plan::Run(args.length(1))
-    };
+    Format = c"format", |args| joined(args, 0);
+    /// A longer text is none.
+    ToNumber = c"tonumber", |args| if text(args, 1) > MAX_NUMBER { Plan::Return(None) } else { Plan::Run(text(args, 1)) };
     Sub = c"sub", |args| part(args, args.number(3).unwrap_or(-1.0));
     Byte = c"byte", |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
     /// A field may be as long as a text may be, or reach to the end of one.
-    StringPack = c"pack", |args| packed(args);
-    StringPackSize = c"packsize", |args| packed(args);
-    StringUnpack = c"unpack", |args| packed(args);
-    Utf8Len = c"len", |args| texts(args);
+    StringPack = c"pack", |args| format(args, |work| joined(args, work));
+    StringPackSize = c"packsize", |args| format(args, Plan::RunLong);
+    StringUnpack = c"unpack", |args| format(args, Plan::RunLong);
+    Char = c"char", |args| numbers(args);
+    Utf8Char = c"char", |args| numbers(args);
+    Max = c"max", |args| numbers(args);
+    Min = c"min", |args| numbers(args);
+    Map = c"map", |args| numbers(args);
+    BitAnd = c"band", |args| numbers(args);
+    BitOr = c"bor", |args| numbers(args);
+    BitXor = c"bxor", |args| numbers(args);
+    BitTest = c"btest", |args| numbers(args);
+    BitReplace = c"replace", |args| numbers(args);
+    Utf8Len = c"len", |args| Plan::Run(text(args, 1));
     /// A letter has at most four bytes.
     Utf8Offset = c"offset", |args| {
         Plan::Run(whole(args.number(2).unwrap_or(0.0).abs()).saturating_mul(4).min(args.length(1)))
     };
     Utf8CodePoint = c"codepoint", |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
-    Lower = c"lower", |args| texts(args);
-    Upper = c"upper", |args| texts(args);
-    Reverse = c"reverse", |args| texts(args);
+    Lower = c"lower", |args| Plan::Run(text(args, 1));
+    Upper = c"upper", |args| Plan::Run(text(args, 1));
+    Reverse = c"reverse", |args| Plan::Run(text(args, 1));
     /// Only with a position, which shifts what follows.
     Insert = c"insert", |args| Plan::Run(if args.count() == 3 { shifted(args) } else { 0 });
     Remove = c"remove", |args| Plan::Run(if args.is_nil(2) { 0 } else { shifted(args) });
@@ -198,8 +223,8 @@ gates! {
         let size = count(args, 1);
         if size > meter::memory() { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
     };
-    BufferFromString = c"fromstring", |args| texts(args);
-    BufferToString = c"tostring", |args| texts(args);
+    BufferFromString = c"fromstring", |args| Plan::Run(text(args, 1));
+    BufferToString = c"tostring", |args| Plan::Run(args.length(1));
     BufferReadString = c"readstring", |args| Plan::Run(count(args, 3).min(args.length(1)));
     BufferWriteString = c"writestring", |args| Plan::Run(args.length(3));
     BufferFill = c"fill", |args| Plan::Run(args.number(4).map_or(usize::MAX, whole).min(args.length(1)));
@@ -210,6 +235,8 @@ gates! {
     } else {
         Plan::Run(args.length(1).saturating_mul(100))
     };
+    /// Reads the fields of a table as numbers.
+    Time = c"time", |args| if args.longest_field(1, &TIME) > MAX_NUMBER { Plan::Refuse(NO_NUMBER) } else { Plan::Run(0) };
     /// Walks the whole stack.
     Traceback = c"traceback", |args| Plan::RunLong(args.length(1).saturating_add(args.length(2)));
 }
@@ -224,9 +251,28 @@ fn count(args: &Args<'_>, index: c_int) -> usize {
     args.number(index).map_or(0, whole)
 }
 
-fn texts(args: &Args<'_>) -> Plan {
-    let lengths = (1..=args.count().min(64)).map(|index| args.length(index));
-    Plan::Run(lengths.fold(0, usize::saturating_add))
+/// Bytes of a text, 0 for anything else.
+fn text(args: &Args<'_>, index: c_int) -> usize {
+    args.bytes(index).map_or(0, <[u8]>::len)
+}
+
+fn texts(args: &Args<'_>) -> impl Iterator<Item = usize> {
+    (1..=args.count()).map(|index| text(args, index))
+}
+
+/// For functions that read as many numbers as they are given.
+fn numbers(args: &Args<'_>) -> Plan {
+    if texts(args).any(|length| length > MAX_NUMBER) { Plan::Refuse(NO_NUMBER) } else { Plan::Run(0) }
+}
+
+/// For functions that put their arguments into one text, or read them as numbers; `work` is what they do besides.
+fn joined(args: &Args<'_>, work: usize) -> Plan {
+    let size = texts(args).fold(0, usize::saturating_add);
+    if size > meter::memory() {
+        Plan::Refuse(c"resulting string too large")
+    } else {
+        Plan::RunLong(size.saturating_add(work))
+    }
 }
 
 /// For functions that walk a table, whose hash part has no known size.
@@ -234,12 +280,12 @@ fn elements(args: &Args<'_>) -> Plan {
     Plan::RunLong(args.length(1).saturating_mul(SLOT))
 }
 
-/// The values of a format.
-fn packed(args: &Args<'_>) -> Plan {
+/// A format of values, which takes so much work.
+fn format(args: &Args<'_>, plan: impl FnOnce(usize) -> Plan) -> Plan {
     if args.length(1) > MAX_FORMAT {
         return Plan::Refuse(c"the format is too long");
     }
-    Plan::RunLong(args.length(1).saturating_mul(SLOT))
+    plan(args.length(1).saturating_mul(SLOT))
 }
 
 /// The part of a text from argument 2 to `to`, both counted from 1, or from the end if below zero.

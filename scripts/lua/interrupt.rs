@@ -262,6 +262,20 @@ impl Args<'_> {
         }
     }
 
+    /// The bytes of the longest text among these fields of a table, past its metatable.
+    pub(super) fn longest_field(&self, index: c_int, names: &[&CStr]) -> usize {
+        let longest = |name: &&CStr| unsafe {
+            if ffi::lua_type(self.state, index) != ffi::LUA_TTABLE || ffi::lua_checkstack(self.state, 1) == 0 {
+                return 0;
+            }
+            let is_text = ffi::lua_rawgetfield(self.state, index, name.as_ptr()) == ffi::LUA_TSTRING;
+            let length = if is_text { ffi::lua_objlen(self.state, -1) } else { 0 };
+            ffi::lua_pop(self.state, 1);
+            length
+        };
+        names.iter().map(longest).max().unwrap_or(0)
+    }
+
     /// Whether it counts as true.
     pub(super) fn truth(&self, index: c_int) -> bool {
         unsafe { ffi::lua_toboolean(self.state, index) != 0 }

@@ -78,7 +78,7 @@ fn walk(code: &mut [u8]) -> u32 {
                 run = if run >= SAFEPOINT_AFTER { 0 } else { run };
             }
             Kind::Safepoint => run = 0,
-            Kind::Costly => run += 1,
+            Kind::Costly(values) => run += values,
             Kind::Plain => {}
         }
         longest = longest.max(run);
@@ -110,8 +110,8 @@ struct Op {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Plain,
-    /// May work on values of any size.
-    Costly,
+    /// May work on so many values of any size.
+    Costly(u32),
     Safepoint,
     /// Of coverage.
     Mark,
@@ -160,7 +160,9 @@ impl Op {
             // Arithmetic, which reads texts as numbers.
             | 33..=44 | 51 | 71 | 72 | 81 | 82
             // CONCAT, the built-in functions, GETVARARGS.
-            | 49 | 60 | 63 | 68 | 73..=75 | 89 => Kind::Costly,
+            | 49 | 60 | 63 | 68 | 73..=75 | 89 => Kind::Costly(1),
+            // FORNPREP reads its three bounds, also texts, as numbers.
+            56 => Kind::Costly(3),
             69 => Kind::Mark,
             _ => Kind::Plain,
         };
@@ -195,6 +197,11 @@ mod tests {
         assert_eq!(run_of("local a, b = f() local x = a < b x = a < b"), 2);
         assert_eq!(run_of("local a, b = f() local x = a < b f() x = a < b"), 1, "a call is a safepoint");
         assert_eq!(run_of("local a = f() local x = a .. a x = a + 1 x = -a x = a * a"), 4);
+        assert_eq!(
+            run_of("local a, b = f() for i = a, b do end for i = a, b do end"),
+            6,
+            "the bounds of loops that do not run"
+        );
         assert_eq!(run_of("local a, b = f() while a do b = a < b b = a < b end b = a < b"), 2, "the end of a loop");
     }
 
