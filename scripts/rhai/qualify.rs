@@ -121,6 +121,8 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
     let mut tokens = 0_usize;
     // Whether the `{` of a function is still to come.
     let mut head = false;
+    // Whether the parameters of a closure, or a `|` of another kind, stand just before.
+    let mut bar = false;
     // Braces that are open in each `${…}` around this place.
     let mut holes: Vec<usize> = Vec::new();
     while let Some(byte) = walk.peek(0) {
@@ -129,10 +131,12 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
             continue;
         }
         tokens += 1;
+        let behind_bar = std::mem::replace(&mut bar, byte == b'|');
         match byte {
             b'/' if matches!(walk.peek(1), Some(b'/' | b'*')) => {
                 walk.comment();
                 tokens -= 1;
+                bar = behind_bar;
                 continue;
             }
             b'"' | b'\'' => walk.string(byte),
@@ -153,7 +157,7 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
                     *open += 1;
                 }
                 walk.at += 1;
-                if std::mem::take(&mut head) {
+                if std::mem::take(&mut head) || behind_bar {
                     see(&mut walk, Seen::FunctionBegins);
                 }
             }
@@ -220,7 +224,7 @@ enum Seen {
     HoleEnds,
     /// A `=` behind an element.
     Assignment,
-    /// The `{` of a function.
+    /// The `{` of a function, or one behind a `|`, where a step more changes nothing.
     FunctionBegins,
 }
 

@@ -127,7 +127,9 @@ fn a_function_without_a_statement_gets_one() {
         ("fn f() {}", "fn f() {();}"),
         ("private fn f(a, b) { /* } */ ; {{;}} // x\n }", "private fn f(a, b) {(); /* } */ ; {{;}} // x\n }"),
         ("fn f() { #{}; } fn g() { 1 }", "fn f() { #{}; } fn g() { 1 }"),
-        ("let m = #{}; if x {} |y| {}", "let m = #{}; if x {} |y| {}"),
+        ("let m = #{}; if x {} |y| #{}; a || b;", "let m = #{}; if x {} |y| #{}; a || b;"),
+        ("a.each(|y| {}); || /* | */ { }", "a.each(|y| {();}); || /* | */ {(); }"),
+        ("switch 1 { 1|2 => {}, _ => |x| { x } }", "switch ()^  1 { 1|2 => {}, _ => |x| { x } }"),
     ] {
         assert_eq!(prepare(source).text, prepared);
     }

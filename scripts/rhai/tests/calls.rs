@@ -146,6 +146,40 @@ fn a_panic_of_the_host_passes_every_try() {
 }
 
 #[test]
+fn what_parts_an_array_takes_functions_and_their_names() {
+    scripted(|| {
+        let top =
+            "fn odd(x) { x % 2 == 1 } fn at(x, i) { i > 2 } fn down(a, b) { b - a } fn alike(a, b) { a % 2 == b % 2 }";
+        let json = |body: &str| {
+            let source = format!("{top} #{{ services: #{{ \"a.b\": |args, ctx| {{\n{body}\n}} }} }}");
+            let answer = vm(&source).0.call(&Handler::Service("a.b".into()), &[Value::Null], &context());
+            serde_json::to_string(&answer.unwrap()).unwrap()
+        };
+        for (body, expected) in [
+            ("let gone = a.retain(|x| x > 2); [a, gone]", "[[3,4,5],[1,2]]"),
+            ("let gone = a.retain(\"odd\"); [a, gone]", "[[1,3,5],[2,4]]"),
+            ("let gone = a.retain(Fn(\"odd\")); [a, gone]", "[[1,3,5],[2,4]]"),
+            ("let gone = a.retain(|x, i| i < 1); [a, gone]", "[[1],[2,3,4,5]]"),
+            ("let gone = a.retain(|| this > 4); [a, gone]", "[[5],[1,2,3,4]]"),
+            ("let gone = a.retain(|x| 7); [a, gone]", "[[],[1,2,3,4,5]]"),
+            ("let gone = a.drain(|x| x > 2); [a, gone]", "[[1,2],[3,4,5]]"),
+            ("let gone = a.drain(\"odd\"); [a, gone]", "[[2,4],[1,3,5]]"),
+            ("let gone = a.drain(\"at\"); [a, gone]", "[[1,2,3],[4,5]]"),
+            ("let gone = a.drain(|x| ()); [a, gone]", "[[1,2,3,4,5],[]]"),
+            ("try { a.retain(|x| if x == 3 { throw 1 } else { false }); } catch { } a", "[1,2,3,4,5]"),
+            ("try { a.drain(\"none\"); } catch { } a", "[1,2,3,4,5]"),
+            ("a.sort(\"down\"); a", "[5,4,3,2,1]"),
+            ("a.sort_by(\"down\"); a", "[5,4,3,2,1]"),
+            ("try { a.sort(\"none\"); } catch { } a", "[1,2,3,4,5]"),
+            ("a = [1, 3, 5, 2, 4, 1]; a.dedup(\"alike\"); a", "[1,2,1]"),
+            ("let e = []; let gone = e.retain(|x| true); [e, gone, e.drain(|x| true)]", "[[],[],[]]"),
+        ] {
+            assert_eq!(json(&format!("let a = [1, 2, 3, 4, 5]; {body}")), expected, "{body}");
+        }
+    });
+}
+
+#[test]
 fn sorting_and_splitting_are_as_the_manual_says() {
     scripted(|| {
         let json = |body: &str| serde_json::to_string(&call(body, Value::Null).unwrap()).unwrap();

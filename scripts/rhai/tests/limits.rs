@@ -33,6 +33,19 @@ fn callbacks_cannot_shed_ticks() {
 }
 
 #[test]
+fn empty_functions_of_any_file_take_ticks() {
+    scripted(|| {
+        let limits = Limits { ticks: 1_000_000, ..generous() };
+        for call in ["parts(a)", "lib::util::parts(a)"] {
+            let parts = "fn parts(a) { for i in 0..10 { let b = a; b.retain(|x| {}); } }";
+            let main = format!("{parts} {}", handler(&format!("let a = []; a.pad(150000, 1); {call}; \"done\"")));
+            let vm = vm_of(&limits, &[("main.rhai", &main), ("lib/util.rhai", parts)]);
+            assert_eq!(verdict_on(vm, call), Verdict::Ticks(1_000_000), "{call}");
+        }
+    });
+}
+
+#[test]
 fn a_verdict_passes_every_try() {
     scripted(|| {
         let limits = Limits { ticks: 10_000, ..generous() };
