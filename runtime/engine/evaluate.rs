@@ -47,7 +47,7 @@ impl Engine {
     pub async fn evaluate(&self, id: &str, code: &str) -> Result<Evaluated, EngineError> {
         let Some(_running) = Pass::enter(Arc::clone(&self.commands)) else { return Err(EngineError::Stopped) };
         let inside = self.enters(id).ok_or_else(|| EngineError::NothingServes { id: id.to_owned() })?;
-        let instance = inside.inside();
+        let instance = Arc::clone(inside.inside());
         let (module, version) = (instance.manifest.label(), instance.manifest.version.clone());
         let wanted = ModuleRef { id: id.to_owned(), version: Some(version.clone()) };
         let definition = self.shared.registry.snapshot().resolve(&wanted).map(Arc::clone)?;
@@ -64,7 +64,7 @@ impl Engine {
         let data = json!({ "digest": blake3::hash(code.as_bytes()).to_hex().as_str(), "line": first_line(code) });
         self.shared.audit(Kind::Evaluated, self.by.clone(), module.clone(), data).await?;
         let started = Instant::now();
-        let (value, log) = instance.evaluate(language, code.to_owned(), beside).await;
+        let (value, log) = Instance::evaluate(inside, language, code.to_owned(), beside).await;
         let said = log.clone();
         let value = value.map_err(|error| match error {
             EvaluateError::Source(faults) => faulty(faults),

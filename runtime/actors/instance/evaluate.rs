@@ -8,42 +8,44 @@ use tokio::sync::oneshot;
 use self::heard::Heard;
 use super::Instance;
 use crate::actors::error::CallError;
+use crate::actors::gate::Pass;
 use crate::actors::usage::Usage;
 
 mod heard;
 
 impl Instance {
     /// Runs `code` in a VM of its own on a thread of its own, so no request waits for it. `files` are those that it may use.
-    /// Gives what it logged, too, whether or not it failed: some lines of it, cut to size.
+    /// It stays inside until it ends, also where nobody waits for its answer any more. Gives what it logged, too, whether or
+    /// not it failed: some lines of it, cut to size.
     ///
     /// # Errors
     /// See [`evaluate`].
     pub async fn evaluate(
-        self: &Arc<Self>,
+        inside: Pass<Self>,
         language: Language,
         code: String,
         files: Sources,
     ) -> (Result<Value, EvaluateError>, Vec<String>) {
-        let heard = Heard::over(&self.host);
-        let value = self.value(language, code, files, Arc::clone(&heard)).await;
+        let heard = Heard::over(&inside.inside().host);
+        let value = Self::value(inside, language, code, files, Arc::clone(&heard)).await;
         (value, heard.lines())
     }
 
     async fn value(
-        self: &Arc<Self>,
+        inside: Pass<Self>,
         language: Language,
         code: String,
         files: Sources,
         host: Arc<Heard>,
     ) -> Result<Value, EvaluateError> {
         let (done, answer) = oneshot::channel();
-        let instance = Arc::clone(self);
         let broken = |cause: String| EvaluateError::Script(ScriptError::Engine(cause));
-        let (thread, limits) = self.thread("eval");
+        let (thread, limits) = inside.inside().thread("eval");
         thread
             .spawn(move || {
+                let instance = inside.inside();
                 // it counts for the module like any other call
-                let _usage = Usage::new(&instance);
+                let _usage = Usage::new(instance);
                 let call = instance.context("eval", limits.wall_time);
                 let value = evaluate(language, &code, &files, host, &limits, &call);
                 if let Err(EvaluateError::Script(error)) = &value {

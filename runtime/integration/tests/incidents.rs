@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::World;
 use super::gatekeeper::{Gatekeeper, until};
+use crate::actors::gate::Pass;
 use crate::actors::router::{CallError, Instance};
 use crate::store::audit::{Kind, verify};
 
@@ -153,7 +154,8 @@ async fn a_full_queue_and_a_code_beside_it_are_told() {
         call.await.expect("no panic").expect("an answer");
     }
     let code = "while true do end".to_owned();
-    let ran = shop.instance.evaluate(replug_scripts::Language::Lua, code, empty()).await;
+    let inside = Pass::enter(Arc::clone(&shop.instance)).expect("it serves");
+    let ran = Instance::evaluate(inside, replug_scripts::Language::Lua, code, empty()).await;
     ran.0.expect_err("it meets its limit");
     let told = shop.told(Kind::LimitExceeded).await;
     let queue = json!({ "limit": "runtime.limits.queue", "value": 1, "handler": "services[\"shop.quick\"]" });
