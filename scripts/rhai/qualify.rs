@@ -80,6 +80,7 @@ pub(super) fn prepare(source: &str) -> Changed {
         Seen::Assignment => walk.insert(" ()& "),
         Seen::FunctionBegins if walk.is_hollow() => walk.insert("();"),
         Seen::FunctionBegins => {}
+        Seen::NoBody => walk.replace(walk.at, walk.at + 1, "()"),
     })
 }
 
@@ -138,6 +139,10 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
                 tokens -= 1;
                 bar = behind_bar;
                 continue;
+            }
+            b';' if behind_bar => {
+                see(&mut walk, Seen::NoBody);
+                walk.at += 1;
             }
             b'"' | b'\'' => walk.string(byte),
             b'#' if walk.raw_string() => {}
@@ -226,6 +231,8 @@ enum Seen {
     Assignment,
     /// The `{` of a function, or one behind a `|`, where a step more changes nothing.
     FunctionBegins,
+    /// The `;` that is the body of a closure.
+    NoBody,
 }
 
 /// What stands before a name or a `=`.

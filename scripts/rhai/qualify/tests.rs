@@ -129,6 +129,7 @@ fn a_function_without_a_statement_gets_one() {
         ("fn f() { #{}; } fn g() { 1 }", "fn f() { #{}; } fn g() { 1 }"),
         ("let m = #{}; if x {} |y| #{}; a || b;", "let m = #{}; if x {} |y| #{}; a || b;"),
         ("a.each(|y| {}); || /* | */ { }", "a.each(|y| {();}); || /* | */ {(); }"),
+        ("a.each(|y| ;); { || /**/ ; }", "a.each(|y| ()); { || /**/ () }"),
         ("switch 1 { 1|2 => {}, _ => |x| { x } }", "switch ()^  1 { 1|2 => {}, _ => |x| { x } }"),
     ] {
         assert_eq!(prepare(source).text, prepared);
