@@ -18,13 +18,19 @@ const MAX_SPLIT_WORK: usize = 256 << 20;
 /// Bytes of the formats of `os.date`, `string.pack` and its like: each field of two takes some 70 ns.
 const MAX_FORMAT: usize = 64 << 10;
 
-/// Bytes of a text that is read as a number, where one call may read many.
+/// Bytes of the texts that one call reads as numbers.
 const MAX_NUMBER: usize = 64 << 10;
 
-const NO_NUMBER: &CStr = c"a text is too long for a number";
+const NO_NUMBER: &CStr = c"texts are too long for numbers";
 
 /// The fields that `os.time` reads.
 const TIME: [&CStr; 6] = [c"year", c"month", c"day", c"hour", c"min", c"sec"];
+
+/// Arguments of `string.format`: the longest number takes 9 us.
+const MAX_FIELDS: c_int = 8192;
+
+/// Bytes of the texts that are joined in one call.
+const MAX_JOINED: usize = 64 << 20;
 
 /// Bytes of a table's slot.
 const SLOT: usize = 16;
@@ -154,13 +160,20 @@ gates! {
             Plan::Run(subject.saturating_mul(8))
         }
     };
-    Format = c"format", |args| joined(args, 0);
+    Format = c"format", |args| match joined(args) {
+        Some(_) if args.count() > MAX_FIELDS => Plan::Refuse(c"too many arguments"),
+        Some(size) => Plan::Run(size),
+        None => Plan::Refuse(c"resulting string too large"),
+    };
     /// A longer text is none.
     ToNumber = c"tonumber", |args| if text(args, 1) > MAX_NUMBER { Plan::Return(None) } else { Plan::Run(text(args, 1)) };
     Sub = c"sub", |args| part(args, args.number(3).unwrap_or(-1.0));
     Byte = c"byte", |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
     /// A field may be as long as a text may be, or reach to the end of one.
-    StringPack = c"pack", |args| format(args, |work| joined(args, work));
+    StringPack = c"pack", |args| format(args, |work| match joined(args) {
+        Some(size) => Plan::RunLong(size.saturating_add(work)),
+        None => Plan::Refuse(c"resulting string too large"),
+    });
     StringPackSize = c"packsize", |args| format(args, Plan::RunLong);
     StringUnpack = c"unpack", |args| format(args, Plan::RunLong);
     Char = c"char", |args| numbers(args);
@@ -262,17 +275,15 @@ fn texts(args: &Args<'_>) -> impl Iterator<Item = usize> {
 
 /// For functions that read as many numbers as they are given.
 fn numbers(args: &Args<'_>) -> Plan {
-    if texts(args).any(|length| length > MAX_NUMBER) { Plan::Refuse(NO_NUMBER) } else { Plan::Run(0) }
+    let (count, size) =
+        texts(args).fold((0_usize, 0_usize), |(count, size), text| (count + 1, size.saturating_add(text)));
+    if size > MAX_NUMBER { Plan::Refuse(NO_NUMBER) } else { Plan::Run(size + count.saturating_mul(SLOT)) }
 }
 
-/// For functions that put their arguments into one text, or read them as numbers; `work` is what they do besides.
-fn joined(args: &Args<'_>, work: usize) -> Plan {
+/// The bytes of all arguments, for functions that put them into one text or read them as numbers; `None` if those are too many.
+fn joined(args: &Args<'_>) -> Option<usize> {
     let size = texts(args).fold(0, usize::saturating_add);
-    if size > meter::memory() {
-        Plan::Refuse(c"resulting string too large")
-    } else {
-        Plan::RunLong(size.saturating_add(work))
-    }
+    (size <= meter::memory().min(MAX_JOINED)).then_some(size)
 }
 
 /// For functions that walk a table, whose hash part has no known size.

@@ -220,7 +220,8 @@ unsafe extern "C-unwind" fn less(state: *mut lua_State) -> c_int {
     }
 }
 
-/// The arguments of a gated function, counted from 1. Every method reads the stack, converts nothing, calls no metamethod.
+/// The arguments of a gated function, counted from 1. No method converts anything or calls a
+/// metamethod, and each leaves the stack as it was.
 pub(super) struct Args<'frame> {
     state: *mut lua_State,
     frame: PhantomData<&'frame [u8]>,
@@ -262,11 +263,15 @@ impl Args<'_> {
         }
     }
 
-    /// The bytes of the longest text among these fields of a table, past its metatable.
+    /// The bytes of the longest text among these fields of a table, past its metatable; the most there are where the stack is
+    /// full. May raise the error of a full heap, as the function behind the gate may.
     pub(super) fn longest_field(&self, index: c_int, names: &[&CStr]) -> usize {
         let longest = |name: &&CStr| unsafe {
-            if ffi::lua_type(self.state, index) != ffi::LUA_TTABLE || ffi::lua_checkstack(self.state, 1) == 0 {
+            if ffi::lua_type(self.state, index) != ffi::LUA_TTABLE {
                 return 0;
+            }
+            if ffi::lua_checkstack(self.state, 1) == 0 {
+                return usize::MAX;
             }
             let is_text = ffi::lua_rawgetfield(self.state, index, name.as_ptr()) == ffi::LUA_TSTRING;
             let length = if is_text { ffi::lua_objlen(self.state, -1) } else { 0 };
