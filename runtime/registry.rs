@@ -5,10 +5,13 @@
 //! they answer from a snapshot, without a clock, files or waiting. Nothing here knows what runs; callers say so.
 
 pub mod capabilities;
+pub mod compatibility;
+pub mod interfaces;
 pub mod resolver;
 pub mod versions;
 
 mod bundle;
+mod claims;
 mod error;
 mod modules;
 mod snapshot;

@@ -8,6 +8,7 @@
 //! | which registered modules lose the last version that they need | [`orphans`] |
 //! | in which order to start these | [`start_order`] |
 //! | which of these can start while others are starting | [`Starts`] |
+//! | which versions go together around those that are wanted | [`resolve`] |
 //!
 //! Only what is `required` counts, of module dependencies and of capability requirements alike. Ranges are semver's: a
 //! pre-release is in a range only if the range names a pre-release of the same version, and build metadata never counts.
@@ -21,6 +22,7 @@ use crate::manifest::{CapabilityRequirement, Manifest};
 
 mod obstacle;
 mod order;
+mod resolve;
 mod routes;
 mod standby;
 mod starts;
@@ -30,6 +32,7 @@ mod tests;
 
 pub use obstacle::{Dependent, Obstacle};
 pub use order::{Cycle, start_order};
+pub use resolve::{Change, Chosen, Derivation, Fact, Need, Resolution, Unresolved, resolve};
 pub use standby::{Placed, dependents_beside, obstacles_beside};
 pub use starts::Starts;
 

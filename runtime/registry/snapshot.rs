@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::RegistryError;
 use super::capabilities::{Capabilities, Provider};
+use super::claims::Claims;
 use super::versions::{self, ModuleRef, Requirement};
 use crate::manifest::{Fault, Manifest};
 
@@ -66,6 +67,7 @@ pub struct Snapshot {
     /// them beside it.
     pub hosted: Hosted,
     capabilities: Capabilities,
+    claims: Claims,
 }
 
 /// Capabilities that no module offers but the application around the runtime, by id.
@@ -79,8 +81,9 @@ impl Snapshot {
         modules: BTreeMap<String, BTreeMap<Version, Arc<Definition>>>,
         problems: Vec<Problem>,
     ) -> Self {
-        let capabilities = Capabilities::of(modules.values().flat_map(BTreeMap::values).map(|found| &found.manifest));
-        Self { revision, modules, problems, hosted: Hosted::default(), capabilities }
+        let manifests = || modules.values().flat_map(BTreeMap::values).map(|found| &found.manifest);
+        let (capabilities, claims) = (Capabilities::of(manifests()), Claims::of(manifests()));
+        Self { revision, modules, problems, hosted: Hosted::default(), capabilities, claims }
     }
 
     /// The same beside what the application offers.
@@ -129,6 +132,12 @@ impl Snapshot {
     #[must_use]
     pub fn providers(&self, capability: &str) -> &[Provider] {
         self.capabilities.providers(capability)
+    }
+
+    /// Who claims which paths.
+    #[must_use]
+    pub(in crate::registry) const fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// The definitions that offer `capability`, by id and version.

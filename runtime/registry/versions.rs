@@ -97,15 +97,17 @@ fn refused(text: &str, reason: String) -> RegistryError {
     RegistryError::Reference { text: text.to_owned(), reason }
 }
 
-/// The newest of some versions, each with the sequence number of its registration: the highest by semver's precedence,
-/// pre-releases only if there is nothing else. Build metadata does not count there, so of `1.0.0+dev.x` and `1.0.0+dev.y`
-/// it is the one registered later.
+/// The newest of some versions, each with the sequence number of its registration, see [`by_age`].
 pub fn newest<'a>(versions: impl IntoIterator<Item = (&'a Version, u64)>) -> Option<&'a Version> {
-    let order = |a: &(&Version, u64), b: &(&Version, u64)| -> Ordering {
-        let stable = a.0.pre.is_empty().cmp(&b.0.pre.is_empty());
-        stable.then_with(|| a.0.cmp_precedence(b.0)).then_with(|| a.1.cmp(&b.1))
-    };
-    versions.into_iter().max_by(order).map(|(version, _)| version)
+    versions.into_iter().max_by(|a, b| by_age(*a, *b)).map(|(version, _)| version)
+}
+
+/// Which of two versions is newer, each with the sequence number of its registration: the higher by semver's precedence, after
+/// all pre-releases. Build metadata does not count there, so of `1.0.0+dev.x` and `1.0.0+dev.y` it is the one registered later.
+#[must_use]
+pub fn by_age(a: (&Version, u64), b: (&Version, u64)) -> Ordering {
+    let stable = a.0.pre.is_empty().cmp(&b.0.pre.is_empty());
+    stable.then_with(|| a.0.cmp_precedence(b.0)).then_with(|| a.1.cmp(&b.1))
 }
 
 /// Whether `to` may take over from version `from` of the same module directly: `lifecycle.updates.compatibility` names the

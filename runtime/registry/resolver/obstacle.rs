@@ -137,6 +137,14 @@ impl Obstacle {
         (std::mem::discriminant(self), one, other)
     }
 
+    /// The path that is taken, with its method.
+    pub(super) fn path(&self) -> Option<String> {
+        match self {
+            Self::TakenRoute { method, path, .. } => Some(format!("{method} {path}")),
+            _ => None,
+        }
+    }
+
     fn cause(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingDependency { module, needs, range, registered } => {

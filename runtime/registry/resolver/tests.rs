@@ -5,8 +5,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::registry::claims;
 
 mod hosted;
+mod resolve;
 mod standby;
 mod starts;
 
@@ -378,9 +380,9 @@ proptest! {
         let mut kept: Vec<String> = Vec::new();
         for path in paths.into_iter().filter(valid) {
             for other in &kept {
-                prop_assert_eq!(routes::clash(&path, other), routes::clash(other, &path), "{} {}", path, other);
+                prop_assert_eq!(claims::clash(&path, other), claims::clash(other, &path), "{} {}", path, other);
             }
-            if kept.iter().all(|other| !routes::clash(&path, other)) {
+            if kept.iter().all(|other| !claims::clash(&path, other)) {
                 kept.push(path);
             }
         }

@@ -1,0 +1,150 @@
+//! Which versions go together: the wanted ones, what they need, and what runs, changed as little as possible.
+//!
+//! The search is a SAT solver's (CDCL, as [`resolvo`] has it): a module is a package of which one version is chosen at most, a
+//! dependency requires a version in its range, a capability one of the modules that offer it, and conflicts, taken paths and
+//! capabilities that one module alone may offer are constraints. What runs is tried in its own version first, all else from the
+//! newest on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use resolvo::{Problem, Requirement, Solver, UnsolvableOrCancelled};
+use semver::Version;
+use serde::Serialize;
+
+use super::{Cycle, Running, Snapshot, start_order};
+use crate::registry::versions::{self, ModuleRef};
+
+mod derivation;
+mod universe;
+
+pub use derivation::{Derivation, Fact};
+use universe::Universe;
+
+/// Versions that go together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resolution {
+    /// What is wanted, what it needs and what runs, each after those that it needs.
+    pub modules: Vec<Chosen>,
+}
+
+/// The version of a module that goes with the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chosen {
+    /// The module's id.
+    pub id: String,
+    /// The version.
+    pub version: Version,
+    /// What it takes to get there.
+    pub change: Change,
+    /// Why it is there: who needs it, and what of it. Nobody, where it is wanted itself or runs.
+    pub needed: Vec<Need>,
+}
+
+/// What it takes that a version runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Change {
+    /// It runs.
+    Keep,
+    /// Nothing of the module runs.
+    Start,
+    /// Another version runs.
+    Replace {
+        /// That version.
+        from: Version,
+        /// The versions to go through, in order; none: it follows directly.
+        via: Vec<Version>,
+    },
+}
+
+/// What one module needs of another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Need {
+    /// Who needs it, `id@version`.
+    pub by: String,
+    /// The module's id, or the capability's.
+    pub needs: String,
+    /// The versions that would do.
+    pub range: String,
+    /// Whether it is the capability that is needed.
+    pub capability: bool,
+}
+
+/// Why no versions go together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// No set of versions keeps all rules.
+    #[error("{0}")]
+    NoSet(Derivation),
+    /// The versions that would keep them need each other in a circle.
+    #[error(transparent)]
+    Cycle(#[from] Cycle),
+}
+
+impl Resolution {
+    /// The modules that do not run in these versions yet, in the order to activate them.
+    pub fn changes(&self) -> impl Iterator<Item = &Chosen> {
+        self.modules.iter().filter(|chosen| chosen.change != Change::Keep)
+    }
+}
+
+/// The newest consistent set around what is wanted: those modules (a version that is named, otherwise the newest that goes), all
+/// that they need, and each module that runs, in its own version where that goes. Needs of what runs that are not met now are
+/// not demanded.
+///
+/// # Errors
+/// There is none: [`Unresolved`] says why. What is not registered is among the reasons.
+pub fn resolve(wanted: &[ModuleRef], snapshot: &Snapshot, running: &Running) -> Result<Resolution, Unresolved> {
+    let universe = Universe::of(wanted, snapshot, running);
+    let requirements: Vec<Requirement> = universe.roots().collect();
+    let mut solver = Solver::new(universe);
+    let problem = Problem::new().requirements(requirements.into_iter().map(Into::into).collect());
+    let chosen = match solver.solve(problem) {
+        Ok(solvables) => solver.provider().versions(&solvables),
+        Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
+            return Err(Unresolved::NoSet(Derivation::of(&conflict, &solver)));
+        }
+        Err(UnsolvableOrCancelled::Cancelled(_)) => unreachable!("nothing cancels it"),
+    };
+    let order = start_order(&chosen, snapshot)?;
+    let modules = order.into_iter().filter_map(|id| {
+        let version = chosen.get(&id)?.clone();
+        let needed = needed(&id, &version, &chosen, snapshot);
+        Some(Chosen { change: change(&id, &version, snapshot, running), id, version, needed })
+    });
+    Ok(Resolution { modules: modules.collect() })
+}
+
+fn change(id: &str, version: &Version, snapshot: &Snapshot, running: &Running) -> Change {
+    match running.get(id) {
+        None => Change::Start,
+        Some(current) if current == version => Change::Keep,
+        Some(from) => {
+            let way = snapshot.get(id, version).and_then(|definition| versions::way(&definition.manifest, from));
+            let mut via = way.unwrap_or_default();
+            via.pop();
+            Change::Replace { from: from.clone(), via }
+        }
+    }
+}
+
+/// Who of `chosen` needs this version, and what of it.
+fn needed(id: &str, version: &Version, chosen: &BTreeMap<String, Version>, snapshot: &Snapshot) -> Vec<Need> {
+    let mut needed = BTreeSet::new();
+    for (other, its_version) in chosen.iter().filter(|(other, _)| *other != id) {
+        let Some(definition) = snapshot.get(other, its_version) else { continue };
+        let manifest = &definition.manifest;
+        for need in manifest.dependencies.iter().filter(|need| need.required && need.id == id) {
+            let (by, range) = (manifest.label(), need.version.to_string());
+            needed.insert(Need { by, needs: id.to_owned(), range, capability: false });
+        }
+        for need in super::required_capabilities(manifest).filter(|need| super::offers(need, id, version, snapshot)) {
+            let (by, range) = (manifest.label(), need.version.to_string());
+            needed.insert(Need { by, needs: need.capability.clone(), range, capability: true });
+        }
+    }
+    needed.into_iter().collect()
+}

@@ -1,0 +1,208 @@
+//! Which versions go together.
+
+use super::*;
+use crate::registry::versions::ModuleRef;
+
+fn wanted(text: &str) -> Vec<ModuleRef> {
+    text.split_whitespace().map(|label| label.parse().unwrap()).collect()
+}
+
+/// What goes together around `wanted` beside `beside`: `id@version` in the order to activate them, what is kept in parentheses.
+fn resolved(modules: &str, labels: &str, beside: &str) -> Result<String, String> {
+    let found = resolve(&wanted(labels), &snapshot(modules), &running(beside));
+    let found = found.map_err(|error| error.to_string())?;
+    let shown = found.modules.iter().map(|chosen| match &chosen.change {
+        Change::Keep => format!("({}@{})", chosen.id, chosen.version),
+        Change::Start => format!("{}@{}", chosen.id, chosen.version),
+        Change::Replace { from, via } => {
+            let via: Vec<_> = via.iter().map(ToString::to_string).collect();
+            format!("{}@{from}->{}", chosen.id, [via, vec![chosen.version.to_string()]].concat().join("->"))
+        }
+    });
+    Ok(shown.collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn what_is_needed_comes_along_in_the_newest_version_that_goes() {
+    let modules = "app 1.0.0\ndependencies: [{ id: db, version: '^1' }, { id: extra, required: false }]\n\n\
+                   db 1.0.0\n\ndb 1.2.0\ndependencies: [{ id: disk }]\n\ndb 2.0.0\n\ndisk 0.1.0\n\ndisk 0.2.0-rc.1\n\nextra 1.0.0";
+    assert_eq!(resolved(modules, "app", "").unwrap(), "disk@0.1.0 db@1.2.0 app@1.0.0");
+    assert_eq!(resolved(modules, "app", "db@1.0.0").unwrap(), "(db@1.0.0) app@1.0.0", "what runs stays");
+    assert_eq!(resolved(modules, "app", "db@2.0.0").unwrap(), "disk@0.1.0 db@2.0.0->1.2.0 app@1.0.0", "or gives way");
+    assert_eq!(resolved(modules, "db app", "").unwrap(), "disk@0.1.0 db@1.2.0 app@1.0.0");
+}
+
+#[test]
+fn a_newer_version_gives_way_where_its_own_needs_cannot_be_met() {
+    let modules = "app 1.0.0\ndependencies: [{ id: db }]\n\ndb 1.0.0\n\ndb 2.0.0\ndependencies: [{ id: gone }]\n\n\
+                   db 1.5.0\nconflicts: [app]";
+    assert_eq!(resolved(modules, "app", "").unwrap(), "db@1.0.0 app@1.0.0");
+}
+
+#[test]
+fn of_several_providers_one_that_runs_is_taken() {
+    let offers = "capabilities: [{ id: mail, version: 1.0.0 }]";
+    let modules = format!(
+        "app 1.0.0\ncapabilities: [{{ id: app, requirements: ['mail@^1'] }}]\n\na-mail 1.0.0\n{offers}\n\nb-mail 1.0.0\n{offers}"
+    );
+    assert_eq!(resolved(&modules, "app", "").unwrap(), "a-mail@1.0.0 app@1.0.0");
+    assert_eq!(resolved(&modules, "app", "b-mail@1.0.0").unwrap(), "(b-mail@1.0.0) app@1.0.0");
+    let hosted = Arc::new(BTreeMap::from([("mail".to_owned(), Version::new(1, 1, 0))]));
+    let found = resolve(&wanted("app"), &snapshot(&modules).beside(hosted), &Running::new()).unwrap();
+    assert_eq!(found.modules.len(), 1, "the host offers it: {found:?}");
+}
+
+#[test]
+fn who_needs_what_is_told_of_each() {
+    let modules = "app 1.0.0\ndependencies: [{ id: db, version: '^1' }]\n\ndb 1.0.0";
+    let found = resolve(&wanted("app"), &snapshot(modules), &Running::new()).unwrap();
+    let need = Need { by: "app@1.0.0".into(), needs: "db".into(), range: "^1".into(), capability: false };
+    assert_eq!((&found.modules[0].needed, found.modules[1].needed.len()), (&vec![need], 0));
+    assert_eq!(found.changes().count(), 2);
+}
+
+#[test]
+fn a_version_that_cannot_follow_directly_goes_through_those_between() {
+    let follow = r#"lifecycle: { updates: { compatibility: { "3.0.0": ">=2" }, migrationPaths: [{ from: "^1", via: [2.0.0], to: 3.0.0 }] } }"#;
+    let never = "lifecycle: { updates: { supported: false } }";
+    let modules = format!(
+        "app 1.0.0\ndependencies: [{{ id: db, version: '>=3' }}]\n\ndb 1.0.0\n\ndb 2.0.0\n\ndb 3.0.0\n{follow}\n\ndb 4.0.0\n{never}"
+    );
+    assert_eq!(resolved(&modules, "app", "db@1.0.0").unwrap(), "db@1.0.0->2.0.0->3.0.0 app@1.0.0");
+    assert_eq!(resolved(&modules, "app", "").unwrap(), "db@4.0.0 app@1.0.0");
+    assert_eq!(
+        resolved(&modules, "db@4.0.0", "db@1.0.0").unwrap_err(),
+        "no versions go together: db@4.0.0 is to run; db@4.0.0 cannot follow db@1.0.0, by `lifecycle.updates` of its manifest"
+    );
+}
+
+#[test]
+fn needs_that_what_runs_lacks_already_are_not_demanded() {
+    let modules = "app 1.0.0\ndependencies: [{ id: gone }]\n\nother 1.0.0";
+    assert_eq!(resolved(modules, "other", "app@1.0.0").unwrap(), "(app@1.0.0) other@1.0.0");
+    assert!(resolved(modules, "app", "app@1.0.0").is_err(), "but those of what is asked for are");
+}
+
+#[test]
+fn what_does_not_go_together_is_derived_in_plain_words() {
+    let fails = |modules: &str, labels: &str, beside: &str, expected: &str| {
+        assert_eq!(resolved(modules, labels, beside).unwrap_err(), format!("no versions go together: {expected}"));
+    };
+    fails("app 1.0.0", "app@2.0.0", "", "app@2.0.0 is to run, and only 1.0.0 is registered");
+    fails("app 1.0.0", "none", "", "`none` is to run, and no version of it is registered");
+    fails(
+        "app 1.0.0\ndependencies: [{ id: db, version: '^2' }]\n\ndb 1.0.0\n\ndb 1.1.0",
+        "app",
+        "",
+        "`app` is to run; app@1.0.0 needs `db` in a version ^2, and only 1.0.0, 1.1.0 is registered",
+    );
+    fails(
+        "app 1.0.0\ncapabilities: [{ id: app, requirements: ['mail@^1'] }]",
+        "app",
+        "",
+        "`app` is to run; app@1.0.0 needs the capability `mail` in a version ^1, and no registered module offers it",
+    );
+    fails(
+        "app 1.0.0\nconflicts: ['old@<2']\n\nold 1.0.0\n\nold 1.1.0",
+        "app",
+        "old@1.0.0",
+        "`app` is to run; `old` runs and is to go on, in its version or another; app@1.0.0 cannot run beside `old` in each of its \
+         versions 1.0.0, 1.1.0: its manifest declares a conflict with `old@<2`",
+    );
+    fails(
+        "app 1.0.0\ndependencies: [{ id: db, version: '^2' }]\n\nold 1.0.0\ndependencies: [{ id: db, version: '^1' }]\n\ndb 1.0.0\n\ndb 2.0.0",
+        "app",
+        "old@1.0.0 db@1.0.0",
+        "`app` is to run; `old` runs and is to go on, in its version or another; app@1.0.0 needs `db` in a version ^2, so db@2.0.0; \
+         old@1.0.0 needs `db` in a version ^1, so db@1.0.0; one version of `db` runs at a time",
+    );
+    let serves = "apis: [{ path: '/api/{id}', methods: [GET] }]";
+    fails(
+        &format!("app 1.0.0\n{serves}\n\nother 1.0.0\n{serves}"),
+        "app",
+        "other@1.0.0",
+        "`app` is to run; `other` runs and is to go on, in its version or another; app@1.0.0 cannot run beside other@1.0.0: both \
+         serve GET /api/{id}",
+    );
+    let auth = "capabilities: [{ id: authentication }]";
+    fails(
+        &format!("app 1.0.0\n{auth}\n\nother 1.0.0\n{auth}"),
+        "app",
+        "other@1.0.0",
+        "`app` is to run; `other` runs and is to go on, in its version or another; app@1.0.0 cannot run beside other@1.0.0: both \
+         offer `authentication`, which only one module may offer at a time",
+    );
+}
+
+#[test]
+fn a_circle_is_told_as_such() {
+    let modules = "a 1.0.0\ndependencies: [{ id: b }]\n\nb 1.0.0\ndependencies: [{ id: a }]";
+    let error = resolved(modules, "a", "").unwrap_err();
+    assert!(error.starts_with("modules need each other in a circle: a -> b -> a"), "{error}");
+}
+
+/// All sets of versions of the universe, as indices of versions by module.
+fn sets() -> impl Iterator<Item = Vec<Option<usize>>> {
+    (0..256_usize).map(|n| (0..4).map(|id| (n >> (2 * id) & 3).checked_sub(1)).collect())
+}
+
+fn members<'a>(all: &'a [Small], set: &[Option<usize>]) -> Option<Vec<&'a Small>> {
+    let chosen = set.iter().enumerate().filter_map(|(id, version)| version.map(|version| (id, version)));
+    chosen.map(|(id, version)| all.iter().find(|it| (it.id, it.version) == (id, version))).collect()
+}
+
+fn goes(all: &[Small], set: &[Option<usize>]) -> bool {
+    members(all, set).is_some_and(|members| members.iter().all(|one| may_run(one, &members)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
+    #[test]
+    fn versions_are_found_exactly_when_a_set_of_them_goes_together(
+        (mut all, _) in universe(), id in 0..4_usize, version in 0..3_usize, runs in any::<proptest::sample::Index>(),
+    ) {
+        // no circles: those are the order's
+        for small in &mut all {
+            small.needs.retain(|other, _| *other > small.id);
+        }
+        prop_assume!(all.iter().any(|it| (it.id, it.version) == (id, version)));
+        let text: Vec<_> = all.iter().map(Small::text).collect();
+        let snapshot = snapshot(&text.join("\n\n"));
+        let alive: Vec<_> = sets().filter(|set| goes(&all, set)).collect();
+        let before = &alive[runs.index(alive.len())];
+        let label = |id: usize, version: usize| (IDS[id].to_owned(), Version::parse(VERSIONS[version]).unwrap());
+        let as_running = |set: &[Option<usize>]| -> Running {
+            set.iter().enumerate().filter_map(|(id, version)| version.map(|version| label(id, version))).collect()
+        };
+        let holds = |set: &[Option<usize>]| {
+            goes(&all, set) && set[id] == Some(version) && set.iter().zip(before).all(|(now, then)| now.is_some() || then.is_none())
+        };
+        let wanted = [ModuleRef { id: IDS[id].to_owned(), version: Some(label(id, version).1) }];
+        match resolve(&wanted, &snapshot, &as_running(before)) {
+            Ok(found) => {
+                let chosen: Running = found.modules.iter().map(|it| (it.id.clone(), it.version.clone())).collect();
+                let set = sets().find(|set| as_running(set) == chosen).unwrap();
+                prop_assert!(holds(&set), "{:?} from {:?}", chosen, before);
+                for chosen in &found.modules {
+                    let is_there = chosen.id == IDS[id] || as_running(before).contains_key(&chosen.id);
+                    prop_assert!(is_there || !chosen.needed.is_empty(), "{} for nothing", chosen.id);
+                }
+                // no single module could be newer, or stay
+                for other in (0..4).filter(|other| *other != id) {
+                    let Some(now) = set[other] else { continue };
+                    let better: Vec<usize> = match before[other] {
+                        Some(kept) if kept == now => Vec::new(),
+                        Some(kept) => vec![kept],
+                        None => (now + 1..3).collect(),
+                    };
+                    for version in better {
+                        let mut changed = set.clone();
+                        changed[other] = Some(version);
+                        prop_assert!(!holds(&changed), "{:?} is better than {:?}", changed, set);
+                    }
+                }
+            }
+            Err(error) => prop_assert!(!sets().any(|set| holds(&set)), "{}", error),
+        }
+    }
+}
