@@ -14,7 +14,9 @@
 //! | `GET /v1/modules/{id}/permissions?version=V`, `POST …/permissions` | what a version asks for; what was decided about it |
 //! | `GET /v1/operations?module=ID` | the operations, the newest first |
 //! | `GET /v1/operations/{id}?wait=30s` | the operation, once it has ended or the wait is over |
-//! | `GET /v1/find?capability=…`, `?category=…` | the versions that offer it |
+//! | `GET /v1/modules/{id}/versions?compatibleWith=V` | those that can take over from that version |
+//! | `GET /v1/modules/{id}/dependencies?version=V`, `…/conflicts?version=V` | what goes together with it; what keeps it from running |
+//! | `GET /v1/find?capability=…`, `?category=…`, `?compatible=ID@RANGE;…` | the versions that offer it, or are in a range |
 //! | `GET /v1/events?module=ID` | what happens, as server-sent events |
 //! | `GET /v1/audit?from=1&limit=100&wait=30s`, `GET /v1/audit/verify` | the audit log; whether it is whole |
 //! | `GET /v1/versions` | every registered version with what it offers |
@@ -49,6 +51,7 @@ mod problem;
 mod read;
 mod reads;
 mod records;
+mod relations;
 mod revisions;
 mod streams;
 
@@ -151,6 +154,8 @@ impl Admin {
             .route("/v1/health", get(reads::health))
             .route("/v1/modules/{id}/health", get(reads::health_of))
             .route("/v1/modules/{id}/versions", get(reads::versions))
+            .route("/v1/modules/{id}/dependencies", get(relations::dependencies))
+            .route("/v1/modules/{id}/conflicts", get(relations::conflicts))
             .route("/v1/modules/{id}/versions/{version}", get(reads::show).delete(changes::unregister))
             .route("/v1/modules/{id}/activate", post(changes::activate))
             .route("/v1/modules/{id}/deactivate", post(changes::deactivate))

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what stands in the way of running this version | [`obstacles`] |
 //! | which running modules break when this one goes or changes its version | [`dependents`] |
+//! | what of it is a conflict | [`conflicting`] |
 //! | the same, where versions stand by that may run again | [`obstacles_beside`], [`dependents_beside`] |
 //! | which registered modules lose the last version that they need | [`orphans`] |
 //! | in which order to start these | [`start_order`] |
@@ -54,6 +55,14 @@ pub fn obstacles(definition: &Definition, snapshot: &Snapshot, running: &Running
     found.extend(sole(manifest, &others));
     found.extend(hosted(manifest, snapshot));
     found.extend(taken(manifest, &others));
+    found
+}
+
+/// Of [`obstacles`] those that no other module could clear by starting: conflicts, taken paths, and what one module alone may offer.
+#[must_use]
+pub fn conflicting(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec<Obstacle> {
+    let mut found = obstacles(definition, snapshot, running);
+    found.retain(Obstacle::is_conflict);
     found
 }
 

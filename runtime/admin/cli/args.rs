@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use semver::Version;
 
 use crate::admin::commands::verbs;
-use crate::registry::versions::ModuleRef;
+use crate::registry::versions::{ModuleRef, Requirement};
 use crate::sandbox::permissions::Permission;
 
 mod long;
@@ -179,6 +179,23 @@ pub enum Request {
         /// The module
         #[arg(value_parser = id)]
         id: String,
+        /// Only those that can take over from this version
+        #[arg(long, value_name = "V")]
+        compatible_with: Option<Version>,
+    },
+    /// What goes together.
+    #[command(about = about("deps"), after_help = example("deps"))]
+    Deps {
+        /// The module, or one version of it; without a version the newest
+        #[arg(value_name = "ID[@V]")]
+        module: ModuleRef,
+    },
+    /// What keeps apart.
+    #[command(about = about("conflicts"), after_help = example("conflicts"))]
+    Conflicts {
+        /// The module, or one version of it; without a version the newest
+        #[arg(value_name = "ID[@V]")]
+        module: ModuleRef,
     },
     /// Who offers something.
     #[command(about = about("find"), after_help = example("find"))]
@@ -328,7 +345,7 @@ pub enum AuditAction {
     Verify,
 }
 
-/// What to find: one of the two.
+/// What to find: one of the three.
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct FindArgs {
@@ -338,6 +355,9 @@ pub struct FindArgs {
     /// The category
     #[arg(long, value_name = "C")]
     pub category: Option<String>,
+    /// Modules with the versions that would do, such as `database@>=1.2`
+    #[arg(long, value_name = "ID@RANGE", num_args = 1..)]
+    pub compatible: Vec<Requirement>,
 }
 
 /// How a version takes over.

@@ -145,17 +145,34 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let module = read(&answer)?;
             show(output, &answer, || human::module(&module))
         }
-        Request::Versions { id } => {
-            let answer = client.send(Method::GET, &format!("/v1/modules/{id}/versions"), Body::Empty).await?;
+        Request::Versions { id, compatible_with } => {
+            let from = compatible_with.map(|from| ("compatibleWith", from.to_string()));
+            let path = format!("/v1/modules/{id}/versions{}", query(from));
+            let answer = client.send(Method::GET, &path, Body::Empty).await?;
             let rows: Vec<commands::VersionRow> = read(&answer)?;
             show(output, &answer, || human::versions(&rows))
         }
-        Request::Find(FindArgs { capability, category }) => {
-            let query = form_urlencoded::Serializer::new(String::new())
-                .extend_pairs(capability.map(|value| ("capability", value)))
-                .extend_pairs(category.map(|value| ("category", value)))
-                .finish();
-            let answer = client.send(Method::GET, &format!("/v1/find?{query}"), Body::Empty).await?;
+        Request::Deps { module: ModuleRef { id, version } } => {
+            let version = version.map(|version| ("version", version.to_string()));
+            let path = format!("/v1/modules/{id}/dependencies{}", query(version));
+            let answer = client.send(Method::GET, &path, Body::Empty).await?;
+            let found = read(&answer)?;
+            show(output, &answer, || human::dependencies(&found))
+        }
+        Request::Conflicts { module: ModuleRef { id, version } } => {
+            let version = version.map(|version| ("version", version.to_string()));
+            let path = format!("/v1/modules/{id}/conflicts{}", query(version));
+            let answer = client.send(Method::GET, &path, Body::Empty).await?;
+            let found = read(&answer)?;
+            show(output, &answer, || human::conflicts(&found))
+        }
+        Request::Find(FindArgs { capability, category, compatible }) => {
+            let ranges: Vec<_> = compatible.iter().map(ToString::to_string).collect();
+            let compatible = (!ranges.is_empty()).then(|| ("compatible", ranges.join(";")));
+            let capability = capability.map(|value| ("capability", value));
+            let category = category.map(|value| ("category", value));
+            let path = format!("/v1/find{}", query(capability.into_iter().chain(category).chain(compatible)));
+            let answer = client.send(Method::GET, &path, Body::Empty).await?;
             let rows: Vec<commands::FoundModule> = read(&answer)?;
             show(output, &answer, || human::found(&rows))
         }
@@ -169,6 +186,12 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
         Request::Check { dir, strict } => kit::check(&dir, strict, output),
         Request::Test { dir, filter } => kit::test(&dir, filter.as_deref(), output),
     }
+}
+
+/// Parameters as they stand behind a path.
+fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    if query.is_empty() { query } else { format!("?{query}") }
 }
 
 /// The end of a command that does not wait: the operation is the result.

@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 24] = [
+pub const VERBS: [Verb; 26] = [
     verb(
         "serve",
         "[DIR…]",
@@ -62,11 +62,18 @@ pub const VERBS: [Verb; 24] = [
         "replug top --watch",
     ),
     verb("show", "ID[@V]", "Show a manifest with all defaults, and the version's state", "replug show greeter"),
-    verb("versions", "ID", "Show the registered versions of a module", "replug versions greeter"),
+    verb("versions", "ID", "Show the registered versions of a module", "replug versions greeter --compatible-with 1.0.0"),
+    verb(
+        "deps",
+        "ID[@V]",
+        "Show the newest versions that go together with one, in the order to activate them, or why none do",
+        "replug deps greeter@1.1.0",
+    ),
+    verb("conflicts", "ID[@V]", "Show what keeps a version from running beside others", "replug conflicts greeter"),
     verb(
         "find",
-        "--capability C | --category C",
-        "Find the registered modules that offer a capability, or one of a category",
+        "--capability C | --category C | --compatible ID@RANGE…",
+        "Find the registered modules that offer a capability, or one of a category, or that are in a range",
         "replug find --capability authentication",
     ),
     verb("history", "ID", "Show what was done to a module, the newest first", "replug history greeter --limit 5"),

@@ -12,6 +12,7 @@ use super::read::{self, Parameters, Placeholders};
 use super::{App, OperationView, Problem, Shared};
 use crate::admin::commands::{FoundModule, UsageRow, UsageView};
 use crate::engine::{HealthView, SlotView};
+use crate::registry::RegistryError;
 use crate::registry::versions::ModuleRef;
 
 /// The longest `?wait=`: what is between client and server may cut longer silences.
@@ -52,9 +53,17 @@ pub(super) async fn show(State(shared): App, path: Placeholders) -> Result<Respo
     tagged(&shared, &id.clone(), || Ok(shared.admin.commands.show(&ModuleRef { id, version })?))
 }
 
-pub(super) async fn versions(State(shared): App, path: Placeholders) -> Result<Response, Problem> {
+pub(super) async fn versions(
+    State(shared): App,
+    path: Placeholders,
+    Parameters(query): Parameters,
+) -> Result<Response, Problem> {
     let id = path.id()?;
-    tagged(&shared, &id, || Ok(shared.admin.commands.versions(&id)?))
+    let from = query.get("compatibleWith").map(|text| read::version(text)).transpose()?;
+    tagged(&shared, &id, || match &from {
+        Some(from) => Ok(shared.admin.commands.compatible_versions(&id, from)?),
+        None => Ok(shared.admin.commands.versions(&id)?),
+    })
 }
 
 pub(super) async fn find(State(shared): App, Parameters(query): Parameters) -> Result<Json<Vec<FoundModule>>, Problem> {
@@ -62,10 +71,15 @@ pub(super) async fn find(State(shared): App, Parameters(query): Parameters) -> R
     match (query.next().map(|(name, value)| (name.as_str(), value)), query.next()) {
         (Some(("capability", capability)), None) => Ok(Json(shared.admin.commands.find_by_capability(capability))),
         (Some(("category", category)), None) => Ok(Json(shared.admin.commands.find_by_category(category))),
+        (Some(("compatible", ranges)), None) => {
+            let wanted = ranges.split(';').map(str::parse).collect::<Result<Vec<_>, RegistryError>>();
+            let wanted = wanted.map_err(|error| Problem(error.into()))?;
+            Ok(Json(shared.admin.commands.find_compatible(&wanted)?))
+        }
         _ => Err(Problem::of(
             "bad-request",
             "what to find is not clear",
-            "give one of ?capability=ID and ?category=NAME, and nothing else",
+            "give one of ?capability=ID, ?category=NAME and ?compatible=ID@RANGE;…, and nothing else",
         )),
     }
 }

@@ -137,6 +137,21 @@ impl Obstacle {
         (std::mem::discriminant(self), one, other)
     }
 
+    /// Whether two modules keep each other from running, rather than one lacking something.
+    pub(super) const fn is_conflict(&self) -> bool {
+        match self {
+            Self::Conflict { .. }
+            | Self::TakenCapability { .. }
+            | Self::HostedCapability { .. }
+            | Self::TakenRoute { .. } => true,
+            Self::StandsBy { .. }
+            | Self::MissingDependency { .. }
+            | Self::DependencyNotRunning { .. }
+            | Self::WrongVersionRunning { .. }
+            | Self::MissingCapability { .. } => false,
+        }
+    }
+
     /// The path that is taken, with its method.
     pub(super) fn path(&self) -> Option<String> {
         match self {

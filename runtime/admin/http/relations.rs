@@ -1,0 +1,34 @@
+//! How versions stand to each other.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::read::{Parameters, Placeholders, version};
+use super::{App, Problem};
+use crate::admin::commands::{Conflicts, Dependencies};
+use crate::registry::versions::ModuleRef;
+
+pub(super) async fn dependencies(
+    State(shared): App,
+    path: Placeholders,
+    parameters: Parameters,
+) -> Result<Json<Dependencies>, Problem> {
+    let wanted = wanted(&path, &parameters)?;
+    // a search may take a while
+    let commands = shared.admin.commands.clone();
+    let found = tokio::task::spawn_blocking(move || commands.dependencies(&wanted)).await;
+    let broken = |error| Problem::of("internal", format!("it broke off: {error}"), "see the log of the runtime");
+    Ok(Json(found.map_err(broken)??))
+}
+
+pub(super) async fn conflicts(
+    State(shared): App,
+    path: Placeholders,
+    parameters: Parameters,
+) -> Result<Json<Conflicts>, Problem> {
+    Ok(Json(shared.admin.commands.conflicts(&wanted(&path, &parameters)?)?))
+}
+
+fn wanted(path: &Placeholders, Parameters(query): &Parameters) -> Result<ModuleRef, Problem> {
+    Ok(ModuleRef { id: path.id()?, version: query.get("version").map(|text| version(text)).transpose()? })
+}
