@@ -33,6 +33,7 @@ mod commit;
 mod coordinator;
 mod deactivate;
 mod evaluate;
+mod forecast;
 mod instances;
 mod journal;
 mod lanes;
@@ -59,6 +60,7 @@ use tokio::sync::{SetOnce, oneshot};
 
 pub use error::EngineError;
 pub use evaluate::Evaluated;
+pub use forecast::{Forecast, ForecastStep, Touched};
 pub use outcome::{
     ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, HistoryStep, NotServing, Outcome, ShiftReport,
     StepOutcome, StepReport,

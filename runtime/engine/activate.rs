@@ -17,6 +17,7 @@ use super::journal::{Action, Entry, Owed};
 use super::outcome::{ActivationReport, Outcome};
 use super::plan;
 use super::retire;
+use super::shared::Shared;
 use super::strategy::{self, StepName};
 use super::validate::{self, Checked};
 use crate::manifest::{ActivationStrategy, Manifest};
@@ -65,7 +66,7 @@ pub(super) async fn activate(
     version: &Version,
     strategy: Option<ActivationStrategy>,
 ) -> Result<ActivationReport, EngineError> {
-    let definition = definition(work, id, version)?;
+    let definition = definition(&work.shared, id, version)?;
     let slot = work.shared.board.slot(id);
     let serving = slot.state.serving.as_ref().and_then(version_of);
     if serving.as_ref() == Some(version) && !slot.is_stuck() {
@@ -73,7 +74,7 @@ pub(super) async fn activate(
         return Ok(report(id, version, outcome));
     }
     if let Some(serving) = serving {
-        validate::reversible(&*self::definition(work, id, &serving)?, &definition)?;
+        validate::reversible(&*self::definition(&work.shared, id, &serving)?, &definition)?;
     }
     if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version) {
         return match super::rollback::switch(work, id, version, None).await? {
@@ -94,14 +95,14 @@ pub(super) async fn resume(
     version: &Version,
     strategy: ActivationStrategy,
 ) -> Result<ActivationReport, EngineError> {
-    let definition = definition(work, id, version)?;
+    let definition = definition(&work.shared, id, version)?;
     let way = Way { steps: strategy::RESUME, action: Action::Resume, ..Way::of(strategy) };
     Ok(run(work, &definition, &way).await?.report)
 }
 
-pub(super) fn definition(work: &Activation, id: &str, version: &Version) -> Result<Arc<Definition>, EngineError> {
+pub(super) fn definition(shared: &Shared, id: &str, version: &Version) -> Result<Arc<Definition>, EngineError> {
     let wanted = crate::registry::versions::ModuleRef { id: id.to_owned(), version: Some(version.clone()) };
-    Ok(Arc::clone(work.shared.registry.snapshot().resolve(&wanted)?))
+    Ok(Arc::clone(shared.registry.snapshot().resolve(&wanted)?))
 }
 
 /// Runs an activation to its end, whichever that is.

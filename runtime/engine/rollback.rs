@@ -38,7 +38,7 @@ pub(super) async fn rollback(
     let Some(target) = to.or(left_as_it_is).or(previous) else {
         return Err(EngineError::NothingToReturnTo { id: id.to_owned() });
     };
-    let (older, newer) = (definition(work, id, &target)?, definition(work, id, &serving)?);
+    let (older, newer) = (definition(&work.shared, id, &target)?, definition(&work.shared, id, &serving)?);
     // what serves only because its rollback failed is started anew
     if target == serving && !slot.is_stuck() {
         let outcome = if slot.state.is_provisional() { Outcome::Provisional } else { Outcome::Active };

@@ -58,6 +58,19 @@ pub fn obstacles(definition: &Definition, snapshot: &Snapshot, running: &Running
     found
 }
 
+/// What a module uses of another one that runs beside it: itself, as a dependency, or a capability; the first that is declared.
+#[must_use]
+pub fn uses(user: &Manifest, other: &Manifest) -> Option<String> {
+    let dependency = user.dependencies.iter().find(|need| need.id == other.id && need.version.matches(&other.version));
+    dependency.map(|need| format!("`{}`", need.id)).or_else(|| {
+        let needs = user.capabilities.iter().flat_map(|own| &own.requirements);
+        let offered = |need: &&CapabilityRequirement| {
+            other.capabilities.iter().any(|own| own.id == need.capability && need.version.matches(&own.version))
+        };
+        needs.clone().find(offered).map(|need| format!("the capability `{}`", need.capability))
+    })
+}
+
 /// Of [`obstacles`] those that no other module could clear by starting: conflicts, taken paths, and what one module alone may offer.
 #[must_use]
 pub fn conflicting(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec<Obstacle> {

@@ -1,0 +1,248 @@
+//! What an activation would do, found out without doing it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use super::activate::{definition, schema_key};
+use super::board::version_of;
+use super::plan::{self, Change};
+use super::strategy::{self, StepName};
+use super::traffic::Weights;
+use super::validate;
+use super::{Engine, EngineError};
+use crate::manifest::{ActivationStrategy, Manifest};
+use crate::monitor::InstanceKey;
+use crate::registry::Definition;
+use crate::registry::resolver::{self, Running};
+
+/// What an activation would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// The module.
+    pub id: String,
+    /// The version that would serve.
+    pub version: String,
+    /// The one that serves; none: nothing of the module does.
+    pub from: Option<String>,
+    /// `instant` or `gradual`.
+    pub strategy: String,
+    /// Why it would be refused now; empty: it would begin.
+    pub refused: Vec<String>,
+    /// Its steps, in order, each with what it does.
+    pub steps: Vec<ForecastStep>,
+    /// The weights of the traffic shift in percent; empty: the traffic moves at once.
+    pub weights: Vec<u8>,
+    /// For how long it could be returned from by itself, in milliseconds; 0: there is nothing to return to.
+    pub confirm_window: u64,
+    /// What changes for others, one line each.
+    pub changes: Vec<String>,
+    /// The other running modules that have to do with it, and how.
+    pub touched: Vec<Touched>,
+    /// The running modules that have nothing to do with it.
+    pub untouched: Vec<String>,
+    /// What a rollback would come to.
+    pub rollback: String,
+}
+
+/// A step of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForecastStep {
+    /// The specification's name.
+    pub name: String,
+    /// What it does, one line each.
+    pub does: Vec<String>,
+}
+
+/// A module that has to do with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touched {
+    /// `id@version`.
+    pub module: String,
+    /// How.
+    pub how: String,
+}
+
+impl Engine {
+    /// What [`Engine::activate`] would do, without doing it: the steps, what changes, and what has to do with it.
+    ///
+    /// # Errors
+    /// The version is not registered, or what it needs to know cannot be read. What an activation would be refused for is part of
+    /// the forecast.
+    pub async fn forecast(
+        &self,
+        id: &str,
+        version: &Version,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Forecast, EngineError> {
+        let shared = &self.shared;
+        let definition = definition(shared, id, version)?;
+        let manifest = &definition.manifest;
+        let strategy = strategy.unwrap_or(manifest.lifecycle.activation.strategy);
+        let (snapshot, placed) = (shared.registry.snapshot(), shared.board.placed());
+        let slot = shared.board.slot(id);
+        let serving = slot.state.serving.as_ref().and_then(version_of);
+        let before = serving.as_ref().and_then(|version| snapshot.get(id, version));
+
+        let mut refused = Vec::new();
+        let mut note = |checked: Result<(), EngineError>| refused.extend(checked.err().map(|error| error.to_string()));
+        if let Some(before) = before.filter(|before| before.manifest.version != *version) {
+            note(validate::reversible(before, &definition));
+        }
+        note(validate::fits(&definition, &snapshot, &placed));
+        note(validate::configured(manifest));
+        let waiting = shared.hands.supplies.permissions.waiting(manifest);
+        let pending = match validate::read(Arc::clone(&definition)).await {
+            Ok(checked) => self.pending(&checked, manifest).await?,
+            Err(error) => {
+                note(Err(error));
+                Vec::new()
+            }
+        };
+        note(validate::migrates(manifest, strategy, &pending));
+        if !waiting.is_empty() {
+            let asked: Vec<_> = waiting.iter().map(|asked| asked.permission.to_string()).collect();
+            refused.push(format!("{} asks for what nobody granted yet: {}", manifest.label(), asked.join(", ")));
+        }
+        let serves = serving.as_ref() == Some(version) && !slot.is_stuck();
+        if serves {
+            refused.push(format!("{} serves already: nothing would be done", manifest.label()));
+        }
+
+        let generation = slot.versions.values().map(|record| record.generation).max().unwrap_or(0) + 1;
+        let key = InstanceKey { generation, ..schema_key(manifest) };
+        let plan = plan::activate(&key, &slot.state, strategy::steps(strategy), &pending, true);
+        let (touched, untouched) = surroundings(&definition, &snapshot, &placed.running);
+        let returns_to = slot.state.standby.as_ref().and_then(version_of).or(serving.clone());
+        let shifts = strategy == ActivationStrategy::Gradual && serving.is_some();
+        let window = manifest.lifecycle.activation.confirm_window.as_millis();
+        Ok(Forecast {
+            id: id.to_owned(),
+            version: version.to_string(),
+            from: serving.as_ref().map(ToString::to_string),
+            strategy: if strategy == ActivationStrategy::Gradual { "gradual" } else { "instant" }.to_owned(),
+            refused,
+            steps: plan.steps.iter().map(|step| ForecastStep::of(step, manifest)).collect(),
+            weights: if shifts {
+                Weights::of(&manifest.lifecycle.activation.traffic_shifting).collect()
+            } else {
+                Vec::new()
+            },
+            confirm_window: if returns_to.is_some() { u64::try_from(window).unwrap_or(u64::MAX) } else { 0 },
+            changes: changes(before.map(|before| &before.manifest), manifest),
+            touched,
+            untouched,
+            rollback: way_back(&definition, returns_to.as_ref(), &pending),
+        })
+    }
+
+    async fn pending(&self, checked: &validate::Checked, manifest: &Manifest) -> Result<Vec<Version>, EngineError> {
+        let Some(migrator) = &self.shared.hands.migrator else { return Ok(Vec::new()) };
+        let asked = migrator.pending(&checked.subject(schema_key(manifest))).await;
+        asked.map_err(|error| EngineError::Port { module: manifest.label(), cause: error.to_string() })
+    }
+}
+
+impl ForecastStep {
+    fn of(step: &plan::Step, manifest: &Manifest) -> Self {
+        let does = match step.name {
+            StepName::Validate => vec!["checks dependencies, conflicts, paths, permissions and scripts".to_owned()],
+            _ => step.changes.iter().map(|change| words(change, manifest)).collect(),
+        };
+        let does = if does.is_empty() { vec!["nothing to do".to_owned()] } else { does };
+        Self { name: step.name.name().to_owned(), does }
+    }
+}
+
+fn words(change: &Change, manifest: &Manifest) -> String {
+    let list = |versions: &[Version]| versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let label = |key: &InstanceKey| format!("{}@{}", key.id, key.version);
+    match change {
+        Change::Prepare(key) => format!("prepares what the integrations hold for {}", label(key)),
+        Change::Start(key) => match manifest.runtime.actors.len() {
+            0 => format!("compiles {}, makes a VM and runs `init`", label(key)),
+            _ => {
+                let ids: Vec<_> = manifest.runtime.actors.iter().map(|actor| actor.id.as_str()).collect();
+                format!("compiles {}, makes a VM and runs `init`; its actors are {}", label(key), ids.join(", "))
+            }
+        },
+        Change::Bind(key) => format!("binds the handlers of {}; nothing is visible yet", label(key)),
+        Change::Migrate(_, versions) => format!("applies the migrations {}", list(versions)),
+        Change::Warm(key) => format!("runs `warmup` of {}", label(key)),
+        Change::Route(route) => {
+            let serving = |state: &plan::SlotState| state.serving.as_ref().map(label);
+            match (serving(&route.from), serving(&route.to)) {
+                (Some(from), Some(to)) => format!("moves the traffic from {from} to {to}"),
+                (None, Some(to)) => format!("gives {to} the traffic"),
+                (_, None) => format!("takes {} out of service", route.id),
+            }
+        }
+        Change::Verify(key) => format!("asks the health checks of {}", label(key)),
+        Change::Release(_) | Change::Stop(_) | Change::Unbind(_) | Change::Revert(..) | Change::Restore(..) => {
+            "takes back what was done".to_owned()
+        }
+    }
+}
+
+/// What comes and goes with the version, one line each.
+fn changes(before: Option<&Manifest>, after: &Manifest) -> Vec<String> {
+    type Parts = fn(&Manifest) -> BTreeSet<String>;
+    let parts: [(&str, Parts); 5] = [
+        ("page", |manifest| manifest.routes.iter().map(|route| route.path.clone()).collect()),
+        ("api", |manifest| {
+            let apis = manifest.apis.iter();
+            apis.flat_map(|api| api.methods.iter().map(|method| format!("{method} {}", api.path))).collect()
+        }),
+        ("capability", |manifest| {
+            manifest.capabilities.iter().map(|offered| format!("{}@{}", offered.id, offered.version)).collect()
+        }),
+        ("actor", |manifest| manifest.runtime.actors.iter().map(|actor| actor.id.clone()).collect()),
+        ("setting", |manifest| manifest.config.schema.keys().cloned().collect()),
+    ];
+    let mut lines = Vec::new();
+    for (name, of) in parts {
+        let (old, new) = (before.map(of).unwrap_or_default(), of(after));
+        lines.extend(new.difference(&old).map(|part| format!("+ {name} {part}")));
+        lines.extend(old.difference(&new).map(|part| format!("- {name} {part}")));
+    }
+    lines
+}
+
+/// The running modules that need it or that it needs, and the others.
+fn surroundings(
+    definition: &Definition,
+    snapshot: &crate::registry::Snapshot,
+    running: &Running,
+) -> (Vec<Touched>, Vec<String>) {
+    let (mut touched, mut untouched) = (Vec::new(), Vec::new());
+    let manifest = &definition.manifest;
+    for (id, version) in running.iter().filter(|(id, _)| **id != manifest.id) {
+        let Some(other) = snapshot.get(id, version) else { continue };
+        let uses = resolver::uses(&other.manifest, manifest).map(|what| format!("uses {what} of it, from then on of this version"));
+        let used = || resolver::uses(manifest, &other.manifest).map(|what| format!("gives it {what}"));
+        match uses.or_else(used) {
+            Some(how) => touched.push(Touched { module: other.label(), how }),
+            None => untouched.push(other.label()),
+        }
+    }
+    (touched, untouched)
+}
+
+fn way_back(definition: &Definition, returns_to: Option<&Version>, pending: &[Version]) -> String {
+    let migrations = definition.manifest.database.iter().flat_map(|database| &database.migrations);
+    let one_way = migrations
+        .filter(|migration| pending.contains(&migration.version))
+        .find(|migration| migration.down_file(&definition.files).is_none());
+    match (returns_to, one_way) {
+        (None, _) => "there is nothing to return to: a failure takes it out of service".to_owned(),
+        (Some(version), Some(migration)) => format!(
+            "until the migration {} is applied it returns to {version}; that one has no way back, so after it the module freezes \
+             with an alarm",
+            migration.version
+        ),
+        (Some(version), None) => format!("returns to {version}"),
+    }
+}
