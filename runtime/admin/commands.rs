@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use semver::Version;
 
-use crate::engine::{ActivationReport, DeactivationReport, EngineError, Evaluated, HealthView, SlotView, State};
+use crate::engine::{
+    ActivationReport, DeactivationReport, EngineError, Evaluated, Forecast, HealthView, SlotView, State,
+};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events};
 use crate::registry::versions::ModuleRef;
@@ -30,6 +32,7 @@ mod revision;
 mod usage;
 pub mod verbs;
 mod views;
+mod why;
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -42,6 +45,7 @@ pub use error::{CommandError, Finding, Location};
 pub use relations::{Conflicts, Dependencies, DependencyRow, NeedRow, OptionalRow};
 pub use permissions::{DecidedRow, DecisionsView, Ruling, ruling};
 pub use usage::{Quotas, UsageRow, UsageView};
+pub use why::{Reason, Why};
 pub use views::{FoundCapability, FoundModule, ModuleView, Registered, Unregistered, Updated, VersionRow};
 
 /// The verbs over one runtime. Clones share it.
@@ -147,6 +151,19 @@ impl Commands {
     ) -> Result<ActivationReport, CommandError> {
         let definition = self.resolve(wanted)?;
         Ok(self.engine.activate(&wanted.id, &definition.manifest.version, strategy).await?)
+    }
+
+    /// What [`Commands::activate`] would do, without doing it.
+    ///
+    /// # Errors
+    /// It is not registered, or what it needs to know cannot be read.
+    pub async fn plan(
+        &self,
+        wanted: &ModuleRef,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Forecast, CommandError> {
+        let definition = self.resolve(wanted)?;
+        Ok(self.engine.forecast(&wanted.id, &definition.manifest.version, strategy).await?)
     }
 
     /// Takes the module out of service.

@@ -190,6 +190,23 @@ pub enum Request {
         #[arg(value_name = "ID[@V]")]
         module: ModuleRef,
     },
+    /// What would be done.
+    #[command(about = about("plan"), after_help = example("plan"))]
+    Plan {
+        /// The module, or one version of it; without a version the newest
+        #[arg(value_name = "ID[@V]")]
+        module: ModuleRef,
+        /// How the version would take over, if not as its manifest says
+        #[arg(long, value_enum)]
+        strategy: Option<Strategy>,
+    },
+    /// Why it is so.
+    #[command(about = about("why"), after_help = example("why"))]
+    Why {
+        /// The module, or one version of it; without a version the one that serves, or else the newest
+        #[arg(value_name = "ID[@V]")]
+        module: ModuleRef,
+    },
     /// What keeps apart.
     #[command(about = about("conflicts"), after_help = example("conflicts"))]
     Conflicts {

@@ -17,7 +17,7 @@ mod usage;
 
 pub(super) use permissions::{decisions, permissions};
 pub(super) use records::{Confirmation, HistoryRow, Row, confirmed, entries, event, history};
-pub(super) use relations::{conflicts, dependencies};
+pub(super) use relations::{conflicts, dependencies, plan, why};
 pub(super) use usage::{usage, usages};
 
 /// What an activation came to, as it is sent.

@@ -159,6 +159,20 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let found = read(&answer)?;
             show(output, &answer, || human::dependencies(&found))
         }
+        Request::Plan { module: ModuleRef { id, version }, strategy } => {
+            let version = version.map(|version| ("version", version.to_string()));
+            let strategy = strategy.map(|strategy| ("strategy", strategy.name().to_owned()));
+            let path = format!("/v1/modules/{id}/plan{}", query(version.into_iter().chain(strategy)));
+            let answer = client.send(Method::GET, &path, Body::Empty).await?;
+            let found = read(&answer)?;
+            show(output, &answer, || human::plan(&found))
+        }
+        Request::Why { module: ModuleRef { id, version } } => {
+            let version = version.map(|version| ("version", version.to_string()));
+            let answer = client.send(Method::GET, &format!("/v1/modules/{id}/why{}", query(version)), Body::Empty).await?;
+            let found = read(&answer)?;
+            show(output, &answer, || human::why(&found))
+        }
         Request::Conflicts { module: ModuleRef { id, version } } => {
             let version = version.map(|version| ("version", version.to_string()));
             let path = format!("/v1/modules/{id}/conflicts{}", query(version));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use semver::Version;
 
 use crate::engine::{
-    ActivationReport, ConfirmReport, DeactivationReport, Engine, EngineError, Evaluated, HealthView, HistoryEntry,
+    ActivationReport, ConfirmReport, DeactivationReport, Engine, EngineError, Evaluated, Forecast, HealthView, HistoryEntry,
     SlotView, VersionState,
 };
 use crate::manifest::ActivationStrategy;
@@ -25,6 +25,17 @@ pub trait Control: Send + Sync + 'static {
         version: &Version,
         strategy: Option<ActivationStrategy>,
     ) -> Result<ActivationReport, EngineError>;
+
+    /// See [`Engine::forecast`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn forecast(
+        &self,
+        id: &str,
+        version: &Version,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Forecast, EngineError>;
 
     /// See [`Engine::deactivate`].
     ///
@@ -89,6 +100,15 @@ impl Control for Engine {
         strategy: Option<ActivationStrategy>,
     ) -> Result<ActivationReport, EngineError> {
         Self::activate(self, id, version, strategy).await
+    }
+
+    async fn forecast(
+        &self,
+        id: &str,
+        version: &Version,
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Forecast, EngineError> {
+        Self::forecast(self, id, version, strategy).await
     }
 
     async fn deactivate(&self, id: &str) -> Result<DeactivationReport, EngineError> {

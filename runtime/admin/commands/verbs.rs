@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 26] = [
+pub const VERBS: [Verb; 28] = [
     verb(
         "serve",
         "[DIR…]",
@@ -68,6 +68,18 @@ pub const VERBS: [Verb; 26] = [
         "ID[@V]",
         "Show the newest versions that go together with one, in the order to activate them, or why none do",
         "replug deps greeter@1.1.0",
+    ),
+    verb(
+        "plan",
+        "ID[@V]",
+        "Show what an activation would do, step by step, and what it would touch, without doing it",
+        "replug plan greeter@1.1.0",
+    ),
+    verb(
+        "why",
+        "ID[@V]",
+        "Tell why a module runs, does not run, or runs in the version it does",
+        "replug why greeter",
     ),
     verb("conflicts", "ID[@V]", "Show what keeps a version from running beside others", "replug conflicts greeter"),
     verb(

@@ -5,7 +5,8 @@ use axum::extract::State;
 
 use super::read::{Parameters, Placeholders, version};
 use super::{App, Problem};
-use crate::admin::commands::{Conflicts, Dependencies};
+use crate::admin::commands::{self, Conflicts, Dependencies, Why};
+use crate::engine::Forecast;
 use crate::registry::versions::ModuleRef;
 
 pub(super) async fn dependencies(
@@ -27,6 +28,24 @@ pub(super) async fn conflicts(
     parameters: Parameters,
 ) -> Result<Json<Conflicts>, Problem> {
     Ok(Json(shared.admin.commands.conflicts(&wanted(&path, &parameters)?)?))
+}
+
+pub(super) async fn plan(
+    State(shared): App,
+    path: Placeholders,
+    parameters: Parameters,
+) -> Result<Json<Forecast>, Problem> {
+    let wanted = wanted(&path, &parameters)?;
+    let strategy = parameters.0.get("strategy").map(|name| commands::strategy(name)).transpose()?;
+    Ok(Json(shared.admin.commands.plan(&wanted, strategy).await?))
+}
+
+pub(super) async fn why(
+    State(shared): App,
+    path: Placeholders,
+    parameters: Parameters,
+) -> Result<Json<Why>, Problem> {
+    Ok(Json(shared.admin.commands.why(&wanted(&path, &parameters)?).await?))
 }
 
 fn wanted(path: &Placeholders, Parameters(query): &Parameters) -> Result<ModuleRef, Problem> {

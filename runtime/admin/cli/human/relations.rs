@@ -1,7 +1,8 @@
 //! How versions stand to each other, as text for people.
 
-use super::{table, text};
-use crate::admin::commands::{Conflicts, Dependencies, DependencyRow, NeedRow};
+use super::{moment, table, text};
+use crate::admin::commands::{Conflicts, Dependencies, DependencyRow, NeedRow, Why};
+use crate::engine::Forecast;
 
 /// What goes together, in the order to activate it.
 pub(in crate::admin::cli) fn dependencies(found: &Dependencies) -> String {
@@ -46,4 +47,45 @@ pub(in crate::admin::cli) fn conflicts(found: &Conflicts) -> String {
     let now = running.iter().map(|line| format!("now: {line}"));
     let later = registered.iter().map(|line| format!("if it ran: {line}"));
     now.chain(later).collect::<Vec<_>>().join("\n")
+}
+
+/// What an activation would do.
+pub(in crate::admin::cli) fn plan(found: &Forecast) -> String {
+    let from = found.from.as_ref().map_or("nothing of it serves".to_owned(), |from| format!("{from} serves"));
+    let mut lines = vec![format!("{}@{}, {} ({from})", found.id, found.version, found.strategy)];
+    lines.extend(found.refused.iter().map(|reason| format!("refused now: {reason}")));
+    lines.push("steps:".to_owned());
+    for step in &found.steps {
+        lines.extend(step.does.iter().map(|does| format!("  {:10} {does}", step.name)));
+    }
+    if !found.weights.is_empty() {
+        let weights: Vec<_> = found.weights.iter().map(|weight| format!("{weight} %")).collect();
+        lines.push(format!("traffic: {}", weights.join(", ")));
+    }
+    if found.confirm_window > 0 {
+        lines.push(format!("confirms itself after {} ms", found.confirm_window));
+    }
+    if !found.changes.is_empty() {
+        lines.push("changes:".to_owned());
+        lines.extend(found.changes.iter().map(|change| format!("  {change}")));
+    }
+    if !found.touched.is_empty() {
+        lines.push("touches:".to_owned());
+        lines.extend(found.touched.iter().map(|touched| format!("  {} {}", touched.module, touched.how)));
+    }
+    if !found.untouched.is_empty() {
+        lines.push(format!("does not touch: {}", found.untouched.join(", ")));
+    }
+    lines.push(format!("rollback: {}", found.rollback));
+    lines.join("\n")
+}
+
+/// Why something is as it is.
+pub(in crate::admin::cli) fn why(found: &Why) -> String {
+    let mut lines = vec![format!("{}@{} is {}", found.id, found.version, found.state)];
+    lines.extend(found.reasons.iter().map(|reason| match reason.at {
+        Some(at) => format!("  {} ({})", reason.text, moment(at)),
+        None => format!("  {}", reason.text),
+    }));
+    lines.join("\n")
 }

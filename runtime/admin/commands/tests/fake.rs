@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::admin::commands::{Commands, Control};
 use crate::engine::{
-    ActivationReport, ConfirmReport, DeactivationReport, EngineError, Evaluated, HealthView, HistoryEntry,
+    ActivationReport, ConfirmReport, DeactivationReport, EngineError, Evaluated, Forecast, HealthView, HistoryEntry,
     InstanceHealth, Outcome, SlotView, State, VersionState,
 };
 use crate::manifest::{self, ActivationStrategy};
@@ -78,6 +78,30 @@ impl Control for Fake {
         }
         let reason = (!outcome.serves()).then(|| "init threw: no such table".to_owned());
         Ok(report(id, version, outcome, reason))
+    }
+
+    async fn forecast(
+        &self,
+        id: &str,
+        version: &Version,
+        _: Option<ActivationStrategy>,
+    ) -> Result<Forecast, EngineError> {
+        self.call(format!("forecast {id}@{version}"));
+        let from = self.played.lock().unwrap().slots.get(id).map(|slot| slot.version.clone());
+        Ok(Forecast {
+            id: id.into(),
+            version: version.to_string(),
+            from,
+            strategy: "gradual".into(),
+            refused: Vec::new(),
+            steps: Vec::new(),
+            weights: vec![0, 100],
+            confirm_window: 10_000,
+            changes: Vec::new(),
+            touched: Vec::new(),
+            untouched: Vec::new(),
+            rollback: "returns".into(),
+        })
     }
 
     async fn deactivate(&self, id: &str) -> Result<DeactivationReport, EngineError> {

@@ -1,0 +1,187 @@
+//! Why a module runs, does not run, or runs in the version it does.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CommandError, Commands, ModuleRef, serves};
+use crate::engine::{HistoryEntry, State};
+use crate::registry::resolver::{self, Change, Running, Unresolved};
+use crate::registry::versions::by_age;
+use crate::registry::{Definition, Snapshot};
+
+/// How many newer versions are explained.
+const NEWER: usize = 5;
+
+/// Why something is as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The module.
+    pub id: String,
+    /// The version that is explained: the one that was named, otherwise the one that serves, otherwise the newest.
+    pub version: String,
+    /// Its state.
+    pub state: String,
+    /// The reasons, one line each.
+    pub reasons: Vec<Reason>,
+}
+
+/// A reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// `command`, `needed`, `newer`, `state`, `obstacle`, `permission`, `derivation` or `ready`.
+    pub kind: String,
+    /// In words.
+    pub text: String,
+    /// When, in milliseconds since 1970, where it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+}
+
+impl Reason {
+    fn new(kind: &str, text: impl Into<String>) -> Self {
+        Self { kind: kind.to_owned(), text: text.into(), at: None }
+    }
+}
+
+impl Commands {
+    /// Why a version runs or does not. Without a version: why the module runs in the one it does, or why it does not run.
+    ///
+    /// # Errors
+    /// Nothing of that name is registered, or the journal cannot be read.
+    pub async fn why(&self, wanted: &ModuleRef) -> Result<Why, CommandError> {
+        let running = self.running();
+        let version = wanted.version.clone().or_else(|| running.get(&wanted.id).cloned());
+        let definition = self.resolve(&ModuleRef { id: wanted.id.clone(), version })?;
+        let manifest = &definition.manifest;
+        let state = self.engine.state(&manifest.id, &manifest.version);
+        let history = self.engine.history(&manifest.id, 100).await?;
+        let snapshot = self.registry.snapshot();
+        let mut reasons = Vec::new();
+        if serves(state.state) {
+            reasons.extend(brought(&definition, &history));
+            reasons.extend(needed(&definition, &snapshot, &running));
+            reasons.extend(newer(&definition, &snapshot, &running));
+        } else {
+            reasons.push(idle(&definition, state.state, state.reason.as_deref(), &history));
+            reasons.extend(replaced(&definition, &running));
+            reasons.extend(self.in_the_way(&definition, &snapshot, &running));
+        }
+        Ok(Why {
+            id: manifest.id.clone(),
+            version: manifest.version.to_string(),
+            state: state.state.name().to_owned(),
+            reasons,
+        })
+    }
+
+    /// What would keep the version from running now.
+    fn in_the_way(&self, definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec<Reason> {
+        let manifest = &definition.manifest;
+        let obstacles = resolver::obstacles(definition, snapshot, running);
+        let mut reasons: Vec<_> = obstacles.iter().map(|it| Reason::new("obstacle", it.to_string())).collect();
+        let waiting = self.engine.permissions().waiting(manifest);
+        reasons.extend(waiting.iter().map(|asked| {
+            let label = manifest.label();
+            let text = format!("it waits for {}: replug permissions grant {label}", asked.permission);
+            Reason::new("permission", text)
+        }));
+        if !obstacles.is_empty() {
+            reasons.push(together(definition, snapshot, running));
+        }
+        if reasons.is_empty() {
+            let label = manifest.label();
+            reasons.push(Reason::new("ready", format!("nothing is in the way: replug activate {label}")));
+        }
+        reasons
+    }
+}
+
+/// What brought it there, from the journal: the newest command that made it serve.
+fn brought(definition: &Definition, history: &[HistoryEntry]) -> Option<Reason> {
+    let version = definition.manifest.version.to_string();
+    let serves = |entry: &&HistoryEntry| {
+        let came = entry.command == "rollback" || entry.version == version;
+        came && entry.outcome.is_some_and(crate::engine::Outcome::serves) && entry.version == version
+    };
+    let entry = history.iter().find(serves)?;
+    let from = entry.from.as_ref().map_or(String::new(), |from| format!(", in the place of {from}"));
+    let text = match &*entry.command {
+        "rollback" => format!("a rollback returned to it{from}"),
+        "resume" => "it served when the runtime ended, and was started again".to_owned(),
+        _ => format!("it was activated ({}){from}", entry.strategy),
+    };
+    Some(Reason { at: Some(entry.began), ..Reason::new("command", text) })
+}
+
+/// Who needs it.
+fn needed(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec<Reason> {
+    let gone = resolver::dependents(&definition.manifest.id, None, snapshot, running);
+    gone.iter().map(|dependent| Reason::new("needed", dependent.to_string())).collect()
+}
+
+/// Why no newer version runs.
+fn newer(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec<Reason> {
+    let manifest = &definition.manifest;
+    let all = snapshot.modules.get(&manifest.id).into_iter().flatten();
+    let age = |of: &Definition| (of.manifest.version.clone(), of.seq);
+    let mut newer: Vec<_> = all
+        .map(|(_, other)| other)
+        .filter(|other| {
+            let (own, others) = (age(definition), age(other));
+            by_age((&others.0, others.1), (&own.0, own.1)).is_gt()
+        })
+        .collect();
+    newer.reverse();
+    newer
+        .iter()
+        .take(NEWER)
+        .map(|other| {
+            let reason = together(other, snapshot, running);
+            Reason { kind: "newer".to_owned(), text: format!("{}: {}", other.label(), reason.text), at: None }
+        })
+        .collect()
+}
+
+/// Which versions go together with this one, or why none do.
+fn together(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Reason {
+    let manifest = &definition.manifest;
+    let wanted = [ModuleRef { id: manifest.id.clone(), version: Some(manifest.version.clone()) }];
+    match resolver::resolve(&wanted, snapshot, running) {
+        Ok(found) => {
+            let others = found.changes().filter(|chosen| chosen.id != manifest.id);
+            let others: Vec<_> = others
+                .map(|chosen| match &chosen.change {
+                    Change::Replace { from, .. } => format!("{}@{} in the place of {from}", chosen.id, chosen.version),
+                    Change::Start | Change::Keep => format!("{}@{}", chosen.id, chosen.version),
+                })
+                .collect();
+            let label = manifest.label();
+            let text = match others.as_slice() {
+                [] => format!("it could run: replug activate {label}"),
+                others => format!("it could run with {}: replug deps {label}", others.join(", ")),
+            };
+            Reason::new("ready", text)
+        }
+        Err(Unresolved::NoSet(derivation)) => Reason::new("derivation", derivation.to_string()),
+        Err(Unresolved::Cycle(cycle)) => Reason::new("derivation", cycle.to_string()),
+    }
+}
+
+/// Why it does not run, by its state.
+fn idle(definition: &Definition, state: State, reason: Option<&str>, history: &[HistoryEntry]) -> Reason {
+    let version = definition.manifest.version.to_string();
+    let entry = history.iter().find(|entry| entry.version == version);
+    let because = reason.map_or(String::new(), |reason| format!(": {reason}"));
+    let text = match (state, entry.map(|entry| &*entry.command)) {
+        (State::Registered, None) => "it is registered and was never activated".to_owned(),
+        (State::Inactive, Some("deactivate")) => format!("it was deactivated{because}"),
+        (State::Inactive, _) => format!("it served, and another version took its place{because}"),
+        (state, _) => format!("it is {}{because}", state.name()),
+    };
+    Reason { at: entry.map(|entry| entry.began), ..Reason::new("state", text) }
+}
+
+/// Which version of the module runs in its place.
+fn replaced(definition: &Definition, running: &Running) -> Option<Reason> {
+    let version = running.get(&definition.manifest.id)?;
+    Some(Reason::new("state", format!("{}@{version} runs in its place", definition.manifest.id)))
+}
