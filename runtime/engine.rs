@@ -8,7 +8,7 @@
 //! | [`traffic`], [`analysis`] | how traffic moves to a candidate, and whether it is well |
 //! | `validate` | what can be known before anything is changed |
 //! | `apply` | carries changes out through the [`ports`] |
-//! | `activate`, `rollback`, `deactivate`, `unregister`, `retire` | the commands |
+//! | `activate`, `through`, `rollback`, `deactivate`, `unregister`, `retire` | the commands |
 //! | `coordinator` | the one actor that changes slots and states |
 //! | `lanes` | one command a module at a time, and which of those that wait end a shift |
 //! | `board`, `record` | what is now, for readers; what outlives the process |
@@ -45,6 +45,7 @@ mod returning;
 mod rollback;
 mod shared;
 mod shift;
+mod through;
 mod undo;
 mod unregister;
 mod vigil;
@@ -67,6 +68,7 @@ pub use outcome::{
 };
 pub use slots::{CandidateView, HealthView, InstanceHealth, SlotView, VersionState};
 pub use state::State;
+pub use through::NoWay;
 
 use crate::actors::Router;
 use crate::actors::gate::{Gate, Pass};

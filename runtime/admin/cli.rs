@@ -16,6 +16,7 @@ mod kit;
 mod output;
 mod permissions;
 mod records;
+mod relations;
 mod requests;
 mod sse;
 mod top;

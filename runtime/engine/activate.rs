@@ -19,6 +19,7 @@ use super::plan;
 use super::retire;
 use super::shared::Shared;
 use super::strategy::{self, StepName};
+use super::through;
 use super::validate::{self, Checked};
 use crate::manifest::{ActivationStrategy, Manifest};
 use crate::monitor::{Event, InstanceKey};
@@ -73,14 +74,20 @@ pub(super) async fn activate(
         let outcome = if slot.state.is_provisional() { Outcome::Provisional } else { Outcome::Active };
         return Ok(report(id, version, outcome));
     }
-    if let Some(serving) = serving {
-        validate::reversible(&*self::definition(&work.shared, id, &serving)?, &definition)?;
+    if let Some(serving) = &serving {
+        validate::reversible(&*self::definition(&work.shared, id, serving)?, &definition)?;
     }
     if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version) {
         return match super::rollback::switch(work, id, version, None).await? {
             Some(ran) => Ok(ran.report),
             None => Box::pin(activate(work, id, version, strategy)).await,
         };
+    }
+    if let Some(serving) = serving.as_ref().filter(|serving| *serving != version) {
+        let stops = through::stops(&work.shared.registry.snapshot(), &definition, serving)?;
+        if !stops.is_empty() {
+            return through::go(work, (serving, &stops, &definition), strategy).await;
+        }
     }
     let strategy = strategy.unwrap_or(definition.manifest.lifecycle.activation.strategy);
     // what failed is nothing to return to: only the confirmed version behind it is
@@ -184,5 +191,6 @@ pub(super) fn report(id: &str, version: &Version, outcome: Outcome) -> Activatio
         steps: Vec::new(),
         traffic_shift: Vec::new(),
         rollback: Vec::new(),
+        via: Vec::new(),
     }
 }

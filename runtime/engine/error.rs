@@ -2,6 +2,7 @@
 
 use semver::Version;
 
+use super::through::NoWay;
 use crate::registry::RegistryError;
 use crate::registry::resolver::{Dependent, Obstacle};
 use crate::store::StoreError;
@@ -137,6 +138,18 @@ pub enum EngineError {
         /// The first migration that stands between.
         migration: Version,
     },
+    /// It cannot take over from the version that serves.
+    #[error("{id}@{to} cannot take over from {from}, which serves: {}", reason(cause))]
+    NoWay {
+        /// The module.
+        id: String,
+        /// The version that was to serve.
+        to: Version,
+        /// The one that does.
+        from: Version,
+        /// Why.
+        cause: NoWay,
+    },
     /// It runs, so it cannot be unregistered.
     #[error("{id}@{version} is {state}, so it cannot be unregistered")]
     Runs {
@@ -169,6 +182,24 @@ pub enum EngineError {
     /// A contradiction inside the engine, contained here.
     #[error("engine: internal error: {0}")]
     Internal(String),
+}
+
+fn reason(cause: &NoWay) -> String {
+    match cause {
+        NoWay::Unsupported => "its manifest says `lifecycle.updates.supported: false`; deactivate the module first".to_owned(),
+        NoWay::Outside(range) => {
+            let range = range.as_ref().map_or_else(|| "no other".to_owned(), ToString::to_string);
+            format!(
+                "its manifest follows {range} (`lifecycle.updates.compatibility`), and none of its `migrationPaths` leads there \
+                 from that one; activate a version that it follows first"
+            )
+        }
+        NoWay::Missing { via, unregistered } => format!(
+            "its manifest leads by {}, and {} is not registered; register that first",
+            list(via),
+            list(unregistered)
+        ),
+    }
 }
 
 fn lines<T: ToString>(items: &[T]) -> String {

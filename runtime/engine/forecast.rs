@@ -10,6 +10,7 @@ use super::activate::{definition, schema_key};
 use super::board::version_of;
 use super::plan::{self, Change};
 use super::strategy::{self, StepName};
+use super::through;
 use super::traffic::Weights;
 use super::validate;
 use super::{Engine, EngineError};
@@ -28,6 +29,8 @@ pub struct Forecast {
     pub version: String,
     /// The one that serves; none: nothing of the module does.
     pub from: Option<String>,
+    /// The versions between, which are activated before it, each by its own steps.
+    pub via: Vec<String>,
     /// `instant` or `gradual`.
     pub strategy: String,
     /// Why it would be refused now; empty: it would begin.
@@ -92,6 +95,13 @@ impl Engine {
         if let Some(before) = before.filter(|before| before.manifest.version != *version) {
             note(validate::reversible(before, &definition));
         }
+        let mut via = Vec::new();
+        if let Some(from) = serving.as_ref().filter(|from| *from != version) {
+            match through::stops(&snapshot, &definition, from) {
+                Ok(stops) => via.extend(stops.iter().map(|stop| stop.manifest.version.to_string())),
+                Err(error) => note(Err(error)),
+            }
+        }
         note(validate::fits(&definition, &snapshot, &placed));
         note(validate::configured(manifest));
         let waiting = shared.hands.supplies.permissions.waiting(manifest);
@@ -123,6 +133,7 @@ impl Engine {
             id: id.to_owned(),
             version: version.to_string(),
             from: serving.as_ref().map(ToString::to_string),
+            via,
             strategy: if strategy == ActivationStrategy::Gradual { "gradual" } else { "instant" }.to_owned(),
             refused,
             steps: plan.steps.iter().map(|step| ForecastStep::of(step, manifest)).collect(),

@@ -97,6 +97,9 @@ pub struct ActivationReport {
     pub traffic_shift: Vec<ShiftReport>,
     /// The steps of the rollback; empty when nothing was taken back.
     pub rollback: Vec<StepReport>,
+    /// What the activations of the versions between came to, where the manifest says that this one follows only those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<Self>,
 }
 
 impl ActivationReport {

@@ -36,6 +36,7 @@ mod returning;
 mod shifting;
 mod standby;
 mod stuck;
+mod through;
 mod together;
 mod told;
 

@@ -66,11 +66,7 @@ impl Snapshot {
     }
 
     /// The versions of a module that can take over from `from`, ascending; itself is not among them.
-    pub fn compatible_versions<'a>(
-        &'a self,
-        id: &str,
-        from: &'a Version,
-    ) -> impl Iterator<Item = Compatibility> + 'a {
+    pub fn compatible_versions<'a>(&'a self, id: &str, from: &'a Version) -> impl Iterator<Item = Compatibility> + 'a {
         let versions = self.modules.get(id).into_iter().flatten();
         let others = versions.filter(move |(version, _)| *version != from);
         others
@@ -78,7 +74,9 @@ impl Snapshot {
             .filter(Compatibility::is_given)
     }
 
-    fn way(&self, to: &Manifest, from: &Version) -> Way {
+    /// The way to this version from `from`.
+    #[must_use]
+    pub fn way(&self, to: &Manifest, from: &Version) -> Way {
         let Some(mut via) = way(to, from) else { return Way::None };
         via.pop();
         let unregistered: Vec<_> = via.iter().filter(|version| self.get(&to.id, version).is_none()).cloned().collect();

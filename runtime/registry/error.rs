@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use semver::Version;
 
+use super::interfaces::Contradiction;
 use super::versions::list;
 use crate::manifest::Faults;
 use crate::store::StoreError;
@@ -65,6 +66,9 @@ pub enum RegistryError {
         /// Digest of the offered ones.
         offered: String,
     },
+    /// It and another version of the module promise the same of a capability, and the newer one keeps it not.
+    #[error(transparent)]
+    BreakingChange(Box<Contradiction>),
     /// The version is known, but its record cannot be read.
     #[error("{id}@{version} is registered, but cannot be used: {cause}; unregister it first")]
     Unreadable {

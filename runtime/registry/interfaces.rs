@@ -66,6 +66,44 @@ fn lost<'a>(before: &'a Capability, after: &'a Capability) -> impl Iterator<Item
     })
 }
 
+/// Two versions of a module that cannot both keep what they promise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{id}@{version} and {id}@{other}, which is registered, contradict each other: {}; offer it again, or raise the capability's version \
+     so that it says that something is lost",
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+)]
+pub struct Contradiction {
+    /// The module.
+    pub id: String,
+    /// The version that was to be registered.
+    pub version: Version,
+    /// The one that is.
+    pub other: Version,
+    /// What is lost.
+    pub differences: Vec<Difference>,
+}
+
+/// The registered version that this one contradicts, and how: of two versions of a module the newer one lacks what the older one
+/// offers, although the capability's version says that nothing is lost. What has build metadata or is a pre-release promises
+/// nothing, so that a module that is being written can be changed freely.
+pub(super) fn contradiction<'a>(
+    offered: &Manifest,
+    registered: impl DoubleEndedIterator<Item = &'a Manifest>,
+) -> Option<Contradiction> {
+    let promises = |version: &Version| version.pre.is_empty() && version.build.is_empty();
+    if !promises(&offered.version) {
+        return None;
+    }
+    // the nearest of several is the one to compare with, and it is among the newest
+    registered.rev().filter(|other| promises(&other.version)).find_map(|other| {
+        let (older, newer) = if other.version < offered.version { (other, offered) } else { (offered, other) };
+        let differences = differences(older, newer);
+        let (id, version, other) = (offered.id.clone(), offered.version.clone(), other.version.clone());
+        (!differences.is_empty()).then(|| Contradiction { id, version, other, differences })
+    })
+}
+
 /// Whether who needs `from` can do with `to`, by [semver](https://semver.org): it is not older, and the leftmost number that is not
 /// zero is the same. A pre-release promises nothing.
 #[must_use]
@@ -102,7 +140,32 @@ mod tests {
         assert_eq!(told("2.0.0", "[]"), [""; 0], "it says so");
         assert_eq!(told("1.1.0", "[]"), [""; 0], "it is the older one");
         assert_eq!(told("1.3.0-rc.1", "[]"), [""; 0]);
-        assert_eq!(told("1.2.1", "[{ name: send, methods: [one, many, more] }, { name: read, methods: [all] }]"), [""; 0]);
+        assert_eq!(
+            told("1.2.1", "[{ name: send, methods: [one, many, more] }, { name: read, methods: [all] }]"),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_version_contradicts_what_is_registered_only_where_both_promise_something() {
+        let of = |version: &str, interfaces: &str| {
+            let capability = format!("capabilities:\n  - {{ id: mail, version: 1.0.0, interfaces: {interfaces} }}\n");
+            let text = format!("id: m\nname: M\nversion: {version}\n{capability}");
+            crate::manifest::load("m", text.as_bytes()).unwrap_or_else(|faults| panic!("{faults}")).manifest
+        };
+        let (full, less) = ("[{ name: send, methods: [one, many] }]", "[{ name: send, methods: [one] }]");
+        let against = |offered: Manifest, registered: &[Manifest]| {
+            contradiction(&offered, registered.iter()).map(|it| format!("{}: {}", it.other, it.differences[0]))
+        };
+        let lost = "`mail` 1.0.0 lacks `send.many` that 1.0.0 has";
+        let registered = [of("1.0.0", full), of("1.1.0", full)];
+        assert_eq!(against(of("1.2.0", less), &registered), Some(format!("1.1.0: {lost}")));
+        assert_eq!(against(of("1.2.0", full), &registered), None);
+        assert_eq!(against(of("1.0.0", full), &[of("1.1.0", less)]), Some(format!("1.1.0: {lost}")), "it came first");
+        for draft in ["1.2.0-rc.1", "1.1.0+dev.abc"] {
+            assert_eq!(against(of(draft, less), &registered), None, "{draft}");
+            assert_eq!(against(of("1.2.0", full), &[of(draft, less)]), None, "{draft}");
+        }
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::Manifest`] with all faults; [`RegistryError::ContentDiffers`] for other content under a known
-    /// `id@version`; [`RegistryError::Files`], [`RegistryError::Audit`] or [`RegistryError::Store`] when it could not be written.
+    /// `id@version`; [`RegistryError::BreakingChange`] where it takes away what a registered version promises;
+    /// [`RegistryError::Files`], [`RegistryError::Audit`] or [`RegistryError::Store`] when it could not be written.
     pub async fn register(&self, bundle: Bundle) -> Result<Registration, RegistryError> {
         self.register_by(Who::Runtime, bundle).await
     }

@@ -16,6 +16,7 @@ mod metrics;
 mod outside;
 mod permissions;
 mod refusals;
+mod relations;
 mod repl;
 mod restart;
 mod schema;

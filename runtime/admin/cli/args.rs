@@ -7,12 +7,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use semver::Version;
 
 use crate::admin::commands::verbs;
-use crate::registry::versions::{ModuleRef, Requirement};
+use crate::registry::versions::ModuleRef;
 use crate::sandbox::permissions::Permission;
 
 mod long;
+mod relations;
 
 use long::{DEMO, PERMISSIONS, TOP, WATCH};
+pub use relations::{FindArgs, Relation};
 
 /// Hot-pluggable modules inside a Rust process.
 #[derive(Debug, Parser)]
@@ -173,50 +175,9 @@ pub enum Request {
         #[arg(value_name = "ID[@V]")]
         module: ModuleRef,
     },
-    /// The versions of a module.
-    #[command(about = about("versions"), after_help = example("versions"))]
-    Versions {
-        /// The module
-        #[arg(value_parser = id)]
-        id: String,
-        /// Only those that can take over from this version
-        #[arg(long, value_name = "V")]
-        compatible_with: Option<Version>,
-    },
-    /// What goes together.
-    #[command(about = about("deps"), after_help = example("deps"))]
-    Deps {
-        /// The module, or one version of it; without a version the newest
-        #[arg(value_name = "ID[@V]")]
-        module: ModuleRef,
-    },
-    /// What would be done.
-    #[command(about = about("plan"), after_help = example("plan"))]
-    Plan {
-        /// The module, or one version of it; without a version the newest
-        #[arg(value_name = "ID[@V]")]
-        module: ModuleRef,
-        /// How the version would take over, if not as its manifest says
-        #[arg(long, value_enum)]
-        strategy: Option<Strategy>,
-    },
-    /// Why it is so.
-    #[command(about = about("why"), after_help = example("why"))]
-    Why {
-        /// The module, or one version of it; without a version the one that serves, or else the newest
-        #[arg(value_name = "ID[@V]")]
-        module: ModuleRef,
-    },
-    /// What keeps apart.
-    #[command(about = about("conflicts"), after_help = example("conflicts"))]
-    Conflicts {
-        /// The module, or one version of it; without a version the newest
-        #[arg(value_name = "ID[@V]")]
-        module: ModuleRef,
-    },
-    /// Who offers something.
-    #[command(about = about("find"), after_help = example("find"))]
-    Find(FindArgs),
+    /// How versions stand to each other.
+    #[command(flatten)]
+    Relation(Relation),
     /// What was done to a module.
     #[command(about = about("history"), after_help = example("history"))]
     History {
@@ -360,21 +321,6 @@ pub struct AuditArgs {
 pub enum AuditAction {
     /// Check that it is whole
     Verify,
-}
-
-/// What to find: one of the three.
-#[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = false)]
-pub struct FindArgs {
-    /// The capability's id
-    #[arg(long, value_name = "C")]
-    pub capability: Option<String>,
-    /// The category
-    #[arg(long, value_name = "C")]
-    pub category: Option<String>,
-    /// Modules with the versions that would do, such as `database@>=1.2`
-    #[arg(long, value_name = "ID@RANGE", num_args = 1..)]
-    pub compatible: Vec<Requirement>,
 }
 
 /// How a version takes over.

@@ -28,6 +28,9 @@ pub(super) struct Activation {
     outcome: String,
     reason: Option<String>,
     steps: Vec<Step>,
+    /// What the versions between came to.
+    #[serde(default)]
+    via: Vec<Self>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +46,7 @@ impl Activation {
     /// What an event tells of the end of an activation.
     pub(super) fn ended(id: &str, version: &str, outcome: &str, reason: Option<&str>) -> Self {
         let reason = reason.map(str::to_owned);
-        Self { id: id.to_owned(), version: version.to_owned(), outcome: outcome.to_owned(), reason, steps: Vec::new() }
+        Self { id: id.to_owned(), version: version.to_owned(), outcome: outcome.to_owned(), reason, steps: Vec::new(), via: Vec::new() }
     }
 
     /// The error to end with, if the version does not serve.
@@ -72,7 +75,9 @@ pub(super) fn activated(report: &Activation) -> String {
     let ms = report.steps.iter().fold(0.0, |sum, step| sum + step.ms);
     let what =
         if report.outcome == "provisional" { "serves, and confirms itself if nothing goes wrong" } else { "is active" };
-    format!("{}@{} {what} ({ms:.1} ms)", report.id, report.version)
+    let by: Vec<_> = report.via.iter().map(|between| between.version.as_str()).collect();
+    let by = if by.is_empty() { String::new() } else { format!("; by {}", by.join(", ")) };
+    format!("{}@{} {what} ({ms:.1} ms{by})", report.id, report.version)
 }
 
 /// What a deactivation came to, as it is sent.

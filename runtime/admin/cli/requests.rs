@@ -9,12 +9,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::args::FindArgs;
 use super::client::{Body, Client};
 use super::output::Output;
-use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, kit, permissions, records, top, watch};
+use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, kit, permissions, records, relations, top, watch};
 use crate::admin::CommandError;
-use crate::admin::commands::{self, Finding, Registered};
+use crate::admin::commands::{Finding, Registered};
 use crate::registry::Bundle;
 use crate::registry::versions::ModuleRef;
 
@@ -145,51 +144,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let module = read(&answer)?;
             show(output, &answer, || human::module(&module))
         }
-        Request::Versions { id, compatible_with } => {
-            let from = compatible_with.map(|from| ("compatibleWith", from.to_string()));
-            let path = format!("/v1/modules/{id}/versions{}", query(from));
-            let answer = client.send(Method::GET, &path, Body::Empty).await?;
-            let rows: Vec<commands::VersionRow> = read(&answer)?;
-            show(output, &answer, || human::versions(&rows))
-        }
-        Request::Deps { module: ModuleRef { id, version } } => {
-            let version = version.map(|version| ("version", version.to_string()));
-            let path = format!("/v1/modules/{id}/dependencies{}", query(version));
-            let answer = client.send(Method::GET, &path, Body::Empty).await?;
-            let found = read(&answer)?;
-            show(output, &answer, || human::dependencies(&found))
-        }
-        Request::Plan { module: ModuleRef { id, version }, strategy } => {
-            let version = version.map(|version| ("version", version.to_string()));
-            let strategy = strategy.map(|strategy| ("strategy", strategy.name().to_owned()));
-            let path = format!("/v1/modules/{id}/plan{}", query(version.into_iter().chain(strategy)));
-            let answer = client.send(Method::GET, &path, Body::Empty).await?;
-            let found = read(&answer)?;
-            show(output, &answer, || human::plan(&found))
-        }
-        Request::Why { module: ModuleRef { id, version } } => {
-            let version = version.map(|version| ("version", version.to_string()));
-            let answer = client.send(Method::GET, &format!("/v1/modules/{id}/why{}", query(version)), Body::Empty).await?;
-            let found = read(&answer)?;
-            show(output, &answer, || human::why(&found))
-        }
-        Request::Conflicts { module: ModuleRef { id, version } } => {
-            let version = version.map(|version| ("version", version.to_string()));
-            let path = format!("/v1/modules/{id}/conflicts{}", query(version));
-            let answer = client.send(Method::GET, &path, Body::Empty).await?;
-            let found = read(&answer)?;
-            show(output, &answer, || human::conflicts(&found))
-        }
-        Request::Find(FindArgs { capability, category, compatible }) => {
-            let ranges: Vec<_> = compatible.iter().map(ToString::to_string).collect();
-            let compatible = (!ranges.is_empty()).then(|| ("compatible", ranges.join(";")));
-            let capability = capability.map(|value| ("capability", value));
-            let category = category.map(|value| ("category", value));
-            let path = format!("/v1/find{}", query(capability.into_iter().chain(category).chain(compatible)));
-            let answer = client.send(Method::GET, &path, Body::Empty).await?;
-            let rows: Vec<commands::FoundModule> = read(&answer)?;
-            show(output, &answer, || human::found(&rows))
-        }
+        Request::Relation(relation) => relations::ask(relation, client, output).await,
         Request::Confirm { id } => records::confirm(&id, client, output).await,
         Request::History { id, limit } => records::history(&id, limit, client, output).await,
         Request::Audit(args) => records::audit(args, client, output).await,
@@ -200,12 +155,6 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
         Request::Check { dir, strict } => kit::check(&dir, strict, output),
         Request::Test { dir, filter } => kit::test(&dir, filter.as_deref(), output),
     }
-}
-
-/// Parameters as they stand behind a path.
-fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-    if query.is_empty() { query } else { format!("?{query}") }
 }
 
 /// The end of a command that does not wait: the operation is the result.

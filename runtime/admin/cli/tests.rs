@@ -9,6 +9,7 @@ use super::*;
 use crate::admin::commands::{Finding, Location, verbs};
 
 mod records;
+mod relations;
 mod remote;
 mod top;
 

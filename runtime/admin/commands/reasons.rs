@@ -29,6 +29,9 @@ impl From<RegistryError> for CommandError {
                 "content-differs",
                 format!("set a new `version:` in the manifest; replug versions {id} lists the taken ones"),
             ),
+            E::BreakingChange { id, other, .. } => {
+                new("breaking-change", format!("replug show {id}@{other} shows what it promises"))
+            }
             E::Unreadable { id, version, .. } => {
                 new("unusable", format!("replug unregister {id}@{version}, then register its folder again"))
             }
@@ -88,6 +91,7 @@ impl From<EngineError> for CommandError {
                 "irreversible",
                 format!("register a newer version of {id} with what is to be changed and activate that"),
             ),
+            E::NoWay { id, from, .. } => new("no-way", format!("replug versions {id} --compatible-with {from}")),
             E::Runs { help, .. } => new("runs", help),
             E::Port { .. } => new("port", "see the log of the runtime".to_owned()),
             E::Audit(error) => error.into(),
@@ -115,6 +119,7 @@ mod tests {
             RegistryError::Files { path: "x".into(), action: "reading", cause: "no".into() },
             RegistryError::Corrupt { expected: id(), found: id() },
             RegistryError::ContentDiffers { id: id(), version: version(), registered: id(), offered: id() },
+            RegistryError::BreakingChange { id: id(), version: version(), other: version(), differences: vec![] },
             RegistryError::Unreadable { id: id(), version: version(), cause: id() },
             RegistryError::NotRegistered { wanted: id(), id: id(), registered: vec![] },
             RegistryError::NotRegistered { wanted: id(), id: id(), registered: vec![version()] },
@@ -134,6 +139,7 @@ mod tests {
             EngineError::Unconfirmable { id: id(), version: version(), state: crate::engine::State::Failed },
             EngineError::NothingToReturnTo { id: id() },
             EngineError::Irreversible { id: id(), to: version(), migration: version() },
+            EngineError::NoWay { id: id(), to: version(), from: version(), cause: crate::engine::NoWay::Unsupported },
             EngineError::Port { module: id(), cause: id() },
             EngineError::Stopped,
             EngineError::Internal(id()),

@@ -2,6 +2,7 @@ use super::*;
 use fake::{World, bundle};
 
 pub(crate) mod fake;
+mod relations;
 
 fn wanted(text: &str) -> ModuleRef {
     text.parse().unwrap()

@@ -44,6 +44,10 @@ fn status(kind: &str) -> StatusCode {
         "method-not-allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "timeout" => StatusCode::REQUEST_TIMEOUT,
         "content-differs"
+        | "breaking-change"
+        | "unresolvable"
+        | "cycle"
+        | "no-way"
         | "unusable"
         | "obstructed"
         | "needed"
@@ -98,6 +102,8 @@ mod tests {
             (401, "unauthenticated"),
             (404, "not-registered"),
             (409, "content-differs"),
+            (409, "breaking-change"),
+            (409, "unresolvable"),
             (409, "obstructed"),
             (409, "needed"),
             (409, "orphans"),

@@ -42,7 +42,8 @@ pub(super) async fn usage_of(State(shared): App, path: Placeholders) -> Result<J
     Ok(Json(row?))
 }
 
-async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<Json<T>, Problem> {
+/// Looks at something on a thread where that may block.
+pub(super) async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<Json<T>, Problem> {
     let broken = |error| Problem::of("internal", format!("it broke off: {error}"), "see the log of the runtime");
     tokio::task::spawn_blocking(look).await.map(Json).map_err(broken)
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 
 use super::read::{Parameters, Placeholders, version};
+use super::reads::apart;
 use super::{App, Problem};
 use crate::admin::commands::{self, Conflicts, Dependencies, Why};
 use crate::engine::Forecast;
@@ -16,10 +17,8 @@ pub(super) async fn dependencies(
 ) -> Result<Json<Dependencies>, Problem> {
     let wanted = wanted(&path, &parameters)?;
     // a search may take a while
-    let commands = shared.admin.commands.clone();
-    let found = tokio::task::spawn_blocking(move || commands.dependencies(&wanted)).await;
-    let broken = |error| Problem::of("internal", format!("it broke off: {error}"), "see the log of the runtime");
-    Ok(Json(found.map_err(broken)??))
+    let Json(found) = apart(move || shared.admin.commands.dependencies(&wanted)).await?;
+    Ok(Json(found?))
 }
 
 pub(super) async fn conflicts(
@@ -40,11 +39,7 @@ pub(super) async fn plan(
     Ok(Json(shared.admin.commands.plan(&wanted, strategy).await?))
 }
 
-pub(super) async fn why(
-    State(shared): App,
-    path: Placeholders,
-    parameters: Parameters,
-) -> Result<Json<Why>, Problem> {
+pub(super) async fn why(State(shared): App, path: Placeholders, parameters: Parameters) -> Result<Json<Why>, Problem> {
     Ok(Json(shared.admin.commands.why(&wanted(&path, &parameters)?).await?))
 }
 

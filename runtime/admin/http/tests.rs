@@ -16,6 +16,7 @@ mod bundles;
 mod identity;
 mod permissions;
 mod records;
+mod relations;
 mod usage;
 
 const TOKEN: &str = "0123456789abcdef";

@@ -17,6 +17,7 @@ use super::records::{DefinitionRecord, Records};
 use super::{Clock, Registration, check};
 use crate::manifest::Loaded;
 use crate::registry::bundle::{is_digest, make_home, remove, remove_unfinished};
+use crate::registry::interfaces::contradiction;
 use crate::registry::{Bundle, Definition, Problem, RegistryError, Snapshot};
 use crate::store::audit::{AuditLog, By, Entry, Kind, Who};
 use crate::store::{Store, StoreError};
@@ -127,18 +128,18 @@ impl State {
         let registered = known.map(|known| &known.digest).or_else(|| self.broken.get(&at).map(|record| &record.digest));
         if let Some(registered) = registered.filter(|registered| *registered != bundle.digest()) {
             let (registered, offered) = (registered.clone(), bundle.digest().to_owned());
-            let subject = format!("{}@{}", at.0, at.1);
-            let error = RegistryError::ContentDiffers { id: at.0, version: at.1, registered, offered };
-            let told = json!({ "command": "register", "reason": error.to_string() });
-            // the refusal is the answer, whatever comes of this
-            if let Err(error) = self.audit.append(Entry::new(Kind::CommandRefused, by, subject).with(told)).await {
-                tracing::error!(%error, "a refused registration is not in the audit log");
-            }
-            return Err(error);
+            let (id, version) = at;
+            return Err(self
+                .refuse(by, RegistryError::ContentDiffers { id, version, registered, offered }, &loaded)
+                .await);
         }
         let unreadable = before.problems.iter().find(|problem| (&problem.id, &problem.version) == (&at.0, &at.1));
         if let Some(problem) = unreadable.filter(|_| !self.broken.contains_key(&at)) {
             return Err(RegistryError::Unreadable { id: at.0, version: at.1, cause: problem.cause.clone() });
+        }
+        let others = before.modules.get(&at.0).into_iter().flat_map(BTreeMap::values).map(|other| &other.manifest);
+        if let (None, Some(found)) = (registered, contradiction(&loaded.manifest, others)) {
+            return Err(self.refuse(by, RegistryError::BreakingChange(Box::new(found)), &loaded).await);
         }
         let bundles = self.bundles.clone();
         // The files are on the disk before the record that names them.
@@ -172,6 +173,16 @@ impl State {
         modules.entry(at.0.clone()).or_default().insert(at.1.clone(), Arc::clone(&definition));
         self.publish(revision, modules, &at.0, std::slice::from_ref(&at.1));
         Ok(Registration { definition, fresh, warnings })
+    }
+
+    /// Writes a refusal to the audit log. It is the answer, whatever comes of that.
+    async fn refuse(&self, by: By, refusal: RegistryError, offered: &Loaded) -> RegistryError {
+        let told = json!({ "command": "register", "reason": refusal.to_string() });
+        let entry = Entry::new(Kind::CommandRefused, by, offered.manifest.label()).with(told);
+        if let Err(error) = self.audit.append(entry).await {
+            tracing::error!(%error, "a refused registration is not in the audit log");
+        }
+        refusal
     }
 
     async fn unregister(&mut self, by: &By, id: &str, versions: &[Version]) -> Result<(), RegistryError> {

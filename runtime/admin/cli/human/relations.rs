@@ -54,6 +54,9 @@ pub(in crate::admin::cli) fn plan(found: &Forecast) -> String {
     let from = found.from.as_ref().map_or("nothing of it serves".to_owned(), |from| format!("{from} serves"));
     let mut lines = vec![format!("{}@{}, {} ({from})", found.id, found.version, found.strategy)];
     lines.extend(found.refused.iter().map(|reason| format!("refused now: {reason}")));
+    if !found.via.is_empty() {
+        lines.push(format!("goes by {}, each by its own steps; then:", found.via.join(", ")));
+    }
     lines.push("steps:".to_owned());
     for step in &found.steps {
         lines.extend(step.does.iter().map(|does| format!("  {:10} {does}", step.name)));

@@ -92,6 +92,7 @@ impl Control for Fake {
             id: id.into(),
             version: version.to_string(),
             from,
+            via: Vec::new(),
             strategy: "gradual".into(),
             refused: Vec::new(),
             steps: Vec::new(),
@@ -211,6 +212,7 @@ fn report(id: &str, version: &Version, outcome: Outcome, reason: Option<String>)
         steps: Vec::new(),
         traffic_shift: Vec::new(),
         rollback: Vec::new(),
+        via: Vec::new(),
     }
 }
 

@@ -26,6 +26,7 @@ impl Values<'_> {
             ("PATH" | "DIR", _) => return Offer::Paths { typed: word.to_owned(), files: false },
             ("FILE", _) => return Offer::Paths { typed: word.to_owned(), files: true },
             ("ID", _) => self.ids(),
+            ("ID@RANGE", _) => self.ids().into_iter().map(|id| Candidate { ends: false, ..id }).collect(),
             ("ID[@V]" | "ID@V" | "ID[@VERSION]" | "ID@VERSION", _) => self.references(word),
             ("V" | "VERSION", _) => self.versions(),
             ("STATE", _) => self.states(),
@@ -99,7 +100,7 @@ fn is_meant(verb: &str, state: &str) -> bool {
     match verb {
         "deactivate" | "rollback" | "eval" => serves(state),
         "confirm" => state == State::Provisional.name(),
-        "activate" => !serves(state) && state != State::Activating.name() && state != "unusable",
+        "activate" | "plan" => !serves(state) && state != State::Activating.name() && state != "unusable",
         "unregister" => {
             let runs = [State::Activating, State::Standby, State::Draining, State::RollingBack];
             !serves(state) && runs.iter().all(|running| running.name() != state)

@@ -1,0 +1,165 @@
+//! The way to a version that cannot follow the one that serves directly: by the versions between, as one command.
+//!
+//! Which those are is said by the manifest's `lifecycle.updates`. Each is activated as it would be alone, with its own steps and
+//! its own shift. Where one of them does not come to serve, the module goes back to where it was before the command.
+
+use std::fmt;
+use std::sync::Arc;
+
+use semver::{Version, VersionReq};
+
+use super::EngineError;
+use super::activate::{Way, report, run};
+use super::activation::{Activation, Done};
+use super::board::version_of;
+use super::error::list;
+use super::outcome::{ActivationReport, Outcome};
+use super::{returning, rollback};
+use crate::manifest::ActivationStrategy;
+use crate::monitor::Event;
+use crate::registry::compatibility::Way as Leads;
+use crate::registry::{Definition, Snapshot};
+
+/// A version cannot take over from the one that serves, by its manifest's `lifecycle.updates`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{id}@{to} cannot take over from {from}, which serves: {cause}")]
+pub struct NoWay {
+    /// The module.
+    pub id: String,
+    /// The version that was to serve.
+    pub to: Version,
+    /// The one that does.
+    pub from: Version,
+    /// Why.
+    pub cause: Impassable,
+}
+
+/// Why there is no way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Impassable {
+    /// It updates no version.
+    Unsupported,
+    /// It follows others only.
+    Outside(Option<VersionReq>),
+    /// The way leads by versions that are not registered.
+    Missing {
+        /// The whole way.
+        via: Vec<Version>,
+        /// Those of it that are not registered.
+        unregistered: Vec<Version>,
+    },
+}
+
+impl fmt::Display for Impassable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsupported => {
+                f.write_str("its manifest says `lifecycle.updates.supported: false`; deactivate the module first")
+            }
+            Self::Outside(range) => {
+                let range = range.as_ref().map_or_else(|| "no other".to_owned(), ToString::to_string);
+                write!(
+                    f,
+                    "its manifest follows {range} (`lifecycle.updates.compatibility`), and none of its `migrationPaths` leads there \
+                     from that one; activate a version that it follows first"
+                )
+            }
+            Self::Missing { via, unregistered } => write!(
+                f,
+                "its manifest leads by {}, and {} is not registered; register that first",
+                list(via),
+                list(unregistered)
+            ),
+        }
+    }
+}
+
+/// The versions to go through, in order; none: it follows directly.
+///
+/// # Errors
+/// There is no way.
+pub(super) fn stops(
+    snapshot: &Snapshot,
+    definition: &Definition,
+    from: &Version,
+) -> Result<Vec<Arc<Definition>>, EngineError> {
+    let manifest = &definition.manifest;
+    let updates = &manifest.lifecycle.updates;
+    let cause = match snapshot.way(manifest, from) {
+        Leads::Direct => return Ok(Vec::new()),
+        Leads::Through { via } => {
+            return Ok(via.iter().filter_map(|version| snapshot.get(&manifest.id, version).cloned()).collect());
+        }
+        Leads::Missing { via, unregistered } => Impassable::Missing { via, unregistered },
+        Leads::None if !updates.supported => Impassable::Unsupported,
+        Leads::None => Impassable::Outside(updates.compatibility.get(&manifest.version).cloned()),
+    };
+    let (id, to, from) = (manifest.id.clone(), manifest.version.clone(), from.clone());
+    Err(EngineError::NoWay(Box::new(NoWay { id, to, from, cause })))
+}
+
+/// Goes through `stops` to `definition`, from the version that serves, which is `from`.
+pub(super) async fn go(
+    work: &Activation,
+    (from, stops, definition): (&Version, &[Arc<Definition>], &Arc<Definition>),
+    strategy: Option<ActivationStrategy>,
+) -> Result<ActivationReport, EngineError> {
+    let id = &definition.manifest.id;
+    let mut via: Vec<ActivationReport> = Vec::new();
+    for leg in stops.iter().chain([definition]) {
+        let strategy = strategy.unwrap_or(leg.manifest.lifecycle.activation.strategy);
+        let gone_wrong = match run(work, leg, &Way::of(strategy)).await {
+            Ok(ran) if ran.report.serves() => {
+                via.push(ran.report);
+                continue;
+            }
+            Ok(ran) => {
+                let reason = ran.report.reason.clone().unwrap_or_default();
+                via.push(ran.report);
+                reason
+            }
+            // a command that is refused changes nothing, and neither does the end of the runtime
+            Err(error) if via.is_empty() || matches!(error, EngineError::Stopped) => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        let reason = format!("{} on the way to it: {gone_wrong}", leg.label());
+        let reason = if Arc::ptr_eq(leg, definition) { gone_wrong } else { reason };
+        let outcome = turn_back(work, id, from, &reason).await?;
+        let last = via.pop().filter(|last| last.version == definition.manifest.version.to_string());
+        let told = last.unwrap_or_else(|| report(id, &definition.manifest.version, outcome));
+        return Ok(ActivationReport { outcome, reason: Some(reason), via, ..told });
+    }
+    let arrived = via.pop().ok_or_else(|| EngineError::Internal(format!("{id} went nowhere")))?;
+    Ok(ActivationReport { via, ..arrived })
+}
+
+/// Goes back to where the module was before: the version that a version between may be returned from, otherwise `from`.
+async fn turn_back(work: &Activation, id: &str, from: &Version, reason: &str) -> Result<Outcome, EngineError> {
+    let slot = work.shared.board.slot(id);
+    let Some(serving) = slot.state.serving.clone() else { return Ok(Outcome::Failed) };
+    if version_of(&serving).as_ref() == Some(from) {
+        return Ok(Outcome::RolledBack);
+    }
+    let returned = if slot.state.is_provisional() {
+        match returning::return_from(work, &serving, reason, None).await? {
+            Done::Unreturned(cause) => Err(cause),
+            _ => Ok(()),
+        }
+    } else {
+        match rollback::rollback(work, id, Some(from.clone()), None).await {
+            Ok(report) if report.serves() => Ok(()),
+            Ok(report) => Err(report.reason.unwrap_or_default()),
+            Err(EngineError::Stopped) => return Err(EngineError::Stopped),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    match returned {
+        Ok(()) => Ok(Outcome::RolledBack),
+        Err(cause) => {
+            let message =
+                format!("{reason}; it stays at {}, since there is no way back to {from}: {cause}", serving.version);
+            work.shared.events.emit(Event::Alarm { subject: id.to_owned(), message });
+            Ok(Outcome::FailedToRestore)
+        }
+    }
+}

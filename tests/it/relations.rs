@@ -1,0 +1,102 @@
+//! What the registry tells of versions before anything is done, and that it is true.
+
+use serde_json::{Value, json};
+
+use crate::support::{Module, Server};
+
+fn texts<'a>(rows: &'a Value, field: &str) -> Vec<&'a str> {
+    rows.as_array().expect("rows").iter().map(|row| row[field].as_str().unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+async fn a_plan_changes_nothing_and_tells_what_the_activation_then_does() {
+    let b = Module::echo("b", "1.0.0", "rhai").needs("a", "^1");
+    let server = Server::with(&[Module::echo("a", "1.0.0", "lua"), b, Module::echo("c", "1.0.0", "lua")]).await;
+    let script = "local function reply() return 'a' end\nreturn { apis = { ['GET /api/a'] = reply, ['POST /api/a'] = reply, ['GET /api/a/more'] = reply } }";
+    let newer = Module::new("a", "1.1.0").api("/api/a", "GET, POST").api("/api/a/more", "GET").lua(script);
+    server.ok(&["register", &server.write(&newer)]).await;
+    let before = server.ok(&["list"]).await;
+    let plan = server.ok(&["plan", "a@1.1.0"]).await;
+    assert_eq!((server.ok(&["list"]).await, &plan["refused"], &plan["from"]), (before, &json!([]), &"1.0.0".into()));
+    assert_eq!(server.get("/api/a").await.header("x-replug-module"), "a@1.0.0");
+    assert_eq!((texts(&plan["touched"], "module"), &plan["untouched"]), (vec!["b@1.0.0"], &json!(["c@1.0.0"])));
+    assert_eq!(plan["changes"], json!(["+ api GET /api/a/more"]));
+
+    let done = server.ok(&["activate", "a@1.1.0"]).await;
+    assert_eq!(texts(&done["steps"], "name"), texts(&plan["steps"], "name"));
+    let mut weights: Vec<Value> =
+        done["trafficShift"].as_array().unwrap().iter().map(|it| it["weight"].clone()).collect();
+    weights.push(100.into());
+    assert_eq!(json!(weights), plan["weights"]);
+}
+
+#[tokio::test]
+async fn a_plan_that_would_be_refused_says_what_the_activation_says() {
+    let server = Server::with(&[Module::echo("a", "1.0.0", "lua")]).await;
+    server.ok(&["register", &server.write(&Module::echo("b", "1.0.0", "lua").needs("a", "^2"))]).await;
+    let plan = server.ok(&["plan", "b"]).await;
+    let refused = server.run(&["activate", "b"]).await;
+    assert_eq!(
+        texts(&json!([{"it": plan["refused"][0]}]), "it"),
+        [refused.error().1.split(" replug ").next().unwrap()]
+    );
+}
+
+#[tokio::test]
+async fn why_follows_a_module_through_its_life() {
+    let server = Server::with(&[Module::echo("a", "1.0.0", "lua")]).await;
+    let why = async |label: &str| -> String {
+        let why = server.ok(&["why", label]).await;
+        texts(&why["reasons"], "text").join("; ")
+    };
+    assert!(why("a").await.starts_with("it was activated"), "{}", why("a").await);
+    let broken = Module::echo("a", "1.1.0", "lua").manifest("dependencies: [{ id: gone, version: '*' }]\n");
+    server.ok(&["register", &server.write(&broken)]).await;
+    assert!(why("a").await.contains("a@1.1.0: no versions go together"), "{}", why("a").await);
+    assert!(why("a@1.1.0").await.contains("a@1.0.0 runs in its place"), "{}", why("a@1.1.0").await);
+    let fails = Module::new("a", "1.2.0")
+        .api("/api/a", "GET")
+        .lua("return { init = function() error('no ink') end, apis = { ['GET /api/a'] = function() end } }");
+    server.ok(&["register", &server.write(&fails)]).await;
+    assert_eq!(server.run(&["activate", "a@1.2.0"]).await.code, 3);
+    assert!(why("a@1.2.0").await.contains("no ink"), "{}", why("a@1.2.0").await);
+    server.ok(&["deactivate", "a"]).await;
+    assert!(why("a@1.0.0").await.starts_with("it was deactivated"), "{}", why("a@1.0.0").await);
+}
+
+#[tokio::test]
+async fn a_jump_goes_by_the_versions_that_the_manifest_names() {
+    let updates = "lifecycle:\n  updates:\n    compatibility: { \"2.0.0\": \"^1.5\" }\n    migrationPaths: [{ from: \"^1\", via: [1.5.0], to: 2.0.0 }]\n";
+    let server = Server::with(&[Module::echo("a", "1.0.0", "lua")]).await;
+    server.ok(&["register", &server.write(&Module::echo("a", "2.0.0", "rhai").manifest(updates))]).await;
+    let refused = server.run(&["activate", "a@2.0.0"]).await;
+    let (kind, message) = refused.error();
+    assert!(
+        (refused.code, kind.as_str()) == (1, "no-way") && message.contains("1.5.0 is not registered"),
+        "{refused:?}"
+    );
+    assert_eq!(server.ok(&["versions", "a", "--compatible-with", "1.0.0"]).await, json!([]));
+
+    server.ok(&["register", &server.write(&Module::echo("a", "1.5.0", "lua"))]).await;
+    assert_eq!(server.ok(&["plan", "a@2.0.0"]).await["via"], json!(["1.5.0"]));
+    let done = server.ok(&["activate", "a@2.0.0"]).await;
+    assert_eq!((&done["version"], texts(&done["via"], "version")), (&"2.0.0".into(), vec!["1.5.0"]));
+    assert_eq!(server.get("/api/a").await.header("x-replug-module"), "a@2.0.0");
+    server.ok(&["rollback", "a"]).await;
+    assert_eq!(server.get("/api/a").await.header("x-replug-module"), "a@1.0.0");
+}
+
+#[tokio::test]
+async fn a_breaking_change_under_a_compatible_version_is_refused_at_registration() {
+    let offers = |version: &str, methods: &str| {
+        let capability = format!(
+            "capabilities:\n  - {{ id: ink, version: 1.0.0, interfaces: [{{ name: ink, methods: [{methods}] }}] }}\n"
+        );
+        Module::echo("a", version, "lua").manifest(&capability)
+    };
+    let server = Server::with(&[offers("1.0.0", "fill, empty")]).await;
+    let refused = server.run(&["register", &server.write(&offers("1.1.0", "fill"))]).await;
+    let (kind, message) = refused.error();
+    assert!(kind == "breaking-change" && message.contains("lacks `ink.empty` that 1.0.0 has"), "{refused:?}");
+    server.ok(&["register", &server.write(&offers("1.1.0", "fill, empty, shake"))]).await;
+}
