@@ -10,6 +10,7 @@
 //! | `apply` | carries changes out through the [`ports`] |
 //! | `activate`, `through`, `rollback`, `deactivate`, `unregister`, `retire` | the commands |
 //! | `coordinator` | the one actor that changes slots and states |
+//! | `steer` | shifts that somebody pauses, moves on or gives up |
 //! | `lanes` | one command a module at a time, and which of those that wait end a shift |
 //! | `board`, `record` | what is now, for readers; what outlives the process |
 
@@ -45,6 +46,7 @@ mod returning;
 mod rollback;
 mod shared;
 mod shift;
+mod steer;
 mod through;
 mod undo;
 mod unregister;
@@ -68,6 +70,7 @@ pub use outcome::{
 };
 pub use slots::{CandidateView, HealthView, InstanceHealth, SlotView, VersionState};
 pub use state::State;
+pub use steer::{Order, SteerReport};
 pub use through::NoWay;
 
 use crate::actors::Router;
@@ -156,6 +159,7 @@ impl Engine {
             events: parts.events,
             metrics: parts.metrics,
             hands,
+            helms: steer::Helms::default(),
             drains: Arc::default(),
             stopping: SetOnce::new(),
         });
@@ -268,7 +272,7 @@ impl Engine {
     /// The slots of this moment, by module id.
     #[must_use]
     pub fn slots(&self) -> Vec<SlotView> {
-        self.shared.board.views(&self.shared.router)
+        self.shared.board.views(&self.shared.router, &self.shared.helms)
     }
 
     /// The health of each module that serves, as its checks found it last, by module id.

@@ -67,7 +67,7 @@ pub mod store;
 
 pub use app::{Activate, Builder, EventStream, Missed, Runtime};
 pub use async_trait::async_trait;
-pub use engine::{ActivationReport, Outcome};
+pub use engine::{ActivationReport, Order, Outcome, SteerReport};
 pub use error::Error;
 pub use integration::host::{HostService, Methods, ServiceContext};
 pub use manifest::ActivationStrategy;

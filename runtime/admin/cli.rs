@@ -19,6 +19,7 @@ mod records;
 mod relations;
 mod requests;
 mod sse;
+mod steering;
 mod top;
 mod watch;
 mod yaml;
@@ -27,8 +28,8 @@ mod yaml;
 mod tests;
 
 pub use args::{
-    AuditAction, AuditArgs, Cli, Command, Globals, LanguageArgs, NewArgs, PermissionAction, PermissionArgs, ReplArgs,
-    Request, ServeArgs, Strategy, TopArgs,
+    AuditAction, AuditArgs, Cli, Command, FindArgs, Globals, LanguageArgs, NewArgs, PermissionAction, PermissionArgs,
+    Relation, ReplArgs, Request, ServeArgs, Steer, Strategy, TopArgs,
 };
 pub use exit::Exit;
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use semver::Version;
 
 use crate::engine::{
-    ActivationReport, DeactivationReport, EngineError, Evaluated, Forecast, HealthView, SlotView, State,
+    ActivationReport, DeactivationReport, EngineError, Evaluated, Forecast, HealthView, Order, SlotView, State,
+    SteerReport,
 };
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, Events};
@@ -42,11 +43,11 @@ pub use audit::{AUDIT_PAGE, audit_error, verify_audit};
 pub use check::{CheckReport, check};
 pub use control::Control;
 pub use error::{CommandError, Finding, Location};
-pub use relations::{Conflicts, Dependencies, DependencyRow, NeedRow, OptionalRow};
 pub use permissions::{DecidedRow, DecisionsView, Ruling, ruling};
+pub use relations::{Conflicts, Dependencies, DependencyRow, NeedRow, OptionalRow};
 pub use usage::{Quotas, UsageRow, UsageView};
-pub use why::{Reason, Why};
 pub use views::{FoundCapability, FoundModule, ModuleView, Registered, Unregistered, Updated, VersionRow};
+pub use why::{Reason, Why};
 
 /// The verbs over one runtime. Clones share it.
 #[derive(Clone)]
@@ -185,6 +186,15 @@ impl Commands {
             self.resolve(&ModuleRef { id: id.to_owned(), version: to.cloned() })?;
         }
         Ok(self.engine.rollback(id, to).await?)
+    }
+
+    /// Steers the traffic shift of a module; returns once the shift has taken the order.
+    ///
+    /// # Errors
+    /// The module is not registered, or no traffic of it is being shifted.
+    pub async fn steer(&self, id: &str, order: Order) -> Result<SteerReport, CommandError> {
+        self.known(id)?;
+        Ok(self.engine.steer(id, order).await?)
     }
 
     /// Runs a piece of code beside the version of a module that serves.

@@ -9,6 +9,7 @@
 //! | `GET /v1/health`, `GET /v1/modules/{id}/health` | what the health checks said last |
 //! | `DELETE /v1/modules/{id}`, `…/versions/{version}` | what was unregistered |
 //! | `POST /v1/modules/{id}/activate`, `…/deactivate`, `…/rollback`, `POST /v1/update` | 202 and an operation |
+//! | `POST /v1/modules/{id}/pause`, `resume`, `promote`, `abort` | a traffic shift is steered |
 //! | `POST /v1/modules/{id}/confirm`, `GET …/history?limit=20` | the version is permanent; what was done to the module |
 //! | `POST /v1/modules/{id}/eval` (`{"code"}`) | the value of a piece of code beside the version that serves |
 //! | `GET /v1/modules/{id}/permissions?version=V`, `POST …/permissions` | what a version asks for; what was decided about it |
@@ -54,6 +55,7 @@ mod reads;
 mod records;
 mod relations;
 mod revisions;
+mod steering;
 mod streams;
 
 #[cfg(test)]
@@ -164,6 +166,10 @@ impl Admin {
             .route("/v1/modules/{id}/deactivate", post(changes::deactivate))
             .route("/v1/modules/{id}/rollback", post(changes::rollback))
             .route("/v1/modules/{id}/confirm", post(changes::confirm))
+            .route("/v1/modules/{id}/pause", post(steering::pause))
+            .route("/v1/modules/{id}/resume", post(steering::resume))
+            .route("/v1/modules/{id}/promote", post(steering::promote))
+            .route("/v1/modules/{id}/abort", post(steering::abort))
             .route("/v1/modules/{id}/eval", post(changes::evaluate))
             .route("/v1/modules/{id}/history", get(records::history))
             .route("/v1/modules/{id}/permissions", get(permissions::show).post(permissions::decide))

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use semver::Version;
 
 use super::Runtime;
-use crate::engine::{ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, SlotView};
+use crate::engine::{ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, Order, SlotView, SteerReport};
 use crate::error::Error;
 use crate::monitor::Event;
 use crate::registry::versions::ModuleRef;
@@ -75,6 +75,14 @@ impl Runtime {
     /// Nothing serves.
     pub async fn confirm(&self, id: &str) -> Result<ConfirmReport, Error> {
         Ok(self.engine.by(Who::Host).confirm(id).await?)
+    }
+
+    /// Steers the traffic shift of a module: pauses it, lets it go on, moves it on, or gives it up.
+    ///
+    /// # Errors
+    /// No traffic of the module is being shifted.
+    pub async fn steer(&self, id: &str, order: Order) -> Result<SteerReport, Error> {
+        Ok(self.engine.by(Who::Host).steer(id, order).await?)
     }
 
     /// The modules that serve, did, or are about to, by id.

@@ -10,6 +10,7 @@ use super::plan::SlotState;
 use super::record::{Kept, SlotRecord, VersionRecord};
 use super::slots::{CandidateView, SlotView, VersionState};
 use super::state::{Happening, Impossible, State};
+use super::steer::Helms;
 use crate::actors::{Instance, Router};
 use crate::monitor::InstanceKey;
 use crate::registry::resolver::Placed;
@@ -92,14 +93,14 @@ impl Board {
     }
 
     /// One row for each slot that exists.
-    pub(super) fn views(&self, router: &Router) -> Vec<SlotView> {
+    pub(super) fn views(&self, router: &Router, helms: &Helms) -> Vec<SlotView> {
         let routes = router.snapshot();
         let instance = |id: &str| {
             let target = routes.slots.get(id).and_then(|slot| slot.targets.first());
             target.map(|target| Arc::clone(&target.instance))
         };
         let slots = self.slots.load();
-        slots.iter().filter_map(|(id, slot)| slot.view(id, instance(id).as_deref())).collect()
+        slots.iter().filter_map(|(id, slot)| slot.view(id, instance(id).as_deref(), helms.is_paused(id))).collect()
     }
 }
 
@@ -146,7 +147,7 @@ impl Slot {
         Ok(Some((from, record)))
     }
 
-    fn view(&self, id: &str, instance: Option<&Instance>) -> Option<SlotView> {
+    fn view(&self, id: &str, instance: Option<&Instance>, paused: bool) -> Option<SlotView> {
         let record = self.record.clone().or_else(|| self.candidate.as_ref().map(|_| SlotRecord::default()))?;
         let serving = self.state.serving.as_ref().and_then(version_of);
         let candidate = self.candidate.as_ref().filter(|key| self.state.serving.as_ref() != Some(*key));
@@ -167,6 +168,7 @@ impl Slot {
                 version: key.version.to_string(),
                 state: version_of(key).and_then(|v| self.versions.get(&v)).map_or(State::Activating, |r| r.state),
                 weight: share,
+                paused,
             }),
             version: version.to_string(),
         })

@@ -100,6 +100,12 @@ pub enum EngineError {
         /// The module.
         id: String,
     },
+    /// No traffic is being shifted.
+    #[error("no traffic of {id} is being shifted, so there is nothing to steer; replug list shows what is on its way")]
+    NothingShifts {
+        /// The module.
+        id: String,
+    },
     /// The version that took over is not verified yet.
     #[error("{id}@{version} is being activated and cannot be confirmed yet; wait for the end of its activation")]
     NotYet {

@@ -85,13 +85,18 @@ impl Lanes {
     }
 }
 
-/// Why the activation of `of` is to give up for a command that waits.
-fn abort_for(command: &Command, who: Who, of: &Version, shared: &Shared) -> Option<Abort> {
-    let asker = match who {
+/// Whoever gave a command, in words.
+pub(super) const fn asker(who: Who) -> &'static str {
+    match who {
         Who::Admin => "an operator",
         Who::Host => "the application",
         Who::Runtime => "the runtime",
-    };
+    }
+}
+
+/// Why the activation of `of` is to give up for a command that waits.
+fn abort_for(command: &Command, who: Who, of: &Version, shared: &Shared) -> Option<Abort> {
+    let asker = asker(who);
     match command {
         Command::Rollback { .. } => Some(Abort::Now(format!("{asker} asked for a rollback"))),
         Command::Deactivate { .. } => Some(Abort::Now(format!("{asker} asked for the module's deactivation"))),

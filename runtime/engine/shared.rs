@@ -12,6 +12,7 @@ use super::board::Board;
 use super::outcome::Outcome;
 use super::record::Records;
 use super::state::State;
+use super::steer::Helms;
 use crate::actors::Router;
 use crate::actors::gate::Gate;
 use crate::monitor::{Event, Events, InstanceKey, Metrics};
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) events: Events,
     pub(super) metrics: Metrics,
     pub(super) hands: Hands,
+    /// The shifts that can be steered.
+    pub(super) helms: Helms,
     /// Counts the drains that run apart from their commands; closed when the engine stops.
     pub(super) drains: Arc<Gate>,
     /// Set when the runtime stops: from then on nothing new begins, and what was begun is not kept.

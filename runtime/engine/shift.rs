@@ -1,25 +1,28 @@
 //! The traffic shift of a gradual activation: gives a candidate more and more of the traffic as long as it does well.
 //!
 //! [`super::traffic`] decides; this looks at the clock, at the samples and at what the candidate reports, and commits the
-//! weights. A shift ends early when the candidate's tree gives up, when the version it builds on is returned from, when a
+//! weights; who steers it is heard between two looks (see [`super::steer`]). A shift ends early when the candidate's tree gives up, when the version it builds on is returned from, when a
 //! command that waits wants that (see [`super::lanes`]), and when the runtime stops.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use super::analysis::Rules;
 use super::attempt::Attempt;
-use super::lanes::Abort;
+use super::lanes::{Abort, asker};
 use super::outcome::ShiftReport;
 use super::plan::{Change, Share, Turn};
+use super::steer::{Given, Order, SteerReport, Steered};
 use super::traffic::{Decision, Health, Shift};
 use super::window::trigger_name;
 use crate::actors::Instance;
 use crate::manifest::TriggerKind;
 use crate::monitor::Event;
+use crate::store::audit::Kind;
 
 impl Attempt<'_> {
     /// Shifts the traffic to the candidate up to the point where it takes everything, which is the next commit.
@@ -52,9 +55,25 @@ impl Attempt<'_> {
         self.route(shift.weight()).await?;
         let samples = || (candidate.metrics.stats.sample(), baseline.metrics.stats.sample());
         let mut since = samples();
+        let shared = Arc::clone(&self.work.shared);
+        let mut steered = shared.helms.open(&self.key);
         let metrics = self.work.shared.metrics.activation(&self.key);
         loop {
-            self.wait_until(shift.due(), shift.is_held()).await?;
+            if let Some(given) = self.wait_until(shift.due(), shift.is_held(), &mut steered).await? {
+                let decision = self.take(given, &mut shift).await;
+                steered.set_paused(shift.is_paused());
+                self.tell(shift.reports()).await?;
+                match decision {
+                    Decision::Route(weight) => {
+                        self.route(weight).await?;
+                        since = samples();
+                    }
+                    Decision::Promote => return Ok(()),
+                    Decision::RollBack { reason, .. } => return Err(reason),
+                    Decision::Wait | Decision::Hold { .. } => {}
+                }
+                continue;
+            }
             let (of_candidate, of_baseline) = samples();
             let (seen, compared) = (of_candidate.since(&since.0), of_baseline.since(&since.1));
             let report = candidate.health.report();
@@ -101,8 +120,46 @@ impl Attempt<'_> {
         self.commit(Turn::Shift(share)).await
     }
 
-    /// Waits until `due`, or for something that has to be looked at at once.
-    async fn wait_until(&mut self, due: Instant, is_held: bool) -> Result<(), String> {
+    /// Takes an order. It is in the audit log before it is carried out, and not carried out if it cannot be there.
+    async fn take(&self, given: Given, shift: &mut Shift) -> Decision {
+        let Given { order, by, reply } = given;
+        let shared = &self.work.shared;
+        let weight = shift.weight();
+        let data = json!({ "done": order.done(), "weight": weight, "generation": self.key.generation });
+        if let Err(error) = shared.audit(Kind::ShiftSteered, by.clone(), self.manifest.label(), data).await {
+            let _ = reply.send(Err(error));
+            return Decision::Wait;
+        }
+        let (now, who) = (Instant::now(), asker(by.who));
+        let decision = match order {
+            Order::Pause => {
+                shift.pause();
+                Decision::Wait
+            }
+            Order::Resume => {
+                shift.resume(now);
+                Decision::Wait
+            }
+            Order::Promote { full } => shift.promote(now, full, who),
+            Order::Abort => Decision::RollBack { trigger: None, reason: format!("{who} gave it up") },
+        };
+        let next = match &decision {
+            Decision::RollBack { .. } => 0,
+            _ => shift.weight(),
+        };
+        let (id, version, done) = (self.manifest.id.clone(), self.manifest.version.to_string(), order.done());
+        shared.events.emit(Event::ShiftSteered { instance: self.key.clone(), done, weight });
+        let _ = reply.send(Ok(SteerReport { id, version, done: done.to_owned(), weight, next }));
+        decision
+    }
+
+    /// Waits until `due`, or for something that has to be looked at at once, or for an order.
+    async fn wait_until(
+        &mut self,
+        due: Instant,
+        is_held: bool,
+        steered: &mut Steered<'_>,
+    ) -> Result<Option<Given>, String> {
         let aborted = self.work.aborted.clone();
         let sleep = tokio::time::sleep_until(due.into());
         tokio::pin!(sleep);
@@ -111,6 +168,7 @@ impl Attempt<'_> {
                 // what ends it comes before what goes on
                 biased;
                 why = given_up(aborted.clone(), is_held) => return Err(why),
+                given = steered.order() => return Ok(Some(given)),
                 () = async { self.work.shared.stopping.wait().await; } => return Err("the runtime stops".to_owned()),
                 event = self.events.recv() => match event.as_deref() {
                     Ok(Event::CriticalError { instance, reason }) if *instance == self.key => {
@@ -119,11 +177,11 @@ impl Attempt<'_> {
                             return Err(format!("{}: {reason}", trigger_name(kind)));
                         }
                     }
-                    Ok(Event::HealthChanged { instance, .. }) if *instance == self.key => return Ok(()),
+                    Ok(Event::HealthChanged { instance, .. }) if *instance == self.key => return Ok(None),
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Err("the engine is gone".to_owned()),
                 },
-                () = &mut sleep => return Ok(()),
+                () = &mut sleep => return Ok(None),
             }
         }
     }

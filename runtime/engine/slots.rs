@@ -45,6 +45,8 @@ pub struct CandidateView {
     pub state: State,
     /// Its share of the traffic in percent.
     pub weight: u8,
+    /// Whether somebody keeps it at this share.
+    pub paused: bool,
 }
 
 /// The health of what a module runs.

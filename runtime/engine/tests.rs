@@ -34,6 +34,7 @@ mod measures;
 mod resuming;
 mod returning;
 mod shifting;
+mod steering;
 mod standby;
 mod stuck;
 mod through;

@@ -10,6 +10,8 @@
 //! | end of a later interval | inconclusive, `promote` | the next weight if health passes, else held |
 //! | end of a later interval | inconclusive, `hold` | held, and judged anew each interval |
 //! | end of a later interval | inconclusive, `rollback` | back to the baseline |
+//! | any moment | somebody promotes it | the next weight, or all |
+//! | as long as somebody pauses it | anything but a failure | the weight stays |
 //!
 //! The weight after the last one is 100: the candidate is promoted. A shift that ended says the same for ever.
 
@@ -121,6 +123,8 @@ pub struct Shift {
     looked: Option<Instant>,
     /// How many intervals of this weight ended without a verdict.
     held: u32,
+    /// Whether somebody keeps it at its weight.
+    paused: bool,
     reports: Vec<ShiftReport>,
     ended: Option<Decision>,
 }
@@ -140,6 +144,7 @@ impl Shift {
             ends: now + shifting.interval,
             looked: None,
             held: 0,
+            paused: false,
             reports: Vec::new(),
             ended: None,
         }
@@ -151,10 +156,41 @@ impl Shift {
         self.weight
     }
 
-    /// Whether it waits for a verdict without an end in sight: its weight is held already for longer than one more interval.
+    /// Whether it waits without an end in sight: for a verdict, its weight being held already for longer than one more interval,
+    /// or for whoever paused it.
     #[must_use]
     pub const fn is_held(&self) -> bool {
-        self.held > 1
+        self.held > 1 || self.paused
+    }
+
+    /// Whether somebody keeps it at its weight.
+    #[must_use]
+    pub const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Keeps it at its weight until it is resumed or promoted. It is judged as ever.
+    pub const fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Lets it go on: an interval begins at `now`, with the samples of its weight so far.
+    pub fn resume(&mut self, now: Instant) {
+        if self.paused {
+            (self.paused, self.ends, self.held) = (false, now + self.interval, 0);
+        }
+    }
+
+    /// Goes to the next weight, or to 100 where it is `full`, without waiting for a verdict; `by` says who wants that.
+    pub fn promote(&mut self, now: Instant, full: bool, by: &str) -> Decision {
+        if let Some(ended) = &self.ended {
+            return ended.clone();
+        }
+        self.paused = false;
+        if full {
+            self.weights.next = None;
+        }
+        self.advance(now, "promoted", format!("{by} wanted it"))
     }
 
     /// When to observe next. Observing earlier, later or more often does no harm: a late observation ends the interval,
@@ -163,6 +199,7 @@ impl Shift {
     pub fn due(&self) -> Instant {
         let tick = look_every(self.interval);
         match self.looked {
+            _ if self.paused => self.looked.unwrap_or(self.began) + tick,
             None if self.needs_health_only() => self.began,
             None => self.ends.min(self.began + tick),
             Some(looked) if self.needs_health_only() => looked + tick,
@@ -196,6 +233,9 @@ impl Shift {
         };
         if let Verdict::Fail { trigger, reason } = verdict {
             return self.roll_back(now, Some(trigger), ("fail", reason.clone()), reason);
+        }
+        if self.paused {
+            return Decision::Wait;
         }
         if self.needs_health_only() {
             return match health {

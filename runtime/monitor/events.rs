@@ -84,6 +84,15 @@ pub enum Event {
         /// Its share, in percent.
         weight: u8,
     },
+    /// Somebody steered a traffic shift.
+    ShiftSteered {
+        /// The candidate.
+        instance: InstanceKey,
+        /// `paused`, `resumed`, `promoted` or `aborted`.
+        done: &'static str,
+        /// Its share then, in percent.
+        weight: u8,
+    },
     /// An interval of a traffic shift was judged.
     Judged {
         /// The candidate.
@@ -184,6 +193,7 @@ impl Event {
                 tracing::warn!(%instance, from, to, calls, "the heap grows from call to call");
             }
             Self::TrafficShifted { instance, weight } => tracing::info!(%instance, weight, "traffic shifted"),
+            Self::ShiftSteered { instance, done, weight } => tracing::info!(%instance, done, weight, "shift steered"),
             Self::Judged { instance, weight, verdict, detail } => {
                 tracing::info!(%instance, weight, %verdict, %detail, "interval judged");
             }

@@ -167,3 +167,30 @@ return { apis = { ["GET /api/probe"] = reply, ["POST /api/probe"] = reply } }"#;
     let abandoned = metrics.lines().find_map(|line| line.strip_prefix(abandoned)).expect("they are counted");
     assert!(abandoned.parse::<u64>().unwrap() >= 20, "{abandoned}");
 }
+
+#[tokio::test]
+async fn a_shift_is_paused_and_promoted_by_hand() {
+    let server = Server::with(&[Module::echo("probe", "1.0.0", "lua")]).await;
+    let slow = "lifecycle:\n  activation:\n    trafficShifting: { initial: 10, increment: 20, interval: 1h }\n";
+    server.ok(&["register", &server.write(&Module::echo("probe", "2.0.0", "rhai").manifest(slow))]).await;
+    let begun = server.ok(&["activate", "probe@2.0.0", "--no-wait"]).await;
+    let deadline = patience();
+    while server.resource("/v1/modules").await[0]["candidate"]["weight"] != 10 {
+        assert!(Instant::now() < deadline, "{}", server.logged());
+    }
+    assert_eq!(server.ok(&["pause", "probe"]).await["weight"], 10);
+    assert_eq!(server.resource("/v1/modules").await[0]["candidate"]["paused"], true);
+    assert_eq!(server.ok(&["promote", "probe"]).await["next"], 30);
+    assert_eq!(server.ok(&["promote", "probe", "--full"]).await["next"], 100);
+    let ended = server.operation(begun["id"].as_str().unwrap()).await;
+    let report = &ended["result"];
+    let judged: Vec<_> =
+        report["trafficShift"].as_array().unwrap().iter().map(|it| (&it["weight"], &it["verdict"])).collect();
+    assert_eq!(
+        (&report["outcome"], judged.len(), judged[0]),
+        (&json!("provisional"), 2, (&json!(10), &json!("promoted"))),
+        "{report}"
+    );
+    assert_eq!(server.get("/api/probe").await.header("x-replug-module"), "probe@2.0.0");
+    assert_eq!(server.run(&["abort", "probe"]).await.error().0, "nothing-shifts");
+}

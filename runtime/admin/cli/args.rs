@@ -12,9 +12,11 @@ use crate::sandbox::permissions::Permission;
 
 mod long;
 mod relations;
+mod steering;
 
 use long::{DEMO, PERMISSIONS, TOP, WATCH};
 pub use relations::{FindArgs, Relation};
+pub use steering::Steer;
 
 /// Hot-pluggable modules inside a Rust process.
 #[derive(Debug, Parser)]
@@ -155,6 +157,9 @@ pub enum Request {
         #[arg(value_parser = id)]
         id: String,
     },
+    /// Orders for a traffic shift.
+    #[command(flatten)]
+    Steer(Steer),
     /// The slots.
     #[command(about = about("list"), after_help = example("list"))]
     List,

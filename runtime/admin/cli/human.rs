@@ -16,7 +16,7 @@ mod relations;
 mod usage;
 
 pub(super) use permissions::{decisions, permissions};
-pub(super) use records::{Confirmation, HistoryRow, Row, confirmed, entries, event, history};
+pub(super) use records::{Confirmation, HistoryRow, Row, confirmed, entries, event, history, steered};
 pub(super) use relations::{conflicts, dependencies, plan, why};
 pub(super) use usage::{usage, usages};
 
@@ -139,6 +139,7 @@ struct Candidate {
     version: String,
     state: String,
     weight: u8,
+    paused: bool,
 }
 
 pub(super) fn slots(rows: &[Slot]) -> String {
@@ -148,7 +149,10 @@ pub(super) fn slots(rows: &[Slot]) -> String {
     let mut table = table(&["ID", "VERSION", "STATE", "WEIGHT", "HEALTH", "PREVIOUS", "SINCE", "CANDIDATE"]);
     for slot in rows {
         let candidate = slot.candidate.as_ref();
-        let candidate = candidate.map_or(String::new(), |it| format!("{} {} {} %", it.version, it.state, it.weight));
+        let candidate = candidate.map_or(String::new(), |it| {
+            let paused = if it.paused { " paused" } else { "" };
+            format!("{} {} {} %{paused}", it.version, it.state, it.weight)
+        });
         let previous = slot.previous.clone().unwrap_or_default();
         let weight = format!("{} %", slot.weight);
         let since = moment(slot.since);

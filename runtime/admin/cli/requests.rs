@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 
 use super::client::{Body, Client};
 use super::output::Output;
-use super::{AuditAction, AuditArgs, Exit, Globals, Request, human, kit, permissions, records, relations, top, watch};
+use super::{
+    AuditAction, AuditArgs, Exit, Globals, Request, human, kit, permissions, records, relations, steering, top, watch,
+};
 use crate::admin::CommandError;
 use crate::admin::commands::{Finding, Registered};
 use crate::registry::Bundle;
@@ -145,6 +147,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             show(output, &answer, || human::module(&module))
         }
         Request::Relation(relation) => relations::ask(relation, client, output).await,
+        Request::Steer(steer) => steering::steer(steer, client, output).await,
         Request::Confirm { id } => records::confirm(&id, client, output).await,
         Request::History { id, limit } => records::history(&id, limit, client, output).await,
         Request::Audit(args) => records::audit(args, client, output).await,

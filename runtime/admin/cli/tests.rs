@@ -11,6 +11,7 @@ use crate::admin::commands::{Finding, Location, verbs};
 mod records;
 mod relations;
 mod remote;
+mod steering;
 mod top;
 
 /// What stands for an output of the process.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use semver::Version;
 
 use crate::engine::{
-    ActivationReport, ConfirmReport, DeactivationReport, Engine, EngineError, Evaluated, Forecast, HealthView, HistoryEntry,
-    SlotView, VersionState,
+    ActivationReport, ConfirmReport, DeactivationReport, Engine, EngineError, Evaluated, Forecast, HealthView,
+    HistoryEntry, Order, SlotView, SteerReport, VersionState,
 };
 use crate::manifest::ActivationStrategy;
 use crate::sandbox::permissions::PermissionManager;
@@ -54,6 +54,12 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// As there.
     async fn confirm(&self, id: &str) -> Result<ConfirmReport, EngineError>;
+
+    /// See [`Engine::steer`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn steer(&self, id: &str, order: Order) -> Result<SteerReport, EngineError>;
 
     /// See [`Engine::history`].
     ///
@@ -121,6 +127,10 @@ impl Control for Engine {
 
     async fn confirm(&self, id: &str) -> Result<ConfirmReport, EngineError> {
         Self::confirm(self, id).await
+    }
+
+    async fn steer(&self, id: &str, order: Order) -> Result<SteerReport, EngineError> {
+        Self::steer(self, id, order).await
     }
 
     async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryEntry>, EngineError> {

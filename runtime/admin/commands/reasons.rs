@@ -84,6 +84,7 @@ impl From<EngineError> for CommandError {
             }
             E::Busy { id, .. } => new("busy", format!("replug show {id}")),
             E::NothingServes { id } => new("nothing-serves", format!("replug activate {id}")),
+            E::NothingShifts { .. } => new("nothing-shifts", "replug list".to_owned()),
             E::NotYet { id, .. } => new("not-yet", format!("replug watch {id}")),
             E::Unconfirmable { id, .. } => new("unconfirmable", format!("replug activate {id}@VERSION")),
             E::NothingToReturnTo { id } => new("nothing-to-return-to", format!("replug versions {id}")),
@@ -135,6 +136,7 @@ mod tests {
             EngineError::PendingMigrations { module: id(), pending: vec![version()] },
             EngineError::Busy { id: id(), waiting: 64 },
             EngineError::NothingServes { id: id() },
+            EngineError::NothingShifts { id: id() },
             EngineError::NotYet { id: id(), version: version() },
             EngineError::Unconfirmable { id: id(), version: version(), state: crate::engine::State::Failed },
             EngineError::NothingToReturnTo { id: id() },

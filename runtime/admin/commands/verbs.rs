@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 28] = [
+pub const VERBS: [Verb; 32] = [
     verb(
         "serve",
         "[DIR…]",
@@ -53,6 +53,15 @@ pub const VERBS: [Verb; 28] = [
     verb("deactivate", "ID", "Take a module out of service and stop it", "replug deactivate greeter"),
     verb("rollback", "ID", "Return to the version on standby, or to another one", "replug rollback greeter --to 1.0.0"),
     verb("confirm", "ID", "Make the version that serves provisionally permanent at once", "replug confirm greeter"),
+    verb("pause", "ID", "Keep a traffic shift at its weight; it is judged as ever", "replug pause greeter"),
+    verb("resume", "ID", "Let a traffic shift that was paused go on", "replug resume greeter"),
+    verb(
+        "promote",
+        "ID [--full]",
+        "Give the version whose traffic is shifted its next weight at once, or everything",
+        "replug promote greeter --full",
+    ),
+    verb("abort", "ID", "Give a traffic shift up: what served before takes everything", "replug abort greeter"),
     verb("list", "", "Show what serves: one row for each slot", "replug list --json"),
     verb("health", "[ID]", "Show what the health checks said last, of one module or of all", "replug health greeter"),
     verb(
@@ -62,7 +71,12 @@ pub const VERBS: [Verb; 28] = [
         "replug top --watch",
     ),
     verb("show", "ID[@V]", "Show a manifest with all defaults, and the version's state", "replug show greeter"),
-    verb("versions", "ID", "Show the registered versions of a module", "replug versions greeter --compatible-with 1.0.0"),
+    verb(
+        "versions",
+        "ID",
+        "Show the registered versions of a module",
+        "replug versions greeter --compatible-with 1.0.0",
+    ),
     verb(
         "deps",
         "ID[@V]",
@@ -75,12 +89,7 @@ pub const VERBS: [Verb; 28] = [
         "Show what an activation would do, step by step, and what it would touch, without doing it",
         "replug plan greeter@1.1.0",
     ),
-    verb(
-        "why",
-        "ID[@V]",
-        "Tell why a module runs, does not run, or runs in the version it does",
-        "replug why greeter",
-    ),
+    verb("why", "ID[@V]", "Tell why a module runs, does not run, or runs in the version it does", "replug why greeter"),
     verb("conflicts", "ID[@V]", "Show what keeps a version from running beside others", "replug conflicts greeter"),
     verb(
         "find",

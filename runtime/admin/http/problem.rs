@@ -57,6 +57,7 @@ fn status(kind: &str) -> StatusCode {
         | "not-asked"
         | "pending-migrations"
         | "nothing-serves"
+        | "nothing-shifts"
         | "not-yet"
         | "unconfirmable"
         | "nothing-to-return-to"

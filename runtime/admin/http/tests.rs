@@ -17,6 +17,7 @@ mod identity;
 mod permissions;
 mod records;
 mod relations;
+mod steering;
 mod usage;
 
 const TOKEN: &str = "0123456789abcdef";

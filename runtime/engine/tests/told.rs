@@ -7,7 +7,7 @@ use super::*;
 use crate::store::audit::{By, Kind, Row, Who};
 
 /// Kind, who, subject and data of all entries, once those that are queued are on the disk.
-async fn told(world: &World) -> Vec<(Kind, Who, String, Value)> {
+pub(super) async fn told(world: &World) -> Vec<(Kind, Who, String, Value)> {
     world.engine.audit().close().await.unwrap();
     let rows = world.engine.audit().read(1, 1000).await.unwrap();
     let entries = rows.iter().filter_map(Row::entry);

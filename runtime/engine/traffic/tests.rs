@@ -294,6 +294,38 @@ fn any_shifting() -> impl Strategy<Value = TrafficShifting> {
     })
 }
 
+#[test]
+fn a_paused_shift_is_judged_and_goes_on_where_it_was() {
+    let mut drive = Drive::new(&shifting(10, 10, 50), OnInconclusive::Promote);
+    let good = sample(100, 0);
+    drive.shift.pause();
+    for _ in 0..100 {
+        assert_eq!(drive.look(&good, &good, Health::Passed), Decision::Wait);
+    }
+    assert!(drive.shift.is_held() && drive.shift.weight() == 10);
+    drive.shift.resume(drive.now);
+    assert_eq!(drive.until_decided(&good, Health::Passed), (Decision::Route(20), 1000), "a whole interval");
+    drive.shift.pause();
+    let failed = drive.look(&sample(100, 100), &good, Health::Passed);
+    assert!(matches!(failed, Decision::RollBack { trigger: Some(TriggerKind::ErrorRateExceeded), .. }), "{failed:?}");
+    assert_eq!(drive.shift.promote(drive.now, true, "somebody"), failed, "it has ended");
+}
+
+#[test]
+fn a_shift_is_promoted_to_its_next_weight_or_to_everything() {
+    let mut drive = Drive::default();
+    drive.shift.pause();
+    assert_eq!(drive.look(&sample(0, 0), &sample(0, 0), Health::Passed), Decision::Wait, "at weight 0, too");
+    assert_eq!(drive.shift.promote(drive.now, false, "somebody"), Decision::Route(10));
+    assert!(!drive.shift.is_paused());
+    assert_eq!(drive.until_decided(&sample(100, 0), Health::Passed), (Decision::Route(30), 1000));
+    assert_eq!(drive.shift.promote(drive.now, true, "somebody"), Decision::Promote);
+    let told: Vec<_> = drive.verdicts().into_iter().map(|(weight, verdict, _)| (weight, verdict)).collect();
+    let by_hand = |weight| (weight, "promoted: somebody wanted it".to_owned());
+    assert_eq!(told, [by_hand(0), (10, "pass".to_owned()), by_hand(30)]);
+    assert_eq!(drive.shift.weight(), 100);
+}
+
 proptest! {
     #[test]
     fn weights_grow_and_end_with_everything(shifting in any_shifting()) {

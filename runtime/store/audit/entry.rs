@@ -31,6 +31,8 @@ pub enum Kind {
     StateChanged,
     /// A candidate's share of the traffic changed; `data` has the `weight` in percent and the `generation`.
     TrafficShifted,
+    /// Somebody steers a traffic shift; `data` has what is `done` to it, the `weight` it has then and the `generation`.
+    ShiftSteered,
     /// The version that served provisionally is confirmed.
     Confirmed,
     /// A version was taken back, and what served before serves.
@@ -90,6 +92,7 @@ impl Kind {
             Self::ActivationEnded => "activation-ended",
             Self::StateChanged => "state-changed",
             Self::TrafficShifted => "traffic-shifted",
+            Self::ShiftSteered => "shift-steered",
             Self::Confirmed => "confirmed",
             Self::RolledBack => "rolled-back",
             Self::Deactivated => "deactivated",

@@ -242,6 +242,7 @@ fn names_in_the_log_are_those_of_the_types() {
         Kind::Recovered,
         Kind::StateChanged,
         Kind::TrafficShifted,
+        Kind::ShiftSteered,
         Kind::CallDenied,
         Kind::LimitExceeded,
         Kind::QuotaExceeded,

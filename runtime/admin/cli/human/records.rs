@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{moment, table, text};
+use crate::engine::SteerReport;
 
 /// What a confirmation came to, as it is sent.
 #[derive(Deserialize)]
@@ -153,6 +154,19 @@ fn short(value: &Value) -> String {
     }
 }
 
+/// What an order for a traffic shift came to.
+pub(in crate::admin::cli) fn steered(report: &SteerReport) -> String {
+    let SteerReport { id, version, done, weight, next } = report;
+    let what = match &**done {
+        "paused" => format!("stays at {weight} % of the traffic; replug resume {id} lets it go on"),
+        "resumed" => format!("goes on from {weight} % of the traffic"),
+        "promoted" if *next == 100 => "takes all of the traffic".to_owned(),
+        "promoted" => format!("goes from {weight} % of the traffic to {next} %"),
+        _ => "gives up; what served before takes all of the traffic".to_owned(),
+    };
+    format!("{id}@{version} {what}")
+}
+
 /// An event on a line.
 pub(in crate::admin::cli) fn event(event: &Value) -> String {
     let field = |name: &str| event[name].as_str().unwrap_or_default();
@@ -175,6 +189,7 @@ pub(in crate::admin::cli) fn event(event: &Value) -> String {
         "stepEnded" if event["fault"].is_null() => format!("{label}   {} done ({ms:.1} ms)", field("step")),
         "stepEnded" => format!("{label}   {} failed ({ms:.1} ms){}", field("step"), because("fault")),
         "trafficShifted" => format!("{label}   takes {weight} % of the traffic"),
+        "shiftSteered" => format!("{label}   at {weight} %: {} by hand", field("done")),
         "judged" => format!("{label}   at {weight} %: {}{}", field("verdict"), because("detail")),
         "activationEnded" => format!("{label} ended: {}{}", field("outcome"), because("reason")),
         "healthChanged" => format!("{label} is {}{}", field("status"), because("detail")),

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::admin::commands::{Commands, Control};
 use crate::engine::{
     ActivationReport, ConfirmReport, DeactivationReport, EngineError, Evaluated, Forecast, HealthView, HistoryEntry,
-    InstanceHealth, Outcome, SlotView, State, VersionState,
+    InstanceHealth, Order, Outcome, SlotView, State, SteerReport, VersionState,
 };
 use crate::manifest::{self, ActivationStrategy};
 use crate::monitor::health::{CheckReport, Report};
@@ -130,6 +130,16 @@ impl Control for Fake {
         slot.state = State::Active;
         let previous = slot.previous.clone();
         Ok(ConfirmReport { id: id.into(), version: slot.version.clone(), previous, already })
+    }
+
+    async fn steer(&self, id: &str, order: Order) -> Result<SteerReport, EngineError> {
+        self.call(format!("steer {id} {order:?}"));
+        let played = self.played.lock().unwrap();
+        let candidate = played.slots.get(id).and_then(|slot| slot.candidate.clone());
+        let candidate = candidate.ok_or_else(|| EngineError::NothingShifts { id: id.into() })?;
+        let (weight, done) = (candidate.weight, order.done().to_owned());
+        let next = if order == (Order::Promote { full: true }) { 100 } else { weight };
+        Ok(SteerReport { id: id.into(), version: candidate.version, done, weight, next })
     }
 
     async fn history(&self, _: &str, limit: usize) -> Result<Vec<HistoryEntry>, EngineError> {
