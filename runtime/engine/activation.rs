@@ -261,6 +261,12 @@ impl Activation {
         self.ask(|reply| Message::Confirm(id, only, Who::Runtime.into(), reply)).await
     }
 
+    /// Notes that `key` is kept although `reason` calls to return from it; whether that is news.
+    pub(super) async fn freeze(&self, key: &InstanceKey, reason: &str) -> Result<bool, EngineError> {
+        let (key, reason) = (key.clone(), reason.to_owned());
+        self.ask(|reply| Message::Freeze(key, reason, reply)).await
+    }
+
     pub(super) async fn forget(&self, id: &str, versions: &[Version]) -> Result<(), EngineError> {
         let (id, versions) = (id.to_owned(), versions.to_vec());
         self.ask(|reply| Message::Forget(id, versions, reply)).await

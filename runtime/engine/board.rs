@@ -152,6 +152,7 @@ impl Slot {
         let serving = self.state.serving.as_ref().and_then(version_of);
         let candidate = self.candidate.as_ref().filter(|key| self.state.serving.as_ref() != Some(*key));
         let share = self.state.shift.as_ref().map_or(0, |share| share.weight);
+        let frozen = record.provisional.as_ref().and_then(|it| it.frozen.clone());
         let previous = record.returns_to().map(ToString::to_string);
         let strategy = record.strategy();
         let version = serving.clone().or(record.serving).or(record.last).or_else(|| version_of(candidate?))?;
@@ -162,6 +163,7 @@ impl Slot {
             weight: if serving.is_some() { 100 - share } else { 0 },
             previous,
             strategy,
+            frozen,
             health: instance.map_or("unknown", |instance| instance.health.report().status.name()),
             since: shown.map_or(record.since, |shown| shown.since),
             candidate: candidate.filter(|key| version_of(key).as_ref() != Some(&version)).map(|key| CandidateView {

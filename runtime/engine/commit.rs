@@ -121,7 +121,8 @@ impl Coordinator {
         let from = std::mem::replace(&mut slot.state, to.clone());
         let (replaced, inherited) = self.replaced(commit, slot.record.as_ref())?.unzip();
         let inherited = inherited.unwrap_or_default();
-        slot.record = record(commit, &from, to, slot.record.take(), now);
+        let one_way = self.one_way(&commit.id, to);
+        slot.record = record(commit, (&from, to), (slot.record.take(), one_way), now);
         let mut happened = Vec::new();
         for (key, happening) in transitions(&commit.turn, &from, to) {
             match slot.happened(&key, happening, None, now) {
@@ -197,6 +198,13 @@ impl Coordinator {
         next.map_err(|taken| EngineError::Port { module: id.to_owned(), cause: taken.to_string() })
     }
 
+    /// The migration for which the version that serves is not returned from by itself.
+    fn one_way(&self, id: &str, to: &SlotState) -> Option<Version> {
+        let snapshot = self.shared.registry.snapshot();
+        let of = |key: &Option<InstanceKey>| snapshot.get(id, &version_of(key.as_ref()?)?).map(Arc::clone);
+        validate::one_way(&*of(&to.serving)?, &*of(&to.standby)?)
+    }
+
     /// The entry of a version that was provisional and whose time ends with this commit, and what the version that takes
     /// over owes for it: nothing where that one preserves data, since its data may be in the same tables.
     fn replaced(
@@ -227,7 +235,12 @@ impl Coordinator {
 }
 
 /// What is kept of the slot after the commit.
-fn record(commit: &Commit, from: &SlotState, to: &SlotState, kept: Option<SlotRecord>, now: u64) -> Option<SlotRecord> {
+fn record(
+    commit: &Commit,
+    (from, to): (&SlotState, &SlotState),
+    (kept, one_way): (Option<SlotRecord>, Option<Version>),
+    now: u64,
+) -> Option<SlotRecord> {
     let version = |key: &Option<InstanceKey>| key.as_ref().and_then(version_of);
     let (served, serving) = (version(&from.serving), version(&to.serving));
     let withdraws = matches!(&commit.turn, Turn::Withdraw(_));
@@ -241,7 +254,7 @@ fn record(commit: &Commit, from: &SlotState, to: &SlotState, kept: Option<SlotRe
     let entry = commit.entry.as_ref().map_or(0, |entry| entry.number);
     match &commit.turn {
         Turn::TakeOver { .. } if to.is_provisional() => {
-            record.provisional = serving.clone().map(|version| Provisional { version, entry });
+            record.provisional = serving.clone().map(|version| Provisional { version, entry, one_way, frozen: None });
         }
         Turn::Confirm => {
             record.previous = record.serving.take();

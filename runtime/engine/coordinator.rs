@@ -45,6 +45,8 @@ pub(super) enum Message {
     Confirm(String, Option<InstanceKey>, By, RpcReplyPort<Result<ConfirmReport, EngineError>>),
     /// Return from a version that is provisional, before anything else is done to its module; why, and since when.
     Return(InstanceKey, (String, Instant), oneshot::Sender<Result<Done, EngineError>>),
+    /// Keep a provisional version that something calls to return from; says whether it was not kept so before.
+    Freeze(InstanceKey, String, RpcReplyPort<Result<bool, EngineError>>),
     /// Versions were unregistered.
     Forget(String, Vec<Version>, RpcReplyPort<Result<(), EngineError>>),
 }
@@ -82,6 +84,7 @@ impl Actor for Coordinator {
                 let _ = reply.send(self.confirm(&myself, &id, only, by).await);
             }
             Message::Return(key, why, reply) => self.return_from(&myself, (key, why), reply, lanes).await,
+            Message::Freeze(key, reason, reply) => drop(reply.send(self.freeze(&key, reason).await)),
             Message::Forget(id, versions, reply) => drop(reply.send(self.forget(&id, &versions).await)),
         }
         Ok(())
@@ -256,6 +259,19 @@ impl Coordinator {
         let (id, turn, kept) = (key.id.to_string(), Turn::Withdraw(key.clone()), Some(entry.clone()));
         self.commit(Commit { id, turn, by, strategy: None, before: None, entry: kept, told: None }).await?;
         Ok(entry)
+    }
+
+    /// Notes why a provisional version would be returned from, where that is for a person to decide.
+    async fn freeze(&self, key: &InstanceKey, reason: String) -> Result<bool, EngineError> {
+        let mut slot = self.shared.board.slot(&key.id);
+        let serves = slot.state.serving.as_ref() == Some(key);
+        let provisional = slot.record.as_mut().and_then(|record| record.provisional.as_mut());
+        let Some(provisional) = provisional.filter(|it| serves && it.frozen.is_none()) else { return Ok(false) };
+        provisional.frozen = Some(clipped(reason));
+        let change = Change { slot: Some(slot.record.clone()), ..Change::default() };
+        self.shared.records.write(&key.id, change).await?;
+        self.shared.board.change(&key.id, |present| *present = slot);
+        Ok(true)
     }
 
     /// Takes one transition; what must outlive the process is on the disk when this returns.

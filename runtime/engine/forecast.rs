@@ -146,7 +146,7 @@ impl Engine {
             changes: changes(before.map(|before| &before.manifest), manifest),
             touched,
             untouched,
-            rollback: way_back(&definition, returns_to.as_ref(), &pending),
+            rollback: way_back(&definition, returns_to.as_ref().and_then(|it| snapshot.get(id, it)).map(|it| &**it)),
         })
     }
 
@@ -242,18 +242,16 @@ fn surroundings(
     (touched, untouched)
 }
 
-fn way_back(definition: &Definition, returns_to: Option<&Version>, pending: &[Version]) -> String {
-    let migrations = definition.manifest.database.iter().flat_map(|database| &database.migrations);
-    let one_way = migrations
-        .filter(|migration| pending.contains(&migration.version))
-        .find(|migration| migration.down_file(&definition.files).is_none());
-    match (returns_to, one_way) {
-        (None, _) => "there is nothing to return to: a failure takes it out of service".to_owned(),
-        (Some(version), Some(migration)) => format!(
-            "until the migration {} is applied it returns to {version}; that one has no way back, so after it the module freezes \
-             with an alarm",
-            migration.version
+fn way_back(newer: &Definition, returns_to: Option<&Definition>) -> String {
+    let Some(older) = returns_to else {
+        return "there is nothing to return to: a failure takes it out of service".to_owned();
+    };
+    let version = &older.manifest.version;
+    match validate::one_way(newer, older) {
+        None => format!("returns to {version}"),
+        Some(migration) => format!(
+            "returns to {version} before it takes over; from then on the module freezes with an alarm instead, since migration \
+             {migration} cannot be taken back"
         ),
-        (Some(version), None) => format!("returns to {version}"),
     }
 }

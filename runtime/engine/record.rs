@@ -37,12 +37,27 @@ pub(super) struct Provisional {
     pub(super) version: Version,
     /// The number of its entry in the journal.
     pub(super) entry: u64,
+    /// The migration for which the runtime does not return from it by itself: what was written since would be lost.
+    #[serde(default)]
+    pub(super) one_way: Option<Version>,
+    /// Why it would have been returned from, once something called for that.
+    #[serde(default)]
+    pub(super) frozen: Option<String>,
 }
 
 impl SlotRecord {
     /// The version that a rollback returns to now.
     pub(super) fn returns_to(&self) -> Option<&Version> {
         if self.provisional.is_some() { self.serving.as_ref() } else { self.previous.as_ref() }
+    }
+
+    /// Ends what is provisional: it is returned from, or kept where a migration has no way back, which is given then.
+    pub(super) fn decide(&mut self) -> Option<Version> {
+        let Provisional { version, one_way, .. } = self.provisional.take()?;
+        if one_way.is_some() {
+            self.previous = self.serving.replace(version);
+        }
+        one_way
     }
 
     pub(super) const fn strategy(&self) -> ActivationStrategy {

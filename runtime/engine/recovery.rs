@@ -6,6 +6,7 @@
 //! | an activation before its switch | undone: the slot is as it was |
 //! | a first activation after its switch | finished: there is nothing to return to |
 //! | a version that was provisional, or about to be | returned from: the last confirmed version serves |
+//! | the same, behind a migration that has no way back | kept: it is confirmed |
 //! | a rollback before its switch | undone: the version that served still does |
 //! | a rollback after its switch | finished |
 //! | a deactivation | finished if the slot was cleared, otherwise undone |
@@ -42,7 +43,9 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
         let is_provisional = provisional.is_some_and(|it| it.entry == entry.number);
         let step = entry.steps.iter().rev().find(|step| step.outcome.is_none()).map(|step| step.name.clone());
         let during = step.map_or_else(String::new, |step| format!(" during {step}"));
-        if is_provisional {
+        if is_provisional && provisional.is_some_and(|it| it.one_way.is_some()) {
+            settled.keep(&mut entry, now);
+        } else if is_provisional {
             settled.return_from(&mut entry, now);
         } else if !entry.committed {
             let outcome = if entry.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };
@@ -58,12 +61,21 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
     }
     // a slot never stays provisional over a restart, whatever became of its entry
     if let Some(slot) = &mut settled.slot {
-        slot.provisional = None;
+        slot.decide();
     }
     settled
 }
 
 impl Settled {
+    /// The runtime ended before the version was confirmed, and nothing may return from it without a person's decision.
+    fn keep(&mut self, entry: &mut Entry, now: u64) {
+        let migration = self.slot.as_mut().and_then(SlotRecord::decide);
+        let because = migration.map_or_else(String::new, |it| format!(": migration {it} cannot be taken back"));
+        self.notes.push(format!("{} is kept, although it was not confirmed{because}", entry.version));
+        entry.ended.get_or_insert(now);
+        entry.confirm(now);
+    }
+
     /// The runtime ended before the version was confirmed.
     fn return_from(&mut self, entry: &mut Entry, now: u64) {
         let reason = match entry.reason.take() {
@@ -72,7 +84,7 @@ impl Settled {
             None => "the runtime ended before the version was confirmed".to_owned(),
         };
         if let Some(slot) = &mut self.slot {
-            slot.provisional = None;
+            slot.decide();
             let returned = slot.serving.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
             self.notes.push(format!("{} was returned from, {returned} serves: {reason}", entry.version));
         }

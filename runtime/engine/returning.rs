@@ -33,6 +33,9 @@ pub(super) async fn return_from(
             let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
             let serves = slot.state.serving.as_ref() == Some(key);
             let Some(provisional) = provisional.filter(|_| serves) else { return Ok(Done::Returned) };
+            if let Some(migration) = &provisional.one_way {
+                return Ok(Done::Unreturned(format!("migration {migration} cannot be taken back")));
+            }
             let Some(mut entry) = shared.records.entry(&key.id, provisional.entry)? else {
                 return Err(EngineError::Internal(format!("the journal has no entry of {key}")));
             };

@@ -31,6 +31,8 @@ pub struct SlotView {
     pub health: &'static str,
     /// Since when it has this state, in milliseconds since 1970.
     pub since: u64,
+    /// Why it would have been returned from, where it serves on since a migration cannot be taken back.
+    pub frozen: Option<String>,
     /// A version on its way.
     pub candidate: Option<CandidateView>,
 }

@@ -28,6 +28,7 @@ mod confirming;
 mod crashes;
 mod critical;
 mod faults;
+mod frozen;
 mod giving_way;
 mod health;
 mod measures;

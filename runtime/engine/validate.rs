@@ -96,6 +96,15 @@ pub(super) fn reversible(newer: &Definition, older: &Definition) -> Result<(), E
     }
 }
 
+/// The first migration of the newer version for which nothing may return to the older one without a person's decision: one that
+/// is declared irreversible, or one that would have to be taken back and has no way down.
+pub(super) fn one_way(newer: &Definition, older: &Definition) -> Option<Version> {
+    let preserves = newer.manifest.lifecycle.rollback.preserve_data;
+    let mut between = newer_migrations(newer, &older.manifest);
+    let stays = between.find(|it| it.irreversible || (!preserves && it.down_file(&newer.files).is_none()));
+    stays.map(|migration| migration.version.clone())
+}
+
 /// The migrations that the newer version has and the older one does not.
 pub(super) fn newer_migrations<'a>(
     newer: &'a Definition,

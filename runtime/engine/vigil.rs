@@ -17,6 +17,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// What is seen of a version at one moment.
 pub(super) struct Seen<'a> {
     pub(super) provisional: bool,
+    /// Whether a trigger met a migration that cannot be taken back: a person decides then.
+    pub(super) frozen: bool,
     /// What it did since it was started.
     pub(super) sample: Sample,
     pub(super) health: Health<'a>,
@@ -155,10 +157,11 @@ impl Vigil {
         let Some((kind, reason)) = trigger else {
             let is_over = interval_ended && (interval.requests() >= SAMPLES || interval.errors() == 0);
             self.alarmed = self.alarmed && !is_over;
-            return if seen.provisional && now >= self.window_ends { Duty::Confirm } else { Duty::Nothing };
+            let confirms = seen.provisional && !seen.frozen && now >= self.window_ends;
+            return if confirms { Duty::Confirm } else { Duty::Nothing };
         };
         let reason = format!("{}: {reason}", trigger_name(kind));
-        if is_spent {
+        if is_spent || seen.frozen {
             return Duty::Nothing;
         }
         if seen.provisional {

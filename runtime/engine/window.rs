@@ -1,11 +1,13 @@
 //! The confirm window and what comes after it: a version that serves is watched as long as it has a place.
 //!
 //! While it is provisional a trigger returns to the version before; when the window has passed without one, it confirms
-//! itself. Once it is confirmed a trigger is an alarm, unless the manifest says `afterConfirm: rollback`.
+//! itself. Where a migration has no way back, a trigger freezes the module instead: the version serves on, with an alarm, and a
+//! person decides. Once it is confirmed a trigger is an alarm, unless the manifest says `afterConfirm: rollback`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use semver::Version;
 use tokio::sync::{broadcast, oneshot};
 
 use super::EngineError;
@@ -62,8 +64,11 @@ async fn watch(
         }
         let report = instance.health.report();
         let detail = report.detail();
+        let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
+        let one_way = provisional.and_then(|it| it.one_way.clone());
         let seen = Seen {
             provisional: slot.state.is_provisional(),
+            frozen: provisional.is_some_and(|it| it.frozen.is_some()),
             sample: instance.metrics.stats.sample(),
             health: Health::of(report.status, &detail),
             critical: critical.as_deref(),
@@ -88,6 +93,7 @@ async fn watch(
                     }
                 }
             }
+            Duty::Return(reason) if let Some(migration) = &one_way => freeze(work, key, &reason, migration).await,
             // what loses its place by it is not watched any more, and what keeps it is: by a confirmation that came before,
             // or because there is no way back
             Duty::Return(reason) => match return_from(work, key, &reason, now).await {
@@ -154,6 +160,24 @@ async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str, since: In
         Ok(Ok(_)) => return,
     };
     alarm(work, key, format!("{reason}; and there is no way back: {failed}"));
+}
+
+/// Keeps a provisional version that something calls to return from, since that would lose data.
+async fn freeze(work: &Activation, key: &InstanceKey, reason: &str, migration: &Version) {
+    match work.freeze(key, reason).await {
+        Ok(true) => {
+            let (instance, migration) = (key.clone(), migration.to_string());
+            let id = &key.id;
+            let message = format!(
+                "{reason}; it is frozen and serves on, since migration {migration} cannot be taken back: mend it by a newer version \
+                 (replug update PATH), or accept it (replug confirm {id})"
+            );
+            work.shared.events.emit(Event::Frozen { instance, migration, reason: reason.to_owned() });
+            alarm(work, key, message);
+        }
+        Ok(false) | Err(EngineError::Stopped) => {}
+        Err(error) => alarm(work, key, format!("{reason}; and that it is frozen could not be written: {error}")),
+    }
 }
 
 fn alarm(work: &Activation, key: &InstanceKey, message: String) {

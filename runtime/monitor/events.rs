@@ -113,6 +113,15 @@ pub enum Event {
         /// Why, when the version does not serve.
         reason: Option<String>,
     },
+    /// Something calls to return from a provisional version, and a migration that cannot be taken back forbids it.
+    Frozen {
+        /// Which instance serves on.
+        instance: InstanceKey,
+        /// The migration.
+        migration: String,
+        /// What calls for it.
+        reason: String,
+    },
     /// What the end of the runtime before had interrupted was decided.
     Recovered {
         /// The module's id.
@@ -187,6 +196,9 @@ impl Event {
             }
             Self::ActivationBegan { instance, strategy, from } => {
                 tracing::info!(%instance, strategy, from = from.as_deref(), "activation began");
+            }
+            Self::Frozen { instance, migration, reason } => {
+                tracing::error!(%instance, %migration, %reason, "frozen");
             }
             Self::Recovered { id, note } => tracing::info!(%id, %note, "recovered"),
             Self::LeakSuspected { instance, from, to, calls } => {

@@ -46,7 +46,14 @@ impl Activation {
     /// What an event tells of the end of an activation.
     pub(super) fn ended(id: &str, version: &str, outcome: &str, reason: Option<&str>) -> Self {
         let reason = reason.map(str::to_owned);
-        Self { id: id.to_owned(), version: version.to_owned(), outcome: outcome.to_owned(), reason, steps: Vec::new(), via: Vec::new() }
+        Self {
+            id: id.to_owned(),
+            version: version.to_owned(),
+            outcome: outcome.to_owned(),
+            reason,
+            steps: Vec::new(),
+            via: Vec::new(),
+        }
     }
 
     /// The error to end with, if the version does not serve.
@@ -124,6 +131,7 @@ pub(super) struct Slot {
     previous: Option<String>,
     health: String,
     since: u64,
+    frozen: Option<String>,
     candidate: Option<Candidate>,
 }
 
@@ -155,8 +163,9 @@ pub(super) fn slots(rows: &[Slot]) -> String {
         });
         let previous = slot.previous.clone().unwrap_or_default();
         let weight = format!("{} %", slot.weight);
+        let state = if slot.frozen.is_some() { format!("{}, frozen", slot.state) } else { slot.state.clone() };
         let since = moment(slot.since);
-        table.add_row([&slot.id, &slot.version, &slot.state, &weight, &slot.health, &previous, &since, &candidate]);
+        table.add_row([&slot.id, &slot.version, &state, &weight, &slot.health, &previous, &since, &candidate]);
     }
     text(table)
 }

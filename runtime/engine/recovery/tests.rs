@@ -17,11 +17,15 @@ fn version(minor: u64) -> Version {
 fn slot(serving: Option<u64>, provisional: Option<(u64, u64)>) -> SlotRecord {
     SlotRecord {
         serving: serving.map(version),
-        provisional: provisional.map(|(minor, entry)| Provisional { version: version(minor), entry }),
+        provisional: provisional.map(|(minor, entry)| provisionally(minor, entry)),
         last: serving.map(version),
         since: 1,
         ..SlotRecord::default()
     }
+}
+
+fn provisionally(minor: u64, entry: u64) -> Provisional {
+    Provisional { version: version(minor), entry, one_way: None, frozen: None }
 }
 
 fn entry(number: u64, action: Action, of: u64, from: Option<u64>) -> Entry {
@@ -98,6 +102,22 @@ fn what_an_undone_version_migrated_is_taken_back_and_what_serves_keeps_its_table
     assert_eq!(settle(Some(slot(Some(1), None)), vec![serves], NOW).owed, []);
 }
 
+#[test]
+fn a_provisional_version_behind_a_one_way_migration_is_kept() {
+    let provisional = Provisional { one_way: Some(version(2)), frozen: Some("it fails".into()), ..provisionally(2, 1) };
+    let record = SlotRecord { provisional: Some(provisional), ..slot(Some(1), None) };
+    let open = Entry { committed: true, owed: owed(2), ..entry(1, Action::Activate, 2, Some(1)) };
+    for open in [vec![open], Vec::new()] {
+        let settled = settle(Some(record.clone()), open, NOW);
+        let after = settled.slot.unwrap();
+        assert_eq!((after.serving, after.previous, after.provisional), (Some(version(2)), Some(version(1)), None));
+        assert!(settled.owed.is_empty() && settled.versions.is_empty());
+        for decided in settled.entries {
+            assert_eq!((decided.outcome, decided.confirmed, decided.closed), (Some(Outcome::Active), Some(NOW), true));
+        }
+    }
+}
+
 /// What a process may leave: a slot, and open entries of which the newest may be provisional. A version owes only
 /// migrations that are newer than what serves, and a rollback those of the version it leaves.
 fn left() -> impl Strategy<Value = (Option<SlotRecord>, Vec<Entry>)> {
@@ -131,7 +151,7 @@ fn left() -> impl Strategy<Value = (Option<SlotRecord>, Vec<Entry>)> {
         }
         let newest = entries.iter().rev().find(|entry| entry.action == Action::Activate && entry.committed);
         let provisional = newest.filter(|_| provisional && at.is_some());
-        let provisional = provisional.map(|it| Provisional { version: it.version.clone(), entry: it.number });
+        let provisional = provisional.map(|it| provisionally(it.version.minor, it.number));
         (serving.map(|_| SlotRecord { provisional, ..slot(at, None) }), entries)
     })
 }

@@ -14,6 +14,7 @@ struct Drive {
     start: Instant,
     now: Instant,
     provisional: bool,
+    frozen: bool,
     rules: Rules,
 }
 
@@ -29,7 +30,7 @@ impl Drive {
         activation.traffic_shifting.interval = INTERVAL;
         let (stats, start, rules) = (Stats::default(), Instant::now(), Rules::of(&triggers));
         let vigil = Vigil::new(&activation, triggers, stats.sample(), start);
-        Self { vigil, stats, start, now: start, provisional: true, rules }
+        Self { vigil, stats, start, now: start, provisional: true, frozen: false, rules }
     }
 
     fn look(&mut self, (requests, failed, sick, gave_up): Happens) -> Duty {
@@ -40,6 +41,7 @@ impl Drive {
         (0..requests).for_each(|n| self.stats.record(n < failed, Duration::from_millis(1)));
         let seen = Seen {
             provisional: self.provisional,
+            frozen: self.frozen,
             sample: self.stats.sample(),
             health: if sick { Health::Failed("database: gone") } else { Health::Passed },
             critical: gave_up.then_some("worker-0 died again"),
@@ -64,6 +66,21 @@ impl Drive {
 }
 
 const WELL: Happens = (50, 0, false, false);
+
+#[test]
+fn a_frozen_version_is_neither_confirmed_nor_returned_from_by_itself() {
+    let mut drive = Drive::new(AfterConfirm::Alarm);
+    drive.frozen = true;
+    for _ in 0..1000 {
+        assert_eq!(drive.look((30, 30, true, true)), Duty::Nothing);
+        assert_eq!(drive.look((30, 0, false, false)), Duty::Nothing);
+    }
+    assert!(drive.now > drive.start + WINDOW);
+    // somebody accepts it
+    (drive.frozen, drive.provisional) = (false, false);
+    let (duty, _) = drive.until((30, 30, false, false), |duty| *duty != Duty::Nothing);
+    assert!(matches!(duty, Duty::Alarm(_)), "{duty:?}");
+}
 
 #[test]
 fn a_version_that_does_well_confirms_itself_when_its_window_ends_and_then_needs_nothing() {

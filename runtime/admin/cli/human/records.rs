@@ -191,6 +191,7 @@ pub(in crate::admin::cli) fn event(event: &Value) -> String {
         "trafficShifted" => format!("{label}   takes {weight} % of the traffic"),
         "shiftSteered" => format!("{label}   at {weight} %: {} by hand", field("done")),
         "judged" => format!("{label}   at {weight} %: {}{}", field("verdict"), because("detail")),
+        "frozen" => format!("{label} is frozen (migration {}){}", field("migration"), because("reason")),
         "activationEnded" => format!("{label} ended: {}{}", field("outcome"), because("reason")),
         "healthChanged" => format!("{label} is {}{}", field("status"), because("detail")),
         "workerFailed" => format!("{label} worker {} failed{}", field("child"), because("reason")),

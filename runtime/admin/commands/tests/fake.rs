@@ -208,6 +208,7 @@ fn slot(id: &str, version: &Version, previous: Option<String>) -> SlotView {
         strategy: ActivationStrategy::Instant,
         health: "healthy",
         since: 1_000,
+        frozen: None,
         candidate: None,
     }
 }
