@@ -6,6 +6,7 @@
 //! | `host` | the commands of the application around it |
 //! | `activate`, `call`, `follow`, `permissions` | those of them that have forms of their own |
 //! | `data`, `audit`, `supervisor`, `upkeep` | what runs under it |
+//! | `notify` | webhooks that hear of rollbacks |
 //! | `ending` | how it ends |
 //! | `seed` | the modules of the folders that it is started with |
 //! | `serve`, `listen`, `greeting` | the process `replug serve` |
@@ -48,6 +49,7 @@ mod greeting;
 mod host;
 #[cfg(feature = "cli")]
 mod listen;
+mod notify;
 #[cfg(feature = "cli")]
 pub mod one_line;
 mod permissions;

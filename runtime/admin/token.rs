@@ -1,12 +1,19 @@
-//! `DATA/admin.token`: the bearer token of the admin API.
+//! Secrets of a data directory: `DATA/admin.token`, the bearer token of the admin API, and `DATA/webhook.secret`, by which webhooks are
+//! signed.
 
 use std::io;
 use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use super::private::{self, PrivateFileError};
 
 /// The file's name in the data directory.
 const NAME: &str = "admin.token";
+
+/// The name of the file with the secret of webhooks.
+const WEBHOOK: &str = "webhook.secret";
 
 /// Random bytes in a token; twice as many characters.
 const BYTES: usize = 32;
@@ -24,20 +31,47 @@ pub fn path(dir: &Path) -> PathBuf {
 /// The file cannot be read or written, or the system gives no random bytes.
 pub fn load_or_create(dir: &Path) -> Result<String, PrivateFileError> {
     let path = path(dir);
-    match load(dir) {
-        Ok(token) => {
-            private::restrict(&path)?;
-            return Ok(token);
+    kept_or_made(&path, load(dir), |bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The secret by which the webhooks of the data directory `dir` are signed: `whsec_` and the base64 of 32 bytes, as
+/// [Standard Webhooks](https://www.standardwebhooks.com/) has it. It is made and kept as the token is.
+///
+/// # Errors
+/// As [`load_or_create`].
+pub fn webhook_secret(dir: &Path) -> Result<String, PrivateFileError> {
+    let path = dir.join(WEBHOOK);
+    let read = private::read(&path).and_then(|text| {
+        let secret = text.trim().to_owned();
+        let decoded = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
+        match decoded {
+            Some(bytes) if bytes.len() >= 24 => Ok(secret),
+            _ => Err(PrivateFileError::content(&path, "it holds no secret of the form whsec_BASE64")),
+        }
+    });
+    kept_or_made(&path, read, |bytes| format!("whsec_{}", STANDARD.encode(bytes)))
+}
+
+/// What was read of `path`, or what is made of random bytes and kept there.
+fn kept_or_made(
+    path: &Path,
+    read: Result<String, PrivateFileError>,
+    text: impl FnOnce(&[u8]) -> String,
+) -> Result<String, PrivateFileError> {
+    match read {
+        Ok(kept) => {
+            private::restrict(path)?;
+            return Ok(kept);
         }
         Err(error) if error.is_missing() || error.cause.kind() == io::ErrorKind::InvalidData => {}
         Err(error) => return Err(error),
     }
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes)
-        .map_err(|cause| PrivateFileError::new(&path, "making a random token", io::Error::other(cause.to_string())))?;
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    private::write(&path, &format!("{token}\n"))?;
-    Ok(token)
+        .map_err(|cause| PrivateFileError::new(path, "making a random secret", io::Error::other(cause.to_string())))?;
+    let made = text(&bytes);
+    private::write(path, &format!("{made}\n"))?;
+    Ok(made)
 }
 
 /// The token of `dir`, for a client.
@@ -82,6 +116,19 @@ mod tests {
             assert!(load(dir.path()).unwrap_err().to_string().contains("restart the runtime"));
             assert_eq!(load_or_create(dir.path()).unwrap().len(), 64);
         }
+    }
+
+    #[test]
+    fn a_secret_of_webhooks_is_made_once_and_one_that_somebody_gave_is_kept() {
+        let dir = TempDir::new().unwrap();
+        let secret = webhook_secret(dir.path()).unwrap();
+        assert!(secret.starts_with("whsec_") && secret.len() == 6 + 44, "{secret}");
+        assert_eq!(webhook_secret(dir.path()).unwrap(), secret);
+        let given = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        fs::write(dir.path().join(WEBHOOK), format!("{given}\n")).unwrap();
+        assert_eq!(webhook_secret(dir.path()).unwrap(), given);
+        fs::write(dir.path().join(WEBHOOK), "whsec_short").unwrap();
+        assert_ne!(webhook_secret(dir.path()).unwrap(), "whsec_short");
     }
 
     #[cfg(unix)]

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::ending::Ending;
+use super::notify::{self, Notifier, Post};
 use super::readiness::Readiness;
 use super::supervisor::Leash;
 use super::upkeep::{self, Upkeep};
@@ -117,6 +118,8 @@ impl Builder {
         let services = Arc::new(ServiceCalls::new(Arc::clone(&router), hosts, authenticator.clone()));
         let kv = KvStore::new(&store);
         let (outside, accounts) = (Outside::new(data.join("files"), Handle::current()), ModuleAccounts::default());
+        #[cfg(feature = "http-client")]
+        let network = outside.network.clone();
         let (files, kept) = (outside.files.clone(), outside.accounts.clone());
         let ledger = StorageLedger::new(kv.clone(), files, database.clone(), metrics.clone(), kept);
         let tracker = ResourceTracker::new(accounts.clone(), ledger, metrics.clone());
@@ -156,6 +159,16 @@ impl Builder {
         let mut upkeep = Upkeep::default();
         upkeep.sweep(kv);
         upkeep.flush(permissions.clone());
+        upkeep.notify(Notifier {
+            registry: registry.clone(),
+            engine: engine.clone(),
+            events: events.clone(),
+            #[cfg(feature = "http-client")]
+            post: Post { permissions: permissions.clone(), metrics: metrics.clone(), network },
+            #[cfg(not(feature = "http-client"))]
+            post: Post,
+            secret: notify::secret(&data),
+        });
         upkeep.measure(tracker.clone(), permissions.clone());
         for (part, fault) in [("store", &store_fault), ("audit log", &audit_fault)] {
             upkeep.watch(part, fault.clone(), events.clone(), metrics.clone());

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
 
+use super::notify::Notifier;
 use crate::monitor::{Event, Events, Metrics};
 use crate::sandbox::PermissionManager;
 use crate::sandbox::permissions::ResourceType;
@@ -58,6 +59,12 @@ impl Upkeep {
                 }
             }
         });
+    }
+
+    /// Tells webhooks of rollbacks.
+    pub(super) fn notify(&mut self, notifier: Notifier) {
+        let events = notifier.events.subscribe();
+        self.0.spawn(notifier.run(events));
     }
 
     /// Raises an alarm once `part` of what the runtime keeps takes no writes any more.

@@ -13,6 +13,7 @@ mod kit;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod notify;
 mod outside;
 mod permissions;
 mod refusals;

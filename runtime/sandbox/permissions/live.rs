@@ -89,7 +89,7 @@ impl Live {
     }
 }
 
-fn compiled(manifest: &Manifest, decisions: &Decisions) -> Grants {
+pub(super) fn compiled(manifest: &Manifest, decisions: &Decisions) -> Grants {
     let ruled = decisions.rule(manifest);
     Grants::compile(manifest, &effective(manifest, &ruled)).explained_by(ruled)
 }

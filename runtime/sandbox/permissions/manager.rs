@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 
 use super::asked::Asked;
 use super::decisions::{Decisions, Standing};
-use super::live::{Clock, Live};
+use super::live::{Clock, Live, compiled};
 use super::records::Records;
 use crate::manifest::Manifest;
 use crate::monitor::{InstanceKey, Metrics};
 use crate::sandbox::audit::{Incident, IncidentLog, Incidents};
+use crate::sandbox::net::NetworkRules;
 use crate::sandbox::ports::Usage;
 use crate::store::audit::{AuditLog, Kind, Who};
 use crate::store::{Store, StoreError};
@@ -119,6 +120,12 @@ impl PermissionManager {
     pub fn waiting(&self, manifest: &Manifest) -> Vec<Asked> {
         let ruled = self.decisions(&manifest.id).rule(manifest);
         ruled.into_iter().filter(|it| it.standing == Standing::Waiting).map(|it| it.asked).collect()
+    }
+
+    /// Where a version may talk to, by what was decided until now.
+    #[must_use]
+    pub fn network_of(&self, manifest: &Manifest) -> Arc<NetworkRules> {
+        Arc::clone(compiled(manifest, &self.decisions(&manifest.id)).reach())
     }
 
     /// Somebody who is not let in asked the runtime itself for something: it is written to the audit log as other incidents
