@@ -6,6 +6,8 @@
 //! | planned | its wait is over → starts · one before it fails → planned anew, with that one |
 //! | starts | → runs · does not start → counts as a failure, planned |
 //! | any | more failures than the intensity allows, shutdown → stopped, last first |
+//! | any | terminate → held · restart of one that is held → runs · delete of one that is held → gone |
+//! | held | one with which it goes up fails → planned, with that one |
 //!
 //! When it gives up it stops its children as for a shutdown and fails itself, and its own supervisor hears of it.
 
@@ -13,6 +15,10 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+
+mod children;
+
+pub use children::{ChildOrder, Count, Refusal};
 
 use super::intensity::{Decision, Intensity, RestartWindow};
 use super::spec::{ChildSpec, Restart, Strategy};
@@ -39,6 +45,10 @@ pub enum SupervisorMsg {
     Start(Range<usize>),
     /// The ids of the children that run.
     Running(RpcReplyPort<Vec<String>>),
+    /// Do something with one child, or add one.
+    Child(ChildOrder, RpcReplyPort<Result<(), Refusal>>),
+    /// How many children there are, and how many of them run.
+    Count(RpcReplyPort<Count>),
     /// Stop the children, last first, each within its time, then end.
     Shutdown(RpcReplyPort<()>),
 }
@@ -54,6 +64,10 @@ pub struct State {
     since: Instant,
     /// Where children go down together: the first position of the newest plan that was not yet carried out.
     planned: Option<usize>,
+    /// Which children were terminated on purpose and are not to come back by themselves.
+    held: Vec<bool>,
+    /// How many plans were made and not carried out yet.
+    plans: usize,
 }
 
 #[ractor::async_trait]
@@ -73,7 +87,8 @@ impl Actor for Supervisor {
                 }
             }
         }
-        Ok(State { window: RestartWindow::new(plan.intensity), plan, cells, since: Instant::now(), planned: None })
+        let (window, held) = (RestartWindow::new(plan.intensity), vec![false; cells.len()]);
+        Ok(State { window, plan, cells, since: Instant::now(), planned: None, held, plans: 0 })
     }
 
     async fn handle(
@@ -83,7 +98,13 @@ impl Actor for Supervisor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SupervisorMsg::Start(positions) => start(&myself, state, positions).await?,
+            SupervisorMsg::Start(positions) => {
+                state.plans = state.plans.saturating_sub(1);
+                start(&myself, state, positions).await?;
+                state.forget_temporary();
+            }
+            SupervisorMsg::Child(order, reply) => drop(reply.send(children::carry_out(&myself, state, order).await)),
+            SupervisorMsg::Count(reply) => drop(reply.send(Count::of(state))),
             SupervisorMsg::Running(reply) => {
                 let running = state.plan.children.iter().zip(&state.cells);
                 let ids = running.filter(|(_, cell)| cell.is_some()).map(|(spec, _)| spec.id.clone()).collect();
@@ -120,6 +141,7 @@ impl Actor for Supervisor {
         if state.plan.children[position].restart.applies(abnormal) {
             restart(&myself, state, position, &reason).await?;
         }
+        state.forget_temporary();
         Ok(())
     }
 
@@ -145,7 +167,8 @@ async fn start(
     }
     for position in positions {
         // a temporary child that went down with the others stays down
-        if state.cells[position].is_some() || state.plan.children[position].restart == Restart::Temporary {
+        let stays = state.held[position] || state.plan.children[position].restart == Restart::Temporary;
+        if state.cells[position].is_some() || stays {
             continue;
         }
         match (state.plan.children[position].start)(myself.get_cell()).await {
@@ -181,6 +204,9 @@ async fn restart(
             let affected = state.plan.strategy.affected(position, state.cells.len());
             let range = affected.clone();
             state.planned = Some(range.start);
+            state.plans += 1;
+            // whoever goes up with others comes back with them
+            state.held[range.clone()].fill(false);
             stop_all(&state.plan.children[range.clone()], &mut state.cells[range]).await;
             if wait.is_zero() {
                 myself.send_message(SupervisorMsg::Start(affected))?;

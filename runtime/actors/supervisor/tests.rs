@@ -1,5 +1,6 @@
 //! Supervisors over real actors that note their starts and ends, with OTP's meaning.
 
+mod children;
 mod ends;
 mod starts;
 
