@@ -12,6 +12,7 @@
 //! | `coordinator` | the one actor that changes slots and states |
 //! | `steer` | shifts that somebody pauses, moves on or gives up |
 //! | `lanes` | one command a module at a time, and which of those that wait end a shift |
+//! | `quarantine` | versions that brought the process down |
 //! | `board`, `record` | what is now, for readers; what outlives the process |
 
 pub mod analysis;
@@ -38,6 +39,7 @@ mod forecast;
 mod instances;
 mod journal;
 mod lanes;
+mod quarantine;
 mod record;
 mod recovery;
 mod resume;

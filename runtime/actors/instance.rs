@@ -17,7 +17,7 @@ use super::throttle::Throttle;
 use super::usage::Usage;
 use super::vm::{HousedVm, NoVm};
 use crate::manifest::Manifest;
-use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics};
+use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics, Named};
 use crate::sandbox::Supplies;
 use crate::sandbox::permissions::{Live, script_limits};
 use crate::sandbox::quota::Account;
@@ -66,6 +66,8 @@ pub struct Instance {
     quotas: Quotas,
     /// Set when its scripts are to end.
     halted: Arc<AtomicBool>,
+    /// What a thread that executes it is named by, should it abort the process.
+    named: Option<Named>,
     /// What its health checks reach beside its script; none where there is only the script.
     pub(super) supplies: Option<Supplies>,
     /// Whether nobody looks at its database: a look that hangs must not be joined by another.
@@ -112,6 +114,7 @@ impl Instance {
             limits,
             exports: OnceLock::new(),
             serving: SetOnce::new(),
+            named: None,
             supplies: None,
             look: Arc::new(Semaphore::new(1)),
         }
@@ -121,6 +124,7 @@ impl Instance {
     #[must_use]
     pub fn supplied(mut self, supplies: Supplies) -> Self {
         self.account = supplies.accounts.of(&self.key.id);
+        self.named = supplies.aborts.name(&format!("{}@{}", self.key.id, self.key.version));
         self.throttle();
         self.supplies = Some(supplies);
         self
@@ -200,6 +204,14 @@ impl Instance {
         (std::thread::Builder::new().name(name).stack_size(limits.stack_size()), limits)
     }
 
+    /// Does what executes it, on this thread.
+    pub(super) fn executing<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.named {
+            Some(named) => named.during(work),
+            None => work(),
+        }
+    }
+
     /// The handlers its entry script returned; empty before [`Instance::first_vm`].
     #[must_use]
     pub fn exports(&self) -> &Exports {
@@ -236,7 +248,8 @@ impl Instance {
         let spawned = thread.spawn(move || {
             // its processor time counts, also that of a start that fails
             let _usage = Usage::new(&instance).exempt();
-            let made = HousedVm::make(&instance, limits, Instant::now() + START_GRACE).map_err(|none| {
+            let make = || HousedVm::make(&instance, limits, Instant::now() + START_GRACE);
+            let made = instance.executing(make).map_err(|none| {
                 let error = none.error(&instance);
                 if let NoVm::Full(_) = none {
                     instance.quotas.tell(&error, &Handler::Init, &instance.context("init", START_GRACE));

@@ -118,7 +118,8 @@ impl State {
         thread
             .spawn(move || {
                 // around everything, the VM's end too: a worker that is not told never works again
-                let exit = catch_unwind(AssertUnwindSafe(|| run(&instance, (lane, limits), &gone, &runtime)))
+                let whole = || instance.executing(|| run(&instance, (lane, limits), &gone, &runtime));
+                let exit = catch_unwind(AssertUnwindSafe(whole))
                     .unwrap_or_else(|panic| Exit::Panicked(message_of(panic.as_ref())));
                 drop(instance);
                 // an actor that is gone needs no news

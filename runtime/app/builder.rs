@@ -149,6 +149,7 @@ impl Builder {
                 metrics: metrics.clone(),
                 accounts,
                 events: events.clone(),
+                aborts: data::aborts(&data)?,
                 runtime: Handle::current(),
             },
             modules: modules.clone(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::audit::Chronicle;
 use crate::error::Error;
-use crate::monitor::Events;
+use crate::monitor::{Aborts, Events};
 use crate::store::Store;
 use crate::store::audit::{self, AuditLog};
 
@@ -30,6 +30,15 @@ pub(super) async fn open(data: &Path, events: &Events) -> Result<(Store, Chronic
     });
     let (store, log, is_new_beside_old) = opened.await.map_err(|error| Error::Broken(error.to_string()))??;
     Ok((store, Chronicle::begin(log, events, is_new_beside_old).await?))
+}
+
+/// The file that names who aborted the process.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) fn aborts(data: &Path) -> Result<Aborts, Error> {
+    let path = data.join("aborts");
+    Aborts::open(&path).map_err(|error| Error::Directory { path, action: "opening", cause: error.to_string() })
 }
 
 /// The directory holds tokens, keys and people's data: it is made for its owner alone.

@@ -52,6 +52,10 @@ pub async fn serve(options: Options) -> Result<(), Error> {
     }
     #[cfg(target_os = "linux")]
     signals::survive_file_limits();
+    #[cfg(unix)]
+    if let Err(error) = crate::monitor::aborts::install() {
+        tracing::warn!(%error, "an abort of this process will name no module");
+    }
     // taken before anything is started: who cannot listen leaves no trace
     let (gateway, gateway_at) = bind(options.listen, "--listen").await?;
     let (admin, admin_at) = bind(options.admin, "--admin").await?;

@@ -16,6 +16,7 @@ use super::instances::Running;
 use super::journal::{Action, Entry, Owed};
 use super::outcome::{ActivationReport, Outcome};
 use super::plan;
+use super::quarantine;
 use super::retire;
 use super::shared::Shared;
 use super::strategy::{self, StepName};
@@ -103,6 +104,9 @@ pub(super) async fn resume(
     strategy: ActivationStrategy,
 ) -> Result<ActivationReport, EngineError> {
     let definition = definition(&work.shared, id, version)?;
+    if let Some(kept_out) = quarantine::keep_out(work, &definition, strategy).await? {
+        return Ok(kept_out);
+    }
     let way = Way { steps: strategy::RESUME, action: Action::Resume, ..Way::of(strategy) };
     Ok(run(work, &definition, &way).await?.report)
 }
@@ -122,6 +126,9 @@ pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &W
     } else {
         way.strategy.default_timeout()
     };
+    if way.action != Action::Resume {
+        quarantine::admit(work, manifest)?;
+    }
     let (checked, pending) = validated(work, definition, way).await?;
     let slot = work.shared.board.slot(&manifest.id);
     let from = slot.state.serving.as_ref().and_then(version_of);
@@ -159,7 +166,7 @@ async fn validated(
     validate::fits(definition, &work.shared.registry.snapshot(), &work.shared.board.placed())?;
     validate::configured(manifest)?;
     work.shared.hands.supplies.permissions.admit(manifest).await?;
-    let checked = validate::read(Arc::clone(definition)).await?;
+    let checked = validate::read(Arc::clone(definition), &work.shared.hands.supplies.aborts).await?;
     let mut pending = Vec::new();
     if let Some(migrator) = &work.shared.hands.migrator {
         let asked = migrator.pending(&checked.subject(schema_key(manifest))).await;

@@ -182,6 +182,20 @@ pub enum EngineError {
     /// The audit log takes no entries; the command was not carried out.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The version brought the process down, so the runtime does not start it by itself.
+    #[error(
+        "{module} is in quarantine: the process aborted {count} times while it executed it; look at the log, and try it again by hand: \
+         replug activate {module}"
+    )]
+    Quarantined {
+        /// `id@version`.
+        module: String,
+        /// How often.
+        count: u32,
+    },
+    /// That such a version is tried again could not be written; it is not tried.
+    #[error(transparent)]
+    Forgive(#[from] crate::monitor::aborts::ForgiveError),
     /// The engine is stopping.
     #[error("engine: stopped")]
     Stopped,
@@ -192,7 +206,9 @@ pub enum EngineError {
 
 fn reason(cause: &NoWay) -> String {
     match cause {
-        NoWay::Unsupported => "its manifest says `lifecycle.updates.supported: false`; deactivate the module first".to_owned(),
+        NoWay::Unsupported => {
+            "its manifest says `lifecycle.updates.supported: false`; deactivate the module first".to_owned()
+        }
         NoWay::Outside(range) => {
             let range = range.as_ref().map_or_else(|| "no other".to_owned(), ToString::to_string);
             format!(

@@ -51,7 +51,7 @@ impl Engine {
         let (module, version) = (instance.manifest.label(), instance.manifest.version.clone());
         let wanted = ModuleRef { id: id.to_owned(), version: Some(version.clone()) };
         let definition = self.shared.registry.snapshot().resolve(&wanted).map(Arc::clone)?;
-        let files = validate::read(definition).await?.files;
+        let files = validate::read(definition, &self.shared.hands.supplies.aborts).await?.files;
         let paths = files.keys().cloned().collect();
         let entry = instance.manifest.entry(&paths).unwrap_or_default();
         let Some(language) = Language::of(&entry) else {

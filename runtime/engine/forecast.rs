@@ -105,7 +105,7 @@ impl Engine {
         note(validate::fits(&definition, &snapshot, &placed));
         note(validate::configured(manifest));
         let waiting = shared.hands.supplies.permissions.waiting(manifest);
-        let pending = match validate::read(Arc::clone(&definition)).await {
+        let pending = match validate::read(Arc::clone(&definition), &shared.hands.supplies.aborts).await {
             Ok(checked) => self.pending(&checked, manifest).await?,
             Err(error) => {
                 note(Err(error));
@@ -232,7 +232,8 @@ fn surroundings(
     let manifest = &definition.manifest;
     for (id, version) in running.iter().filter(|(id, _)| **id != manifest.id) {
         let Some(other) = snapshot.get(id, version) else { continue };
-        let uses = resolver::uses(&other.manifest, manifest).map(|what| format!("uses {what} of it, from then on of this version"));
+        let uses = resolver::uses(&other.manifest, manifest)
+            .map(|what| format!("uses {what} of it, from then on of this version"));
         let used = || resolver::uses(manifest, &other.manifest).map(|what| format!("gives it {what}"));
         match uses.or_else(used) {
             Some(how) => touched.push(Touched { module: other.label(), how }),

@@ -61,7 +61,8 @@ async fn take_back(id: &str, owed: &Owed, snapshot: &Snapshot, hands: &Hands) ->
     let Some(definition) = snapshot.get(id, &owed.version) else {
         return Err(format!("{id}@{} is not registered any more", owed.version));
     };
-    let checked = validate::read(definition.clone()).await.map_err(|error| error.to_string())?;
+    let checked =
+        validate::read(definition.clone(), &hands.supplies.aborts).await.map_err(|error| error.to_string())?;
     hands.revert(&checked.subject(schema_key(&definition.manifest)), &owed.migrations).await
 }
 

@@ -81,7 +81,7 @@ fn owed(newer: &Definition, older: &Definition) -> Option<Owed> {
 
 /// Runs the way down of migrations of `newer`. Another version serves already: a failure is an alarm.
 pub(super) async fn take_back(work: &Activation, newer: &Arc<Definition>, migrations: &[Version]) {
-    let taken = match validate::read(Arc::clone(newer)).await {
+    let taken = match validate::read(Arc::clone(newer), &work.shared.hands.supplies.aborts).await {
         Ok(checked) => work.shared.hands.revert(&checked.subject(schema_key(&newer.manifest)), migrations).await,
         Err(error) => Err(error.to_string()),
     };

@@ -15,7 +15,7 @@ use super::{ActivationReport, Engine, EngineError, Outcome, Parts, State};
 use crate::actors::modules::ModulesMsg;
 use crate::actors::{ModulesSupervisor, Router};
 use crate::manifest::ActivationStrategy;
-use crate::monitor::{Event, Events, Metrics};
+use crate::monitor::{Aborts, Event, Events, Metrics};
 use crate::registry::{Bundle, Hosted, Registry};
 use crate::sandbox::guard::permissions;
 use crate::sandbox::ports::tests::NoServices;
@@ -32,6 +32,7 @@ mod frozen;
 mod giving_way;
 mod health;
 mod measures;
+mod quarantine;
 mod resuming;
 mod returning;
 mod shifting;
@@ -70,6 +71,7 @@ impl World {
         let supervisor = ModulesSupervisor { events: events.clone() };
         let (modules, _) = ModulesSupervisor::spawn(None, supervisor, ()).await.unwrap();
         let (kv, metrics) = (KvStore::new(&store), Metrics::default());
+        let aborts = Aborts::open(&dir.path().join("aborts")).unwrap();
         let permissions = permissions(&store, audit.clone(), &metrics);
         let bindings: Vec<Arc<dyn Binding>> = vec![binding.clone()];
         let parts = Parts {
@@ -92,6 +94,7 @@ impl World {
                 metrics,
                 accounts: crate::sandbox::quota::ModuleAccounts::default(),
                 events: events.clone(),
+                aborts: aborts.clone(),
                 runtime: Handle::current(),
             },
             modules: modules.clone(),

@@ -11,7 +11,7 @@ use semver::Version;
 use super::EngineError;
 use super::ports::Subject;
 use crate::manifest::{ActivationStrategy, Manifest};
-use crate::monitor::InstanceKey;
+use crate::monitor::{Aborts, InstanceKey};
 use crate::registry::resolver::{self, Placed};
 use crate::registry::{Bundle, Definition, RegistryError, Snapshot};
 
@@ -122,12 +122,16 @@ fn migrations(manifest: &Manifest) -> impl Iterator<Item = &crate::manifest::Mig
 ///
 /// # Errors
 /// The files changed on the disk; every file that does not compile.
-pub(super) async fn read(definition: Arc<Definition>) -> Result<Checked, EngineError> {
+pub(super) async fn read(definition: Arc<Definition>, aborts: &Aborts) -> Result<Checked, EngineError> {
+    let named = aborts.name(&definition.manifest.label());
     let read = tokio::task::spawn_blocking(move || {
         let (dir, digest): (&PathBuf, &str) = (&definition.dir, &definition.digest);
         let bundle = Bundle::load(dir, digest)?;
         let manifest = Arc::new(definition.manifest.clone());
-        let program = program(&manifest, &bundle)?;
+        let program = match &named {
+            Some(named) => named.during(|| program(&manifest, &bundle))?,
+            None => program(&manifest, &bundle)?,
+        };
         Ok(Checked { manifest, files: Arc::new(bundle.files().clone()), program })
     });
     read.await.map_err(|error| EngineError::Internal(error.to_string()))?

@@ -113,6 +113,7 @@ impl World {
             metrics: rig.metrics.clone(),
             accounts: ModuleAccounts::default(),
             events: events.clone(),
+            aborts: crate::monitor::Aborts::default(),
             runtime: Handle::current(),
         };
         Self { rig, router, auth, events, supplies, audit, dir }

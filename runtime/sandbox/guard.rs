@@ -30,7 +30,7 @@ use super::ports::{Application, Database, Residence, Residents, Services};
 use super::quota::ModuleAccounts;
 use super::quota::storage::StorageLedger;
 use crate::manifest::Manifest;
-use crate::monitor::{Events, InstanceKey, Metrics};
+use crate::monitor::{Aborts, Events, InstanceKey, Metrics};
 use crate::store::KvStore;
 use crate::store::audit::Who;
 
@@ -61,6 +61,8 @@ pub struct Supplies {
     pub accounts: ModuleAccounts,
     /// Where what happens is told.
     pub events: Events,
+    /// Who aborts the process.
+    pub aborts: Aborts,
     /// Where what scripts wait for runs. Scripts themselves never run on its threads.
     pub runtime: Handle,
 }

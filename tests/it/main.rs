@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a module for each subject.
 
+mod aborts;
 mod audit;
 mod demo;
 mod dev;

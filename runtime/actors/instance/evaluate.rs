@@ -47,7 +47,7 @@ impl Instance {
                 // it counts for the module like any other call
                 let _usage = Usage::new(instance);
                 let call = instance.context("eval", limits.wall_time);
-                let value = evaluate(language, &code, &files, host, &limits, &call);
+                let value = instance.executing(|| evaluate(language, &code, &files, host, &limits, &call));
                 if let Err(EvaluateError::Script(error)) = &value {
                     instance.quotas.tell(&CallError::Script(error.clone()), &"eval", &call);
                 }

@@ -95,6 +95,8 @@ impl From<EngineError> for CommandError {
             E::NoWay { id, from, .. } => new("no-way", format!("replug versions {id} --compatible-with {from}")),
             E::Runs { help, .. } => new("runs", help),
             E::Port { .. } => new("port", "see the log of the runtime".to_owned()),
+            E::Quarantined { module, .. } => new("quarantined", format!("replug activate {module}")),
+            E::Forgive(_) => new("files", "see that the file may be written, and try again".to_owned()),
             E::Audit(error) => error.into(),
             E::Store(_) => new("store", "see the log of the runtime; the command may be repeated".to_owned()),
             E::Stopped => new("stopped", "the runtime is ending; start it again: replug serve".to_owned()),
@@ -143,6 +145,7 @@ mod tests {
             EngineError::Irreversible { id: id(), to: version(), migration: version() },
             EngineError::NoWay { id: id(), to: version(), from: version(), cause: crate::engine::NoWay::Unsupported },
             EngineError::Port { module: id(), cause: id() },
+            EngineError::Quarantined { module: id(), count: 2 },
             EngineError::Stopped,
             EngineError::Internal(id()),
         ];

@@ -62,6 +62,7 @@ fn status(kind: &str) -> StatusCode {
         | "unconfirmable"
         | "nothing-to-return-to"
         | "irreversible"
+        | "quarantined"
         | "runs" => StatusCode::CONFLICT,
         "changed-meanwhile" => StatusCode::PRECONDITION_FAILED,
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,

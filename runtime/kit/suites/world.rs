@@ -190,6 +190,7 @@ impl World {
             metrics: self.metrics.clone(),
             accounts: ModuleAccounts::default(),
             events: Events::default(),
+            aborts: crate::monitor::Aborts::default(),
             runtime: self.background.handle(),
         }
     }

@@ -34,6 +34,7 @@ impl World {
             metrics,
             accounts: ModuleAccounts::default(),
             events: Events::default(),
+            aborts: crate::monitor::Aborts::default(),
             runtime: Handle::current(),
         };
         Self { dir, supplies }

@@ -1,0 +1,53 @@
+//! Versions that brought the process down so often that the runtime does not start them by itself any more. A command of a person's
+//! tries such a version again, and what it did is forgotten then.
+
+use std::sync::Arc;
+
+use super::EngineError;
+use super::activate::report;
+use super::activation::Activation;
+use super::journal::{Action, Entry};
+use super::outcome::{ActivationReport, Outcome};
+use super::state::Happening;
+use crate::manifest::{ActivationStrategy, Manifest};
+use crate::monitor::aborts::LIMIT;
+use crate::registry::Definition;
+use crate::store::audit::Who;
+
+/// Whether the version may be activated by whoever gives the command.
+///
+/// # Errors
+/// It is in quarantine and the runtime itself would activate it, or that it is forgiven cannot be written.
+pub(super) fn admit(work: &Activation, manifest: &Manifest) -> Result<(), EngineError> {
+    let (aborts, label) = (&work.shared.hands.supplies.aborts, manifest.label());
+    let count = aborts.count(&label);
+    if count < LIMIT {
+        return Ok(());
+    }
+    if work.by.who == Who::Runtime {
+        return Err(EngineError::Quarantined { module: label, count });
+    }
+    Ok(aborts.forgive(&label)?)
+}
+
+/// Keeps a version out that served when the runtime ended: it fails, and nothing of it is so much as read.
+///
+/// Gives nothing where it may start.
+pub(super) async fn keep_out(
+    work: &Activation,
+    definition: &Arc<Definition>,
+    strategy: ActivationStrategy,
+) -> Result<Option<ActivationReport>, EngineError> {
+    let manifest = &definition.manifest;
+    let Err(refusal) = admit(work, manifest) else { return Ok(None) };
+    let (shared, reason) = (&work.shared, refusal.to_string());
+    let entry = Entry::begun(Action::Resume, manifest.version.clone(), None, strategy, shared.now());
+    let (key, mut entry) = work.begin(&manifest.id, entry).await?;
+    work.happened(&key, Happening::Trigger, Some(reason.clone())).await?;
+    work.happened(&key, Happening::Undone, Some(reason.clone())).await?;
+    entry.end(Outcome::Failed, Some(reason.clone()), shared.now());
+    shared.records.write_entry(&manifest.id, &entry).await?;
+    shared.told(&key, Outcome::Failed, Some(reason.clone()));
+    let failed = report(&manifest.id, &manifest.version, Outcome::Failed);
+    Ok(Some(ActivationReport { reason: Some(reason), ..failed }))
+}
