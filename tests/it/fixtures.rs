@@ -10,6 +10,10 @@ fn every_fixture_passes_check() {
     let mut checked = 0;
     for entry in std::fs::read_dir(root).unwrap() {
         let dir = entry.unwrap().path();
+        // the specification lies beside the modules
+        if !dir.is_dir() {
+            continue;
+        }
         let ran = replug(&["check", &dir.display().to_string()]);
         assert_eq!(ran.code, 0, "{}: {ran:?}", dir.display());
         checked += 1;

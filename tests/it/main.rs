@@ -23,6 +23,7 @@ mod repl;
 mod restart;
 mod schema;
 mod shipped;
+mod specification;
 mod support;
 mod swap;
 mod tidy;
