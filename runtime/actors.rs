@@ -21,6 +21,7 @@ pub mod intensity;
 pub mod job;
 pub mod modules;
 pub mod pool;
+mod primitives;
 pub mod prober;
 mod quotas;
 pub mod residents;

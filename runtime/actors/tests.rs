@@ -2,6 +2,7 @@
 
 mod crashes;
 mod fake;
+mod gate;
 mod health;
 mod idle;
 mod incidents;

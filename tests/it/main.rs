@@ -10,6 +10,7 @@ mod failures;
 mod fixtures;
 mod gradual;
 mod health;
+mod interleavings;
 mod kit;
 mod lifecycle;
 mod limits;
