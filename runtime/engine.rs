@@ -12,6 +12,7 @@
 //! | `coordinator` | the one actor that changes slots and states |
 //! | `steer` | shifts that somebody pauses, moves on or gives up |
 //! | `lanes` | one command a module at a time, and which of those that wait end a shift |
+//! | `choosing` | which of several providers of a capability is called |
 //! | `quarantine` | versions that brought the process down |
 //! | `board`, `record` | what is now, for readers; what outlives the process |
 
@@ -31,6 +32,7 @@ mod activation;
 mod apply;
 mod attempt;
 mod board;
+mod choosing;
 mod commit;
 mod coordinator;
 mod deactivate;
@@ -63,6 +65,7 @@ use ractor::{Actor, ActorCell, ActorRef};
 use semver::Version;
 use tokio::sync::{SetOnce, oneshot};
 
+pub use choosing::{CapabilityView, ConsumerView, ProviderView};
 pub use error::EngineError;
 pub use evaluate::Evaluated;
 pub use forecast::{Forecast, ForecastStep, Touched};
@@ -73,7 +76,7 @@ pub use outcome::{
 pub use slots::{CandidateView, HealthView, InstanceHealth, SlotView, VersionState};
 pub use state::State;
 pub use steer::{Order, SteerReport};
-pub use through::NoWay;
+pub use through::{Impassable, NoWay};
 
 use crate::actors::Router;
 use crate::actors::gate::{Gate, Pass};
@@ -165,6 +168,9 @@ impl Engine {
             drains: Arc::default(),
             stopping: SetOnce::new(),
         });
+        let choices = choosing::kept(shared.records.choices()?);
+        let chosen = shared.router.choosing(choices).map_err(|taken| EngineError::Internal(taken.to_string()))?;
+        shared.router.store(chosen);
         let actor = Coordinator { shared: Arc::clone(&shared) };
         let (coordinator, _) = Coordinator::spawn_linked(None, actor, (), supervisor)
             .await

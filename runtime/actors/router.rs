@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use http::Method;
 use replug_scripts::{CallContext, Handler, Value};
+use semver::VersionReq;
 
 pub use super::error::{Blame, CallError};
 pub use super::instance::Instance;
@@ -119,11 +120,16 @@ pub struct Snapshot {
     shared: HashMap<Arc<str>, Vec<Routes>>,
     by_address: bool,
     providers: HashMap<String, Vec<Arc<str>>>,
+    /// The module that is chosen of those that provide a capability.
+    chosen: Arc<Choices>,
     subscribers: HashMap<Arc<str>, Vec<Arc<str>>>,
 }
 
+/// The chosen provider of each capability for which there is one.
+pub type Choices = BTreeMap<String, Arc<str>>;
+
 impl Snapshot {
-    fn build(revision: u64, slots: BTreeMap<Arc<str>, Slot>) -> Result<Self, RouteTaken> {
+    fn build(revision: u64, slots: BTreeMap<Arc<str>, Slot>, chosen: Arc<Choices>) -> Result<Self, RouteTaken> {
         let routes = Routes::build(claims(&slots, |target| target.weight > 0))?;
         if slots.values().flat_map(|slot| &slot.targets).any(|target| target.weight == 0) {
             // what such a version claims is refused now rather than in the midst of its shift
@@ -145,6 +151,12 @@ impl Snapshot {
                 }
             }
         }
+        for (capability, module) in &*chosen {
+            let Some(ids) = providers.get_mut(capability) else { continue };
+            if let Some(at) = ids.iter().position(|id| id == module) {
+                ids[..=at].rotate_right(1);
+            }
+        }
         let mut subscribers: HashMap<Arc<str>, Vec<Arc<str>>> = HashMap::new();
         for (id, owner) in slots.iter().filter_map(|(id, slot)| Some((id, slot.owner()?))) {
             for handler in &owner.exports().handlers {
@@ -153,7 +165,7 @@ impl Snapshot {
                 }
             }
         }
-        Ok(Self { revision, slots, routes, shared, by_address, providers, subscribers })
+        Ok(Self { revision, slots, routes, shared, by_address, providers, chosen, subscribers })
     }
 
     /// Where a request goes.
@@ -189,10 +201,28 @@ impl Snapshot {
         if methods.is_empty() { Way::Nothing } else { Way::OtherMethods(methods) }
     }
 
-    /// The modules that provide a capability and serve, by id.
+    /// The modules that provide a capability and serve: the chosen one first, the others by id.
     #[must_use]
     pub fn providers(&self, capability: &str) -> &[Arc<str>] {
         self.providers.get(capability).map_or(&[], Vec::as_slice)
+    }
+
+    /// The chosen providers, whether they serve or not.
+    #[must_use]
+    pub fn choices(&self) -> &Choices {
+        &self.chosen
+    }
+
+    /// Whether a module offers a capability in a version of this range: each of its versions that takes traffic does.
+    #[must_use]
+    pub fn offers(&self, module: &str, capability: &str, range: &VersionReq) -> bool {
+        let offers = |target: &Target| {
+            let mut offered = target.instance.manifest.capabilities.iter();
+            offered.any(|own| own.id == capability && range.matches(&own.version))
+        };
+        let targets = self.slots.get(module).into_iter().flat_map(|slot| &slot.targets);
+        let mut reached = targets.filter(|target| target.weight > 0).peekable();
+        reached.peek().is_some() && reached.all(offers)
     }
 
     /// The modules whose scripts have a handler for a topic, by id.
@@ -275,7 +305,16 @@ impl Router {
             Some(slot) => slots.insert(Arc::clone(module), slot),
             None => slots.remove(module),
         };
-        Ok(Arc::new(Snapshot::build(present.revision + 1, slots)?))
+        Ok(Arc::new(Snapshot::build(present.revision + 1, slots, Arc::clone(&present.chosen))?))
+    }
+
+    /// The next snapshot, in which these providers are chosen; as with [`Router::with`].
+    ///
+    /// # Errors
+    /// None: what serves has been a snapshot already.
+    pub fn choosing(&self, chosen: Choices) -> Result<Arc<Snapshot>, RouteTaken> {
+        let present = self.snapshot.load();
+        Ok(Arc::new(Snapshot::build(present.revision + 1, present.slots.clone(), Arc::new(chosen))?))
     }
 
     /// Makes a snapshot the one that requests read. The actors, events and timers of slots that it lacks end; those of

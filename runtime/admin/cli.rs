@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod args;
+mod choosing;
 mod client;
 mod exit;
 mod human;
@@ -28,8 +29,8 @@ mod yaml;
 mod tests;
 
 pub use args::{
-    AuditAction, AuditArgs, Cli, Command, FindArgs, Globals, LanguageArgs, NewArgs, PermissionAction, PermissionArgs,
-    Relation, ReplArgs, Request, ServeArgs, Steer, Strategy, TopArgs,
+    AuditAction, AuditArgs, Choosing, Cli, Command, FindArgs, Globals, LanguageArgs, NewArgs, PermissionAction,
+    PermissionArgs, Relation, ReplArgs, Request, ServeArgs, Steer, Strategy, TopArgs,
 };
 pub use exit::Exit;
 

@@ -22,6 +22,7 @@ use crate::store::audit::{AuditLog, By, Who};
 mod audit;
 #[cfg(feature = "cli")]
 mod check;
+mod choosing;
 mod control;
 mod error;
 #[cfg(feature = "cli")]

@@ -9,6 +9,7 @@
 //! | `GET /v1/health`, `GET /v1/modules/{id}/health` | what the health checks said last |
 //! | `DELETE /v1/modules/{id}`, `…/versions/{version}` | what was unregistered |
 //! | `POST /v1/modules/{id}/activate`, `…/deactivate`, `…/rollback`, `POST /v1/update` | 202 and an operation |
+//! | `GET /v1/capabilities`, `/{id}`, `PUT` of one | who offers and needs what; which module is called |
 //! | `POST /v1/modules/{id}/pause`, `resume`, `promote`, `abort` | a traffic shift is steered |
 //! | `POST /v1/modules/{id}/confirm`, `GET …/history?limit=20` | the version is permanent; what was done to the module |
 //! | `POST /v1/modules/{id}/eval` (`{"code"}`) | the value of a piece of code beside the version that serves |
@@ -46,6 +47,7 @@ use crate::monitor::Metrics;
 
 mod access;
 mod changes;
+mod choosing;
 mod identity;
 mod operations;
 mod permissions;
@@ -176,6 +178,8 @@ impl Admin {
             .route("/v1/update", post(changes::update))
             .route("/v1/operations", get(records::operations))
             .route("/v1/operations/{id}", get(reads::operation))
+            .route("/v1/capabilities", get(choosing::all))
+            .route("/v1/capabilities/{id}", get(choosing::one).put(choosing::choose))
             .route("/v1/find", get(reads::find))
             .route("/v1/events", get(streams::events))
             .route("/v1/audit", get(records::audit))

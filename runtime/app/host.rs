@@ -6,7 +6,9 @@ use std::str::FromStr;
 use semver::Version;
 
 use super::Runtime;
-use crate::engine::{ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, Order, SlotView, SteerReport};
+use crate::engine::{
+    ActivationReport, CapabilityView, ConfirmReport, DeactivationReport, HistoryEntry, Order, SlotView, SteerReport,
+};
 use crate::error::Error;
 use crate::monitor::Event;
 use crate::registry::versions::ModuleRef;
@@ -83,6 +85,14 @@ impl Runtime {
     /// No traffic of the module is being shifted.
     pub async fn steer(&self, id: &str, order: Order) -> Result<SteerReport, Error> {
         Ok(self.engine.by(Who::Host).steer(id, order).await?)
+    }
+
+    /// Chooses which module is called for a capability that several offer; `None`: whichever serves, the first by id.
+    ///
+    /// # Errors
+    /// No registered version of the module offers it.
+    pub async fn choose(&self, capability: &str, module: Option<&str>) -> Result<CapabilityView, Error> {
+        Ok(self.engine.by(Who::Host).choose(capability, module).await?)
     }
 
     /// The modules that serve, did, or are about to, by id.

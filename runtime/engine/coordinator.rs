@@ -47,6 +47,8 @@ pub(super) enum Message {
     Return(InstanceKey, (String, Instant), oneshot::Sender<Result<Done, EngineError>>),
     /// Keep a provisional version that something calls to return from; says whether it was not kept so before.
     Freeze(InstanceKey, String, RpcReplyPort<Result<bool, EngineError>>),
+    /// Choose the module that is called for a capability, or none.
+    Choose(String, Option<String>, By, RpcReplyPort<Result<(), EngineError>>),
     /// Versions were unregistered.
     Forget(String, Vec<Version>, RpcReplyPort<Result<(), EngineError>>),
 }
@@ -85,6 +87,9 @@ impl Actor for Coordinator {
             }
             Message::Return(key, why, reply) => self.return_from(&myself, (key, why), reply, lanes).await,
             Message::Freeze(key, reason, reply) => drop(reply.send(self.freeze(&key, reason).await)),
+            Message::Choose(capability, module, by, reply) => {
+                let _ = reply.send(self.choose(capability, module, &by).await);
+            }
             Message::Forget(id, versions, reply) => drop(reply.send(self.forget(&id, &versions).await)),
         }
         Ok(())

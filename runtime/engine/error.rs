@@ -145,16 +145,17 @@ pub enum EngineError {
         migration: Version,
     },
     /// It cannot take over from the version that serves.
-    #[error("{id}@{to} cannot take over from {from}, which serves: {}", reason(cause))]
-    NoWay {
-        /// The module.
-        id: String,
-        /// The version that was to serve.
-        to: Version,
-        /// The one that does.
-        from: Version,
-        /// Why.
-        cause: NoWay,
+    #[error(transparent)]
+    NoWay(Box<NoWay>),
+    /// The module offers no such capability.
+    #[error("{}", not_offered(capability, module.as_deref(), providers))]
+    NotOffered {
+        /// The capability.
+        capability: String,
+        /// The module that was to be called for it.
+        module: Option<String>,
+        /// Those that offer it.
+        providers: Vec<String>,
     },
     /// It runs, so it cannot be unregistered.
     #[error("{id}@{version} is {state}, so it cannot be unregistered")]
@@ -204,23 +205,12 @@ pub enum EngineError {
     Internal(String),
 }
 
-fn reason(cause: &NoWay) -> String {
-    match cause {
-        NoWay::Unsupported => {
-            "its manifest says `lifecycle.updates.supported: false`; deactivate the module first".to_owned()
+fn not_offered(capability: &str, module: Option<&str>, providers: &[String]) -> String {
+    match (module, providers) {
+        (Some(module), [_, ..]) => {
+            format!("no registered version of {module} offers `{capability}`; choose one of {}", providers.join(", "))
         }
-        NoWay::Outside(range) => {
-            let range = range.as_ref().map_or_else(|| "no other".to_owned(), ToString::to_string);
-            format!(
-                "its manifest follows {range} (`lifecycle.updates.compatibility`), and none of its `migrationPaths` leads there \
-                 from that one; activate a version that it follows first"
-            )
-        }
-        NoWay::Missing { via, unregistered } => format!(
-            "its manifest leads by {}, and {} is not registered; register that first",
-            list(via),
-            list(unregistered)
-        ),
+        _ => format!("no registered module offers `{capability}`; register one that does first"),
     }
 }
 
@@ -228,7 +218,7 @@ fn lines<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-fn list(versions: &[Version]) -> String {
+pub(super) fn list(versions: &[Version]) -> String {
     versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

@@ -75,6 +75,12 @@ pub(super) struct VersionRecord {
     pub(super) generation: u64,
 }
 
+/// The module that is chosen for a capability.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Choice {
+    pub(super) module: String,
+}
+
 macro_rules! json_record {
     ($($record:ty),*) => {$(
         impl Record for $record {
@@ -91,7 +97,7 @@ macro_rules! json_record {
     )*};
 }
 
-json_record!(SlotRecord, VersionRecord, Entry);
+json_record!(SlotRecord, VersionRecord, Entry, Choice);
 
 /// Everything the engine keeps, as read at its start.
 #[derive(Debug, Default)]
@@ -128,6 +134,8 @@ pub(super) struct Records {
     open: Tree<(String, u64), u64>,
     /// The number of each module's last entry.
     numbers: Tree<String, u64>,
+    /// The chosen providers, by capability.
+    choices: Tree<String, Choice>,
 }
 
 /// A change of what is kept of a module, made in one go.
@@ -150,6 +158,7 @@ impl Records {
             journal: store.tree("journal"),
             open: store.tree("journal-open"),
             numbers: store.tree("journal-numbers"),
+            choices: store.tree("choices"),
             store,
         }
     }
@@ -171,6 +180,21 @@ impl Records {
             Ok::<_, StoreError>(ControlFlow::Continue(()))
         })?;
         Ok(kept)
+    }
+
+    /// The chosen providers, by capability.
+    pub(super) fn choices(&self) -> Result<Vec<(String, Choice)>, StoreError> {
+        self.choices.scan(&Prefix::all(), None, usize::MAX)
+    }
+
+    /// Keeps a choice, or forgets it; it is on the disk when this returns.
+    pub(super) async fn choose(&self, capability: &str, choice: Option<Choice>) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        match &choice {
+            Some(choice) => batch.put(&self.choices, capability, choice)?,
+            None => batch.remove(&self.choices, capability)?,
+        }
+        self.store.commit(batch).await
     }
 
     /// Begins an entry, and with `starts` an instance: numbers and generations are never given twice. The entry is on

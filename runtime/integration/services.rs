@@ -14,7 +14,7 @@ use super::chance;
 use super::host::{self, HostServices};
 use crate::actors::router::{CallError, Router, Slot};
 use crate::manifest::StickyBy;
-use crate::sandbox::ports::Services;
+use crate::sandbox::ports::{Services, Suppliers};
 
 mod application;
 
@@ -42,14 +42,19 @@ impl ServiceCalls {
     /// The module to call, and the bucket to call it with; it has the service.
     fn provider(
         &self,
-        allowed: &[String],
+        allowed: &Suppliers,
         capability: &str,
         handler: &Handler,
         call: &CallContext,
     ) -> Result<(Arc<str>, u16), HostError> {
         let (snapshot, caller) = (self.router.load(), &call.module);
         let providers = snapshot.providers(capability);
-        let Some(module) = providers.iter().find(|id| allowed.iter().any(|one| **one == ***id)) else {
+        let depends = |id: &str| allowed.modules.iter().any(|one| one == id);
+        let requires = |id: &str| {
+            let ranges = allowed.capabilities.iter().filter(|(needed, _)| needed == capability);
+            ranges.map(|(_, range)| range).any(|range| snapshot.offers(id, capability, range))
+        };
+        let Some(module) = providers.iter().find(|id| id != &caller && (depends(id) || requires(id))) else {
             return Err(match providers {
                 [] => missing(allowed, capability),
                 [own, ..] if own == caller => failed(
@@ -58,7 +63,8 @@ impl ServiceCalls {
                 ),
                 [other, ..] => HostError::refusal(format!(
                     "permission denied: services.call: {capability} is provided by {other}, on which {caller} does not \
-                     depend; `dependencies: [{{ id: {other} }}]` in module.manifest.yaml would grant it"
+                     depend; `dependencies: [{{ id: {other} }}]` in module.manifest.yaml would grant it, or `requirements: \
+                     [{capability}]` of a capability of its own"
                 )),
             });
         };
@@ -108,7 +114,7 @@ pub(crate) fn standstill(
 impl Services for ServiceCalls {
     async fn call(
         &self,
-        allowed: &[String],
+        allowed: &Suppliers,
         capability: &str,
         method: &str,
         args: Value,
@@ -139,7 +145,8 @@ impl Services for ServiceCalls {
         }
         let service = format!("{capability}.{method}");
         let handler = Handler::Service(service.as_str().into());
-        let anyone: Vec<String> = self.router.load().providers(capability).iter().map(|id| id.to_string()).collect();
+        let modules = self.router.load().providers(capability).iter().map(|id| id.to_string()).collect();
+        let anyone = Suppliers { modules, capabilities: Vec::new() };
         let (module, bucket) = self.provider(&anyone, capability, &handler, call)?;
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
         inner.chain.push(Arc::clone(&call.module));
@@ -159,11 +166,11 @@ fn failed(kind: HostErrorKind, what: impl std::fmt::Display) -> HostError {
 }
 
 /// Nothing that serves provides it.
-fn missing(allowed: &[String], capability: &str) -> HostError {
-    let what = if allowed.is_empty() {
+fn missing(allowed: &Suppliers, capability: &str) -> HostError {
+    let what = if allowed.modules.is_empty() {
         format!("nothing that serves provides {capability}; declare its module under `dependencies` and activate it")
     } else {
-        let dependencies = allowed.join(", ");
+        let dependencies = allowed.modules.join(", ");
         format!("nothing that serves provides {capability}; activate the one that does among {dependencies}")
     };
     failed(HostErrorKind::NotFound, what)

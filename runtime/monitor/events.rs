@@ -122,6 +122,15 @@ pub enum Event {
         /// What calls for it.
         reason: String,
     },
+    /// Another module is called for a capability from now on, once it serves.
+    ProviderChosen {
+        /// The capability.
+        capability: String,
+        /// The module that is chosen; none: whichever serves.
+        module: Option<String>,
+        /// The one that was chosen before.
+        before: Option<String>,
+    },
     /// What the end of the runtime before had interrupted was decided.
     Recovered {
         /// The module's id.
@@ -199,6 +208,9 @@ impl Event {
             }
             Self::Frozen { instance, migration, reason } => {
                 tracing::error!(%instance, %migration, %reason, "frozen");
+            }
+            Self::ProviderChosen { capability, module, before } => {
+                tracing::info!(%capability, module = module.as_deref(), before = before.as_deref(), "provider chosen");
             }
             Self::Recovered { id, note } => tracing::info!(%id, %note, "recovered"),
             Self::LeakSuspected { instance, from, to, calls } => {

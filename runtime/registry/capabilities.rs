@@ -55,9 +55,9 @@ impl Capabilities {
         self.categories.get(category).into_iter().flatten()
     }
 
-    /// The ids of all capabilities, in order.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.providers.keys().map(String::as_str)
+    /// All capabilities with who offers them, by id.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &[Provider])> {
+        self.providers.iter().map(|(id, providers)| (id.as_str(), providers.as_slice()))
     }
 }
 
@@ -99,6 +99,6 @@ mod tests {
         assert!(index.providers("store").is_empty());
         assert_eq!(index.in_category("data").count(), 3);
         assert_eq!(index.in_category("ui").count(), 0);
-        assert_eq!(index.ids().collect::<Vec<_>>(), ["a.own", "b.own", "store.sql"]);
+        assert_eq!(index.all().map(|(id, _)| id).collect::<Vec<_>>(), ["a.own", "b.own", "store.sql"]);
     }
 }

@@ -134,6 +134,11 @@ impl Snapshot {
         self.capabilities.providers(capability)
     }
 
+    /// Each capability that somebody offers, with who does.
+    pub fn offered(&self) -> impl Iterator<Item = (&str, &[Provider])> {
+        self.capabilities.all()
+    }
+
     /// Who claims which paths.
     #[must_use]
     pub(in crate::registry) const fn claims(&self) -> &Claims {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use replug_scripts::api::Request;
 use replug_scripts::{CallContext, HostError, Value};
+use semver::VersionReq;
 
 use super::permissions::{Live, ResourceType};
 use super::quota::Account;
-use crate::manifest::{Access, ActorSpec, ResourceQuotas};
+use crate::manifest::{Access, ActorSpec, Manifest, ResourceQuotas};
 use crate::store::KvStore;
 
 /// One SQL statement with its positional parameters.
@@ -133,10 +134,32 @@ impl Usage for KvStore {
     }
 }
 
+/// Whom a module may call, by what its manifest declares.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Suppliers {
+    /// The modules that it depends on.
+    pub modules: Vec<String>,
+    /// The capabilities that it requires, each in these versions, of whichever module.
+    pub capabilities: Vec<(String, VersionReq)>,
+}
+
+impl Suppliers {
+    /// Those of a manifest.
+    #[must_use]
+    pub fn of(manifest: &Manifest) -> Self {
+        let required = manifest.capabilities.iter().flat_map(|capability| &capability.requirements);
+        Self {
+            modules: manifest.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
+            capabilities: required.map(|need| (need.capability.clone(), need.version.clone())).collect(),
+        }
+    }
+}
+
 /// The services of modules.
 #[async_trait]
 pub trait Services: Send + Sync {
-    /// Calls `method` of the provider of `capability` among `allowed`, on behalf of `call.module`. Waits at most until
+    /// Calls `method` of a provider of `capability` among `allowed`, on behalf of `call.module`: of the chosen one, if it is among
+    /// them. Waits at most until
     /// `call.deadline`; dropping the future takes the call back.
     ///
     /// # Errors
@@ -144,7 +167,7 @@ pub trait Services: Send + Sync {
     /// provider said.
     async fn call(
         &self,
-        allowed: &[String],
+        allowed: &Suppliers,
         capability: &str,
         method: &str,
         args: Value,

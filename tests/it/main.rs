@@ -2,6 +2,7 @@
 
 mod aborts;
 mod audit;
+mod choosing;
 mod demo;
 mod dev;
 mod embed;

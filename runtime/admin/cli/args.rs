@@ -10,10 +10,12 @@ use crate::admin::commands::verbs;
 use crate::registry::versions::ModuleRef;
 use crate::sandbox::permissions::Permission;
 
+mod choosing;
 mod long;
 mod relations;
 mod steering;
 
+pub use choosing::Choosing;
 use long::{DEMO, PERMISSIONS, TOP, WATCH};
 pub use relations::{FindArgs, Relation};
 pub use steering::Steer;
@@ -180,6 +182,9 @@ pub enum Request {
         #[arg(value_name = "ID[@V]")]
         module: ModuleRef,
     },
+    /// Capabilities.
+    #[command(flatten)]
+    Choosing(Choosing),
     /// How versions stand to each other.
     #[command(flatten)]
     Relation(Relation),

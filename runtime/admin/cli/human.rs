@@ -10,11 +10,13 @@ use crate::admin::CommandError;
 use crate::admin::commands::{FoundModule, Registered, Unregistered, VersionRow};
 use crate::engine::HealthView;
 
+mod choosing;
 mod permissions;
 mod records;
 mod relations;
 mod usage;
 
+pub(super) use choosing::{capabilities, chosen};
 pub(super) use permissions::{decisions, permissions};
 pub(super) use records::{Confirmation, HistoryRow, Row, confirmed, entries, event, history, steered};
 pub(super) use relations::{conflicts, dependencies, plan, why};

@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use super::client::{Body, Client};
 use super::output::Output;
 use super::{
-    AuditAction, AuditArgs, Exit, Globals, Request, human, kit, permissions, records, relations, steering, top, watch,
+    AuditAction, AuditArgs, Exit, Globals, Request, choosing, human, kit, permissions, records, relations, steering,
+    top, watch,
 };
 use crate::admin::CommandError;
 use crate::admin::commands::{Finding, Registered};
@@ -146,6 +147,7 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let module = read(&answer)?;
             show(output, &answer, || human::module(&module))
         }
+        Request::Choosing(choosing) => choosing::run(choosing, client, output).await,
         Request::Relation(relation) => relations::ask(relation, client, output).await,
         Request::Steer(steer) => steering::steer(steer, client, output).await,
         Request::Confirm { id } => records::confirm(&id, client, output).await,

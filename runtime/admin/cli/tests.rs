@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use super::*;
 use crate::admin::commands::{Finding, Location, verbs};
 
+mod choosing;
 mod records;
 mod relations;
 mod remote;

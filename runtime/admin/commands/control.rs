@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use semver::Version;
 
 use crate::engine::{
-    ActivationReport, ConfirmReport, DeactivationReport, Engine, EngineError, Evaluated, Forecast, HealthView,
-    HistoryEntry, Order, SlotView, SteerReport, VersionState,
+    ActivationReport, CapabilityView, ConfirmReport, DeactivationReport, Engine, EngineError, Evaluated, Forecast,
+    HealthView, HistoryEntry, Order, SlotView, SteerReport, VersionState,
 };
 use crate::manifest::ActivationStrategy;
 use crate::sandbox::permissions::PermissionManager;
@@ -60,6 +60,15 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// As there.
     async fn steer(&self, id: &str, order: Order) -> Result<SteerReport, EngineError>;
+
+    /// See [`Engine::capabilities`].
+    fn capabilities(&self) -> Vec<CapabilityView>;
+
+    /// See [`Engine::choose`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn choose(&self, capability: &str, module: Option<&str>) -> Result<CapabilityView, EngineError>;
 
     /// See [`Engine::history`].
     ///
@@ -131,6 +140,14 @@ impl Control for Engine {
 
     async fn steer(&self, id: &str, order: Order) -> Result<SteerReport, EngineError> {
         Self::steer(self, id, order).await
+    }
+
+    fn capabilities(&self) -> Vec<CapabilityView> {
+        Self::capabilities(self)
+    }
+
+    async fn choose(&self, capability: &str, module: Option<&str>) -> Result<CapabilityView, EngineError> {
+        Self::choose(self, capability, module).await
     }
 
     async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryEntry>, EngineError> {

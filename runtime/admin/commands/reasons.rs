@@ -29,8 +29,8 @@ impl From<RegistryError> for CommandError {
                 "content-differs",
                 format!("set a new `version:` in the manifest; replug versions {id} lists the taken ones"),
             ),
-            E::BreakingChange { id, other, .. } => {
-                new("breaking-change", format!("replug show {id}@{other} shows what it promises"))
+            E::BreakingChange(found) => {
+                new("breaking-change", format!("replug show {}@{} shows what it promises", found.id, found.other))
             }
             E::Unreadable { id, version, .. } => {
                 new("unusable", format!("replug unregister {id}@{version}, then register its folder again"))
@@ -84,6 +84,7 @@ impl From<EngineError> for CommandError {
             }
             E::Busy { id, .. } => new("busy", format!("replug show {id}")),
             E::NothingServes { id } => new("nothing-serves", format!("replug activate {id}")),
+            E::NotOffered { capability, .. } => new("not-offered", format!("replug find --capability {capability}")),
             E::NothingShifts { .. } => new("nothing-shifts", "replug list".to_owned()),
             E::NotYet { id, .. } => new("not-yet", format!("replug watch {id}")),
             E::Unconfirmable { id, .. } => new("unconfirmable", format!("replug activate {id}@VERSION")),
@@ -92,7 +93,9 @@ impl From<EngineError> for CommandError {
                 "irreversible",
                 format!("register a newer version of {id} with what is to be changed and activate that"),
             ),
-            E::NoWay { id, from, .. } => new("no-way", format!("replug versions {id} --compatible-with {from}")),
+            E::NoWay(no_way) => {
+                new("no-way", format!("replug versions {} --compatible-with {}", no_way.id, no_way.from))
+            }
             E::Runs { help, .. } => new("runs", help),
             E::Port { .. } => new("port", "see the log of the runtime".to_owned()),
             E::Quarantined { module, .. } => new("quarantined", format!("replug activate {module}")),
@@ -110,6 +113,8 @@ mod tests {
     use semver::Version;
 
     use super::*;
+    use crate::engine::{Impassable, NoWay};
+    use crate::registry::interfaces::Contradiction;
     use crate::sandbox::permissions::Ungranted;
 
     #[test]
@@ -122,7 +127,12 @@ mod tests {
             RegistryError::Files { path: "x".into(), action: "reading", cause: "no".into() },
             RegistryError::Corrupt { expected: id(), found: id() },
             RegistryError::ContentDiffers { id: id(), version: version(), registered: id(), offered: id() },
-            RegistryError::BreakingChange { id: id(), version: version(), other: version(), differences: vec![] },
+            RegistryError::BreakingChange(Box::new(Contradiction {
+                id: id(),
+                version: version(),
+                other: version(),
+                differences: vec![],
+            })),
             RegistryError::Unreadable { id: id(), version: version(), cause: id() },
             RegistryError::NotRegistered { wanted: id(), id: id(), registered: vec![] },
             RegistryError::NotRegistered { wanted: id(), id: id(), registered: vec![version()] },
@@ -138,12 +148,18 @@ mod tests {
             EngineError::PendingMigrations { module: id(), pending: vec![version()] },
             EngineError::Busy { id: id(), waiting: 64 },
             EngineError::NothingServes { id: id() },
+            EngineError::NotOffered { capability: id(), module: Some(id()), providers: vec![id()] },
             EngineError::NothingShifts { id: id() },
             EngineError::NotYet { id: id(), version: version() },
             EngineError::Unconfirmable { id: id(), version: version(), state: crate::engine::State::Failed },
             EngineError::NothingToReturnTo { id: id() },
             EngineError::Irreversible { id: id(), to: version(), migration: version() },
-            EngineError::NoWay { id: id(), to: version(), from: version(), cause: crate::engine::NoWay::Unsupported },
+            EngineError::NoWay(Box::new(NoWay {
+                id: id(),
+                to: version(),
+                from: version(),
+                cause: Impassable::Unsupported,
+            })),
             EngineError::Port { module: id(), cause: id() },
             EngineError::Quarantined { module: id(), count: 2 },
             EngineError::Stopped,

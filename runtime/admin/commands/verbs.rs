@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 32] = [
+pub const VERBS: [Verb; 34] = [
     verb(
         "serve",
         "[DIR…]",
@@ -90,6 +90,18 @@ pub const VERBS: [Verb; 32] = [
         "replug plan greeter@1.1.0",
     ),
     verb("why", "ID[@V]", "Tell why a module runs, does not run, or runs in the version it does", "replug why greeter"),
+    verb(
+        "capabilities",
+        "[CAPABILITY]",
+        "Show who offers a capability, who needs it, and whose is called",
+        "replug capabilities mail",
+    ),
+    verb(
+        "choose",
+        "CAPABILITY ID | --any",
+        "Choose which of several modules is called for a capability",
+        "replug choose mail post",
+    ),
     verb("conflicts", "ID[@V]", "Show what keeps a version from running beside others", "replug conflicts greeter"),
     verb(
         "find",

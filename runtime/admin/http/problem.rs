@@ -40,7 +40,7 @@ fn status(kind: &str) -> StatusCode {
         "bad-request" | "reference" => StatusCode::BAD_REQUEST,
         "unauthenticated" => StatusCode::UNAUTHORIZED,
         "foreign-host" => StatusCode::FORBIDDEN,
-        "not-found" | "not-registered" => StatusCode::NOT_FOUND,
+        "not-found" | "not-registered" | "not-offered" => StatusCode::NOT_FOUND,
         "method-not-allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "timeout" => StatusCode::REQUEST_TIMEOUT,
         "content-differs"

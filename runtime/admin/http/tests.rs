@@ -13,6 +13,7 @@ use crate::engine::Outcome;
 use crate::monitor::InstanceKey;
 
 mod bundles;
+mod choosing;
 mod identity;
 mod permissions;
 mod records;

@@ -12,7 +12,7 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 use super::http::response;
 use super::module::Event;
 use super::state::{StandIn, State};
-use crate::sandbox::ports::{Application, Reach, Services};
+use crate::sandbox::ports::{Application, Reach, Services, Suppliers};
 
 thread_local! {
     /// Whether this thread runs the module rather than the test.
@@ -63,7 +63,7 @@ impl StandIns {
 impl Services for StandIns {
     async fn call(
         &self,
-        _: &[String],
+        _: &Suppliers,
         capability: &str,
         method: &str,
         args: Value,

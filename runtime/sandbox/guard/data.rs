@@ -222,7 +222,7 @@ impl Guard {
         };
         not_too_deep(args, service, call)?;
         let (capability, method) = (capability.to_owned(), method.to_owned());
-        let (services, allowed) = (Arc::clone(&self.supplies.services), Arc::clone(self.live.grants().dependencies()));
+        let (services, allowed) = (Arc::clone(&self.supplies.services), Arc::clone(self.live.grants().suppliers()));
         let (args, call) = (args.take(1), call.clone());
         Ok(Box::pin(async move { services.call(&allowed, &capability, &method, args, &call).await }))
     }

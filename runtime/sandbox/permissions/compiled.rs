@@ -13,7 +13,7 @@ use super::rules::{End, Names, Paths};
 use crate::manifest::{Access, ActorSpec, FILE_NAME, Manifest, Permissions};
 use crate::sandbox::fs::{FilePath, FileRules};
 use crate::sandbox::net::{NetworkRules, Target};
-use crate::sandbox::ports::Reach;
+use crate::sandbox::ports::{Reach, Suppliers};
 
 /// What one version of a module may reach.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub struct Grants {
     settings: Names<Names<()>>,
     /// Its actors.
     pub actors: Vec<ActorSpec>,
-    dependencies: Arc<[String]>,
+    suppliers: Arc<Suppliers>,
     provides: Vec<String>,
     /// Bytes that its store, files and database may take together.
     pub storage: u64,
@@ -86,7 +86,7 @@ impl Grants {
             // each module is there once
             settings: Names::new(settings, End::First, |_, _| ()),
             actors: manifest.runtime.actors.clone(),
-            dependencies: manifest.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
+            suppliers: Arc::new(Suppliers::of(manifest)),
             provides: manifest.capabilities.iter().map(|capability| capability.id.clone()).collect(),
             storage: effective.resources.storage.max,
             effective: effective.clone(),
@@ -108,10 +108,10 @@ impl Grants {
         &self.effective
     }
 
-    /// The modules whose services it may call.
+    /// Whose services it may call.
     #[must_use]
-    pub const fn dependencies(&self) -> &Arc<[String]> {
-        &self.dependencies
+    pub const fn suppliers(&self) -> &Arc<Suppliers> {
+        &self.suppliers
     }
 
     /// Whether it has a database of its own.

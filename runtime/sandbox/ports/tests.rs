@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use replug_scripts::api::Request;
 use replug_scripts::{CallContext, HostError, Value};
 
-use super::{Application, Reach, Residence, Residents, Services, Timer};
+use super::{Application, Reach, Residence, Residents, Services, Suppliers, Timer};
 use crate::manifest::ActorSpec;
 use crate::sandbox::permissions::Live;
 use crate::sandbox::quota::Account;
@@ -16,7 +16,7 @@ pub(crate) struct NoServices;
 
 #[async_trait]
 impl Services for NoServices {
-    async fn call(&self, _: &[String], _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
+    async fn call(&self, _: &Suppliers, _: &str, _: &str, _: Value, _: &CallContext) -> Result<Value, HostError> {
         Ok(Value::Null)
     }
 

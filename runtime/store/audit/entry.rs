@@ -37,6 +37,8 @@ pub enum Kind {
     Confirmed,
     /// A version was taken back, and what served before serves.
     RolledBack,
+    /// A module is chosen among those that offer a capability, which is the subject; `data` has the `provider`, or null.
+    ProviderChosen,
     /// A module is taken out of service.
     Deactivated,
     /// A piece of code is run beside a module; `data` has its `digest` and its first `line`.
@@ -95,6 +97,7 @@ impl Kind {
             Self::ShiftSteered => "shift-steered",
             Self::Confirmed => "confirmed",
             Self::RolledBack => "rolled-back",
+            Self::ProviderChosen => "provider-chosen",
             Self::Deactivated => "deactivated",
             Self::Evaluated => "evaluated",
             Self::Recovered => "recovered",

@@ -243,6 +243,7 @@ fn names_in_the_log_are_those_of_the_types() {
         Kind::StateChanged,
         Kind::TrafficShifted,
         Kind::ShiftSteered,
+        Kind::ProviderChosen,
         Kind::CallDenied,
         Kind::LimitExceeded,
         Kind::QuotaExceeded,

@@ -191,6 +191,10 @@ pub(in crate::admin::cli) fn event(event: &Value) -> String {
         "trafficShifted" => format!("{label}   takes {weight} % of the traffic"),
         "shiftSteered" => format!("{label}   at {weight} %: {} by hand", field("done")),
         "judged" => format!("{label}   at {weight} %: {}{}", field("verdict"), because("detail")),
+        "providerChosen" => {
+            let module = Some(field("module")).filter(|module| !module.is_empty());
+            format!("{} is called of {}", field("capability"), module.unwrap_or("whichever serves"))
+        }
         "frozen" => format!("{label} is frozen (migration {}){}", field("migration"), because("reason")),
         "activationEnded" => format!("{label} ended: {}{}", field("outcome"), because("reason")),
         "healthChanged" => format!("{label} is {}{}", field("status"), because("detail")),

@@ -12,8 +12,9 @@ use tokio::sync::Semaphore;
 
 use crate::admin::commands::{Commands, Control};
 use crate::engine::{
-    ActivationReport, ConfirmReport, DeactivationReport, EngineError, Evaluated, Forecast, HealthView, HistoryEntry,
-    InstanceHealth, Order, Outcome, SlotView, State, SteerReport, VersionState,
+    ActivationReport, CapabilityView, ConfirmReport, ConsumerView, DeactivationReport, EngineError, Evaluated,
+    Forecast, HealthView, HistoryEntry, InstanceHealth, Order, Outcome, ProviderView, SlotView, State, SteerReport,
+    VersionState,
 };
 use crate::manifest::{self, ActivationStrategy};
 use crate::monitor::health::{CheckReport, Report};
@@ -36,6 +37,8 @@ pub(crate) struct Played {
     pub(crate) outcome: Option<Outcome>,
     /// What the journal tells of every module, newest first.
     pub(crate) history: Vec<HistoryEntry>,
+    /// The module that is chosen for the one capability.
+    pub(crate) chosen: Option<String>,
     /// What the engine was told, in order.
     pub(crate) calls: Vec<String>,
 }
@@ -140,6 +143,32 @@ impl Control for Fake {
         let (weight, done) = (candidate.weight, order.done().to_owned());
         let next = if order == (Order::Promote { full: true }) { 100 } else { weight };
         Ok(SteerReport { id: id.into(), version: candidate.version, done, weight, next })
+    }
+
+    /// One capability, `sql`, which `a` and `b` offer.
+    fn capabilities(&self) -> Vec<CapabilityView> {
+        let provider = |module: &str, serves| ProviderView {
+            module: module.into(),
+            version: "1.0.0".into(),
+            offers: "2.0.0".into(),
+            serves,
+        };
+        let chosen = self.played.lock().unwrap().chosen.clone();
+        vec![CapabilityView {
+            id: "sql".into(),
+            called: chosen.clone().or_else(|| Some("a".into())),
+            chosen,
+            providers: vec![provider("a", true), provider("b", true)],
+            consumers: vec![ConsumerView { module: "c".into(), range: "^2".into(), bound: Some("a".into()) }],
+        }]
+    }
+
+    async fn choose(&self, capability: &str, module: Option<&str>) -> Result<CapabilityView, EngineError> {
+        self.call(format!("choose {capability} {module:?}"));
+        self.played.lock().unwrap().chosen = module.map(str::to_owned);
+        let found = self.capabilities().into_iter().find(|view| view.id == capability);
+        let (capability, module) = (capability.to_owned(), module.map(str::to_owned));
+        found.ok_or(EngineError::NotOffered { capability, module, providers: vec![] })
     }
 
     async fn history(&self, _: &str, limit: usize) -> Result<Vec<HistoryEntry>, EngineError> {

@@ -10,7 +10,7 @@ use crate::actors::router::{BUCKETS, Instance};
 use crate::integration::ServiceCalls;
 use crate::integration::host::HostServices;
 use crate::integration::tests::World;
-use crate::sandbox::ports::Services;
+use crate::sandbox::ports::{Services, Suppliers};
 
 /// Version `number` of `shop` with these methods, each of which answers the number.
 async fn version(world: &World, number: u32, sticky_by: &str, capability: &str, methods: &[&str]) -> Arc<Instance> {
@@ -29,7 +29,8 @@ async fn call(world: &World, service: (&str, &str), request: &str, subject: Opti
     (context.module, context.request_id) = ("caller".into(), request.into());
     context.principal =
         subject.map(|subject| Arc::new(Principal { subject: subject.to_owned(), permissions: Vec::new() }));
-    let answer = calls.call(&["shop".into()], service.0, service.1, Value::Null, &context).await;
+    let suppliers = Suppliers { modules: vec!["shop".into()], ..Suppliers::default() };
+    let answer = calls.call(&suppliers, service.0, service.1, Value::Null, &context).await;
     answer.ok().and_then(|value| value.as_i64())
 }
 
