@@ -38,7 +38,7 @@ pub fn load_or_create(dir: &Path) -> Result<String, PrivateFileError> {
 /// [Standard Webhooks](https://www.standardwebhooks.com/) has it. It is made and kept as the token is.
 ///
 /// # Errors
-/// As [`load_or_create`].
+/// As [`load_or_create`]; also when the file holds something else, which stays as it is.
 pub fn webhook_secret(dir: &Path) -> Result<String, PrivateFileError> {
     let path = dir.join(WEBHOOK);
     let read = private::read(&path).and_then(|text| {
@@ -46,9 +46,16 @@ pub fn webhook_secret(dir: &Path) -> Result<String, PrivateFileError> {
         let decoded = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
         match decoded {
             Some(bytes) if bytes.len() >= 24 => Ok(secret),
-            _ => Err(PrivateFileError::content(&path, "it holds no secret of the form whsec_BASE64")),
+            _ => Err(PrivateFileError::content(
+                &path,
+                "it holds no secret of the form whsec_BASE64, of 24 bytes or more; correct it, or delete it to have one made",
+            )),
         }
     });
+    // somebody wrote it, and receivers may know it: one of ours in its place would be refused by all of them
+    if read.as_ref().is_err_and(|error| error.cause.kind() == io::ErrorKind::InvalidData) {
+        return read;
+    }
     kept_or_made(&path, read, |bytes| format!("whsec_{}", STANDARD.encode(bytes)))
 }
 
@@ -127,8 +134,12 @@ mod tests {
         let given = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         fs::write(dir.path().join(WEBHOOK), format!("{given}\n")).unwrap();
         assert_eq!(webhook_secret(dir.path()).unwrap(), given);
-        fs::write(dir.path().join(WEBHOOK), "whsec_short").unwrap();
-        assert_ne!(webhook_secret(dir.path()).unwrap(), "whsec_short");
+        for wrong in ["whsec_short", "a secret", ""] {
+            fs::write(dir.path().join(WEBHOOK), wrong).unwrap();
+            let error = webhook_secret(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("correct it, or delete it"), "{error}");
+            assert_eq!(fs::read_to_string(dir.path().join(WEBHOOK)).unwrap(), wrong, "it stays");
+        }
     }
 
     #[cfg(unix)]
