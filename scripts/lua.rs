@@ -12,6 +12,7 @@ mod files;
 mod gates;
 mod interrupt;
 mod library;
+mod numbers;
 mod pattern;
 mod protected;
 mod run;

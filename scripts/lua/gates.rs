@@ -8,7 +8,8 @@ use std::ffi::{CStr, c_int};
 
 use mlua::{Function, Lua, Table};
 
-use super::interrupt::{self, Args};
+use super::interrupt::{self, Args, MAX_NUMBER, NO_NUMBER};
+use super::numbers;
 use super::pattern::pattern;
 use crate::meter;
 
@@ -18,16 +19,13 @@ const MAX_SPLIT_WORK: usize = 256 << 20;
 /// Bytes of the formats of `os.date`, `string.pack` and its like: each field of two takes some 70 ns.
 const MAX_FORMAT: usize = 64 << 10;
 
-/// Bytes of the texts that one call reads as numbers.
-const MAX_NUMBER: usize = 64 << 10;
-
-const NO_NUMBER: &CStr = c"texts are too long for numbers";
-
 /// The fields that `os.time` reads.
 const TIME: [&CStr; 6] = [c"year", c"month", c"day", c"hour", c"min", c"sec"];
 
 /// Arguments of `string.format`: the longest number takes 9 us.
-const MAX_FIELDS: c_int = 8192;
+const MAX_FIELDS: c_int = 4096;
+/// What one of them is charged in bytes.
+const FIELD: usize = 256;
 
 /// Bytes of the texts that are joined in one call.
 const MAX_JOINED: usize = 64 << 20;
@@ -56,6 +54,8 @@ pub(super) enum Plan {
 pub(super) trait Gate {
     /// The function's name in messages.
     const NAME: &'static CStr;
+    /// The arguments that are read as numbers: a long text among them is refused before the plan is made.
+    const NUMBERS: &'static [c_int] = &[];
     /// Decides; must not panic.
     fn plan(args: &Args<'_>) -> Plan;
 }
@@ -63,7 +63,10 @@ pub(super) trait Gate {
 /// Puts the gates into the libraries, before the sandbox closes them.
 pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     let globals = lua.globals();
+    numbers::install(lua)?;
     gate::<ToNumber>(lua, &globals)?;
+    gate::<Select>(lua, &globals)?;
+    gate::<RaisedError>(lua, &globals)?;
     let string: Table = globals.raw_get("string")?;
     gate::<Rep>(lua, &string)?;
     gate::<Sub>(lua, &string)?;
@@ -108,6 +111,7 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     gate::<MaxN>(lua, &table)?;
     gate::<TableFind>(lua, &table)?;
     gate::<Unpack>(lua, &table)?;
+    globals.raw_set("unpack", table.raw_get::<Function>("unpack")?)?;
     let buffer: Table = globals.raw_get("buffer")?;
     gate::<BufferCreate>(lua, &buffer)?;
     gate::<BufferFromString>(lua, &buffer)?;
@@ -123,19 +127,20 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     gate::<Traceback>(lua, &debug)
 }
 
-fn gate<G: Gate>(lua: &Lua, library: &Table) -> mlua::Result<()> {
+pub(super) fn gate<G: Gate>(lua: &Lua, library: &Table) -> mlua::Result<()> {
     let name = G::NAME.to_string_lossy();
     let native: Function = library.raw_get(name.as_ref())?;
     library.raw_set(name.as_ref(), interrupt::gated::<G>(lua, &native)?)
 }
 
-/// Declares gates: a type, the function's name, and the plan.
+/// Declares gates: a type, the function's name, the arguments that are numbers, and the plan.
 macro_rules! gates {
-    ($($(#[doc = $doc:literal])* $gate:ident = $name:literal, |$args:ident| $plan:expr;)*) => {$(
+    ($($(#[doc = $doc:literal])* $gate:ident = $name:literal $([$($number:literal),+])?, |$args:ident| $plan:expr;)*) => {$(
         $(#[doc = $doc])*
         struct $gate;
         impl Gate for $gate {
             const NAME: &'static CStr = $name;
+            $(const NUMBERS: &'static [c_int] = &[$($number),+];)?
             fn plan($args: &Args<'_>) -> Plan {
                 $plan
             }
@@ -144,14 +149,14 @@ macro_rules! gates {
 }
 
 gates! {
-    Rep = c"rep", |args| {
+    Rep = c"rep" [2], |args| {
         let size = args.length(1).saturating_mul(count(args, 2));
         if size > meter::memory() { Plan::Refuse(c"resulting string too large") } else { Plan::Run(size) }
     };
-    Find = c"find", |args| pattern(args, true);
-    Match = c"match", |args| pattern(args, false);
-    Gmatch = c"gmatch", |args| pattern(args, false);
-    Gsub = c"gsub", |args| pattern(args, false);
+    Find = c"find" [3], |args| pattern(args, true);
+    Match = c"match" [3], |args| pattern(args, false);
+    Gmatch = c"gmatch" [3], |args| pattern(args, false);
+    Gsub = c"gsub" [4], |args| pattern(args, false);
     Split = c"split", |args| {
         let (subject, separator) = (args.length(1), args.length(2));
         if separator > 1 && subject.saturating_mul(separator) > MAX_SPLIT_WORK {
@@ -161,21 +166,25 @@ gates! {
         }
     };
     Format = c"format", |args| match joined(args) {
-        Some(_) if args.count() > MAX_FIELDS => Plan::Refuse(c"too many arguments"),
-        Some(size) => Plan::Run(size),
-        None => Plan::Refuse(c"resulting string too large"),
+        _ if args.count() > MAX_FIELDS => Plan::Refuse(c"too many arguments"),
+        None => Plan::Refuse(c"the arguments are too large together"),
+        Some(_) if numbers::in_format(args).any(|index| args.is_too_long(index)) => Plan::Refuse(NO_NUMBER),
+        Some(size) => Plan::Run(size + numbers::in_format(args).count().saturating_mul(FIELD)),
     };
     /// A longer text is none.
-    ToNumber = c"tonumber", |args| if text(args, 1) > MAX_NUMBER { Plan::Return(None) } else { Plan::Run(text(args, 1)) };
-    Sub = c"sub", |args| part(args, args.number(3).unwrap_or(-1.0));
-    Byte = c"byte", |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
+    ToNumber = c"tonumber" [2], |args| if text(args, 1) > MAX_NUMBER { Plan::Return(None) } else { Plan::Run(text(args, 1)) };
+    Select = c"select" [1], |args| Plan::Run(text(args, 1));
+    RaisedError = c"error" [2], |args| Plan::Run(text(args, 2));
+    Sub = c"sub" [2, 3], |args| part(args, args.number(3).unwrap_or(-1.0));
+    Byte = c"byte" [2, 3], |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
     /// A field may be as long as a text may be, or reach to the end of one.
     StringPack = c"pack", |args| format(args, |work| match joined(args) {
+        None => Plan::Refuse(c"the arguments are too large together"),
+        Some(_) if numbers::in_pack(args).any(|index| args.is_too_long(index)) => Plan::Refuse(NO_NUMBER),
         Some(size) => Plan::RunLong(size.saturating_add(work)),
-        None => Plan::Refuse(c"resulting string too large"),
     });
     StringPackSize = c"packsize", |args| format(args, Plan::RunLong);
-    StringUnpack = c"unpack", |args| format(args, Plan::RunLong);
+    StringUnpack = c"unpack" [3], |args| format(args, Plan::RunLong);
     Char = c"char", |args| numbers(args);
     Utf8Char = c"char", |args| numbers(args);
     Max = c"max", |args| numbers(args);
@@ -186,20 +195,24 @@ gates! {
     BitXor = c"bxor", |args| numbers(args);
     BitTest = c"btest", |args| numbers(args);
     BitReplace = c"replace", |args| numbers(args);
-    Utf8Len = c"len", |args| Plan::Run(text(args, 1));
+    Utf8Len = c"len" [2, 3], |args| Plan::Run(text(args, 1));
     /// A letter has at most four bytes.
-    Utf8Offset = c"offset", |args| {
+    Utf8Offset = c"offset" [2, 3], |args| {
         Plan::Run(whole(args.number(2).unwrap_or(0.0).abs()).saturating_mul(4).min(args.length(1)))
     };
-    Utf8CodePoint = c"codepoint", |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
+    Utf8CodePoint = c"codepoint" [2, 3], |args| part(args, args.number(3).or(args.number(2)).unwrap_or(1.0));
     Lower = c"lower", |args| Plan::Run(text(args, 1));
     Upper = c"upper", |args| Plan::Run(text(args, 1));
     Reverse = c"reverse", |args| Plan::Run(text(args, 1));
     /// Only with a position, which shifts what follows.
-    Insert = c"insert", |args| Plan::Run(if args.count() == 3 { shifted(args) } else { 0 });
-    Remove = c"remove", |args| Plan::Run(if args.is_nil(2) { 0 } else { shifted(args) });
+    Insert = c"insert", |args| match args.count() {
+        3 if args.is_too_long(2) => Plan::Refuse(NO_NUMBER),
+        3 => Plan::Run(shifted(args)),
+        _ => Plan::Run(0),
+    };
+    Remove = c"remove" [2], |args| Plan::Run(if args.is_nil(2) { 0 } else { shifted(args) });
     /// The native one walks any range asked for, present or not.
-    Move = c"move", |args| match (args.number(2), args.number(3)) {
+    Move = c"move" [2, 3, 4], |args| match (args.number(2), args.number(3)) {
         (Some(from), Some(to)) => {
             let elements = whole(to - from + 1.0);
             if elements > meter::memory() / SLOT {
@@ -218,32 +231,32 @@ gates! {
     } else {
         Plan::Run(0)
     };
-    Create = c"create", |args| {
+    Create = c"create" [1], |args| {
         let size = count(args, 1).saturating_mul(SLOT);
         if size > meter::memory() { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
     };
-    Concat = c"concat", |args| Plan::RunLong(args.length(1).saturating_mul(64));
+    Concat = c"concat" [3, 4], |args| Plan::RunLong(args.length(1).saturating_mul(64));
     Clone = c"clone", |args| elements(args);
     Clear = c"clear", |args| elements(args);
     MaxN = c"maxn", |args| elements(args);
     /// May call `__eq` for each element.
-    TableFind = c"find", |args| elements(args);
-    Unpack = c"unpack", |args| match (args.number(2), args.number(3)) {
+    TableFind = c"find" [3], |args| elements(args);
+    Unpack = c"unpack" [2, 3], |args| match (args.number(2), args.number(3)) {
         (from, Some(to)) => Plan::Run(whole(to - from.unwrap_or(1.0) + 1.0).min(meter::memory()).saturating_mul(SLOT)),
         _ => Plan::Run(args.length(1).saturating_mul(SLOT)),
     };
-    BufferCreate = c"create", |args| {
+    BufferCreate = c"create" [1], |args| {
         let size = count(args, 1);
         if size > meter::memory() { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
     };
     BufferFromString = c"fromstring", |args| Plan::Run(text(args, 1));
     BufferToString = c"tostring", |args| Plan::Run(args.length(1));
-    BufferReadString = c"readstring", |args| Plan::Run(count(args, 3).min(args.length(1)));
-    BufferWriteString = c"writestring", |args| Plan::Run(args.length(3));
-    BufferFill = c"fill", |args| Plan::Run(args.number(4).map_or(usize::MAX, whole).min(args.length(1)));
-    BufferCopy = c"copy", |args| Plan::Run(args.number(5).map_or(usize::MAX, whole).min(args.length(3)));
+    BufferReadString = c"readstring" [2, 3], |args| Plan::Run(count(args, 3).min(args.length(1)));
+    BufferWriteString = c"writestring" [2, 4], |args| Plan::Run(args.length(3));
+    BufferFill = c"fill" [2, 3, 4], |args| Plan::Run(args.number(4).map_or(usize::MAX, whole).min(args.length(1)));
+    BufferCopy = c"copy" [2, 4, 5], |args| Plan::Run(args.number(5).map_or(usize::MAX, whole).min(args.length(3)));
     /// A field of two bytes may become two hundred.
-    Date = c"date", |args| if args.length(1) > MAX_FORMAT {
+    Date = c"date" [2], |args| if args.length(1) > MAX_FORMAT {
         Plan::Refuse(c"the format is too long")
     } else {
         Plan::Run(args.length(1).saturating_mul(100))
@@ -251,7 +264,7 @@ gates! {
     /// Reads the fields of a table as numbers.
     Time = c"time", |args| if args.longest_field(1, &TIME) > MAX_NUMBER { Plan::Refuse(NO_NUMBER) } else { Plan::Run(0) };
     /// Walks the whole stack.
-    Traceback = c"traceback", |args| Plan::RunLong(args.length(1).saturating_add(args.length(2)));
+    Traceback = c"traceback" [2, 3], |args| Plan::RunLong(args.length(1).saturating_add(args.length(2)));
 }
 
 pub(super) fn whole(number: f64) -> usize {

@@ -25,6 +25,12 @@ use mlua::{Function, IntoLuaMulti, Lua};
 use super::gates::{Gate, Plan};
 use crate::{meter, observe};
 
+/// Bytes of the texts that one call reads as numbers: 0.1 ms.
+pub(super) const MAX_NUMBER: usize = 64 << 10;
+
+/// What a longer one is told.
+pub(super) const NO_NUMBER: &CStr = c"texts are too long for numbers";
+
 /// Work in bytes from which a native function may have allocated much.
 const LARGE: usize = 1 << 16;
 
@@ -173,7 +179,11 @@ unsafe extern "C-unwind" fn call_gated<G: Gate>(state: *mut lua_State) -> c_int 
     // SAFETY: upvalues are `native, less`. The native C function runs in this frame, with its own arguments and
     // without upvalues of its own, as if it had been called directly; so its messages name the script's line.
     unsafe {
-        let (work, large) = match G::plan(&Args { state, frame: PhantomData }) {
+        let args = Args { state, frame: PhantomData };
+        if G::NUMBERS.iter().any(|index| args.is_too_long(*index)) {
+            ffi::luaL_error(state, c"%s".as_ptr(), NO_NUMBER.as_ptr());
+        }
+        let (work, large) = match G::plan(&args) {
             Plan::Run(work) => (work, work > LARGE),
             Plan::RunLong(work) => (work, true),
             Plan::RunSorting(work) => {
@@ -233,8 +243,18 @@ impl Args<'_> {
         unsafe { ffi::lua_gettop(self.state) }
     }
 
-    /// A number, or a string that reads as one; `None` where it is neither.
+    /// Whether it is a text that is too long to be read as a number.
+    pub(super) fn is_too_long(&self, index: c_int) -> bool {
+        unsafe {
+            ffi::lua_type(self.state, index) == ffi::LUA_TSTRING && ffi::lua_objlen(self.state, index) > MAX_NUMBER
+        }
+    }
+
+    /// A number, or a string that reads as one; `None` where it is neither, or too long to be read.
     pub(super) fn number(&self, index: c_int) -> Option<f64> {
+        if self.is_too_long(index) {
+            return None;
+        }
         let mut is = 0;
         let number = unsafe { ffi::lua_tonumberx(self.state, index, &raw mut is) };
         (is != 0).then_some(number)

@@ -1,20 +1,44 @@
 //! Safepoints for code without loops and calls.
 //!
 //! Luau asks the interrupt at the end of loops, at calls and at returns. Between them a script may compare, join or add
-//! values of megabytes as often as its source has room for it: 100,000 comparisons of 7 MB take a minute. So a file in which
-//! more than [`MAX_RUN`] such instructions can follow each other is compiled again with Luau's marks for coverage, one for
-//! each statement or expression; of those marks some become safepoints and the others nothing.
+//! values of megabytes as often as its source has room for it: 100,000 comparisons of 7 MB take a minute, and 100 additions of
+//! texts of that size, which are read as numbers, two seconds. So a file in which more than [`MAX_RUN`] such instructions can
+//! follow each other is compiled again with Luau's marks for coverage, one for each statement or expression; of those marks some
+//! become safepoints and the others nothing.
 
 use mlua::chunk::Compiler;
 
 use super::bytecode::{self, Unknown};
 
-/// Costly instructions that may follow each other without a safepoint.
-const MAX_RUN: u32 = 32;
-/// Costly instructions after which a mark becomes a safepoint.
+/// What may follow each other without a safepoint.
+const MAX_RUN: Run = Run { works: 32, reads: 16 };
+/// After how much of either a mark becomes a safepoint.
 const SAFEPOINT_AFTER: u32 = 4;
-/// What a single expression may have, where no mark stands in it.
-const MAX_EXPRESSION: u32 = 256;
+/// What a single expression may have, where no mark stands in it. A sum of products has marks, a long sum has none.
+const MAX_EXPRESSION: Run = Run { works: 256, reads: 32 };
+
+/// Costly instructions without a safepoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Run {
+    /// How many work on values of any size.
+    works: u32,
+    /// How many texts they may read as numbers, which takes twenty times as long as to compare them.
+    reads: u32,
+}
+
+impl Run {
+    fn max(self, other: Self) -> Self {
+        Self { works: self.works.max(other.works), reads: self.reads.max(other.reads) }
+    }
+
+    const fn is_within(self, most: Self) -> bool {
+        self.works <= most.works && self.reads <= most.reads
+    }
+
+    const fn wants_safepoint(self) -> bool {
+        self.works >= SAFEPOINT_AFTER || self.reads >= SAFEPOINT_AFTER
+    }
+}
 
 /// A file whose code cannot be given safepoints: the fault of its author or, if the layout is unknown, ours.
 pub(super) const TOO_LONG: &str =
@@ -27,13 +51,13 @@ pub(super) const TOO_LONG: &str =
 pub(super) fn compile(compiler: &Compiler, source: &str) -> mlua::Result<Result<Vec<u8>, &'static str>> {
     let code = compiler.compile(source)?;
     let Ok(longest) = longest_run(&code) else { return Ok(Err(UNKNOWN)) };
-    if longest <= MAX_RUN {
+    if longest.is_within(MAX_RUN) {
         return Ok(Ok(code));
     }
     for level in [1, 2] {
         let mut code = compiler.clone().set_coverage_level(level).compile(source)?;
         match mark(&mut code) {
-            Ok(longest) if longest <= MAX_RUN || (level == 2 && longest <= MAX_EXPRESSION) => return Ok(Ok(code)),
+            Ok(longest) if longest.is_within(if level == 2 { MAX_EXPRESSION } else { MAX_RUN }) => return Ok(Ok(code)),
             Ok(_) => {}
             Err(Unknown) => return Ok(Err(UNKNOWN)),
         }
@@ -44,8 +68,8 @@ pub(super) fn compile(compiler: &Compiler, source: &str) -> mlua::Result<Result<
 const UNKNOWN: &str = "the bytecode has an unknown layout";
 
 /// The most costly instructions on any way through a function that passes no safepoint.
-fn longest_run(code: &[u8]) -> Result<u32, Unknown> {
-    let mut longest = 0;
+fn longest_run(code: &[u8]) -> Result<Run, Unknown> {
+    let mut longest = Run::default();
     for function in bytecode::functions(code)? {
         longest = longest.max(walk(&mut code[function].to_vec()));
     }
@@ -53,8 +77,8 @@ fn longest_run(code: &[u8]) -> Result<u32, Unknown> {
 }
 
 /// Turns the marks into safepoints or nothing; gives the longest run that is left.
-fn mark(code: &mut [u8]) -> Result<u32, Unknown> {
-    let mut longest = 0;
+fn mark(code: &mut [u8]) -> Result<Run, Unknown> {
+    let mut longest = Run::default();
     for function in bytecode::functions(code)? {
         longest = longest.max(walk(&mut code[function]));
     }
@@ -63,10 +87,10 @@ fn mark(code: &mut [u8]) -> Result<u32, Unknown> {
 
 /// Follows all ways through a function forwards at once: what counts at an instruction is the way that had the most costly
 /// ones. Ways backwards pass a safepoint.
-fn walk(code: &mut [u8]) -> u32 {
+fn walk(code: &mut [u8]) -> Run {
     let size = code.len() / 4;
-    let mut arriving = vec![0u32; size + 1];
-    let (mut longest, mut at) = (0, 0);
+    let mut arriving = vec![Run::default(); size + 1];
+    let (mut longest, mut at) = (Run::default(), 0);
     while at < size {
         let word = &mut code[at * 4..at * 4 + 4];
         let instruction = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
@@ -74,11 +98,13 @@ fn walk(code: &mut [u8]) -> u32 {
         let mut run = arriving[at];
         match op.kind {
             Kind::Mark => {
-                word.copy_from_slice(&if run >= SAFEPOINT_AFTER { SAFEPOINT } else { NOTHING });
-                run = if run >= SAFEPOINT_AFTER { 0 } else { run };
+                let wanted = run.wants_safepoint();
+                word.copy_from_slice(&if wanted { SAFEPOINT } else { NOTHING });
+                run = if wanted { Run::default() } else { run };
             }
-            Kind::Safepoint => run = 0,
-            Kind::Costly(values) => run += values,
+            Kind::Safepoint => run = Run::default(),
+            Kind::Works => run.works += 1,
+            Kind::Reads(texts) => run = Run { works: run.works + 1, reads: run.reads + texts },
             Kind::Plain => {}
         }
         longest = longest.max(run);
@@ -110,8 +136,10 @@ struct Op {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Plain,
-    /// May work on so many values of any size.
-    Costly(u32),
+    /// May work on values of any size.
+    Works,
+    /// May also read so many texts as numbers.
+    Reads(u32),
     Safepoint,
     /// Of coverage.
     Mark,
@@ -153,16 +181,18 @@ impl Op {
         let kind = match op {
             // CALL and RETURN, JUMPBACK, the ends of loops.
             21 | 22 | 24 | 57 | 58 => Kind::Safepoint,
+            // Arithmetic of two registers, and MINUS, which takes its own twice.
+            33..=38 | 51 | 81 => Kind::Reads(2),
+            // Arithmetic with a constant.
+            39..=44 | 71 | 72 | 82 => Kind::Reads(1),
+            // FORNPREP reads its three bounds.
+            56 => Kind::Reads(3),
             // SETGLOBAL, SETTABLE, SETTABLEKS: a hash may be rebuilt.
             8 | 14 | 16
             // The comparisons.
             | 27..=32
-            // Arithmetic, which reads texts as numbers.
-            | 33..=44 | 51 | 71 | 72 | 81 | 82
             // CONCAT, the built-in functions, GETVARARGS.
-            | 49 | 60 | 63 | 68 | 73..=75 | 89 => Kind::Costly(1),
-            // FORNPREP reads its three bounds, also texts, as numbers.
-            56 => Kind::Costly(3),
+            | 49 | 60 | 63 | 68 | 73..=75 | 89 => Kind::Works,
             69 => Kind::Mark,
             _ => Kind::Plain,
         };
@@ -187,8 +217,12 @@ impl Op {
 mod tests {
     use super::*;
 
-    fn run_of(source: &str) -> u32 {
+    fn longest(source: &str) -> Run {
         longest_run(&super::super::compiler().compile(source).unwrap()).unwrap()
+    }
+
+    fn run_of(source: &str) -> u32 {
+        longest(source).works
     }
 
     #[test]
@@ -198,10 +232,12 @@ mod tests {
         assert_eq!(run_of("local a, b = f() local x = a < b f() x = a < b"), 1, "a call is a safepoint");
         assert_eq!(run_of("local a = f() local x = a .. a x = a + 1 x = -a x = a * a"), 4);
         assert_eq!(
-            run_of("local a, b = f() for i = a, b do end for i = a, b do end"),
+            longest("local a, b = f() for i = a, b do end for i = a, b do end").reads,
             6,
             "the bounds of loops that do not run"
         );
+        assert_eq!(longest("local a = f() local x = a + a x = -a x = a + 1 x = 1 - a").reads, 6);
+        assert_eq!(longest("local a = f() local x = a < a x = a .. a").reads, 0);
         assert_eq!(run_of("local a, b = f() while a do b = a < b b = a < b end b = a < b"), 2, "the end of a loop");
     }
 
@@ -223,10 +259,26 @@ mod tests {
         let source = format!("local a = 1 {} return a", "a = a + 1 ".repeat(1000));
         assert!(run_of(&source) >= 1000);
         let code = compile(&super::super::compiler(), &source).unwrap().unwrap();
-        assert!(longest_run(&code).unwrap() <= MAX_RUN);
+        assert!(longest_run(&code).unwrap().is_within(MAX_RUN));
         let lua = mlua::Lua::new();
         let chunk = super::super::load(&lua, "x", &code).unwrap();
         assert_eq!(chunk.call::<i64>(()).unwrap(), 1001);
+    }
+
+    #[test]
+    fn formulas_of_every_day_are_no_long_expressions() {
+        let sum = |terms: usize| format!("local a = ... local x = {} return x", vec!["a"; terms].join("+"));
+        let product = vec!["a[1]*a[2]*a[3]*a[4]"; 24].join(" - ");
+        let formulas = [
+            sum(16),
+            format!("local a = ... return {product}"),
+            format!("local a, b = ... return (a*a + b*b)^0.5 * {product}"),
+        ];
+        for source in formulas {
+            let code = compile(&super::super::compiler(), &source).unwrap();
+            assert!(code.is_ok_and(|code| longest_run(&code).unwrap().is_within(MAX_EXPRESSION)), "{source}");
+        }
+        assert_eq!(compile(&super::super::compiler(), &sum(100)).unwrap(), Err(TOO_LONG));
     }
 
     #[test]

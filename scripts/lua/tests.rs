@@ -6,6 +6,7 @@ mod coroutines;
 mod hostile;
 mod libraries;
 mod limits;
+mod numbers;
 mod sources;
 mod stacks;
 mod traces;
