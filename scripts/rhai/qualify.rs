@@ -80,7 +80,8 @@ pub(super) fn prepare(source: &str) -> Changed {
         Seen::Assignment => walk.insert(" ()& "),
         Seen::FunctionBegins if walk.is_hollow() => walk.insert("();"),
         Seen::FunctionBegins => {}
-        Seen::NoBody => walk.replace(walk.at, walk.at + 1, "()"),
+        Seen::NoBody if walk.peek(0) == Some(b';') => walk.replace(walk.at, walk.at + 1, "()"),
+        Seen::NoBody => walk.insert("()"),
     })
 }
 
@@ -124,6 +125,8 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
     let mut head = false;
     // Whether the parameters of a closure, or a `|` of another kind, stand just before.
     let mut bar = false;
+    // Where the last `|` ended.
+    let mut behind = 0;
     // Braces that are open in each `${…}` around this place.
     let mut holes: Vec<usize> = Vec::new();
     while let Some(byte) = walk.peek(0) {
@@ -133,6 +136,9 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
         }
         tokens += 1;
         let behind_bar = std::mem::replace(&mut bar, byte == b'|');
+        if bar {
+            behind = walk.at + 1;
+        }
         match byte {
             b'/' if matches!(walk.peek(1), Some(b'/' | b'*')) => {
                 walk.comment();
@@ -215,6 +221,10 @@ fn walk(source: &str, mut see: impl FnMut(&mut Walk<'_>, Seen)) -> Changed {
         }
         before = Before::Other;
     }
+    if bar {
+        walk.at = behind;
+        see(&mut walk, Seen::NoBody);
+    }
     walk.out.push_str(&source[walk.copied.min(source.len())..]);
     Changed { text: walk.out, tokens, edits: walk.edits }
 }
@@ -231,7 +241,7 @@ enum Seen {
     Assignment,
     /// The `{` of a function, or one behind a `|`, where a step more changes nothing.
     FunctionBegins,
-    /// The `;` that is the body of a closure.
+    /// The `;`, or the end of the file, that is the body of a closure.
     NoBody,
 }
 

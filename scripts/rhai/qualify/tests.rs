@@ -130,6 +130,8 @@ fn a_function_without_a_statement_gets_one() {
         ("let m = #{}; if x {} |y| #{}; a || b;", "let m = #{}; if x {} |y| #{}; a || b;"),
         ("a.each(|y| {}); || /* | */ { }", "a.each(|y| {();}); || /* | */ {(); }"),
         ("a.each(|y| ;); { || /**/ ; }", "a.each(|y| ()); { || /**/ () }"),
+        ("const N = ||", "const N = ||()"),
+        ("const N = |x| // no\n /* } */", "const N = |x|() // no\n /* } */"),
         ("switch 1 { 1|2 => {}, _ => |x| { x } }", "switch ()^  1 { 1|2 => {}, _ => |x| { x } }"),
     ] {
         assert_eq!(prepare(source).text, prepared);

@@ -42,6 +42,10 @@ fn empty_functions_of_any_file_take_ticks() {
             let vm = vm_of(&limits, &[("main.rhai", &main), ("lib/util.rhai", &parts)]);
             assert_eq!(verdict_on(vm, call), Verdict::Ticks(1_000_000), "{call} {body}");
         }
+        let at_end = "fn parts(a) { for i in 0..10 { let b = a; b.retain(global::NOP); } } const NOP = |x| // the end";
+        let main = handler("let a = []; a.pad(150000, 1); lib::util::parts(a); \"done\"");
+        let vm = vm_of(&limits, &[("main.rhai", &main), ("lib/util.rhai", at_end)]);
+        assert_eq!(verdict_on(vm, "at the end of a file"), Verdict::Ticks(1_000_000));
     });
 }
 
