@@ -264,7 +264,13 @@ gates! {
     /// Reads the fields of a table as numbers.
     Time = c"time", |args| if args.longest_field(1, &TIME) > MAX_NUMBER { Plan::Refuse(NO_NUMBER) } else { Plan::Run(0) };
     /// Walks the whole stack.
-    Traceback = c"traceback" [2, 3], |args| Plan::RunLong(args.length(1).saturating_add(args.length(2)));
+    Traceback = c"traceback" [3], |args| {
+        // behind a thread the second is a message
+        if args.is_too_long(2) && !args.is_thread(1) {
+            return Plan::Refuse(NO_NUMBER);
+        }
+        Plan::RunLong(args.length(1).saturating_add(args.length(2)))
+    };
 }
 
 pub(super) fn whole(number: f64) -> usize {

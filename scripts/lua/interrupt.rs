@@ -311,6 +311,11 @@ impl Args<'_> {
         unsafe { ffi::lua_iscfunction(self.state, index) != 0 }
     }
 
+    /// Whether it is a coroutine.
+    pub(super) fn is_thread(&self, index: c_int) -> bool {
+        unsafe { ffi::lua_type(self.state, index) == ffi::LUA_TTHREAD }
+    }
+
     /// Whether it is missing or nil.
     pub(super) fn is_nil(&self, index: c_int) -> bool {
         unsafe { ffi::lua_type(self.state, index) <= ffi::LUA_TNIL }

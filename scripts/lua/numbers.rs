@@ -8,14 +8,14 @@ use mlua::{Lua, Table};
 use super::gates::{Gate, Plan, gate};
 use super::interrupt::Args;
 
-/// Declares gates for functions of which any argument may be a number, by library.
+/// Declares gates for functions whose first arguments are numbers, by library and by how many those are.
 macro_rules! of_numbers {
-    ($($library:literal: $($gate:ident = $name:literal),+;)*) => {
+    ($($library:literal, $numbers:expr => $($gate:ident = $name:literal),+;)*) => {
         $($(
             struct $gate;
             impl Gate for $gate {
                 const NAME: &'static CStr = $name;
-                const NUMBERS: &'static [c_int] = &[1, 2, 3, 4, 5, 6];
+                const NUMBERS: &'static [c_int] = &$numbers;
                 fn plan(_: &Args<'_>) -> Plan {
                     Plan::Run(0)
                 }
@@ -34,21 +34,25 @@ macro_rules! of_numbers {
 }
 
 of_numbers! {
-    "math": Abs = c"abs", Acos = c"acos", Asin = c"asin", Atan2 = c"atan2", Atan = c"atan", Ceil = c"ceil", Cosh = c"cosh",
-        Cos = c"cos", Deg = c"deg", Exp = c"exp", Floor = c"floor", Fmod = c"fmod", Frexp = c"frexp", Ldexp = c"ldexp",
-        Log10 = c"log10", Log = c"log", Modf = c"modf", Pow = c"pow", Rad = c"rad", Random = c"random",
+    "math", [1] => Abs = c"abs", Acos = c"acos", Asin = c"asin", Atan = c"atan", Ceil = c"ceil", Cosh = c"cosh", Cos = c"cos",
+        Deg = c"deg", Exp = c"exp", Floor = c"floor", Frexp = c"frexp", Log10 = c"log10", Modf = c"modf", Rad = c"rad",
         RandomSeed = c"randomseed", Sinh = c"sinh", Sin = c"sin", Sqrt = c"sqrt", Tanh = c"tanh", Tan = c"tan",
-        Noise = c"noise", Clamp = c"clamp", Sign = c"sign", Round = c"round", Lerp = c"lerp", IsNan = c"isnan",
-        IsInf = c"isinf", IsFinite = c"isfinite";
-    "bit32": RightShiftSigned = c"arshift", Not = c"bnot", Extract = c"extract", RotateLeft = c"lrotate",
-        ShiftLeft = c"lshift", RotateRight = c"rrotate", ShiftRight = c"rshift", ZerosLeft = c"countlz",
-        ZerosRight = c"countrz", SwapBytes = c"byteswap";
-    "buffer": ReadI8 = c"readi8", ReadU8 = c"readu8", ReadI16 = c"readi16", ReadU16 = c"readu16", ReadI32 = c"readi32",
-        ReadU32 = c"readu32", ReadF32 = c"readf32", ReadF64 = c"readf64", ReadBits = c"readbits", WriteI8 = c"writei8",
-        WriteU8 = c"writeu8", WriteI16 = c"writei16", WriteU16 = c"writeu16", WriteI32 = c"writei32",
-        WriteU32 = c"writeu32", WriteF32 = c"writef32", WriteF64 = c"writef64", WriteBits = c"writebits";
-    "vector": CreateVector = c"create", ClampVector = c"clamp", LerpVector = c"lerp";
-    "os": DiffTime = c"difftime";
+        Sign = c"sign", Round = c"round", IsNan = c"isnan", IsInf = c"isinf", IsFinite = c"isfinite";
+    "math", [1, 2] => Atan2 = c"atan2", Fmod = c"fmod", Ldexp = c"ldexp", Log = c"log", Pow = c"pow", Random = c"random";
+    "math", [1, 2, 3] => Noise = c"noise", Clamp = c"clamp", Lerp = c"lerp";
+    "bit32", [1] => Not = c"bnot", ZerosLeft = c"countlz", ZerosRight = c"countrz", SwapBytes = c"byteswap";
+    "bit32", [1, 2] => RightShiftSigned = c"arshift", RotateLeft = c"lrotate", ShiftLeft = c"lshift",
+        RotateRight = c"rrotate", ShiftRight = c"rshift";
+    "bit32", [1, 2, 3] => Extract = c"extract";
+    "buffer", [2] => ReadI8 = c"readi8", ReadU8 = c"readu8", ReadI16 = c"readi16", ReadU16 = c"readu16",
+        ReadI32 = c"readi32", ReadU32 = c"readu32", ReadF32 = c"readf32", ReadF64 = c"readf64";
+    "buffer", [2, 3] => ReadBits = c"readbits", WriteI8 = c"writei8", WriteU8 = c"writeu8", WriteI16 = c"writei16",
+        WriteU16 = c"writeu16", WriteI32 = c"writei32", WriteU32 = c"writeu32", WriteF32 = c"writef32",
+        WriteF64 = c"writef64";
+    "buffer", [2, 3, 4] => WriteBits = c"writebits";
+    "vector", [1, 2, 3, 4] => CreateVector = c"create";
+    "vector", [3] => LerpVector = c"lerp";
+    "os", [1, 2] => DiffTime = c"difftime";
 }
 
 /// The arguments of `string.format` that are numbers, by its format; none that were not passed.

@@ -90,12 +90,16 @@ fn mark(code: &mut [u8]) -> Result<Run, Unknown> {
 fn walk(code: &mut [u8]) -> Run {
     let size = code.len() / 4;
     let mut arriving = vec![Run::default(); size + 1];
+    let (targets, mut numbers) = (targets(code), Numbers::default());
     let (mut longest, mut at) = (Run::default(), 0);
     while at < size {
         let word = &mut code[at * 4..at * 4 + 4];
         let instruction = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
         let op = Op::of(word[0]);
         let mut run = arriving[at];
+        if targets[at] {
+            numbers = Numbers::default();
+        }
         match op.kind {
             Kind::Mark => {
                 let wanted = run.wants_safepoint();
@@ -104,9 +108,13 @@ fn walk(code: &mut [u8]) -> Run {
             }
             Kind::Safepoint => run = Run::default(),
             Kind::Works => run.works += 1,
-            Kind::Reads(texts) => run = Run { works: run.works + 1, reads: run.reads + texts },
+            Kind::Reads(sources) => {
+                let texts = sources.iter(word).filter(|register| !numbers.has(*register)).count();
+                run = Run { works: run.works + 1, reads: run.reads + u32::try_from(texts).unwrap_or(u32::MAX) };
+            }
             Kind::Plain => {}
         }
+        numbers.after(word);
         longest = longest.max(run);
         let next = at + op.length;
         if let Some(target) = op.jump.target(at, instruction).filter(|target| *target > at && *target <= size) {
@@ -118,6 +126,55 @@ fn walk(code: &mut [u8]) -> Run {
         at = next;
     }
     longest
+}
+
+/// Where ways of a function meet.
+fn targets(code: &[u8]) -> Vec<bool> {
+    let size = code.len() / 4;
+    let (mut targets, mut at) = (vec![false; size + 1], 0);
+    while at < size {
+        let word = &code[at * 4..at * 4 + 4];
+        let instruction = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        let op = Op::of(word[0]);
+        if let Some(target) = op.jump.target(at, instruction).filter(|target| *target <= size) {
+            targets[target] = true;
+        }
+        at += op.length;
+    }
+    targets
+}
+
+/// The registers that a calculation has written last: what is in them is no text. Of a metamethod that is a native function it may be
+/// one, which was counted when it was read to get there: the count is half the truth then at worst.
+#[derive(Clone, Copy, Default)]
+struct Numbers([u64; 4]);
+
+impl Numbers {
+    const fn has(self, register: u8) -> bool {
+        self.0[register as usize / 64] >> (register % 64) & 1 == 1
+    }
+
+    fn set(&mut self, register: u8, is_number: bool) {
+        let (part, bit) = (&mut self.0[usize::from(register) / 64], 1 << (register % 64));
+        *part = if is_number { *part | bit } else { *part & !bit };
+    }
+
+    /// What holds behind an instruction.
+    fn after(&mut self, word: &[u8]) {
+        let (op, a, b) = (word[0], word[1], word[2]);
+        match op {
+            // LOADN, and arithmetic.
+            4 | 33..=44 | 51 | 71 | 72 | 81 | 82 => self.set(a, true),
+            // MOVE.
+            6 => self.set(a, self.has(b)),
+            // NOP, SETGLOBAL, SETUPVAL, SETTABLE, SETTABLEKS, SETTABLEN, RETURN, jumps, comparisons, SETLIST, COVERAGE, and the jumps
+            // by constants: they write no register.
+            0 | 8 | 10 | 14 | 16 | 18 | 22..=32 | 55 | 67 | 69 | 77..=80 => {}
+            // Those that write one, and perhaps something else than a number.
+            2 | 3 | 5 | 7 | 9 | 12 | 13 | 15 | 17 | 19 | 45..=50 | 52..=54 | 64 | 66 => self.set(a, false),
+            _ => *self = Self::default(),
+        }
+    }
 }
 
 /// `JUMPBACK` to the next instruction: a safepoint that does nothing else.
@@ -138,11 +195,41 @@ enum Kind {
     Plain,
     /// May work on values of any size.
     Works,
-    /// May also read so many texts as numbers.
-    Reads(u32),
+    /// May also read these as numbers.
+    Reads(Sources),
     Safepoint,
     /// Of coverage.
     Mark,
+}
+
+/// Where an instruction has what it calculates with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sources {
+    /// In registers B and C.
+    BandC,
+    /// In B, and a constant.
+    B,
+    /// In C, and a constant.
+    C,
+    /// In B, which is read twice.
+    TwiceB,
+    /// The bounds of a loop, in A and the two behind it.
+    Bounds,
+}
+
+impl Sources {
+    /// The registers, each as often as it is read.
+    fn iter(self, word: &[u8]) -> impl Iterator<Item = u8> + use<> {
+        let (a, b, c) = (word[1], word[2], word[3]);
+        let registers = match self {
+            Self::BandC => [Some(b), Some(c), None],
+            Self::B => [Some(b), None, None],
+            Self::C => [Some(c), None, None],
+            Self::TwiceB => [Some(b), Some(b), None],
+            Self::Bounds => [Some(a), Some(a.wrapping_add(1)), Some(a.wrapping_add(2))],
+        };
+        registers.into_iter().flatten()
+    }
 }
 
 /// Where an instruction may go on.
@@ -181,12 +268,15 @@ impl Op {
         let kind = match op {
             // CALL and RETURN, JUMPBACK, the ends of loops.
             21 | 22 | 24 | 57 | 58 => Kind::Safepoint,
-            // Arithmetic of two registers, and MINUS, which takes its own twice.
-            33..=38 | 51 | 81 => Kind::Reads(2),
-            // Arithmetic with a constant.
-            39..=44 | 71 | 72 | 82 => Kind::Reads(1),
-            // FORNPREP reads its three bounds.
-            56 => Kind::Reads(3),
+            // Arithmetic of two registers.
+            33..=38 | 81 => Kind::Reads(Sources::BandC),
+            // With a constant.
+            39..=44 | 82 => Kind::Reads(Sources::B),
+            71 | 72 => Kind::Reads(Sources::C),
+            // MINUS.
+            51 => Kind::Reads(Sources::TwiceB),
+            // FORNPREP.
+            56 => Kind::Reads(Sources::Bounds),
             // SETGLOBAL, SETTABLE, SETTABLEKS: a hash may be rebuilt.
             8 | 14 | 16
             // The comparisons.
@@ -233,10 +323,17 @@ mod tests {
         assert_eq!(run_of("local a = f() local x = a .. a x = a + 1 x = -a x = a * a"), 4);
         assert_eq!(
             longest("local a, b = f() for i = a, b do end for i = a, b do end").reads,
-            6,
-            "the bounds of loops that do not run"
+            4,
+            "the bounds of loops that do not run; a step that is not given is a number"
         );
         assert_eq!(longest("local a = f() local x = a + a x = -a x = a + 1 x = 1 - a").reads, 6);
+        assert_eq!(
+            longest("local a = f() local x = a + 1 x = x + x x = -x x = x * 2").reads,
+            1,
+            "the rest are numbers"
+        );
+        assert_eq!(longest("local a, b = f() local x = a + 1 if b then x = b end x = x + x").reads, 3, "or a text");
+        assert_eq!(longest("local a, b = f() local x = a + 1 x = b x = x + x").reads, 3);
         assert_eq!(longest("local a = f() local x = a < a x = a .. a").reads, 0);
         assert_eq!(run_of("local a, b = f() while a do b = a < b b = a < b end b = a < b"), 2, "the end of a loop");
     }
