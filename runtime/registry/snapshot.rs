@@ -102,8 +102,12 @@ impl Snapshot {
     #[must_use]
     pub fn newest(&self, id: &str) -> Option<&Arc<Definition>> {
         let versions = self.modules.get(id)?;
-        let newest = versions::newest(versions.iter().map(|(version, found)| (version, found.seq)))?;
-        versions.get(newest)
+        let highest = versions.keys().rev().find(|version| version.pre.is_empty()).or_else(|| versions.keys().next_back())?;
+        // those that build metadata alone tells apart stand side by side
+        let is_as_high = |version: &Version| version.cmp_precedence(highest).is_eq();
+        let above = versions.iter().rev().skip_while(|(version, _)| !is_as_high(version));
+        let same = above.take_while(|(version, _)| is_as_high(version));
+        same.max_by(|a, b| versions::by_age((a.0, a.1.seq), (b.0, b.1.seq))).map(|(_, found)| found)
     }
 
     /// The module's versions, ascending.

@@ -8,6 +8,7 @@ use super::*;
 use crate::registry::claims;
 
 mod hosted;
+mod newest;
 mod resolve;
 mod standby;
 mod starts;
