@@ -35,8 +35,9 @@ pub(super) enum NoVm {
 impl HousedVm {
     /// A new VM on this thread, which was made for `limits`, with `init` run in it. Waits until `until` for room that other
     /// VMs of the module give back.
-    pub(super) fn make(instance: &Instance, limits: Limits, until: Instant) -> Result<Self, NoVm> {
-        let mut part = Reservation::none(Arc::clone(&instance.account().heap));
+    pub(super) fn make(instance: &Instance, (lane, limits): (Lane, Limits), until: Instant) -> Result<Self, NoVm> {
+        let part = Reservation::none(Arc::clone(&instance.account().heap));
+        let mut part = if lane == Lane::Aside { part.aside() } else { part };
         let share = share(instance);
         let room = part.run_by(share, share.least(), until).map_err(NoVm::Full)?;
         let vm = instance.make_vm(within(&limits, room)).map_err(NoVm::Failed)?;
@@ -124,7 +125,7 @@ pub(super) fn share(instance: &Instance) -> HeapShare {
     let aside = instance.workers(Lane::Aside);
     // the first VM may set timers before it is known what the script hears
     let waits = aside > 0 || instance.exports().handlers.is_empty();
-    HeapShare::new(quota, instance.limits().memory as u64, instance.workers(Lane::Requests) + aside, waits)
+    HeapShare::new(quota, instance.limits().memory as u64, instance.workers(Lane::Requests), waits).with_aside(aside)
 }
 
 fn within(limits: &Limits, room: u64) -> Limits {

@@ -145,7 +145,7 @@ fn run(instance: &Arc<Instance>, (lane, limits): (Lane, Limits), gone: &AtomicBo
     while let Some(job) = instance.queue(lane).take(gone, &|| usage.rests()) {
         usage.begin(job.call.deadline, job.is_exempt());
         // the job is dropped by the unwinding, which tells its caller; the VM goes with it
-        match catch_unwind(AssertUnwindSafe(|| serve(instance, (&limits, &usage), &mut vm, job))) {
+        match catch_unwind(AssertUnwindSafe(|| serve(instance, ((lane, limits), &usage), &mut vm, job))) {
             Ok(Ok(())) => usage.look(vm.as_ref().map_or(0, HousedVm::memory)),
             Ok(Err(error)) => return Exit::InitFailed(error),
             Err(panic) => return Exit::Panicked(message_of(panic.as_ref())),
@@ -157,7 +157,7 @@ fn run(instance: &Arc<Instance>, (lane, limits): (Lane, Limits), gone: &AtomicBo
 /// Serves one job, making a VM first where there is none; an error when that fails.
 fn serve(
     instance: &Instance,
-    (limits, usage): (&Limits, &Usage),
+    (of, usage): ((Lane, Limits), &Usage),
     vm: &mut Option<HousedVm>,
     job: Job,
 ) -> Result<(), ScriptError> {
@@ -167,7 +167,7 @@ fn serve(
     }
     let ready = match vm {
         Some(ready) => ready,
-        None => match usage.making(job.call.deadline, || HousedVm::make(instance, *limits, job.patience())) {
+        None => match usage.making(job.call.deadline, || HousedVm::make(instance, of, job.patience())) {
             Ok(made) => vm.insert(made),
             Err(none) => return turn_away(instance, job, none),
         },

@@ -102,7 +102,8 @@ impl Snapshot {
     #[must_use]
     pub fn newest(&self, id: &str) -> Option<&Arc<Definition>> {
         let versions = self.modules.get(id)?;
-        let highest = versions.keys().rev().find(|version| version.pre.is_empty()).or_else(|| versions.keys().next_back())?;
+        let highest =
+            versions.keys().rev().find(|version| version.pre.is_empty()).or_else(|| versions.keys().next_back())?;
         // those that build metadata alone tells apart stand side by side
         let is_as_high = |version: &Version| version.cmp_precedence(highest).is_eq();
         let above = versions.iter().rev().skip_while(|(version, _)| !is_as_high(version));

@@ -50,8 +50,8 @@ impl Larder {
     fn share(&self) -> HeapShare {
         let manifest = self.live.manifest();
         let quota = self.live.grants().effective().resources.memory.max_heap_size;
-        let workers = manifest.runtime.workers + workers_aside(manifest, true);
-        HeapShare::new(quota, manifest.runtime.limits.memory, workers, true)
+        let share = HeapShare::new(quota, manifest.runtime.limits.memory, manifest.runtime.workers, true);
+        share.with_aside(workers_aside(manifest, true))
     }
 }
 

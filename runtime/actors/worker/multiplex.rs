@@ -122,7 +122,9 @@ impl Desk<'_> {
         let patience = if is_alone { job.patience() } else { Instant::now() };
         let number = match self.fresh {
             Some(number) => number,
-            None => match usage.making(job.call.deadline, || HousedVm::make(self.instance, self.limits, patience)) {
+            None => match usage
+                .making(job.call.deadline, || HousedVm::make(self.instance, (self.lane, self.limits), patience))
+            {
                 Ok(vm) => {
                     let number = self.next;
                     self.next += 1;

@@ -12,9 +12,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-/// The bits of the account that hold bytes; those above count the VMs that run.
-const BYTES: u64 = (1 << 48) - 1;
-const ONE_RUNS: u64 = 1 << 48;
+/// The bits of the account that hold bytes; those above count the VMs that run for requests, and then those for actors and events.
+const BYTES: u64 = (1 << 40) - 1;
+const ONE_REQUEST: u64 = 1 << 40;
+const ONE_ASIDE: u64 = 1 << 52;
+
+/// How many VMs run for requests, and for actors and events.
+const fn running(state: u64) -> (u64, u64) {
+    ((state % ONE_ASIDE) / ONE_REQUEST, state / ONE_ASIDE)
+}
 
 /// The least room in which a VM is let run, in bytes: what it holds anyway, and this. A new one needs twice as much.
 pub const LEAST_ROOM: u64 = 1 << 20;
@@ -29,6 +35,8 @@ pub struct HeapAccount {
     state: AtomicU64,
     /// Those of the bytes that are values which wait; while one comes or goes, fewer.
     values: AtomicU64,
+    /// Those of the bytes that VMs of actors and events have; while one begins or ends, more or fewer.
+    aside: AtomicU64,
     /// How many wait for room.
     waiting: AtomicUsize,
     turn: Mutex<()>,
@@ -62,7 +70,8 @@ impl HeapAccount {
         let quota = share.quota.min(BYTES);
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
-            let (reserved, run) = (state & BYTES, state / ONE_RUNS);
+            let (reserved, (requests, aside)) = (state & BYTES, running(state));
+            let run = requests + aside;
             let left = match self.values().saturating_add(bytes) <= share.values {
                 true => 0,
                 false => share.least() + share.floor() * share.workers.saturating_sub(run),
@@ -104,6 +113,8 @@ pub struct HeapShare {
     pub limit: u64,
     /// How many VMs may run at once.
     pub workers: u64,
+    /// How many of them are for actors and events.
+    pub aside: u64,
     /// What VMs leave to values that wait.
     values: u64,
 }
@@ -113,7 +124,14 @@ impl HeapShare {
     #[must_use]
     pub fn new(quota: u64, limit: u64, workers: usize, waits: bool) -> Self {
         let values = if waits { (quota / VALUES).min(quota.saturating_sub(2 * LEAST_ROOM)) } else { 0 };
-        Self { quota, limit, workers: workers as u64, values }
+        Self { quota, limit, workers: workers as u64, aside: 0, values }
+    }
+
+    /// The same with so many more VMs for actors and events. Requests wait for those, so the VMs of requests never take what they
+    /// need: all would wait until the requests' deadlines.
+    #[must_use]
+    pub const fn with_aside(self, aside: usize) -> Self {
+        Self { workers: self.workers + aside as u64, aside: aside as u64, ..self }
     }
 
     /// What is left for a VM while others run. Half of an equal share: while a version takes another's place, twice as
@@ -136,6 +154,8 @@ pub struct Reservation {
     account: Arc<HeapAccount>,
     bytes: u64,
     runs: bool,
+    /// Whether it is of a VM for actors and events.
+    aside: bool,
 }
 
 /// A quota is used up.
@@ -173,7 +193,19 @@ impl Reservation {
     /// Nothing, of this account.
     #[must_use]
     pub const fn none(account: Arc<HeapAccount>) -> Self {
-        Self { account, bytes: 0, runs: false }
+        Self { account, bytes: 0, runs: false, aside: false }
+    }
+
+    /// The same for a VM of actors and events.
+    #[must_use]
+    pub fn aside(self) -> Self {
+        let mut this = self;
+        this.aside = true;
+        this
+    }
+
+    const fn one(&self) -> u64 {
+        if self.aside { ONE_ASIDE } else { ONE_REQUEST }
     }
 
     /// The VM is about to run: makes it as much as the share leaves, up to the limit, but `least` at least. Says how much.
@@ -189,18 +221,31 @@ impl Reservation {
         let mut state = self.account.state.load(Ordering::Relaxed);
         loop {
             let others = (state & BYTES) - self.bytes;
-            let others_run = (state / ONE_RUNS) - u64::from(self.runs);
+            let others_running = (state & !BYTES) - if self.runs { self.one() } else { 0 };
+            let (requests, aside) = running(others_running);
             let left_to_values = share.values.saturating_sub(self.account.values());
-            let free = share.quota.saturating_sub(others).saturating_sub(left_to_values);
             let floor = share.floor();
-            let kept = floor * share.workers.saturating_sub(1).saturating_sub(others_run);
+            let (idle, left_to_aside) = match self.aside {
+                true => (share.workers.saturating_sub(1).saturating_sub(requests + aside), 0),
+                false => {
+                    let has = self.account.aside.load(Ordering::Relaxed);
+                    let left = (floor * share.aside).saturating_sub(has);
+                    ((share.workers - share.aside).saturating_sub(1).saturating_sub(requests), left)
+                }
+            };
+            let free = share.quota.saturating_sub(others).saturating_sub(left_to_values).saturating_sub(left_to_aside);
+            let kept = floor * idle;
             let bytes = share.limit.min(free.saturating_sub(kept).max(floor.min(free)));
             if bytes < least {
-                return Err((HeapFull { reserved: others, quota: share.quota, least }, others_run > 0));
+                return Err((HeapFull { reserved: others, quota: share.quota, least }, others_running > 0));
             }
-            let after = (others + bytes) | ((others_run + 1) * ONE_RUNS);
+            let after = (others + bytes) | (others_running + self.one());
             match self.account.state.compare_exchange_weak(state, after, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
+                    if self.aside {
+                        self.account.aside.fetch_add(bytes, Ordering::Relaxed);
+                        self.account.aside.fetch_sub(self.bytes, Ordering::Relaxed);
+                    }
                     (self.bytes, self.runs) = (bytes, true);
                     return Ok(bytes);
                 }
@@ -244,8 +289,11 @@ impl Reservation {
     /// The VM rests and holds `bytes`: gives back what is beyond that.
     pub fn rest(&mut self, bytes: u64) {
         let back = self.bytes.saturating_sub(bytes);
-        let change = back + if self.runs { ONE_RUNS } else { 0 };
+        let change = back + if self.runs { self.one() } else { 0 };
         (self.bytes, self.runs) = (self.bytes - back, false);
+        if self.aside {
+            self.account.aside.fetch_sub(back, Ordering::Relaxed);
+        }
         self.account.release(change);
     }
 }
@@ -257,115 +305,4 @@ impl Drop for Reservation {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const fn share(quota: u64, limit: u64, workers: u64) -> HeapShare {
-        HeapShare { quota, limit, workers, values: 0 }
-    }
-
-    fn parts(account: &Arc<HeapAccount>, count: usize) -> Vec<Reservation> {
-        (0..count).map(|_| Reservation::none(Arc::clone(account))).collect()
-    }
-
-    #[test]
-    fn one_vm_takes_what_the_others_leave_and_gives_it_back() {
-        let account = Arc::new(HeapAccount::default());
-        let mut vms = parts(&account, 2);
-        assert_eq!(vms[0].run(share(100, 64, 2), 10), Ok(64));
-        assert_eq!(vms[1].run(share(100, 64, 2), 10), Ok(36), "less than its own limit");
-        vms[0].rest(20);
-        assert_eq!(vms[1].run(share(100, 64, 2), 10), Ok(55), "and leaves a floor to the one that rests");
-        assert_eq!(vms[0].run(share(100, 64, 2), 10), Ok(45));
-        drop(vms);
-        assert_eq!(account.state.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn a_vm_for_which_too_little_is_left_keeps_what_it_had() {
-        let account = Arc::new(HeapAccount::default());
-        let mut vms = parts(&account, 2);
-        assert_eq!(vms[0].run(share(100, 90, 1), 1), Ok(90));
-        assert_eq!(vms[1].run(share(100, 90, 1), 30), Err(HeapFull { reserved: 90, quota: 100, least: 30 }));
-        assert_eq!(account.reserved(), 90);
-    }
-
-    #[test]
-    fn where_others_run_room_is_waited_for_and_where_none_does_it_is_refused_at_once() {
-        let account = Arc::new(HeapAccount::default());
-        let mut vms = parts(&account, 2);
-        let (mut second, mut first) = (vms.pop().expect("two"), vms.pop().expect("two"));
-        assert_eq!(first.run(share(100, 90, 1), 1), Ok(90));
-        let soon = Instant::now() + Duration::from_millis(5);
-        assert!(second.run_by(share(100, 90, 1), 30, soon).is_err(), "the time is over");
-        let later = Instant::now() + Duration::from_secs(60);
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| second.run_by(share(100, 90, 1), 30, later));
-            while !account.is_waited_for() {
-                std::thread::yield_now();
-            }
-            first.rest(20);
-            assert_eq!(waits.join().expect("no panic"), Ok(80));
-        });
-        second.rest(80);
-        let begun = Instant::now();
-        assert!(first.run_by(share(100, 90, 1), 30, later).is_err(), "what rests gives nothing back");
-        assert!(begun.elapsed() < Duration::from_secs(30));
-    }
-
-    #[test]
-    fn many_that_need_all_of_it_get_it_in_turn() {
-        let account = Arc::new(HeapAccount::default());
-        std::thread::scope(|scope| {
-            for mut vm in parts(&account, 6) {
-                scope.spawn(move || {
-                    for _ in 0..500 {
-                        let until = Instant::now() + Duration::from_secs(60);
-                        assert_eq!(vm.run_by(share(100, 100, 1), 100, until), Ok(100));
-                        vm.rest(0);
-                    }
-                });
-            }
-        });
-        assert_eq!(account.state.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn all_workers_run_at_once_whatever_their_limits_are() {
-        for workers in 1..=32 {
-            let account = Arc::new(HeapAccount::default());
-            let mut vms = parts(&account, 32);
-            for vm in &mut vms[..usize::try_from(workers).expect("small")] {
-                let got = vm.run(share(100 << 20, 32 << 20, workers), 1 << 20);
-                assert!(got.is_ok(), "{workers}: {got:?}");
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_reservations_are_within_the_quota_and_their_sum_is_the_account(
-            steps in proptest::collection::vec((0_usize..4, 0_u64..50, 1_u64..101, any::<bool>()), 0..200)
-        ) {
-            let account = Arc::new(HeapAccount::default());
-            let mut all = parts(&account, 4);
-            for (index, least, bytes, rests) in steps {
-                if rests {
-                    all[index].rest(bytes);
-                } else {
-                    let had = all[index].bytes;
-                    match all[index].run(share(100, bytes, 4), least) {
-                        Ok(got) => prop_assert!((least..=bytes).contains(&got)),
-                        Err(_) => prop_assert_eq!(all[index].bytes, had),
-                    }
-                }
-                prop_assert_eq!(account.reserved(), all.iter().map(|one| one.bytes).sum::<u64>());
-                prop_assert!(account.reserved() <= 100);
-            }
-        }
-    }
-}
+mod tests;
