@@ -26,6 +26,7 @@ mod restart;
 mod schema;
 mod shipped;
 mod specification;
+mod storm;
 mod support;
 mod swap;
 mod tidy;

@@ -295,6 +295,21 @@ impl Server {
         asked.expect("the admin API answers").json().await.expect("a document")
     }
 
+    /// Posts a document to the admin API.
+    pub(crate) async fn post(&self, path: &str, document: &Value) -> Value {
+        let token = std::fs::read_to_string(self.data().join("admin.token")).expect("the runtime wrote it");
+        let url = format!("http://{}{path}", self.address("admin"));
+        let asked = self.http.post(url).bearer_auth(token.trim()).json(document).send().await;
+        asked.expect("the admin API answers").json().await.expect("a document")
+    }
+
+    /// KiB of the process that are in memory.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// What `/metrics` says.
     pub(crate) async fn metrics(&self) -> String {
         self.probe("/metrics").await.body

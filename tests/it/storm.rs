@@ -1,0 +1,150 @@
+//! Requests without a pause while a module is swapped again and again: none is lost, none is counted twice, none is answered by a
+//! version that did not serve, and what the swaps took is given back. `REPLUG_STORM=1` makes it a thousand swaps and twenty shifts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Module, Server, until};
+
+const CLIENTS: u64 = 4;
+
+/// Bytes of the long answer.
+const LONG: usize = 300_000;
+
+/// A ledger that counts each client's posts, and an answer that takes a while to be read.
+fn storm(version: &str) -> Module {
+    let script = format!(
+        r#"
+local long = string.rep("{version} ", {repeats})
+return {{
+  apis = {{
+    ["GET /api/storm"] = function(req) return {{ body = "{version}" }} end,
+    ["GET /api/storm/long"] = function(req) return {{ body = long }} end,
+    ["POST /api/storm"] = function(req)
+      local client, number = req.body:match("^(%d+)%-(%d+)$")
+      return {{ body = "{version} " .. actors.call("ledger", {{ client = client, number = tonumber(number) }}) }}
+    end,
+    ["GET /api/storm/ledger"] = function() return {{ body = actors.call("ledger", "state") }} end,
+  }},
+  actors = {{ ledger = {{
+    init = function() return {{ posts = 0, again = 0, last = {{}} }} end,
+    upgrade = function(state) return state end,
+    handle = function(state, message)
+      if message == "state" then return {{ reply = state }} end
+      if message.number <= (state.last[message.client] or 0) then state.again += 1 end
+      state.last[message.client] = message.number
+      state.posts += 1
+      return {{ state = state, reply = tostring(message.number) }}
+    end,
+  }} }},
+}}"#,
+        repeats = LONG / (version.len() + 1)
+    );
+    Module::new("storm", version)
+        .api("/api/storm", "GET, POST")
+        .api("/api/storm/long", "GET")
+        .api("/api/storm/ledger", "GET")
+        .manifest("runtime:\n  limits: { queue: 256 }\n  actors: [{ id: ledger }]\nlifecycle:\n  activation:\n    trafficShifting: { interval: 300ms }\n    onInconclusive: promote\n")
+        .lua(&script)
+}
+
+/// Which swap has begun and which has ended, by number: version 1 serves after an even number of them.
+#[derive(Default)]
+struct Swaps {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// What serves after so many swaps.
+fn version(swaps: u64) -> &'static str {
+    if swaps.is_multiple_of(2) { "1.0.0" } else { "2.0.0" }
+}
+
+/// Asks in turn for what is short and long and counts, until it is told to stop; how many posts were answered.
+async fn ask(server: Arc<Server>, client: u64, swaps: Arc<Swaps>, stop: Arc<AtomicBool>) -> u64 {
+    let mut posts = 0;
+    for serial in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let ended = swaps.ended.load(Ordering::SeqCst);
+        let request = match serial % 8 {
+            0 => server.request("GET", "/api/storm/long"),
+            n if n % 2 == 0 => server.request("GET", "/api/storm"),
+            _ => server.request("POST", "/api/storm").body(format!("{client}-{serial}")),
+        };
+        let answer = server.send(request).await;
+        let begun = swaps.begun.load(Ordering::SeqCst);
+        let served = answer.header("x-replug-module").trim_start_matches("storm@").to_owned();
+        assert_eq!(answer.status, 200, "{answer:?}: {}", server.logged());
+        let expected = match serial % 8 {
+            0 => format!("{served} ").repeat(LONG / (served.len() + 1)),
+            n if n % 2 == 0 => served.clone(),
+            _ => {
+                posts += 1;
+                format!("{served} {serial}")
+            }
+        };
+        assert!(answer.body == expected, "{} bytes instead of {}", answer.body.len(), expected.len());
+        if ended == begun {
+            assert_eq!(served, version(ended), "nothing was swapped meanwhile");
+        }
+    }
+    posts
+}
+
+/// Brings the other version into service, and confirms it.
+async fn swap(server: &Server, swaps: &Swaps, strategy: &str) {
+    let next = swaps.begun.fetch_add(1, Ordering::SeqCst) + 1;
+    let begun =
+        server.post("/v1/modules/storm/activate", &json!({ "version": version(next), "strategy": strategy })).await;
+    let ended = server.operation(begun["id"].as_str().expect("an operation")).await;
+    assert_eq!(ended["result"]["outcome"], "provisional", "{ended}");
+    server.post("/v1/modules/storm/confirm", &json!({})).await;
+    swaps.ended.store(next, Ordering::SeqCst);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_requests_over_many_swaps_loses_nothing_and_leaves_nothing() {
+    let (instant, gradual) = if std::env::var_os("REPLUG_STORM").is_some() { (1000, 20) } else { (24, 1) };
+    let server = Arc::new(Server::lean(&[storm("1.0.0")]).await);
+    server.ok(&["register", &server.write(&storm("2.0.0"))]).await;
+    let (swaps, stop) = (Arc::new(Swaps::default()), Arc::new(AtomicBool::new(false)));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| tokio::spawn(ask(Arc::clone(&server), client, Arc::clone(&swaps), Arc::clone(&stop))))
+        .collect();
+    // what is allocated once is there after a few of them
+    for _ in 0..8 {
+        swap(&server, &swaps, "instant").await;
+    }
+    let before = settled(&server).await;
+    for n in 0..instant {
+        swap(&server, &swaps, "instant").await;
+        if n % (instant / gradual) == 0 {
+            swap(&server, &swaps, "gradual").await;
+        }
+    }
+    let after = settled(&server).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut posts = 0;
+    for client in clients {
+        posts += client.await.expect("a client");
+    }
+    let ledger: Value = server.get("/api/storm/ledger").await.json();
+    assert_eq!((&ledger["posts"], &ledger["again"]), (&json!(posts), &json!(0)), "each post is counted once");
+    assert!(after < before + before / 10, "{before} KiB before, {after} KiB after");
+}
+
+/// KiB that the process takes, once only what serves is left of the module.
+async fn settled(server: &Server) -> u64 {
+    until("what was replaced has stopped", async || {
+        let versions = server.states("storm").await;
+        versions.iter().filter(|(_, state)| matches!(state.as_str(), "active" | "inactive")).count() == 2
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.resident()
+}
