@@ -35,6 +35,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -43,6 +44,7 @@ use axum::routing::{get, post};
 use tokio::sync::{Semaphore, watch};
 
 use super::{CommandError, Commands};
+use crate::engine::Order;
 use crate::monitor::Metrics;
 
 mod access;
@@ -168,10 +170,10 @@ impl Admin {
             .route("/v1/modules/{id}/deactivate", post(changes::deactivate))
             .route("/v1/modules/{id}/rollback", post(changes::rollback))
             .route("/v1/modules/{id}/confirm", post(changes::confirm))
-            .route("/v1/modules/{id}/pause", post(steering::pause))
-            .route("/v1/modules/{id}/resume", post(steering::resume))
+            .route("/v1/modules/{id}/pause", post(|parts, body: Body| steering::plain(Order::Pause, parts, body)))
+            .route("/v1/modules/{id}/resume", post(|parts, body: Body| steering::plain(Order::Resume, parts, body)))
             .route("/v1/modules/{id}/promote", post(steering::promote))
-            .route("/v1/modules/{id}/abort", post(steering::abort))
+            .route("/v1/modules/{id}/abort", post(|parts, body: Body| steering::plain(Order::Abort, parts, body)))
             .route("/v1/modules/{id}/eval", post(changes::evaluate))
             .route("/v1/modules/{id}/history", get(records::history))
             .route("/v1/modules/{id}/permissions", get(permissions::show).post(permissions::decide))

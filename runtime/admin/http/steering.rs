@@ -18,26 +18,14 @@ pub(super) struct Promote {
     full: bool,
 }
 
-pub(super) async fn pause(
-    shared: App,
-    asked: Asked,
-    path: Placeholders,
-    headers: HeaderMap,
+/// An order that says all there is to say.
+pub(super) async fn plain(
+    order: Order,
+    (shared, asked, path, headers): (App, Asked, Placeholders, HeaderMap),
     body: Body,
 ) -> Result<Json<SteerReport>, Problem> {
     let Empty {} = read::json(&headers, body).await?;
-    steer(&shared, asked, &path, &headers, Order::Pause).await
-}
-
-pub(super) async fn resume(
-    shared: App,
-    asked: Asked,
-    path: Placeholders,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<SteerReport>, Problem> {
-    let Empty {} = read::json(&headers, body).await?;
-    steer(&shared, asked, &path, &headers, Order::Resume).await
+    steer(&shared, asked, &path, &headers, order).await
 }
 
 pub(super) async fn promote(
@@ -49,17 +37,6 @@ pub(super) async fn promote(
 ) -> Result<Json<SteerReport>, Problem> {
     let Promote { full } = read::json(&headers, body).await?;
     steer(&shared, asked, &path, &headers, Order::Promote { full }).await
-}
-
-pub(super) async fn abort(
-    shared: App,
-    asked: Asked,
-    path: Placeholders,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<SteerReport>, Problem> {
-    let Empty {} = read::json(&headers, body).await?;
-    steer(&shared, asked, &path, &headers, Order::Abort).await
 }
 
 async fn steer(
