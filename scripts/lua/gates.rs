@@ -56,6 +56,8 @@ pub(super) trait Gate {
     const NAME: &'static CStr;
     /// The arguments that are read as numbers: a long text among them is refused before the plan is made.
     const NUMBERS: &'static [c_int] = &[];
+    /// Whether it may plan [`Plan::RunSorting`].
+    const SORTS: bool = false;
     /// Decides; must not panic.
     fn plan(args: &Args<'_>) -> Plan;
 }
@@ -223,14 +225,6 @@ gates! {
         }
         _ => Plan::Run(0),
     };
-    /// Without a comparator the native one has no safepoint, nor with one that is native.
-    Sort = c"sort", |args| if args.is_nil(2) && args.length(1) > 0 {
-        Plan::RunSorting(args.length(1).saturating_mul(SLOT))
-    } else if args.is_native(2) {
-        Plan::Refuse(c"the comparator must be a function of the script")
-    } else {
-        Plan::Run(0)
-    };
     Create = c"create" [1], |args| {
         let size = count(args, 1).saturating_mul(SLOT);
         if size > meter::memory() { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
@@ -271,6 +265,24 @@ gates! {
         }
         Plan::RunLong(args.length(1).saturating_add(args.length(2)))
     };
+}
+
+/// Without a comparator the native one has no safepoint, nor with one that is native.
+struct Sort;
+
+impl Gate for Sort {
+    const NAME: &'static CStr = c"sort";
+    const SORTS: bool = true;
+
+    fn plan(args: &Args<'_>) -> Plan {
+        if args.is_nil(2) && args.length(1) > 0 {
+            Plan::RunSorting(args.length(1).saturating_mul(SLOT))
+        } else if args.is_native(2) {
+            Plan::Refuse(c"the comparator must be a function of the script")
+        } else {
+            Plan::Run(0)
+        }
+    }
 }
 
 pub(super) fn whole(number: f64) -> usize {

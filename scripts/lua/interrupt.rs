@@ -171,12 +171,15 @@ unsafe extern "C-unwind" fn after_resume(state: *mut lua_State) {
 
 /// `native` behind the gate `G`.
 pub(super) fn gated<G: Gate>(lua: &Lua, native: &Function) -> mlua::Result<Function> {
+    if !G::SORTS {
+        return closure(lua, G::NAME, call_gated::<G>, None, native, 1);
+    }
     let less = closure(lua, c"less", less, None, (), 0)?;
     closure(lua, G::NAME, call_gated::<G>, None, (native, less), 2)
 }
 
 unsafe extern "C-unwind" fn call_gated<G: Gate>(state: *mut lua_State) -> c_int {
-    // SAFETY: upvalues are `native, less`. The native C function runs in this frame, with its own arguments and
+    // SAFETY: upvalues are `native`, and `less` of a gate that sorts. The native C function runs in this frame, with its own arguments and
     // without upvalues of its own, as if it had been called directly; so its messages name the script's line.
     unsafe {
         let args = Args { state, frame: PhantomData };
