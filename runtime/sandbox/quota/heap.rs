@@ -123,6 +123,7 @@ impl HeapShare {
     /// The share of a module for whose actors, events or timers values may wait, if `waits`.
     #[must_use]
     pub fn new(quota: u64, limit: u64, workers: usize, waits: bool) -> Self {
+        let quota = quota.min(BYTES);
         let values = if waits { (quota / VALUES).min(quota.saturating_sub(2 * LEAST_ROOM)) } else { 0 };
         Self { quota, limit, workers: workers as u64, aside: 0, values }
     }
