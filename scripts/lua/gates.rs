@@ -126,7 +126,15 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     gate::<Date>(lua, &os)?;
     gate::<Time>(lua, &os)?;
     let debug: Table = globals.raw_get("debug")?;
-    gate::<Traceback>(lua, &debug)
+    gate::<Traceback>(lua, &debug)?;
+    gate_iterator(lua, &globals)
+}
+
+/// `ipairs` keeps the function that it hands out to itself.
+fn gate_iterator(lua: &Lua, globals: &Table) -> mlua::Result<()> {
+    let ipairs: Function = globals.raw_get("ipairs")?;
+    let (native, _, _): (Function, Table, f64) = ipairs.call(lua.create_table()?)?;
+    interrupt::set_upvalue(lua, &ipairs, &interrupt::gated::<NextIndex>(lua, &native)?)
 }
 
 pub(super) fn gate<G: Gate>(lua: &Lua, library: &Table) -> mlua::Result<()> {
@@ -257,6 +265,8 @@ gates! {
     };
     /// Reads the fields of a table as numbers.
     Time = c"time", |args| if args.longest_field(1, &TIME) > MAX_NUMBER { Plan::Refuse(NO_NUMBER) } else { Plan::Run(0) };
+    /// As a metamethod it is given any text.
+    NextIndex = c"inext" [2], |_args| Plan::Run(0);
     /// Walks the whole stack.
     Traceback = c"traceback" [3], |args| {
         // behind a thread the second is a message

@@ -178,6 +178,16 @@ pub(super) fn gated<G: Gate>(lua: &Lua, native: &Function) -> mlua::Result<Funct
     closure(lua, G::NAME, call_gated::<G>, None, (native, less), 2)
 }
 
+/// Gives the native `function` another value as its first upvalue.
+pub(super) fn set_upvalue(lua: &Lua, function: &Function, value: &Function) -> mlua::Result<()> {
+    // SAFETY: mlua pushes both and runs this protected; what stays on the stack is popped.
+    unsafe {
+        lua.exec_raw((function, value), |state| {
+            ffi::lua_setupvalue(state, -2, 1);
+        })
+    }
+}
+
 unsafe extern "C-unwind" fn call_gated<G: Gate>(state: *mut lua_State) -> c_int {
     // SAFETY: upvalues are `native`, and `less` of a gate that sorts. The native C function runs in this frame, with its own arguments and
     // without upvalues of its own, as if it had been called directly; so its messages name the script's line.
@@ -189,6 +199,8 @@ unsafe extern "C-unwind" fn call_gated<G: Gate>(state: *mut lua_State) -> c_int 
         let (work, large) = match G::plan(&args) {
             Plan::Run(work) => (work, work > LARGE),
             Plan::RunLong(work) => (work, true),
+            // without the upvalue it would sort without a safepoint
+            Plan::RunSorting(_) if !G::SORTS => end(state),
             Plan::RunSorting(work) => {
                 ffi::lua_settop(state, 1);
                 ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));

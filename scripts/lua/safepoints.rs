@@ -8,7 +8,12 @@
 
 use mlua::chunk::Compiler;
 
+use self::known::{Known, Registers, What};
+use self::op::{Jump, Kind, Op};
 use super::bytecode::{self, Unknown};
+
+mod known;
+mod op;
 
 /// What may follow each other without a safepoint.
 const MAX_RUN: Run = Run { works: 32, reads: 16 };
@@ -90,16 +95,20 @@ fn mark(code: &mut [u8]) -> Result<Run, Unknown> {
 fn walk(code: &mut [u8]) -> Run {
     let size = code.len() / 4;
     let mut arriving = vec![Run::default(); size + 1];
-    let (targets, mut numbers) = (targets(code), Numbers::default());
+    let (joins, captured) = (joins(code), captured(code));
+    let mut known = Known::new(captured);
     let (mut longest, mut at) = (Run::default(), 0);
     while at < size {
         let word = &mut code[at * 4..at * 4 + 4];
-        let instruction = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-        let op = Op::of(word[0]);
+        let (instruction, op) = (instruction(word), Op::of(word[0]));
         let mut run = arriving[at];
-        if targets[at] {
-            numbers = Numbers::default();
+        if joins[at] {
+            known = Known::new(captured);
         }
+        let all_numbers = match op.kind {
+            Kind::Reads(sources) => sources.iter(word).all(|register| known.of(register) == What::Number),
+            _ => false,
+        };
         match op.kind {
             Kind::Mark => {
                 let wanted = run.wants_safepoint();
@@ -109,12 +118,12 @@ fn walk(code: &mut [u8]) -> Run {
             Kind::Safepoint => run = Run::default(),
             Kind::Works => run.works += 1,
             Kind::Reads(sources) => {
-                let texts = sources.iter(word).filter(|register| !numbers.has(*register)).count();
+                let texts = sources.iter(word).filter(|register| known.read(*register)).count();
                 run = Run { works: run.works + 1, reads: run.reads + u32::try_from(texts).unwrap_or(u32::MAX) };
             }
             Kind::Plain => {}
         }
-        numbers.after(word);
+        known.after(word, all_numbers);
         longest = longest.max(run);
         let next = at + op.length;
         if let Some(target) = op.jump.target(at, instruction).filter(|target| *target > at && *target <= size) {
@@ -128,180 +137,48 @@ fn walk(code: &mut [u8]) -> Run {
     longest
 }
 
-/// Where ways of a function meet.
-fn targets(code: &[u8]) -> Vec<bool> {
-    let size = code.len() / 4;
-    let (mut targets, mut at) = (vec![false; size + 1], 0);
-    while at < size {
-        let word = &code[at * 4..at * 4 + 4];
-        let instruction = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-        let op = Op::of(word[0]);
-        if let Some(target) = op.jump.target(at, instruction).filter(|target| *target <= size) {
-            targets[target] = true;
+/// Where ways of a function meet, the beginnings of loops too.
+fn joins(code: &[u8]) -> Vec<bool> {
+    let mut joins = vec![false; code.len() / 4 + 1];
+    each(code, |at, word, op| {
+        let target = op.jump.target(at, instruction(word));
+        if let Some(join) = target.filter(|target| *target != at + op.length).and_then(|target| joins.get_mut(target)) {
+            *join = true;
         }
-        at += op.length;
-    }
-    targets
+    });
+    joins
 }
 
-/// The registers that a calculation has written last: what is in them is no text. Of a metamethod that is a native function it may be
-/// one, which was counted when it was read to get there: the count is half the truth then at worst.
-#[derive(Clone, Copy, Default)]
-struct Numbers([u64; 4]);
-
-impl Numbers {
-    const fn has(self, register: u8) -> bool {
-        self.0[register as usize / 64] >> (register % 64) & 1 == 1
-    }
-
-    fn set(&mut self, register: u8, is_number: bool) {
-        let (part, bit) = (&mut self.0[usize::from(register) / 64], 1 << (register % 64));
-        *part = if is_number { *part | bit } else { *part & !bit };
-    }
-
-    /// What holds behind an instruction.
-    fn after(&mut self, word: &[u8]) {
-        let (op, a, b) = (word[0], word[1], word[2]);
-        match op {
-            // LOADN, and arithmetic.
-            4 | 33..=44 | 51 | 71 | 72 | 81 | 82 => self.set(a, true),
-            // MOVE.
-            6 => self.set(a, self.has(b)),
-            // NOP, SETGLOBAL, SETUPVAL, SETTABLE, SETTABLEKS, SETTABLEN, RETURN, jumps, comparisons, SETLIST, COVERAGE, and the jumps
-            // by constants: they write no register.
-            0 | 8 | 10 | 14 | 16 | 18 | 22..=32 | 55 | 67 | 69 | 77..=80 => {}
-            // Those that write one, and perhaps something else than a number.
-            2 | 3 | 5 | 7 | 9 | 12 | 13 | 15 | 17 | 19 | 45..=50 | 52..=54 | 64 | 66 => self.set(a, false),
-            _ => *self = Self::default(),
+/// The registers of variables that functions inside may write: whatever may call one, a metamethod too, may change them.
+fn captured(code: &[u8]) -> Registers {
+    let mut captured = Registers::default();
+    each(code, |_, word, _| {
+        // CAPTURE of a reference.
+        if word[0] == 70 && word[1] == 1 {
+            captured.set(word[2], true);
         }
+    });
+    captured
+}
+
+fn each(code: &[u8], mut see: impl FnMut(usize, &[u8], Op)) {
+    let mut at = 0;
+    while let Some(word) = code.get(at * 4..at * 4 + 4) {
+        let op = Op::of(word[0]);
+        let length = op.length;
+        see(at, word, op);
+        at += length;
     }
+}
+
+fn instruction(word: &[u8]) -> u32 {
+    u32::from_le_bytes([word[0], word[1], word[2], word[3]])
 }
 
 /// `JUMPBACK` to the next instruction: a safepoint that does nothing else.
 const SAFEPOINT: [u8; 4] = [24, 0, 0, 0];
 /// `NOP`.
 const NOTHING: [u8; 4] = [0, 0, 0, 0];
-
-/// What matters of an instruction.
-struct Op {
-    kind: Kind,
-    jump: Jump,
-    /// In words.
-    length: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Plain,
-    /// May work on values of any size.
-    Works,
-    /// May also read these as numbers.
-    Reads(Sources),
-    Safepoint,
-    /// Of coverage.
-    Mark,
-}
-
-/// Where an instruction has what it calculates with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sources {
-    /// In registers B and C.
-    BandC,
-    /// In B, and a constant.
-    B,
-    /// In C, and a constant.
-    C,
-    /// In B, which is read twice.
-    TwiceB,
-    /// The bounds of a loop, in A and the two behind it.
-    Bounds,
-}
-
-impl Sources {
-    /// The registers, each as often as it is read.
-    fn iter(self, word: &[u8]) -> impl Iterator<Item = u8> + use<> {
-        let (a, b, c) = (word[1], word[2], word[3]);
-        let registers = match self {
-            Self::BandC => [Some(b), Some(c), None],
-            Self::B => [Some(b), None, None],
-            Self::C => [Some(c), None, None],
-            Self::TwiceB => [Some(b), Some(b), None],
-            Self::Bounds => [Some(a), Some(a.wrapping_add(1)), Some(a.wrapping_add(2))],
-        };
-        registers.into_iter().flatten()
-    }
-}
-
-/// Where an instruction may go on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Jump {
-    Never,
-    /// Nowhere: the function returns.
-    Ends,
-    /// Or by the signed upper half.
-    Perhaps,
-    Always,
-    /// By the signed upper three bytes.
-    AlwaysFar,
-    /// Or over as many as the highest byte says.
-    Over,
-    /// Or over the call that follows, which a built-in function made needless.
-    OverCall,
-}
-
-impl Jump {
-    fn target(self, at: usize, instruction: u32) -> Option<usize> {
-        let by = match self {
-            Self::Never | Self::Ends => return None,
-            Self::Perhaps | Self::Always => instruction.cast_signed() >> 16,
-            Self::AlwaysFar => instruction.cast_signed() >> 8,
-            Self::Over => (instruction >> 24).cast_signed(),
-            Self::OverCall => (instruction >> 24).cast_signed() + 1,
-        };
-        (at + 1).checked_add_signed(by as isize)
-    }
-}
-
-impl Op {
-    /// By its number in Luau's `Bytecode.h`.
-    fn of(op: u8) -> Self {
-        let kind = match op {
-            // CALL and RETURN, JUMPBACK, the ends of loops.
-            21 | 22 | 24 | 57 | 58 => Kind::Safepoint,
-            // Arithmetic of two registers.
-            33..=38 | 81 => Kind::Reads(Sources::BandC),
-            // With a constant.
-            39..=44 | 82 => Kind::Reads(Sources::B),
-            71 | 72 => Kind::Reads(Sources::C),
-            // MINUS.
-            51 => Kind::Reads(Sources::TwiceB),
-            // FORNPREP.
-            56 => Kind::Reads(Sources::Bounds),
-            // SETGLOBAL, SETTABLE, SETTABLEKS: a hash may be rebuilt.
-            8 | 14 | 16
-            // The comparisons.
-            | 27..=32
-            // CONCAT, the built-in functions, GETVARARGS.
-            | 49 | 60 | 63 | 68 | 73..=75 | 89 => Kind::Works,
-            69 => Kind::Mark,
-            _ => Kind::Plain,
-        };
-        let jump = match op {
-            23 => Jump::Always,
-            25..=32 | 56..=59 | 61 | 76..=80 => Jump::Perhaps,
-            67 => Jump::AlwaysFar,
-            3 => Jump::Over,
-            60 | 68 | 73..=75 | 89 => Jump::OverCall,
-            22 => Jump::Ends,
-            _ => Jump::Never,
-        };
-        let length = match op {
-            7 | 8 | 12 | 15 | 16 | 20 | 27..=32 | 53 | 55 | 58 | 60 | 66 | 74 | 75 | 77..=80 | 83..=88 | 90 => 2,
-            _ => 1,
-        };
-        Self { kind, jump, length }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -327,13 +204,21 @@ mod tests {
             "the bounds of loops that do not run; a step that is not given is a number"
         );
         assert_eq!(longest("local a = f() local x = a + a x = -a x = a + 1 x = 1 - a").reads, 6);
+        assert_eq!(longest("local a = 1 a = a + 1 a = a * a a = -a").reads, 0, "numbers");
+        assert_eq!(longest("local a, b = f() local x = (a + 1) * 2 - 3 x = (x + b) ^ 2").reads, 2, "each was counted");
         assert_eq!(
             longest("local a = f() local x = a + 1 x = x + x x = -x x = x * 2").reads,
-            1,
-            "the rest are numbers"
+            3,
+            "what a metamethod gave may be a text, and the first of two reads was counted"
         );
+        assert_eq!(longest("local a = f() local x = a + 1 local y = x y = y + 1 x = x + 1").reads, 2);
         assert_eq!(longest("local a, b = f() local x = a + 1 if b then x = b end x = x + x").reads, 3, "or a text");
         assert_eq!(longest("local a, b = f() local x = a + 1 x = b x = x + x").reads, 3);
+        for way in ["while a do local y = x y = y + y x = a end", "repeat local y = x y = y + y x = a until a"] {
+            assert_eq!(longest(&format!("local a = f() local x = 1 {way}")).reads, 2, "{way}: text at the second time");
+        }
+        let captured = "local a, t = f() local x = 1 t.f = function() x = a end x = 1 local y = t.z y = x y = y + y";
+        assert_eq!(longest(captured).reads, 2, "a metamethod may have called the function");
         assert_eq!(longest("local a = f() local x = a < a x = a .. a").reads, 0);
         assert_eq!(run_of("local a, b = f() while a do b = a < b b = a < b end b = a < b"), 2, "the end of a loop");
     }

@@ -10,17 +10,38 @@ local function try(name, f, ...)
   local ok, said = pcall(f, ...)
   if ok or not tostring(said):find("too long for numbers", 1, true) then table.insert(others, name .. ": " .. tostring(said)) end
 end
+-- each argument alone, the others short
+local function each(name, f, count, ...)
+  for at = 1, count do
+    local arguments = table.pack(...)
+    if type(arguments[at]) == "number" then
+      arguments[at] = long
+      try(name .. " " .. at, f, unpack(arguments, 1, count))
+    end
+  end
+end
+local numbers = {
+  atan2 = 2, fmod = 2, ldexp = 2, log = 2, pow = 2, random = 2, noise = 3, clamp = 3, lerp = 3, max = 3, min = 3, map = 5,
+  arshift = 2, lrotate = 2, lshift = 2, rrotate = 2, rshift = 2, extract = 3, replace = 4, band = 3, bor = 3, bxor = 3, btest = 3,
+}
 for _, library in { "math", "bit32" } do
   for name, f in _G[library] do
-    if type(f) == "function" then try(library .. "." .. name, f, long, long, long, long, long) end
+    if type(f) == "function" then each(library .. "." .. name, f, numbers[name] or 1, 1, 1, 1, 1, 1) end
   end
 end
 for name, f in buffer do
-  if name:find("^read") or name:find("^write") then
-    try("buffer." .. name, f, b, long, 1, 1)
-    if name:find("bits$") then try("buffer." .. name, f, b, 1, long, 1) end
+  local is_write = name:find("^write") ~= nil
+  if (is_write or name:find("^read")) and not name:find("string") then
+    each("buffer." .. name, f, (name:find("bits$") and 3 or 2) + (is_write and 1 or 0), b, 0, 1, 1)
   end
 end
+each("buffer.readstring", buffer.readstring, 3, b, 0, 1)
+each("buffer.writestring", buffer.writestring, 4, b, 0, "x", 1)
+each("vector.create", vector.create, 4, 1, 2, 3, 4)
+each("vector.lerp", vector.lerp, 3, vector.create(1, 2, 3), vector.create(1, 2, 3), 0.5)
+each("os.difftime", os.difftime, 2, 1, 1)
+local walked = setmetatable({}, { __index = (ipairs({})) })
+try("ipairs", function(key) return walked[key] end, long)
 try("buffer.create", buffer.create, long)
 try("buffer.fill", buffer.fill, b, 0, long)
 try("buffer.copy", buffer.copy, b, 0, b, long)
@@ -47,9 +68,7 @@ try("table.unpack", table.unpack, {}, 1, long)
 try("unpack", unpack, {}, 1, long)
 try("table.create", table.create, long)
 try("table.find", table.find, {}, 1, long)
-try("vector.create", vector.create, 1, 2, long)
 try("os.date", os.date, "%Y", long)
-try("os.difftime", os.difftime, 1, long)
 try("os.time", os.time, { year = long, month = 1, day = 1 })
 try("select", select, long, 1)
 try("error", error, "x", long)
