@@ -26,6 +26,7 @@ use super::instance::{Instance, Lane};
 use super::job::Job;
 use super::usage::Usage;
 use super::vm::{HousedVm, NoVm};
+use crate::sandbox::quota::heap::AsideRoom;
 
 mod multiplex;
 
@@ -55,6 +56,8 @@ pub struct State {
     instance: Arc<Instance>,
     lane: Lane,
     gone: Arc<AtomicBool>,
+    /// Of a worker for actors and events.
+    _room: Option<AsideRoom>,
 }
 
 impl State {
@@ -78,7 +81,8 @@ impl Actor for Worker {
     type Arguments = Arc<Instance>;
 
     async fn pre_start(&self, _: ActorRef<WorkerMsg>, instance: Arc<Instance>) -> Result<State, ActorProcessingErr> {
-        Ok(State { instance, lane: self.0, gone: Arc::default() })
+        let room = (self.0 == Lane::Aside).then(|| AsideRoom::of(Arc::clone(&instance.account().heap)));
+        Ok(State { instance, lane: self.0, gone: Arc::default(), _room: room })
     }
 
     async fn post_start(&self, myself: ActorRef<WorkerMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {

@@ -5,10 +5,14 @@
 //! others a floor, so that a few do not keep the rest from running; it then meets a limit smaller than its own. While one
 //! version takes another's place there are twice as many, so a VM may still find no room: it waits for one that runs.
 //!
+//! Requests wait for actors, so the VMs of requests leave to each VM of actors and events what that needs to run: all would wait until
+//! the requests' deadlines. A worker of those that has no VM is owed a floor ([`AsideRoom`]), a VM of theirs that rests what it lacks of one,
+//! or the least in which it is let run. Together that is half of the quota at most: a quota too small for all is for requests too.
+//!
 //! Values that wait (see [`Parcel`](super::parcel::Parcel)) have a small part of the quota that VMs leave to them. What is
 //! beyond it takes room that is free, but never that which the VMs need to run: they are who handles what waits.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -35,8 +39,11 @@ pub struct HeapAccount {
     state: AtomicU64,
     /// Those of the bytes that are values which wait; while one comes or goes, fewer.
     values: AtomicU64,
-    /// Those of the bytes that VMs of actors and events have; while one begins or ends, more or fewer.
-    aside: AtomicU64,
+    /// Workers for actors and events that have no VM. A thread that outlives its worker may make it too small by one.
+    vacant: AtomicI64,
+    /// What the resting VMs of actors and events may take before the others do, in bytes. It grows before the account shrinks, so that
+    /// nobody takes it between.
+    owed: AtomicU64,
     /// How many wait for room.
     waiting: AtomicUsize,
     turn: Mutex<()>,
@@ -94,6 +101,14 @@ impl HeapAccount {
         self.release(bytes);
     }
 
+    /// What a VM leaves to those of actors and events, `to` being what it is owed itself.
+    fn owed(&self, share: HeapShare, to: Option<&Aside>) -> u64 {
+        let (made, own) = to.map_or((true, 0), |aside| (aside.is_made, aside.owed));
+        let vacant = u64::try_from(self.vacant.load(Ordering::Acquire) - i64::from(!made)).unwrap_or(0);
+        let owed = share.floor().saturating_mul(vacant).saturating_add(self.owed.load(Ordering::Acquire));
+        owed.saturating_sub(own).min((share.quota - share.values) / 2)
+    }
+
     fn release(&self, change: u64) {
         self.state.fetch_sub(change, Ordering::SeqCst);
         if self.is_waited_for() {
@@ -128,8 +143,7 @@ impl HeapShare {
         Self { quota, limit, workers: workers as u64, aside: 0, values }
     }
 
-    /// The same with so many more VMs for actors and events. Requests wait for those, so the VMs of requests never take what they
-    /// need: all would wait until the requests' deadlines.
+    /// The same with so many more VMs for actors and events.
     #[must_use]
     pub const fn with_aside(self, aside: usize) -> Self {
         Self { workers: self.workers + aside as u64, aside: aside as u64, ..self }
@@ -149,14 +163,45 @@ impl HeapShare {
     }
 }
 
+/// A worker for actors and events: for as long as it has no VM, room is left to it.
+#[derive(Debug)]
+pub struct AsideRoom(Arc<HeapAccount>);
+
+impl AsideRoom {
+    /// One worker more.
+    #[must_use]
+    pub fn of(account: Arc<HeapAccount>) -> Self {
+        account.vacant.fetch_add(1, Ordering::AcqRel);
+        Self(account)
+    }
+}
+
+impl Drop for AsideRoom {
+    fn drop(&mut self) {
+        self.0.vacant.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// The part of one VM; it goes back when dropped.
 #[derive(Debug)]
 pub struct Reservation {
     account: Arc<HeapAccount>,
     bytes: u64,
     runs: bool,
-    /// Whether it is of a VM for actors and events.
-    aside: bool,
+    /// Of a VM for actors and events.
+    aside: Option<Aside>,
+}
+
+/// What such a VM is owed.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Whether it has run, and so is what its worker has.
+    is_made: bool,
+    /// Those bytes of the account's.
+    owed: u64,
+    /// A VM's floor, and the most that one may have, when it ran last.
+    floor: u64,
+    limit: u64,
 }
 
 /// A quota is used up.
@@ -194,19 +239,19 @@ impl Reservation {
     /// Nothing, of this account.
     #[must_use]
     pub const fn none(account: Arc<HeapAccount>) -> Self {
-        Self { account, bytes: 0, runs: false, aside: false }
+        Self { account, bytes: 0, runs: false, aside: None }
     }
 
     /// The same for a VM of actors and events.
     #[must_use]
     pub fn aside(self) -> Self {
         let mut this = self;
-        this.aside = true;
+        this.aside = Some(Aside::default());
         this
     }
 
     const fn one(&self) -> u64 {
-        if self.aside { ONE_ASIDE } else { ONE_REQUEST }
+        if self.aside.is_some() { ONE_ASIDE } else { ONE_REQUEST }
     }
 
     /// The VM is about to run: makes it as much as the share leaves, up to the limit, but `least` at least. Says how much.
@@ -219,21 +264,16 @@ impl Reservation {
 
     /// As [`Reservation::run`]; beside the error, whether other VMs ran at that moment.
     fn try_run(&mut self, share: HeapShare, least: u64) -> Result<u64, (HeapFull, bool)> {
-        let mut state = self.account.state.load(Ordering::Relaxed);
+        let mut state = self.account.state.load(Ordering::Acquire);
         loop {
             let others = (state & BYTES) - self.bytes;
             let others_running = (state & !BYTES) - if self.runs { self.one() } else { 0 };
-            let (requests, aside) = running(others_running);
+            let (requests, _) = running(others_running);
             let left_to_values = share.values.saturating_sub(self.account.values());
             let floor = share.floor();
-            let (idle, left_to_aside) = match self.aside {
-                true => (share.workers.saturating_sub(1).saturating_sub(requests + aside), 0),
-                false => {
-                    let has = self.account.aside.load(Ordering::Relaxed);
-                    let left = (floor * share.aside).saturating_sub(has);
-                    ((share.workers - share.aside).saturating_sub(1).saturating_sub(requests), left)
-                }
-            };
+            // of the VMs for requests
+            let idle = (share.workers - share.aside).saturating_sub(requests + u64::from(self.aside.is_none()));
+            let left_to_aside = self.account.owed(share, self.aside.as_ref());
             let free = share.quota.saturating_sub(others).saturating_sub(left_to_values).saturating_sub(left_to_aside);
             let kept = floor * idle;
             let bytes = share.limit.min(free.saturating_sub(kept).max(floor.min(free)));
@@ -241,11 +281,10 @@ impl Reservation {
                 return Err((HeapFull { reserved: others, quota: share.quota, least }, others_running > 0));
             }
             let after = (others + bytes) | (others_running + self.one());
-            match self.account.state.compare_exchange_weak(state, after, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.account.state.compare_exchange_weak(state, after, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    if self.aside {
-                        self.account.aside.fetch_add(bytes, Ordering::Relaxed);
-                        self.account.aside.fetch_sub(self.bytes, Ordering::Relaxed);
+                    if let Some(aside) = &mut self.aside {
+                        aside.begin(&self.account, share);
                     }
                     (self.bytes, self.runs) = (bytes, true);
                     return Ok(bytes);
@@ -292,15 +331,49 @@ impl Reservation {
         let back = self.bytes.saturating_sub(bytes);
         let change = back + if self.runs { self.one() } else { 0 };
         (self.bytes, self.runs) = (self.bytes - back, false);
-        if self.aside {
-            self.account.aside.fetch_sub(back, Ordering::Relaxed);
+        if let Some(aside) = &mut self.aside {
+            aside.rest(&self.account, self.bytes);
         }
         self.account.release(change);
     }
 }
 
+impl Aside {
+    /// It has what it needs.
+    fn begin(&mut self, account: &HeapAccount, share: HeapShare) {
+        if !self.is_made {
+            account.vacant.fetch_sub(1, Ordering::AcqRel);
+        }
+        account.owed.fetch_sub(self.owed, Ordering::AcqRel);
+        *self = Self { is_made: true, owed: 0, floor: share.floor(), limit: share.limit };
+    }
+
+    /// It holds `bytes`, and is to wake again.
+    fn rest(&mut self, account: &HeapAccount, bytes: u64) {
+        if !self.is_made {
+            return;
+        }
+        let needs = self.floor.max(self.limit.min(bytes + LEAST_ROOM));
+        let owed = needs.saturating_sub(bytes);
+        account.owed.fetch_add(owed.wrapping_sub(self.owed), Ordering::AcqRel);
+        self.owed = owed;
+    }
+
+    /// There is no VM any more.
+    fn end(&mut self, account: &HeapAccount) {
+        if self.is_made {
+            account.vacant.fetch_add(1, Ordering::AcqRel);
+            account.owed.fetch_sub(self.owed, Ordering::AcqRel);
+            *self = Self::default();
+        }
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
+        if let Some(aside) = &mut self.aside {
+            aside.end(&self.account);
+        }
         self.rest(0);
     }
 }

@@ -7,7 +7,7 @@ const MANIFEST: &str = "id: shop\nversion: 1.0.0\n\
     apis: [{ path: /api/shop, methods: [POST], permissions: [] }, \
            { path: '/api/shop/{what}', methods: [GET], permissions: [] }]\n\
     dependencies: [{ id: stock, required: false }]\n\
-    runtime: { actors: [{ id: counter }] }\n\
+    runtime: { actors: [{ id: counter }], limits: { cpuTime: 2s, wallTime: 10s } }\n\
     permissions: { system: { database: [{ module: stock }] }, application: { apis: ['/api/stock/*'], components: [Chart], \
                    configurations: [{ module: stock, keys: [unit] }] } }\n";
 

@@ -89,30 +89,85 @@ fn all_workers_run_at_once_whatever_their_limits_are() {
 proptest! {
     #[test]
     fn the_reservations_are_within_the_quota_and_their_sum_is_the_account(
-        steps in proptest::collection::vec((0_usize..4, 0_u64..50, 1_u64..101, any::<bool>()), 0..200)
+        (quota, steps) in (20_u64..101, proptest::collection::vec((0_usize..6, 0_u64..50, 1_u64..101, 0_u8..8), 0..200))
     ) {
         let account = Arc::new(HeapAccount::default());
-        let mut all = parts(&account, 4);
-        for (index, least, bytes, rests) in steps {
-            if rests {
-                all[index].rest(bytes);
-            } else {
-                let had = all[index].bytes;
-                match all[index].run(share(100, bytes, 4), least) {
+        let workers: Vec<_> = (0..2).map(|_| AsideRoom::of(Arc::clone(&account))).collect();
+        let new = |index: usize| {
+            let part = Reservation::none(Arc::clone(&account));
+            if index < 2 { part.aside() } else { part }
+        };
+        let mut all: Vec<_> = (0..6).map(new).collect();
+        for (index, least, bytes, what) in steps {
+            let had = all[index].bytes;
+            match what {
+                0 => all[index] = new(index),
+                1..=3 => all[index].rest(bytes),
+                _ => match all[index].run(HeapShare { aside: 2, ..share(quota, bytes, 6) }, least) {
                     Ok(got) => prop_assert!((least..=bytes).contains(&got)),
                     Err(_) => prop_assert_eq!(all[index].bytes, had),
-                }
+                },
             }
             prop_assert_eq!(account.reserved(), all.iter().map(|one| one.bytes).sum::<u64>());
-            prop_assert!(account.reserved() <= 100);
+            prop_assert!(account.reserved() <= quota);
+            let aside = || all[..2].iter().filter_map(|one| one.aside.as_ref());
+            prop_assert_eq!(account.owed.load(Ordering::Relaxed), aside().map(|aside| aside.owed).sum::<u64>());
+            let vacant = aside().filter(|aside| !aside.is_made).count();
+            prop_assert_eq!(account.vacant.load(Ordering::Relaxed), i64::try_from(vacant).unwrap());
+        }
+        drop((all, workers));
+        prop_assert_eq!(empty(&account), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_actor_finds_room_whatever_the_requests_of_two_versions_took(
+        (aside, limit) in (1_usize..3, 8_u64..65),
+        steps in proptest::collection::vec((0_usize..12, 0_u64..100, any::<bool>()), 0..200)
+    ) {
+        let share = HeapShare::new(128 << 20, limit << 20, 4, true).with_aside(aside);
+        let account = Arc::new(HeapAccount::default());
+        let workers: Vec<_> = (0..2 * aside).map(|_| AsideRoom::of(Arc::clone(&account))).collect();
+        let mut requests = parts(&account, 8);
+        let mut actors: Vec<_> = workers.iter().map(|_| Reservation::none(Arc::clone(&account)).aside()).collect();
+        for (index, percent, runs) in steps {
+            let part = match index.checked_sub(8) {
+                None => &mut requests[index],
+                Some(actor) => {
+                    let actor = actor % actors.len();
+                    &mut actors[actor]
+                }
+            };
+            let held = part.bytes;
+            if runs {
+                let _ = part.run(share, share.limit.min(held + LEAST_ROOM).max(share.least()));
+            } else {
+                part.rest(held * percent / 100);
+            }
+        }
+        for actor in &mut actors {
+            let held = actor.bytes;
+            actor.rest(held);
+        }
+        for vm in &mut requests {
+            let _ = vm.run(share, share.least());
+        }
+        for actor in &mut actors {
+            let needs = share.limit.min(actor.bytes + LEAST_ROOM).max(share.least());
+            prop_assert!(actor.run(share, needs).is_ok(), "{:?}", account);
         }
     }
+}
+
+/// What is left of an account that nobody uses.
+fn empty(account: &HeapAccount) -> (u64, u64, i64) {
+    (account.reserved(), account.owed.load(Ordering::Relaxed), account.vacant.load(Ordering::Relaxed))
 }
 
 #[test]
 fn who_runs_for_requests_leaves_room_for_the_actors_that_they_wait_for() {
     let share = HeapShare::new(100 << 20, 32 << 20, 4, true).with_aside(1);
     let account = Arc::new(HeapAccount::default());
+    let worker = AsideRoom::of(Arc::clone(&account));
     // as many as two versions have, and some of them are full at rest
     let mut requests = parts(&account, 8);
     for vm in &mut requests {
@@ -126,15 +181,53 @@ fn who_runs_for_requests_leaves_room_for_the_actors_that_they_wait_for() {
     let room = actor.run(share, share.least()).expect("nobody has to end for it");
     assert!(room >= 8 << 20, "{room}");
     actor.rest(1 << 20);
-    drop(requests);
-    drop(actor);
-    assert_eq!((account.reserved(), account.aside.load(Ordering::Relaxed)), (0, 0));
+    drop((requests, actor, worker));
+    assert_eq!(empty(&account), (0, 0, 0));
+}
+
+#[test]
+fn an_actor_that_is_full_wakes_while_requests_take_the_rest() {
+    let share = HeapShare::new(100 << 20, 32 << 20, 4, true).with_aside(1);
+    let account = Arc::new(HeapAccount::default());
+    let _worker = AsideRoom::of(Arc::clone(&account));
+    let mut actor = Reservation::none(Arc::clone(&account)).aside();
+    let room = actor.run(share, share.least()).expect("it is the first");
+    actor.rest(room);
+    let mut requests = parts(&account, 8);
+    let running = requests.iter_mut().filter_map(|vm| vm.run(share, share.least()).ok()).count();
+    assert!(running > 1, "{running}");
+    actor.run(share, share.limit.min(room + LEAST_ROOM)).expect("nobody has to end for it");
+}
+
+#[test]
+fn the_actors_of_one_version_that_rest_take_nothing_from_those_of_another_to_come() {
+    let share = HeapShare::new(100 << 20, 32 << 20, 4, true).with_aside(1);
+    let account = Arc::new(HeapAccount::default());
+    let _workers = [(); 2].map(|()| AsideRoom::of(Arc::clone(&account)));
+    let mut old = Reservation::none(Arc::clone(&account)).aside();
+    let room = old.run(share, share.least()).expect("it is the first");
+    old.rest(room);
+    let mut requests = parts(&account, 8);
+    let running = requests.iter_mut().filter_map(|vm| vm.run(share, share.least()).ok()).count();
+    assert!(running > 1, "{running}");
+    let mut new = Reservation::none(Arc::clone(&account)).aside();
+    new.run(share, share.least()).expect("nobody has to end for it");
+}
+
+#[test]
+fn a_quota_too_small_for_all_is_for_requests_too() {
+    let share = HeapShare::new(8 << 20, 8 << 20, 1, true).with_aside(8);
+    let account = Arc::new(HeapAccount::default());
+    let _workers: Vec<_> = (0..16).map(|_| AsideRoom::of(Arc::clone(&account))).collect();
+    let mut request = Reservation::none(Arc::clone(&account));
+    assert!(request.run(share, share.least()).is_ok_and(|room| room >= 3 << 20));
 }
 
 #[test]
 fn an_actor_that_runs_takes_no_floor_from_the_requests() {
     let share = HeapShare::new(100 << 20, 64 << 20, 2, true).with_aside(1);
     let account = Arc::new(HeapAccount::default());
+    let _worker = AsideRoom::of(Arc::clone(&account));
     let mut actor = Reservation::none(Arc::clone(&account)).aside();
     actor.run(share, share.least()).expect("it is the first");
     let mut requests = parts(&account, 2);
