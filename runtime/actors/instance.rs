@@ -248,7 +248,7 @@ impl Instance {
         let spawned = thread.spawn(move || {
             // its processor time counts, also that of a start that fails
             let _usage = Usage::new(&instance).exempt();
-            let make = || HousedVm::make(&instance, (Lane::Requests, limits), Instant::now() + START_GRACE);
+            let make = || HousedVm::make(&instance, (Lane::Requests, limits, None), Instant::now() + START_GRACE);
             let made = instance.executing(make).map_err(|none| {
                 let error = none.error(&instance);
                 if let NoVm::Full(_) = none {

@@ -8,8 +8,11 @@ use replug_scripts::{CallContext, Exports, Handler, Limits, ScriptError, Vm};
 use super::error::CallError;
 use super::instance::{Instance, Lane, START_GRACE};
 use crate::monitor::Event;
-use crate::sandbox::quota::heap::{HeapFull, HeapShare, LEAST_ROOM, Reservation};
+use crate::sandbox::quota::heap::{AsideRoom, HeapFull, HeapShare, LEAST_ROOM, Reservation};
 use crate::sandbox::quota::leak::LeakWatch;
+
+/// Of which lane a worker is, the limits that its thread was made for, and of one for actors and events its room.
+pub(super) type Placement<'a> = (Lane, Limits, Option<&'a Arc<AsideRoom>>);
 
 /// A VM that keeps to its part.
 pub(super) struct HousedVm {
@@ -35,9 +38,9 @@ pub(super) enum NoVm {
 impl HousedVm {
     /// A new VM on this thread, which was made for `limits`, with `init` run in it. Waits until `until` for room that other
     /// VMs of the module give back.
-    pub(super) fn make(instance: &Instance, (lane, limits): (Lane, Limits), until: Instant) -> Result<Self, NoVm> {
-        let part = Reservation::none(Arc::clone(&instance.account().heap));
-        let mut part = if lane == Lane::Aside { part.aside() } else { part };
+    pub(super) fn make(instance: &Instance, (_, limits, room): Placement<'_>, until: Instant) -> Result<Self, NoVm> {
+        let alone = || Reservation::none(Arc::clone(&instance.account().heap));
+        let mut part = room.map_or_else(alone, Reservation::aside);
         let share = share(instance);
         let room = part.run_by(share, share.least(), until).map_err(NoVm::Full)?;
         let vm = instance.make_vm(within(&limits, room)).map_err(NoVm::Failed)?;

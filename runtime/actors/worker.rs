@@ -18,14 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use replug_scripts::{Limits, ScriptError};
+use replug_scripts::ScriptError;
 use tokio::runtime::Handle;
 
 use super::error::CallError;
 use super::instance::{Instance, Lane};
 use super::job::Job;
 use super::usage::Usage;
-use super::vm::{HousedVm, NoVm};
+use super::vm::{HousedVm, NoVm, Placement};
 use crate::sandbox::quota::heap::AsideRoom;
 
 mod multiplex;
@@ -57,7 +57,7 @@ pub struct State {
     lane: Lane,
     gone: Arc<AtomicBool>,
     /// Of a worker for actors and events.
-    _room: Option<AsideRoom>,
+    room: Option<Arc<AsideRoom>>,
 }
 
 impl State {
@@ -82,7 +82,7 @@ impl Actor for Worker {
 
     async fn pre_start(&self, _: ActorRef<WorkerMsg>, instance: Arc<Instance>) -> Result<State, ActorProcessingErr> {
         let room = (self.0 == Lane::Aside).then(|| AsideRoom::of(Arc::clone(&instance.account().heap)));
-        Ok(State { instance, lane: self.0, gone: Arc::default(), _room: room })
+        Ok(State { instance, lane: self.0, gone: Arc::default(), room })
     }
 
     async fn post_start(&self, myself: ActorRef<WorkerMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -115,14 +115,15 @@ impl Actor for Worker {
 impl State {
     fn start_thread(&self, owner: ActorRef<WorkerMsg>) -> Result<(), String> {
         let (instance, gone, runtime) = (Arc::clone(&self.instance), Arc::clone(&self.gone), Handle::current());
-        let lane = self.lane;
+        let (lane, room) = (self.lane, self.room.clone());
         // a closed pool has no work
         let Some(pass) = instance.queue(lane).thread() else { return Ok(()) };
         let (thread, limits) = self.instance.thread("vm");
         thread
             .spawn(move || {
                 // around everything, the VM's end too: a worker that is not told never works again
-                let whole = || instance.executing(|| run(&instance, (lane, limits), &gone, &runtime));
+                let of = (lane, limits, room.as_ref());
+                let whole = || instance.executing(|| run(&instance, of, &gone, &runtime));
                 let exit = catch_unwind(AssertUnwindSafe(whole))
                     .unwrap_or_else(|panic| Exit::Panicked(message_of(panic.as_ref())));
                 drop(instance);
@@ -136,12 +137,13 @@ impl State {
 }
 
 /// Takes jobs until there are none.
-fn run(instance: &Arc<Instance>, (lane, limits): (Lane, Limits), gone: &AtomicBool, runtime: &Handle) -> Exit {
+fn run(instance: &Arc<Instance>, of: Placement<'_>, gone: &AtomicBool, runtime: &Handle) -> Exit {
+    let lane = of.0;
     let mut vm: Option<HousedVm> = None;
     let mut usage = Usage::new(instance);
     if instance.manifest.runtime.concurrency > 1 {
         // what it holds when it panics is dropped by the unwinding, which tells the callers
-        return match multiplex::run(instance, (lane, limits), gone, runtime, &mut usage) {
+        return match multiplex::run(instance, of, gone, runtime, &mut usage) {
             Ok(()) => Exit::Idle,
             Err(error) => Exit::InitFailed(error),
         };
@@ -149,7 +151,7 @@ fn run(instance: &Arc<Instance>, (lane, limits): (Lane, Limits), gone: &AtomicBo
     while let Some(job) = instance.queue(lane).take(gone, &|| usage.rests()) {
         usage.begin(job.call.deadline, job.is_exempt());
         // the job is dropped by the unwinding, which tells its caller; the VM goes with it
-        match catch_unwind(AssertUnwindSafe(|| serve(instance, ((lane, limits), &usage), &mut vm, job))) {
+        match catch_unwind(AssertUnwindSafe(|| serve(instance, (of, &usage), &mut vm, job))) {
             Ok(Ok(())) => usage.look(vm.as_ref().map_or(0, HousedVm::memory)),
             Ok(Err(error)) => return Exit::InitFailed(error),
             Err(panic) => return Exit::Panicked(message_of(panic.as_ref())),
@@ -161,7 +163,7 @@ fn run(instance: &Arc<Instance>, (lane, limits): (Lane, Limits), gone: &AtomicBo
 /// Serves one job, making a VM first where there is none; an error when that fails.
 fn serve(
     instance: &Instance,
-    (of, usage): ((Lane, Limits), &Usage),
+    (of, usage): (Placement<'_>, &Usage),
     vm: &mut Option<HousedVm>,
     job: Job,
 ) -> Result<(), ScriptError> {

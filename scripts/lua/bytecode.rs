@@ -4,6 +4,10 @@
 
 use std::ops::Range;
 
+mod begin;
+
+pub(super) use begin::begin_with;
+
 /// The versions of this layout.
 const VERSION: u8 = 9;
 const TYPES_VERSION: u8 = 3;
@@ -12,8 +16,30 @@ const TYPES_VERSION: u8 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unknown;
 
-/// Where the instructions of each function stand, in bytes; each has four.
-pub(super) fn functions(bytecode: &[u8]) -> Result<Vec<Range<usize>>, Unknown> {
+/// Where a function stands, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Function {
+    /// The number of its instructions.
+    size: Range<usize>,
+    /// The instructions; each has four bytes.
+    pub(super) code: Range<usize>,
+    /// The lines of them, if it has any.
+    lines: Option<Lines>,
+    /// Whether it has names of variables, which say where those begin and end.
+    has_names: bool,
+}
+
+/// Where the lines of instructions stand: for each stretch of `1 << gap` instructions one, and for each instruction how far it is
+/// from that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Lines {
+    gap: u8,
+    /// The gap, then the distances and the stretches.
+    bytes: Range<usize>,
+}
+
+/// The functions of a file, in the order in which they stand there.
+pub(super) fn functions(bytecode: &[u8]) -> Result<Vec<Function>, Unknown> {
     let mut reader = Reader { bytes: bytecode, at: 0 };
     if reader.byte()? != VERSION || reader.byte()? != TYPES_VERSION {
         return Err(Unknown);
@@ -63,15 +89,16 @@ impl Reader<'_> {
         Err(Unknown)
     }
 
-    fn function(&mut self) -> Result<Range<usize>, Unknown> {
+    fn function(&mut self) -> Result<Function, Unknown> {
         // Stack size, parameters, upvalues, whether it takes more, flags.
         self.skip(5)?;
         let types = self.count()?;
         self.skip(types)?;
+        let at = self.at;
         let size = self.count()?;
         let start = self.at;
         self.skip(size.checked_mul(4).ok_or(Unknown)?)?;
-        let code = start..self.at;
+        let (code, number) = (start..self.at, at..start);
         for _ in 0..self.count()? {
             self.constant()?;
         }
@@ -81,12 +108,15 @@ impl Reader<'_> {
         }
         self.count()?;
         self.count()?;
+        let mut lines = None;
         if self.byte()? != 0 {
-            let gap = u32::from(self.byte()?);
-            let intervals = (size.saturating_sub(1).checked_shr(gap).ok_or(Unknown)?) + 1;
-            self.skip(size.saturating_add(intervals.saturating_mul(4)))?;
+            let at = self.at;
+            let gap = self.byte()?;
+            self.skip(size.saturating_add(stretches(size, gap)?.saturating_mul(4)))?;
+            lines = Some(Lines { gap, bytes: at..self.at });
         }
-        if self.byte()? != 0 {
+        let has_names = self.byte()? != 0;
+        if has_names {
             for _ in 0..self.count()? {
                 // Name, first and last instruction, register.
                 self.count()?;
@@ -98,7 +128,7 @@ impl Reader<'_> {
                 self.count()?;
             }
         }
-        Ok(code)
+        Ok(Function { size: number, code, lines, has_names })
     }
 
     fn constant(&mut self) -> Result<(), Unknown> {
@@ -138,4 +168,9 @@ impl Reader<'_> {
             _ => Err(Unknown),
         }
     }
+}
+
+/// How many stretches the lines of so many instructions have.
+fn stretches(size: usize, gap: u8) -> Result<usize, Unknown> {
+    Ok(size.saturating_sub(1).checked_shr(u32::from(gap)).ok_or(Unknown)? + 1)
 }

@@ -180,12 +180,15 @@ pub(super) fn gated<G: Gate>(lua: &Lua, native: &Function) -> mlua::Result<Funct
 
 /// Gives the native `function` another value as its first upvalue.
 pub(super) fn set_upvalue(lua: &Lua, function: &Function, value: &Function) -> mlua::Result<()> {
-    // SAFETY: mlua pushes both and runs this protected; what stays on the stack is popped.
-    unsafe {
+    // SAFETY: mlua pushes both and runs this protected, and takes the truth value.
+    let is_set: bool = unsafe {
         lua.exec_raw((function, value), |state| {
-            ffi::lua_setupvalue(state, -2, 1);
+            let name = ffi::lua_setupvalue(state, -2, 1);
+            ffi::lua_settop(state, 0);
+            ffi::lua_pushboolean(state, c_int::from(!name.is_null()));
         })
-    }
+    }?;
+    if is_set { Ok(()) } else { Err(mlua::Error::runtime("internal error: a native function has no upvalue")) }
 }
 
 unsafe extern "C-unwind" fn call_gated<G: Gate>(state: *mut lua_State) -> c_int {

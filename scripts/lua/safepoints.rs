@@ -5,18 +5,23 @@
 //! texts of that size, which are read as numbers, two seconds. So a file in which more than [`MAX_RUN`] such instructions can
 //! follow each other is compiled again with Luau's marks for coverage, one for each statement or expression; of those marks some
 //! become safepoints and the others nothing.
+//!
+//! A function that the language calls as a metamethod is entered without being asked, up to 200 deep. So each function that has more than
+//! [`MAX_ENTERED`] before its first safepoint begins with one.
 
 use mlua::chunk::Compiler;
 
 use self::known::{Known, Registers, What};
 use self::op::{Jump, Kind, Op};
-use super::bytecode::{self, Unknown};
+use super::bytecode::{self, Function, Unknown};
 
 mod known;
 mod op;
 
 /// What may follow each other without a safepoint.
 const MAX_RUN: Run = Run { works: 32, reads: 16 };
+/// What a function may have of either before its first safepoint without beginning with one.
+const MAX_ENTERED: Run = Run { works: 2, reads: 0 };
 /// After how much of either a mark becomes a safepoint.
 const SAFEPOINT_AFTER: u32 = 4;
 /// What a single expression may have, where no mark stands in it. A sum of products has marks, a long sum has none.
@@ -54,54 +59,86 @@ pub(super) const TOO_LONG: &str =
 /// # Errors
 /// What the compiler says, as the outer error; [`TOO_LONG`] or what is wrong with the bytecode as the inner one.
 pub(super) fn compile(compiler: &Compiler, source: &str) -> mlua::Result<Result<Vec<u8>, &'static str>> {
-    let code = compiler.compile(source)?;
-    let Ok(longest) = longest_run(&code) else { return Ok(Err(UNKNOWN)) };
-    if longest.is_within(MAX_RUN) {
-        return Ok(Ok(code));
-    }
-    for level in [1, 2] {
+    for (level, most) in [(0, MAX_RUN), (1, MAX_RUN), (2, MAX_EXPRESSION)] {
         let mut code = compiler.clone().set_coverage_level(level).compile(source)?;
-        match mark(&mut code) {
-            Ok(longest) if longest.is_within(if level == 2 { MAX_EXPRESSION } else { MAX_RUN }) => return Ok(Ok(code)),
-            Ok(_) => {}
-            Err(Unknown) => return Ok(Err(UNKNOWN)),
+        let Ok(longest) = mark(&mut code) else { return Ok(Err(UNKNOWN)) };
+        if longest.is_within(most) {
+            return Ok(begin(&code).map_err(|Unknown| UNKNOWN));
         }
     }
     Ok(Err(TOO_LONG))
 }
 
-const UNKNOWN: &str = "the bytecode has an unknown layout";
-
-/// The most costly instructions on any way through a function that passes no safepoint.
-fn longest_run(code: &[u8]) -> Result<Run, Unknown> {
-    let mut longest = Run::default();
-    for function in bytecode::functions(code)? {
-        longest = longest.max(walk(&mut code[function].to_vec()));
-    }
-    Ok(longest)
+/// The file with a safepoint at the beginning of the functions that need one there.
+fn begin(code: &[u8]) -> Result<Vec<u8>, Unknown> {
+    let functions = bytecode::functions(code)?;
+    let needs_one =
+        |function: &&Function| !walk(&mut code[function.code.clone()].to_vec()).entered.is_within(MAX_ENTERED);
+    bytecode::begin_with(SAFEPOINT, code, &functions.iter().filter(needs_one).collect::<Vec<_>>())
 }
+
+const UNKNOWN: &str = "the bytecode has an unknown layout";
 
 /// Turns the marks into safepoints or nothing; gives the longest run that is left.
 fn mark(code: &mut [u8]) -> Result<Run, Unknown> {
     let mut longest = Run::default();
     for function in bytecode::functions(code)? {
-        longest = longest.max(walk(&mut code[function]));
+        longest = longest.max(walk(&mut code[function.code]).any);
     }
     Ok(longest)
 }
 
+/// The most costly instructions on a way that passes no safepoint.
+#[derive(Clone, Copy, Debug, Default)]
+struct Runs {
+    /// On any way.
+    any: Run,
+    /// On those from the beginning of the function; nothing behind a safepoint.
+    entered: Run,
+}
+
+impl Runs {
+    fn max(self, other: Self) -> Self {
+        Self { any: self.any.max(other.any), entered: self.entered.max(other.entered) }
+    }
+}
+
+/// A way to an instruction: what it had since the last safepoint, and whether that is all since the beginning.
+#[derive(Clone, Copy, Default)]
+struct Way {
+    run: Run,
+    entered: Option<Run>,
+}
+
+impl Way {
+    fn max(self, other: Self) -> Self {
+        let entered = match (self.entered, other.entered) {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            (one, other) => one.or(other),
+        };
+        Self { run: self.run.max(other.run), entered }
+    }
+
+    fn add(&mut self, more: Run) {
+        for run in std::iter::once(&mut self.run).chain(&mut self.entered) {
+            *run = Run { works: run.works + more.works, reads: run.reads + more.reads };
+        }
+    }
+}
+
 /// Follows all ways through a function forwards at once: what counts at an instruction is the way that had the most costly
-/// ones. Ways backwards pass a safepoint.
-fn walk(code: &mut [u8]) -> Run {
+/// ones. Ways backwards pass a safepoint. Turns its marks into safepoints or nothing.
+fn walk(code: &mut [u8]) -> Runs {
     let size = code.len() / 4;
-    let mut arriving = vec![Run::default(); size + 1];
+    let mut arriving = vec![Way::default(); size + 1];
+    arriving[0].entered = Some(Run::default());
     let (joins, captured) = (joins(code), captured(code));
     let mut known = Known::new(captured);
-    let (mut longest, mut at) = (Run::default(), 0);
+    let (mut longest, mut at) = (Runs::default(), 0);
     while at < size {
         let word = &mut code[at * 4..at * 4 + 4];
         let (instruction, op) = (instruction(word), Op::of(word[0]));
-        let mut run = arriving[at];
+        let mut way = arriving[at];
         if joins[at] {
             known = Known::new(captured);
         }
@@ -110,27 +147,31 @@ fn walk(code: &mut [u8]) -> Run {
             _ => false,
         };
         match op.kind {
-            Kind::Mark => {
-                let wanted = run.wants_safepoint();
-                word.copy_from_slice(&if wanted { SAFEPOINT } else { NOTHING });
-                run = if wanted { Run::default() } else { run };
+            Kind::Mark if way.run.wants_safepoint() => {
+                word.copy_from_slice(&SAFEPOINT);
+                known.passes_safepoint();
+                way = Way::default();
             }
-            Kind::Safepoint => run = Run::default(),
-            Kind::Works => run.works += 1,
+            Kind::Mark => word.copy_from_slice(&NOTHING),
+            Kind::Safepoint => {
+                known.passes_safepoint();
+                way = Way::default();
+            }
+            Kind::Works => way.add(Run { works: 1, reads: 0 }),
             Kind::Reads(sources) => {
                 let texts = sources.iter(word).filter(|register| known.read(*register)).count();
-                run = Run { works: run.works + 1, reads: run.reads + u32::try_from(texts).unwrap_or(u32::MAX) };
+                way.add(Run { works: 1, reads: u32::try_from(texts).unwrap_or(u32::MAX) });
             }
             Kind::Plain => {}
         }
         known.after(word, all_numbers);
-        longest = longest.max(run);
+        longest = longest.max(Runs { any: way.run, entered: way.entered.unwrap_or_default() });
         let next = at + op.length;
         if let Some(target) = op.jump.target(at, instruction).filter(|target| *target > at && *target <= size) {
-            arriving[target] = arriving[target].max(run);
+            arriving[target] = arriving[target].max(way);
         }
         if next <= size && !matches!(op.jump, Jump::Always | Jump::AlwaysFar | Jump::Ends) {
-            arriving[next] = arriving[next].max(run);
+            arriving[next] = arriving[next].max(way);
         }
         at = next;
     }
@@ -185,7 +226,7 @@ mod tests {
     use super::*;
 
     fn longest(source: &str) -> Run {
-        longest_run(&super::super::compiler().compile(source).unwrap()).unwrap()
+        mark(&mut super::super::compiler().compile(source).unwrap()).unwrap()
     }
 
     fn run_of(source: &str) -> u32 {
@@ -240,11 +281,32 @@ mod tests {
     fn long_code_gets_safepoints_and_keeps_its_meaning() {
         let source = format!("local a = 1 {} return a", "a = a + 1 ".repeat(1000));
         assert!(run_of(&source) >= 1000);
-        let code = compile(&super::super::compiler(), &source).unwrap().unwrap();
-        assert!(longest_run(&code).unwrap().is_within(MAX_RUN));
+        let mut code = compile(&super::super::compiler(), &source).unwrap().unwrap();
+        assert!(mark(&mut code).unwrap().is_within(MAX_RUN));
         let lua = mlua::Lua::new();
         let chunk = super::super::load(&lua, "x", &code).unwrap();
         assert_eq!(chunk.call::<i64>(()).unwrap(), 1001);
+    }
+
+    #[test]
+    fn a_function_that_may_be_entered_unasked_begins_with_a_safepoint_where_it_has_much_to_do() {
+        let begins = |body: &str| {
+            let source = format!("return function(a, b, ...) {body} end");
+            let code = compile(&super::super::compiler(), &source).unwrap().unwrap();
+            let code = &code[bytecode::functions(&code).unwrap()[0].code.clone()];
+            code[..8].chunks(4).any(|word| word == SAFEPOINT)
+        };
+        for much in [
+            "return a + 1",
+            "for i = 1, a do end",
+            "if b then return -a end",
+            "local x = a < b x = b < a return a .. b",
+        ] {
+            assert!(begins(much), "{much}");
+        }
+        for little in ["return a", "return a < b", "b() return a + 1", "local x = 1 return x + 1", "return a.b.c"] {
+            assert!(!begins(little), "{little}");
+        }
     }
 
     #[test]
@@ -258,7 +320,7 @@ mod tests {
         ];
         for source in formulas {
             let code = compile(&super::super::compiler(), &source).unwrap();
-            assert!(code.is_ok_and(|code| longest_run(&code).unwrap().is_within(MAX_EXPRESSION)), "{source}");
+            assert!(code.is_ok_and(|mut code| mark(&mut code).unwrap().is_within(MAX_EXPRESSION)), "{source}");
         }
         assert_eq!(compile(&super::super::compiler(), &sum(100)).unwrap(), Err(TOO_LONG));
     }
@@ -267,9 +329,9 @@ mod tests {
     fn broken_bytecode_is_refused() {
         let code =
             super::super::compiler().compile("local t = { a = 1, 2.5, 'x' } return function() return t end").unwrap();
-        assert!(longest_run(&code).is_ok());
+        assert!(mark(&mut code.clone()).is_ok());
         for end in 0..code.len() {
-            assert_eq!(longest_run(&code[..end]), Err(Unknown), "cut at {end}");
+            assert_eq!(mark(&mut code[..end].to_vec()), Err(Unknown), "cut at {end}");
         }
     }
 }

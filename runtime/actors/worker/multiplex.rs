@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use futures::FutureExt as _;
-use replug_scripts::{HostError, HostErrorKind, Limits, Pending, ScriptError, Ticket};
+use replug_scripts::{HostError, HostErrorKind, Pending, ScriptError, Ticket};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
@@ -18,17 +18,16 @@ use tokio::time::timeout_at;
 use super::{too_late, turn_away};
 use crate::actors::error::CallError;
 use crate::actors::inbox::{Arrived, Inbox};
-use crate::actors::instance::{Instance, Lane};
+use crate::actors::instance::Instance;
 use crate::actors::job::{Held, Job, Left, Progress};
 use crate::actors::pool::Next;
 use crate::actors::usage::Usage;
-use crate::actors::vm::{HousedVm, NoVm};
+use crate::actors::vm::{HousedVm, NoVm, Placement};
 
 /// The calls of one thread.
 struct Desk<'a> {
     instance: &'a Arc<Instance>,
-    lane: Lane,
-    limits: Limits,
+    of: Placement<'a>,
     runtime: &'a Handle,
     inbox: Arc<Inbox>,
     /// VMs by number: the one that takes calls, and one that was retired and still holds some.
@@ -58,14 +57,13 @@ impl Drop for Errand {
 /// A new VM does not come up.
 pub(super) fn run(
     instance: &Arc<Instance>,
-    (lane, limits): (Lane, Limits),
+    of: Placement<'_>,
     gone: &AtomicBool,
     runtime: &Handle,
     usage: &mut Usage,
 ) -> Result<(), ScriptError> {
-    let mut desk =
-        Desk { instance, lane, limits, runtime, inbox: Arc::default(), vms: HashMap::new(), fresh: None, next: 0 };
-    let pool = instance.queue(lane);
+    let mut desk = Desk { instance, of, runtime, inbox: Arc::default(), vms: HashMap::new(), fresh: None, next: 0 };
+    let pool = instance.queue(of.0);
     loop {
         let holds = desk.vms.values().any(|seat| !seat.held.is_empty());
         let next = if desk.has_room() {
@@ -122,9 +120,7 @@ impl Desk<'_> {
         let patience = if is_alone { job.patience() } else { Instant::now() };
         let number = match self.fresh {
             Some(number) => number,
-            None => match usage
-                .making(job.call.deadline, || HousedVm::make(self.instance, (self.lane, self.limits), patience))
-            {
+            None => match usage.making(job.call.deadline, || HousedVm::make(self.instance, self.of, patience)) {
                 Ok(vm) => {
                     let number = self.next;
                     self.next += 1;
@@ -208,7 +204,7 @@ impl Desk<'_> {
 
     /// Waits elsewhere for what a call waits for.
     fn send_for(&self, number: u64, ticket: Ticket, pending: Pending, held: &Held) -> Errand {
-        let (inbox, instance, lane) = (Arc::clone(&self.inbox), Arc::clone(self.instance), self.lane);
+        let (inbox, instance, lane) = (Arc::clone(&self.inbox), Arc::clone(self.instance), self.of.0);
         let deadline = held.deadline();
         let task = self.runtime.spawn(async move {
             let pending = AssertUnwindSafe(timeout_at(deadline.into(), pending)).catch_unwind();

@@ -6,15 +6,22 @@
 //! version takes another's place there are twice as many, so a VM may still find no room: it waits for one that runs.
 //!
 //! Requests wait for actors, so the VMs of requests leave to each VM of actors and events what that needs to run: all would wait until
-//! the requests' deadlines. A worker of those that has no VM is owed a floor ([`AsideRoom`]), a VM of theirs that rests what it lacks of one,
-//! or the least in which it is let run. Together that is half of the quota at most: a quota too small for all is for requests too.
+//! the requests' deadlines. A worker of those that has no VM is owed what a new one needs ([`AsideRoom`]), a VM of theirs that rests what it
+//! lacks of a floor, or the least in which it is let run. Together that is half of the quota at most, and where nothing runs a
+//! request gets what it needs all the same, but what one actor does: a quota too small for all is for requests too. Where it is too small for all actors, each
+//! may take what another is owed.
 //!
 //! Values that wait (see [`Parcel`](super::parcel::Parcel)) have a small part of the quota that VMs leave to them. What is
 //! beyond it takes room that is free, but never that which the VMs need to run: they are who handles what waits.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
+
+use aside::Aside;
+pub use aside::AsideRoom;
+
+mod aside;
 
 /// The bits of the account that hold bytes; those above count the VMs that run for requests, and then those for actors and events.
 const BYTES: u64 = (1 << 40) - 1;
@@ -39,8 +46,8 @@ pub struct HeapAccount {
     state: AtomicU64,
     /// Those of the bytes that are values which wait; while one comes or goes, fewer.
     values: AtomicU64,
-    /// Workers for actors and events that have no VM. A thread that outlives its worker may make it too small by one.
-    vacant: AtomicI64,
+    /// Workers for actors and events that have no VM.
+    vacant: AtomicU64,
     /// What the resting VMs of actors and events may take before the others do, in bytes. It grows before the account shrinks, so that
     /// nobody takes it between.
     owed: AtomicU64,
@@ -81,7 +88,9 @@ impl HeapAccount {
             let run = requests + aside;
             let left = match self.values().saturating_add(bytes) <= share.values {
                 true => 0,
-                false => share.least() + share.floor() * share.workers.saturating_sub(run),
+                false => {
+                    share.least() + (share.floor() * share.workers.saturating_sub(run)).max(self.owed(share, None))
+                }
             };
             if reserved.saturating_add(bytes).saturating_add(left) > quota {
                 return Err(NoRoom { bytes, reserved, quota: share.quota });
@@ -103,14 +112,19 @@ impl HeapAccount {
 
     /// What a VM leaves to those of actors and events, `to` being what it is owed itself.
     fn owed(&self, share: HeapShare, to: Option<&Aside>) -> u64 {
-        let (made, own) = to.map_or((true, 0), |aside| (aside.is_made, aside.owed));
-        let vacant = u64::try_from(self.vacant.load(Ordering::Acquire) - i64::from(!made)).unwrap_or(0);
-        let owed = share.floor().saturating_mul(vacant).saturating_add(self.owed.load(Ordering::Acquire));
+        let (is_made, own) = to.map_or((true, 0), |aside| (aside.is_made, aside.owed));
+        let vacant = self.vacant.load(Ordering::Acquire).saturating_sub(u64::from(!is_made));
+        let owed = share.enough().saturating_mul(vacant).saturating_add(self.owed.load(Ordering::Acquire));
         owed.saturating_sub(own).min((share.quota - share.values) / 2)
     }
 
     fn release(&self, change: u64) {
         self.state.fetch_sub(change, Ordering::SeqCst);
+        self.stir();
+    }
+
+    /// There may be more room for who waits.
+    fn stir(&self) {
         if self.is_waited_for() {
             // who looked already is asleep once the lock is free
             drop(self.turn.lock());
@@ -156,29 +170,20 @@ impl HeapShare {
         if share < self.limit { share } else { self.limit }
     }
 
+    /// What is left to a VM of actors and events that is to be made.
+    const fn enough(&self) -> u64 {
+        if self.floor() > self.least() { self.floor() } else { self.least() }
+    }
+
+    /// What a request leaves to one actor even where nothing runs; nothing of a quota in which only one of them has room.
+    const fn left_to_one(&self) -> u64 {
+        if self.quota - self.values < self.least() + self.enough() { 0 } else { self.enough() }
+    }
+
     /// What a new VM needs.
     #[must_use]
     pub const fn least(&self) -> u64 {
         if self.limit < 2 * LEAST_ROOM { self.limit } else { 2 * LEAST_ROOM }
-    }
-}
-
-/// A worker for actors and events: for as long as it has no VM, room is left to it.
-#[derive(Debug)]
-pub struct AsideRoom(Arc<HeapAccount>);
-
-impl AsideRoom {
-    /// One worker more.
-    #[must_use]
-    pub fn of(account: Arc<HeapAccount>) -> Self {
-        account.vacant.fetch_add(1, Ordering::AcqRel);
-        Self(account)
-    }
-}
-
-impl Drop for AsideRoom {
-    fn drop(&mut self) {
-        self.0.vacant.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -190,18 +195,6 @@ pub struct Reservation {
     runs: bool,
     /// Of a VM for actors and events.
     aside: Option<Aside>,
-}
-
-/// What such a VM is owed.
-#[derive(Debug, Default)]
-struct Aside {
-    /// Whether it has run, and so is what its worker has.
-    is_made: bool,
-    /// Those bytes of the account's.
-    owed: u64,
-    /// A VM's floor, and the most that one may have, when it ran last.
-    floor: u64,
-    limit: u64,
 }
 
 /// A quota is used up.
@@ -242,12 +235,10 @@ impl Reservation {
         Self { account, bytes: 0, runs: false, aside: None }
     }
 
-    /// The same for a VM of actors and events.
+    /// Nothing, for a VM of this worker for actors and events.
     #[must_use]
-    pub fn aside(self) -> Self {
-        let mut this = self;
-        this.aside = Some(Aside::default());
-        this
+    pub fn aside(worker: &Arc<AsideRoom>) -> Self {
+        Self { account: Arc::clone(worker.account()), bytes: 0, runs: false, aside: Some(Aside::of(worker)) }
     }
 
     const fn one(&self) -> u64 {
@@ -274,9 +265,15 @@ impl Reservation {
             // of the VMs for requests
             let idle = (share.workers - share.aside).saturating_sub(requests + u64::from(self.aside.is_none()));
             let left_to_aside = self.account.owed(share, self.aside.as_ref());
-            let free = share.quota.saturating_sub(others).saturating_sub(left_to_values).saturating_sub(left_to_aside);
-            let kept = floor * idle;
-            let bytes = share.limit.min(free.saturating_sub(kept).max(floor.min(free)));
+            let there = share.quota.saturating_sub(others).saturating_sub(left_to_values);
+            let free = there.saturating_sub(left_to_aside);
+            let needs = match (&self.aside, others_running) {
+                // one has to go on, whatever the others are owed
+                (Some(_), _) => floor.max(least).min(there),
+                (None, 0) => floor.max(least).min(there.saturating_sub(left_to_aside.min(share.left_to_one()))),
+                (None, _) => floor.min(free),
+            };
+            let bytes = share.limit.min(free.saturating_sub(floor * idle).max(needs));
             if bytes < least {
                 return Err((HeapFull { reserved: others, quota: share.quota, least }, others_running > 0));
             }
@@ -335,37 +332,6 @@ impl Reservation {
             aside.rest(&self.account, self.bytes);
         }
         self.account.release(change);
-    }
-}
-
-impl Aside {
-    /// It has what it needs.
-    fn begin(&mut self, account: &HeapAccount, share: HeapShare) {
-        if !self.is_made {
-            account.vacant.fetch_sub(1, Ordering::AcqRel);
-        }
-        account.owed.fetch_sub(self.owed, Ordering::AcqRel);
-        *self = Self { is_made: true, owed: 0, floor: share.floor(), limit: share.limit };
-    }
-
-    /// It holds `bytes`, and is to wake again.
-    fn rest(&mut self, account: &HeapAccount, bytes: u64) {
-        if !self.is_made {
-            return;
-        }
-        let needs = self.floor.max(self.limit.min(bytes + LEAST_ROOM));
-        let owed = needs.saturating_sub(bytes);
-        account.owed.fetch_add(owed.wrapping_sub(self.owed), Ordering::AcqRel);
-        self.owed = owed;
-    }
-
-    /// There is no VM any more.
-    fn end(&mut self, account: &HeapAccount) {
-        if self.is_made {
-            account.vacant.fetch_add(1, Ordering::AcqRel);
-            account.owed.fetch_sub(self.owed, Ordering::AcqRel);
-            *self = Self::default();
-        }
     }
 }
 

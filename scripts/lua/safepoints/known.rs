@@ -51,6 +51,11 @@ impl Known {
         self.counted.set(register, what == What::Counted);
     }
 
+    /// What was counted before a safepoint stands for nothing behind it.
+    pub(super) fn passes_safepoint(&mut self) {
+        self.counted = Registers::default();
+    }
+
     /// The register is read as a number: whether that counts as a text.
     pub(super) fn read(&mut self, register: u8) -> bool {
         let what = self.of(register);
@@ -80,7 +85,9 @@ impl Known {
             // by constants: they write no register.
             0 | 8 | 10 | 14 | 16 | 18 | 22..=32 | 55 | 67 | 69 | 77..=80 => {}
             // Those that write one, and perhaps something else than a number.
-            2 | 3 | 5 | 7 | 9 | 12 | 13 | 15 | 17 | 19 | 45..=50 | 52..=54 | 64 | 66 => self.set(a, What::Anything),
+            2 | 3 | 5 | 7 | 9 | 12 | 13 | 15 | 17 | 19 | 45..=48 | 50 | 52..=54 | 64 | 66 => {
+                self.set(a, What::Anything)
+            }
             _ => *self = Self::new(self.captured),
         }
     }

@@ -95,7 +95,7 @@ proptest! {
         let workers: Vec<_> = (0..2).map(|_| AsideRoom::of(Arc::clone(&account))).collect();
         let new = |index: usize| {
             let part = Reservation::none(Arc::clone(&account));
-            if index < 2 { part.aside() } else { part }
+            if index < 2 { Reservation::aside(&workers[index]) } else { part }
         };
         let mut all: Vec<_> = (0..6).map(new).collect();
         for (index, least, bytes, what) in steps {
@@ -113,7 +113,7 @@ proptest! {
             let aside = || all[..2].iter().filter_map(|one| one.aside.as_ref());
             prop_assert_eq!(account.owed.load(Ordering::Relaxed), aside().map(|aside| aside.owed).sum::<u64>());
             let vacant = aside().filter(|aside| !aside.is_made).count();
-            prop_assert_eq!(account.vacant.load(Ordering::Relaxed), i64::try_from(vacant).unwrap());
+            prop_assert_eq!(account.vacant.load(Ordering::Relaxed), vacant as u64);
         }
         drop((all, workers));
         prop_assert_eq!(empty(&account), (0, 0, 0));
@@ -121,22 +121,18 @@ proptest! {
 
     #[test]
     fn an_actor_finds_room_whatever_the_requests_of_two_versions_took(
-        (aside, limit) in (1_usize..3, 8_u64..65),
+        (aside, limit, quota, workers) in (1_usize..9, 8_u64..65, 16_u64..129, 1_usize..9),
         steps in proptest::collection::vec((0_usize..12, 0_u64..100, any::<bool>()), 0..200)
     ) {
-        let share = HeapShare::new(128 << 20, limit << 20, 4, true).with_aside(aside);
+        let share = HeapShare::new(quota << 20, limit << 20, workers, true).with_aside(aside);
+        let is_for_all = quota == 128 && aside < 3 && workers == 4;
         let account = Arc::new(HeapAccount::default());
-        let workers: Vec<_> = (0..2 * aside).map(|_| AsideRoom::of(Arc::clone(&account))).collect();
-        let mut requests = parts(&account, 8);
-        let mut actors: Vec<_> = workers.iter().map(|_| Reservation::none(Arc::clone(&account)).aside()).collect();
+        let rooms: Vec<_> = (0..2 * aside).map(|_| AsideRoom::of(Arc::clone(&account))).collect();
+        let mut requests = parts(&account, 2 * workers);
+        let mut actors: Vec<_> = rooms.iter().map(Reservation::aside).collect();
         for (index, percent, runs) in steps {
-            let part = match index.checked_sub(8) {
-                None => &mut requests[index],
-                Some(actor) => {
-                    let actor = actor % actors.len();
-                    &mut actors[actor]
-                }
-            };
+            let (of_requests, of_actors) = (index % requests.len(), index % actors.len());
+            let part = if index < 8 { &mut requests[of_requests] } else { &mut actors[of_actors] };
             let held = part.bytes;
             if runs {
                 let _ = part.run(share, share.limit.min(held + LEAST_ROOM).max(share.least()));
@@ -145,21 +141,26 @@ proptest! {
             }
         }
         for actor in &mut actors {
-            let held = actor.bytes;
+            // what rests and is full gives nothing back, so where that is all there is nobody has room
+            let held = if is_for_all { actor.bytes } else { actor.bytes.min(share.floor() / 2) };
             actor.rest(held);
         }
         for vm in &mut requests {
             let _ = vm.run(share, share.least());
         }
+        let mut running = 0;
         for actor in &mut actors {
             let needs = share.limit.min(actor.bytes + LEAST_ROOM).max(share.least());
-            prop_assert!(actor.run(share, needs).is_ok(), "{:?}", account);
+            let runs = actor.run(share, needs).is_ok();
+            prop_assert!(runs || !is_for_all, "{:?}", account);
+            running += u32::from(runs);
         }
+        prop_assert!(running > 0, "{:?}", account);
     }
 }
 
 /// What is left of an account that nobody uses.
-fn empty(account: &HeapAccount) -> (u64, u64, i64) {
+fn empty(account: &HeapAccount) -> (u64, u64, u64) {
     (account.reserved(), account.owed.load(Ordering::Relaxed), account.vacant.load(Ordering::Relaxed))
 }
 
@@ -177,7 +178,7 @@ fn who_runs_for_requests_leaves_room_for_the_actors_that_they_wait_for() {
     }
     let running = requests.iter_mut().filter_map(|vm| vm.run(share, share.least()).ok()).count();
     assert!(running > 2, "{running}");
-    let mut actor = Reservation::none(Arc::clone(&account)).aside();
+    let mut actor = Reservation::aside(&worker);
     let room = actor.run(share, share.least()).expect("nobody has to end for it");
     assert!(room >= 8 << 20, "{room}");
     actor.rest(1 << 20);
@@ -189,8 +190,8 @@ fn who_runs_for_requests_leaves_room_for_the_actors_that_they_wait_for() {
 fn an_actor_that_is_full_wakes_while_requests_take_the_rest() {
     let share = HeapShare::new(100 << 20, 32 << 20, 4, true).with_aside(1);
     let account = Arc::new(HeapAccount::default());
-    let _worker = AsideRoom::of(Arc::clone(&account));
-    let mut actor = Reservation::none(Arc::clone(&account)).aside();
+    let worker = AsideRoom::of(Arc::clone(&account));
+    let mut actor = Reservation::aside(&worker);
     let room = actor.run(share, share.least()).expect("it is the first");
     actor.rest(room);
     let mut requests = parts(&account, 8);
@@ -203,14 +204,14 @@ fn an_actor_that_is_full_wakes_while_requests_take_the_rest() {
 fn the_actors_of_one_version_that_rest_take_nothing_from_those_of_another_to_come() {
     let share = HeapShare::new(100 << 20, 32 << 20, 4, true).with_aside(1);
     let account = Arc::new(HeapAccount::default());
-    let _workers = [(); 2].map(|()| AsideRoom::of(Arc::clone(&account)));
-    let mut old = Reservation::none(Arc::clone(&account)).aside();
+    let workers = [(); 2].map(|()| AsideRoom::of(Arc::clone(&account)));
+    let mut old = Reservation::aside(&workers[0]);
     let room = old.run(share, share.least()).expect("it is the first");
     old.rest(room);
     let mut requests = parts(&account, 8);
     let running = requests.iter_mut().filter_map(|vm| vm.run(share, share.least()).ok()).count();
     assert!(running > 1, "{running}");
-    let mut new = Reservation::none(Arc::clone(&account)).aside();
+    let mut new = Reservation::aside(&workers[1]);
     new.run(share, share.least()).expect("nobody has to end for it");
 }
 
@@ -218,17 +219,72 @@ fn the_actors_of_one_version_that_rest_take_nothing_from_those_of_another_to_com
 fn a_quota_too_small_for_all_is_for_requests_too() {
     let share = HeapShare::new(8 << 20, 8 << 20, 1, true).with_aside(8);
     let account = Arc::new(HeapAccount::default());
-    let _workers: Vec<_> = (0..16).map(|_| AsideRoom::of(Arc::clone(&account))).collect();
+    let workers: Vec<_> = (0..16).map(|_| AsideRoom::of(Arc::clone(&account))).collect();
     let mut request = Reservation::none(Arc::clone(&account));
     assert!(request.run(share, share.least()).is_ok_and(|room| room >= 3 << 20));
+    let mut actor = Reservation::aside(&workers[0]);
+    assert!(actor.run(share, share.least()).is_ok_and(|room| room >= 2 << 20), "and for an actor beside it");
+    request.rest(0);
+    actor.rest(3 << 20);
+    assert!(request.run(share, share.least()).is_ok(), "nothing runs");
+}
+
+#[test]
+fn a_quota_with_room_for_one_is_for_whoever_comes() {
+    let share = HeapShare::new(4 << 20, 4 << 20, 2, true).with_aside(2);
+    let account = Arc::new(HeapAccount::default());
+    let workers = [(); 2].map(|()| AsideRoom::of(Arc::clone(&account)));
+    let mut request = Reservation::none(Arc::clone(&account));
+    assert!(request.run(share, share.least()).is_ok());
+    drop(request);
+    assert!(Reservation::aside(&workers[0]).run(share, share.least()).is_ok());
+}
+
+#[test]
+fn a_worker_with_two_vms_takes_one_place() {
+    let share = HeapShare::new(100 << 20, 32 << 20, 1, true).with_aside(2);
+    let account = Arc::new(HeapAccount::default());
+    let workers = [(); 2].map(|()| AsideRoom::of(Arc::clone(&account)));
+    let mut vms = [(); 2].map(|()| Reservation::aside(&workers[0]));
+    for vm in &mut vms {
+        vm.run(share, share.least()).expect("there is room");
+        assert_eq!(account.vacant.load(Ordering::Relaxed), 1);
+    }
+    let [first, second] = vms;
+    drop(first);
+    assert_eq!(account.vacant.load(Ordering::Relaxed), 1);
+    // it goes on while the worker is gone and another is there
+    let [own, _other] = workers;
+    drop(own);
+    assert_eq!(account.vacant.load(Ordering::Relaxed), 1);
+    drop(second);
+    assert_eq!(account.vacant.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn who_waits_is_told_when_less_is_left_to_workers_that_went() {
+    let share = HeapShare::new(40 << 20, 32 << 20, 2, false).with_aside(2);
+    let account = Arc::new(HeapAccount::default());
+    let workers = [(); 4].map(|()| AsideRoom::of(Arc::clone(&account)));
+    let [mut first, mut second] = [(); 2].map(|()| Reservation::none(Arc::clone(&account)));
+    let room = first.run(share, share.least()).expect("it is the first");
+    let later = Instant::now() + Duration::from_secs(60);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| second.run_by(share, share.quota - room - (1 << 20), later));
+        while !account.is_waited_for() {
+            std::thread::yield_now();
+        }
+        drop(workers);
+        assert!(waits.join().expect("no panic").is_ok());
+    });
 }
 
 #[test]
 fn an_actor_that_runs_takes_no_floor_from_the_requests() {
     let share = HeapShare::new(100 << 20, 64 << 20, 2, true).with_aside(1);
     let account = Arc::new(HeapAccount::default());
-    let _worker = AsideRoom::of(Arc::clone(&account));
-    let mut actor = Reservation::none(Arc::clone(&account)).aside();
+    let worker = AsideRoom::of(Arc::clone(&account));
+    let mut actor = Reservation::aside(&worker);
     actor.run(share, share.least()).expect("it is the first");
     let mut requests = parts(&account, 2);
     let rooms: Vec<u64> = requests.iter_mut().map(|vm| vm.run(share, share.least()).expect("both run")).collect();
