@@ -108,6 +108,7 @@ impl Actor for Worker {
     async fn post_stop(&self, _: ActorRef<WorkerMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         // at once: ractor hands the state to the supervisor, which drops it when it comes to that
         state.leave();
+        state.room = None;
         Ok(())
     }
 }

@@ -35,6 +35,11 @@ pub(super) fn restrict(lua: &Lua) -> mlua::Result<()> {
     let (pcall, xpcall) = protected::protected_calls(lua)?;
     globals.raw_set("pcall", pcall)?;
     globals.raw_set("xpcall", xpcall)?;
+    let coroutine: Table = globals.raw_get("coroutine")?;
+    let (create, native) = (coroutine.raw_get("create")?, coroutine.raw_get("resume")?);
+    let (resume, wrap) = protected::resuming_calls(lua, create, native)?;
+    coroutine.raw_set("resume", resume)?;
+    coroutine.raw_set("wrap", wrap)?;
     gates::install(lua)
 }
 

@@ -1,7 +1,7 @@
-//! Protected calls that know why they failed, and host functions that may suspend their coroutine: the other half of the
-//! raw edge to Luau.
+//! Protected calls that know why they failed, coroutines that look at the budget where they go on, and host functions that may suspend
+//! theirs: the other half of the raw edge to Luau.
 //!
-//! mlua's protected calls tell nothing of memory and lose thrown tables.
+//! mlua's protected calls tell nothing of memory and lose thrown tables. Luau's own catch errors and resume coroutines without a safepoint.
 //!
 //! # Safety
 //! What stands at the head of [`super::interrupt`] holds here too. Beyond it:
@@ -9,6 +9,8 @@
 //! - `BASE` is compared, never followed.
 //! - `lua_yield` is reached only where `lua_isyieldable` said so in the same frame, and no Rust frame stands between it and
 //!   the resume: the function that mlua made has returned before.
+//! - The native `create` and `resume` of coroutines run in the frame of the function that has them as upvalues, with its arguments; they
+//!   use no upvalues of their own.
 #![allow(unsafe_code, reason = "the raw Luau calls; the safety argument stands above")]
 
 use std::cell::{Cell, RefCell};
@@ -187,7 +189,7 @@ unsafe extern "C-unwind" fn handle(state: *mut lua_State) -> c_int {
     // SAFETY: called with the error, and room for what is pushed.
     unsafe {
         notice_memory(state);
-        if meter::verdict().is_some() {
+        if meter::tick(1).is_some() {
             return 1;
         }
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
@@ -222,7 +224,8 @@ unsafe extern "C-unwind" fn after_call<const HANDLER: bool>(state: *mut lua_Stat
     unsafe {
         ffi::lua_rawcheckstack(state, 1);
         if status != ffi::LUA_OK {
-            if meter::verdict().is_some() {
+            // an error passes no safepoint on its way, however much was done since the last one
+            if meter::tick(1).is_some() {
                 interrupt::end(state);
             }
             ffi::lua_pushboolean(state, 0);
@@ -264,5 +267,69 @@ unsafe extern "C-unwind" fn call_throwing(state: *mut lua_State) -> c_int {
             ffi::lua_error(state);
         }
         1
+    }
+}
+
+/// `coroutine.resume` and `coroutine.wrap` as Luau has them, given the native `create` and `resume`, save that both look at the call's
+/// budget: a coroutine goes on where it was suspended, past the safepoint at the beginning of its function, and who resumed one
+/// that failed goes on too.
+pub(super) fn resuming_calls(lua: &Lua, create: Function, native: Function) -> mlua::Result<(Function, Function)> {
+    Ok((closure(lua, c"resume", resume, None, &native, 1)?, closure(lua, c"wrap", wrap, None, (create, native), 2)?))
+}
+
+unsafe extern "C-unwind" fn resume(state: *mut lua_State) -> c_int {
+    // SAFETY: the upvalue is the native function, which runs in this frame with its arguments.
+    unsafe { resumed(state, 1) }
+}
+
+/// Resumes the coroutine at the bottom of the stack by the native function, which is this upvalue. As there, the results begin with whether
+/// it went well. That a debugger breaks it, for which the native one can go on later, does not happen here.
+unsafe fn resumed(state: *mut lua_State, native: c_int) -> c_int {
+    // SAFETY: as the callers say; what the native function returns is on the stack, and is at least one value.
+    unsafe {
+        look(state);
+        let count = ffi::lua_tocfunction(state, ffi::lua_upvalueindex(native)).map_or(0, |native| native(state));
+        if ffi::lua_toboolean(state, -count) == 0 {
+            look(state);
+        }
+        count
+    }
+}
+
+/// A safepoint.
+unsafe fn look(state: *mut lua_State) {
+    if meter::tick(1).is_some() {
+        // SAFETY: raises from the function that was called.
+        unsafe { interrupt::end(state) }
+    }
+}
+
+unsafe extern "C-unwind" fn wrap(state: *mut lua_State) -> c_int {
+    // SAFETY: the upvalues are the native `create` and `resume`; the first runs in this frame, and leaves the coroutine on top.
+    unsafe {
+        if let Some(create) = ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1)) {
+            create(state);
+        }
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
+        ffi::lua_pushcclosurek(state, call_wrapped, c"wrapped".as_ptr(), 2, None);
+        1
+    }
+}
+
+unsafe extern "C-unwind" fn call_wrapped(state: *mut lua_State) -> c_int {
+    // SAFETY: the upvalues are the coroutine and the native `resume`; a function that is called has room for a value more.
+    unsafe {
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        ffi::lua_insert(state, 1);
+        let count = resumed(state, 2);
+        if ffi::lua_toboolean(state, -count) != 0 {
+            return count - 1;
+        }
+        if ffi::lua_isstring(state, -1) != 0 {
+            ffi::luaL_where(state, 1);
+            ffi::lua_insert(state, -2);
+            ffi::lua_concat(state, 2);
+        }
+        ffi::lua_error(state)
     }
 }

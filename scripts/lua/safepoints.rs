@@ -21,7 +21,7 @@ mod op;
 /// What may follow each other without a safepoint.
 const MAX_RUN: Run = Run { works: 32, reads: 16 };
 /// What a function may have of either before its first safepoint without beginning with one.
-const MAX_ENTERED: Run = Run { works: 2, reads: 0 };
+const MAX_ENTERED: Run = Run { works: 1, reads: 0 };
 /// After how much of either a mark becomes a safepoint.
 const SAFEPOINT_AFTER: u32 = 4;
 /// What a single expression may have, where no mark stands in it. A sum of products has marks, a long sum has none.
@@ -158,6 +158,7 @@ fn walk(code: &mut [u8]) -> Runs {
                 way = Way::default();
             }
             Kind::Works => way.add(Run { works: 1, reads: 0 }),
+            Kind::Joins => way.add(Run { works: 2, reads: 0 }),
             Kind::Reads(sources) => {
                 let texts = sources.iter(word).filter(|register| known.read(*register)).count();
                 way.add(Run { works: 1, reads: u32::try_from(texts).unwrap_or(u32::MAX) });
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(run_of("local a, b = ... local x = 1"), 1, "the arguments");
         assert_eq!(run_of("local a, b = f() local x = a < b x = a < b"), 2);
         assert_eq!(run_of("local a, b = f() local x = a < b f() x = a < b"), 1, "a call is a safepoint");
-        assert_eq!(run_of("local a = f() local x = a .. a x = a + 1 x = -a x = a * a"), 4);
+        assert_eq!(run_of("local a = f() local x = a .. a x = a + 1 x = -a x = a * a"), 5, "two of them to join");
         assert_eq!(
             longest("local a, b = f() for i = a, b do end for i = a, b do end").reads,
             4,

@@ -128,8 +128,13 @@ async fn a_vm_to_which_another_one_of_its_module_leaves_little_meets_a_smaller_l
         };
         let (held, ()) = tokio::join!(holds, beside);
         assert_eq!(held.body, "let go", "{id}");
-        let limit = reached().await;
-        assert!(limit > 3072 && limit <= 4096, "{id}: {limit}");
+        // it gives back what it does not hold a moment after its answer
+        until("there is more room", async || {
+            let limit = reached().await;
+            assert!(limit <= 4096, "{id}: {limit}");
+            limit > 3072
+        })
+        .await;
     }
 }
 

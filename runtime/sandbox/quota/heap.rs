@@ -7,8 +7,8 @@
 //!
 //! Requests wait for actors, so the VMs of requests leave to each VM of actors and events what that needs to run: all would wait until
 //! the requests' deadlines. A worker of those that has no VM is owed what a new one needs ([`AsideRoom`]), a VM of theirs that rests what it
-//! lacks of a floor, or the least in which it is let run. Together that is half of the quota at most, and where nothing runs a
-//! request gets what it needs all the same, but what one actor does: a quota too small for all is for requests too. Where it is too small for all actors, each
+//! lacks of a floor, or the least in which it is let run. Together that is half of the quota at most, and where no request runs one
+//! gets what it needs all the same, but for what one actor needs: a quota too small for all is for requests too. Where it is too small for all actors, each
 //! may take what another is owed.
 //!
 //! Values that wait (see [`Parcel`](super::parcel::Parcel)) have a small part of the quota that VMs leave to them. What is
@@ -112,8 +112,8 @@ impl HeapAccount {
 
     /// What a VM leaves to those of actors and events, `to` being what it is owed itself.
     fn owed(&self, share: HeapShare, to: Option<&Aside>) -> u64 {
-        let (is_made, own) = to.map_or((true, 0), |aside| (aside.is_made, aside.owed));
-        let vacant = self.vacant.load(Ordering::Acquire).saturating_sub(u64::from(!is_made));
+        let (fills, own) = to.map_or((false, 0), |aside| (aside.fills_a_place(), aside.owed));
+        let vacant = self.vacant.load(Ordering::Acquire).saturating_sub(u64::from(fills));
         let owed = share.enough().saturating_mul(vacant).saturating_add(self.owed.load(Ordering::Acquire));
         owed.saturating_sub(own).min((share.quota - share.values) / 2)
     }
@@ -175,7 +175,7 @@ impl HeapShare {
         if self.floor() > self.least() { self.floor() } else { self.least() }
     }
 
-    /// What a request leaves to one actor even where nothing runs; nothing of a quota in which only one of them has room.
+    /// What a request leaves to one actor even where no other runs; nothing of a quota in which only one of them has room.
     const fn left_to_one(&self) -> u64 {
         if self.quota - self.values < self.least() + self.enough() { 0 } else { self.enough() }
     }
@@ -250,7 +250,17 @@ impl Reservation {
     /// # Errors
     /// Less than `least` is left; the reservation is as it was.
     pub fn run(&mut self, share: HeapShare, least: u64) -> Result<u64, HeapFull> {
-        self.try_run(share, least).map_err(|(full, _)| full)
+        let room = self.try_run(share, least).map_err(|(full, _)| full)?;
+        self.tell();
+        Ok(room)
+    }
+
+    /// A VM of actors and events that has what it needs is owed nothing any more. Not to be called by who holds the lock of those that
+    /// wait.
+    fn tell(&self) {
+        if self.aside.is_some() {
+            self.account.stir();
+        }
     }
 
     /// As [`Reservation::run`]; beside the error, whether other VMs ran at that moment.
@@ -259,7 +269,7 @@ impl Reservation {
         loop {
             let others = (state & BYTES) - self.bytes;
             let others_running = (state & !BYTES) - if self.runs { self.one() } else { 0 };
-            let (requests, _) = running(others_running);
+            let (requests, actors) = running(others_running);
             let left_to_values = share.values.saturating_sub(self.account.values());
             let floor = share.floor();
             // of the VMs for requests
@@ -267,11 +277,11 @@ impl Reservation {
             let left_to_aside = self.account.owed(share, self.aside.as_ref());
             let there = share.quota.saturating_sub(others).saturating_sub(left_to_values);
             let free = there.saturating_sub(left_to_aside);
-            let needs = match (&self.aside, others_running) {
-                // one has to go on, whatever the others are owed
-                (Some(_), _) => floor.max(least).min(there),
-                (None, 0) => floor.max(least).min(there.saturating_sub(left_to_aside.min(share.left_to_one()))),
-                (None, _) => floor.min(free),
+            // one of each kind has to go on, whatever the others are owed
+            let needs = match (&self.aside, requests, actors) {
+                (Some(_), ..) | (None, 0, 1..) => floor.max(least).min(there),
+                (None, 0, 0) => floor.max(least).min(there.saturating_sub(left_to_aside.min(share.left_to_one()))),
+                (None, 1.., _) => floor.min(free),
             };
             let bytes = share.limit.min(free.saturating_sub(floor * idle).max(needs));
             if bytes < least {
@@ -320,6 +330,8 @@ impl Reservation {
             turn = account.freed.wait_timeout(turn, left).unwrap_or_else(PoisonError::into_inner).0;
         };
         account.waiting.fetch_sub(1, Ordering::SeqCst);
+        drop(turn);
+        self.tell();
         done
     }
 

@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Plain,
     /// May work on values of any size.
     Works,
+    /// The same, and makes a value of that size.
+    Joins,
     /// May also read these as numbers.
     Reads(Sources),
     Safepoint,
@@ -99,8 +101,10 @@ impl Op {
             8 | 14 | 16
             // The comparisons.
             | 27..=32
-            // CONCAT, the built-in functions, GETVARARGS.
-            | 49 | 60 | 63 | 68 | 73..=75 | 89 => Kind::Works,
+            // The built-in functions, GETVARARGS.
+            | 60 | 63 | 68 | 73..=75 | 89 => Kind::Works,
+            // CONCAT.
+            49 => Kind::Joins,
             69 => Kind::Mark,
             _ => Kind::Plain,
         };

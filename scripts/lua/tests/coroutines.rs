@@ -276,3 +276,39 @@ fn a_call_that_is_given_up_leaves_nothing_behind() {
     }
     assert!(vm.memory() < 8 << 20, "{}", vm.memory());
 }
+
+#[test]
+fn coroutines_of_the_script_are_resumed_and_wrapped_as_luau_does_it() {
+    let body = r##"
+local co = coroutine.create(function(a, b)
+  local c, d = coroutine.yield(a + b, "first")
+  coroutine.yield(c .. d)
+  error({ code = 7 })
+end)
+local ok, sum, name = coroutine.resume(co, 1, 2)
+assert(ok and sum == 3 and name == "first" and coroutine.status(co) == "suspended")
+assert(select(2, coroutine.resume(co, "x", "y")) == "xy")
+local failed, thrown = coroutine.resume(co)
+assert(not failed and thrown.code == 7 and coroutine.status(co) == "dead")
+local dead, why = coroutine.resume(co)
+assert(not dead and why == "cannot resume dead coroutine")
+assert(select("#", coroutine.resume(coroutine.create(function() end))) == 1)
+assert(not pcall(coroutine.resume, 1) and not pcall(coroutine.wrap, 1))
+
+local each = coroutine.wrap(function(...) for _, v in { ... } do coroutine.yield(v, v) end return "end" end)
+assert(select(2, each(5, 6)) == 5 and each() == 6 and each() == "end")
+local ok, said = pcall(each)
+assert(not ok and said:find("cannot resume dead coroutine", 1, true))
+local ok, said = pcall(coroutine.wrap(function() error({ code = 8 }) end))
+assert(not ok and said.code == 8)
+local ok, said = pcall(function() coroutine.wrap(function() error("deep") end)() end)
+assert(not ok and select(2, said:gsub("main.lua:%d+: ", "")) == 2 and said:find("deep$"), said)
+local values = {}
+for v in coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end) do table.insert(values, v) end
+assert(table.concat(values, ",") == "1,2,3")
+local inner = coroutine.wrap(function() coroutine.wrap(function() coroutine.yield(1) end)() coroutine.yield("outer") end)
+assert(inner() == "outer")
+return "well"
+"##;
+    assert_eq!(text(&respond(body).unwrap()), "well");
+}

@@ -70,9 +70,13 @@ impl Aside {
         if !self.is_made {
             self.worker.moves_in();
         }
-        account.owed.fetch_sub(self.owed, Ordering::SeqCst);
+        account.owed.fetch_sub(self.owed, Ordering::AcqRel);
         (self.is_made, self.owed, self.floor, self.limit) = (true, 0, share.floor(), share.limit);
-        account.stir();
+    }
+
+    /// Whether its worker has no VM so far.
+    pub(super) fn fills_a_place(&self) -> bool {
+        !self.is_made && self.worker.vms.load(Ordering::Acquire) == 0
     }
 
     /// It holds `bytes`, and is to wake again.

@@ -241,6 +241,39 @@ fn a_quota_with_room_for_one_is_for_whoever_comes() {
 }
 
 #[test]
+fn a_request_goes_on_beside_an_actor_in_a_small_quota() {
+    let share = HeapShare::new(8 << 20, 8 << 20, 1, true).with_aside(8);
+    let account = Arc::new(HeapAccount::default());
+    let workers: Vec<_> = (0..16).map(|_| AsideRoom::of(Arc::clone(&account))).collect();
+    let mut actor = Reservation::aside(&workers[0]);
+    assert!(actor.run(share, share.least()).is_ok());
+    let mut request = Reservation::none(Arc::clone(&account));
+    assert!(request.run(share, share.least()).is_ok(), "{account:?}");
+}
+
+#[test]
+fn an_actor_that_waits_for_room_gets_it_and_tells_who_waits_for_the_rest() {
+    let share = HeapShare::new(40 << 20, 32 << 20, 2, false).with_aside(1);
+    let account = Arc::new(HeapAccount::default());
+    let worker = AsideRoom::of(Arc::clone(&account));
+    let (mut request, mut actor) = (Reservation::none(Arc::clone(&account)), Reservation::aside(&worker));
+    let room = request.run(share, share.least()).expect("it is the first");
+    let later = Instant::now() + Duration::from_secs(60);
+    let needs = share.quota - room + 1;
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| actor.run_by(share, needs, later));
+        while !account.is_waited_for() {
+            std::thread::yield_now();
+        }
+        request.rest(0);
+        assert!(waits.join().expect("no panic").is_ok_and(|room| room >= needs));
+    });
+    assert!(!account.is_waited_for());
+    drop((request, actor, worker));
+    assert_eq!(empty(&account), (0, 0, 0));
+}
+
+#[test]
 fn a_worker_with_two_vms_takes_one_place() {
     let share = HeapShare::new(100 << 20, 32 << 20, 1, true).with_aside(2);
     let account = Arc::new(HeapAccount::default());
