@@ -125,6 +125,8 @@ impl HeapAccount {
 
     /// There may be more room for who waits.
     fn stir(&self) {
+        // who begins to wait either sees what was done before, or is seen here
+        fence(Ordering::SeqCst);
         if self.is_waited_for() {
             // who looked already is asleep once the lock is free
             drop(self.turn.lock());
@@ -277,10 +279,14 @@ impl Reservation {
             let left_to_aside = self.account.owed(share, self.aside.as_ref());
             let there = share.quota.saturating_sub(others).saturating_sub(left_to_values);
             let free = there.saturating_sub(left_to_aside);
-            // one of each kind has to go on, whatever the others are owed
+            // one of each kind has to go on, whatever the others are owed; a request with no more of that than it needs
             let needs = match (&self.aside, requests, actors) {
-                (Some(_), ..) | (None, 0, 1..) => floor.max(least).min(there),
-                (None, 0, 0) => floor.max(least).min(there.saturating_sub(left_to_aside.min(share.left_to_one()))),
+                (Some(_), ..) => floor.max(least).min(there),
+                (None, 0, 1..) => floor.max(least).min(free.max(least)).min(there),
+                (None, 0, 0) => {
+                    let left = there.saturating_sub(left_to_aside.min(share.left_to_one()));
+                    floor.max(least).min(free.max(least)).min(left)
+                }
                 (None, 1.., _) => floor.min(free),
             };
             let bytes = share.limit.min(free.saturating_sub(floor * idle).max(needs));

@@ -252,7 +252,24 @@ fn a_request_goes_on_beside_an_actor_in_a_small_quota() {
 }
 
 #[test]
-fn an_actor_that_waits_for_room_gets_it_and_tells_who_waits_for_the_rest() {
+fn a_request_that_an_actor_waits_for_leaves_what_full_actors_need_to_wake() {
+    let share = HeapShare::new(100 << 20, 32 << 20, 1, true).with_aside(4);
+    let account = Arc::new(HeapAccount::default());
+    let workers = [(); 4].map(|()| AsideRoom::of(Arc::clone(&account)));
+    let mut actors: Vec<_> = workers.iter().map(Reservation::aside).collect();
+    for actor in &mut actors[1..] {
+        actor.run(share, share.least()).expect("there is room");
+        actor.rest(25 << 20);
+    }
+    actors[0].run(share, share.least()).expect("there is room");
+    let mut request = Reservation::none(Arc::clone(&account));
+    request.run(share, share.least()).expect("the actor waits for it");
+    let held = actors[1].bytes;
+    actors[1].run(share, held + LEAST_ROOM).expect("the request waits for it");
+}
+
+#[test]
+fn an_actor_that_waits_for_room_gets_it() {
     let share = HeapShare::new(40 << 20, 32 << 20, 2, false).with_aside(1);
     let account = Arc::new(HeapAccount::default());
     let worker = AsideRoom::of(Arc::clone(&account));
@@ -262,7 +279,7 @@ fn an_actor_that_waits_for_room_gets_it_and_tells_who_waits_for_the_rest() {
     let needs = share.quota - room + 1;
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| actor.run_by(share, needs, later));
-        while !account.is_waited_for() {
+        while !account.is_waited_for() && !waits.is_finished() {
             std::thread::yield_now();
         }
         request.rest(0);
@@ -304,7 +321,7 @@ fn who_waits_is_told_when_less_is_left_to_workers_that_went() {
     let later = Instant::now() + Duration::from_secs(60);
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| second.run_by(share, share.quota - room - (1 << 20), later));
-        while !account.is_waited_for() {
+        while !account.is_waited_for() && !waits.is_finished() {
             std::thread::yield_now();
         }
         drop(workers);
