@@ -8,7 +8,8 @@
 //! | [`traffic`], [`analysis`] | how traffic moves to a candidate, and whether it is well |
 //! | `validate` | what can be known before anything is changed |
 //! | `apply` | carries changes out through the [`ports`] |
-//! | `activate`, `through`, `rollback`, `deactivate`, `unregister`, `retire` | the commands |
+//! | `activate`, `through`, `rollback`, `confirm`, `deactivate`, `unregister`, `retire` | the commands |
+//! | `sets` | several modules that take over, are confirmed, and return as one |
 //! | `coordinator` | the one actor that changes slots and states |
 //! | `steer` | shifts that somebody pauses, moves on or gives up |
 //! | `lanes` | one command a module at a time, and which of those that wait end a shift |
@@ -34,6 +35,7 @@ mod attempt;
 mod board;
 mod choosing;
 mod commit;
+mod confirm;
 mod coordinator;
 mod deactivate;
 mod evaluate;
@@ -48,9 +50,11 @@ mod resume;
 mod retire;
 mod returning;
 mod rollback;
+mod sets;
 mod shared;
 mod shift;
 mod steer;
+mod stop;
 mod through;
 mod undo;
 mod unregister;
@@ -58,7 +62,7 @@ mod vigil;
 mod window;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorCell, ActorRef};
@@ -91,9 +95,6 @@ use activation::{Command, Done, Reply};
 use coordinator::{Coordinator, Message};
 use ports::{Binding, Migrator};
 use shared::Shared;
-
-/// How long its own actor may take to stop.
-const ENDS: Duration = Duration::from_secs(1);
 
 /// What an engine works with.
 pub struct Parts {
@@ -202,6 +203,21 @@ impl Engine {
         strategy: Option<ActivationStrategy>,
     ) -> Result<ActivationReport, EngineError> {
         self.activated(Command::Activate { id: id.to_owned(), version: version.clone(), strategy }).await
+    }
+
+    /// Brings versions of several modules into service as one: all of them take over by one switch, without a shift, once each is
+    /// ready; they are confirmed as one, and return as one. Each has the steps of its manifest's strategy, or of `strategy`. What
+    /// serves already is left as it is. The report is about the first of `members`, with the others in it.
+    ///
+    /// # Errors
+    /// The command is refused and nothing was changed: see [`EngineError`].
+    pub async fn activate_set(
+        &self,
+        members: &[(String, Version)],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, EngineError> {
+        let (lead, members) = sets::named(members)?;
+        self.activated(Command::Together { lead, members, strategy }).await
     }
 
     /// Takes the module out of service and stops it. A version whose traffic is being shifted gives up for it.
@@ -318,54 +334,6 @@ impl Engine {
     #[must_use]
     pub fn has_slot(&self, id: &str) -> bool {
         self.shared.board.slots().get(id).is_some_and(|slot| slot.record.is_some())
-    }
-
-    /// Refuses commands from now on, lets every instance finish what it holds within `patience`, and stops them. What
-    /// serves is started again by the next runtime; of an activation that has not committed nothing is kept.
-    pub async fn stop(&self, patience: Duration) {
-        let deadline = tokio::time::Instant::now() + patience;
-        let shared = &self.shared;
-        let _ = shared.stopping.set(());
-        shared.drains.close();
-        self.commands.close();
-        // a command that runs ends by itself, soon or never: what it is about must still run while it takes it back
-        if tokio::time::timeout(patience / 2, self.commands.drained()).await.is_err() {
-            tracing::warn!("a command still runs: the runtime does not wait for it");
-        }
-        let slots = shared.board.slots();
-        let placed = slots.values().flat_map(|slot| slot.state.serving.iter().chain(&slot.state.standby));
-        let stops = futures::future::join_all(placed.map(|key| self.stop_one(key, deadline)));
-        // what drains has its own farewell
-        let ends = async { tokio::join!(self.commands.drained(), shared.drains.drained()) };
-        let (_, ended) = tokio::join!(stops, tokio::time::timeout_at(deadline, ends));
-        if ended.is_err() {
-            tracing::warn!("commands or drains are cut off: the runtime stops");
-        }
-        let left = shared.hands.instances.keys();
-        futures::future::join_all(left.iter().map(|key| self.stop_one(key, deadline))).await;
-        // whoever keeps the router must not keep with it what the instances hold: the store above all
-        shared.router.store(Arc::default());
-        let _ = self.coordinator.stop_and_wait(None, Some(ENDS)).await;
-    }
-
-    async fn stop_one(&self, key: &InstanceKey, deadline: tokio::time::Instant) {
-        let hands = &self.shared.hands;
-        if let Some(instance) = hands.instances.instance(key) {
-            instance.close();
-            if tokio::time::timeout_at(deadline, instance.drained()).await.is_err() {
-                let left = instance.in_flight();
-                tracing::warn!(instance = %key, left, "requests are cut off: the runtime stops");
-            }
-            if tokio::time::timeout_at(deadline, hands.farewell(&instance, false)).await.is_err() {
-                tracing::warn!(instance = %key, "the module's shutdown was cut off: the runtime stops");
-            }
-        }
-        for change in [plan::Change::Stop(key.clone()), plan::Change::Release(key.clone())] {
-            if let Err(fault) = hands.apply(&change).await {
-                tracing::warn!(instance = %key, %fault, "an instance did not stop cleanly");
-            }
-        }
-        hands.instances.remove(key);
     }
 
     async fn activated(&self, command: Command) -> Result<ActivationReport, EngineError> {

@@ -11,6 +11,12 @@ use http::Method;
 use replug_scripts::{CallContext, Handler, Value};
 use semver::VersionReq;
 
+mod companions;
+mod serving;
+
+pub use companions::Companions;
+pub use serving::serve;
+
 pub use super::error::{Blame, CallError};
 pub use super::instance::Instance;
 use super::residents::Households;
@@ -123,13 +129,21 @@ pub struct Snapshot {
     /// The module that is chosen of those that provide a capability.
     chosen: Arc<Choices>,
     subscribers: HashMap<Arc<str>, Vec<Arc<str>>>,
+    /// What took over as one, the newest last.
+    companions: Vec<Arc<Companions>>,
 }
 
 /// The chosen provider of each capability for which there is one.
 pub type Choices = BTreeMap<String, Arc<str>>;
 
 impl Snapshot {
-    fn build(revision: u64, slots: BTreeMap<Arc<str>, Slot>, chosen: Arc<Choices>) -> Result<Self, RouteTaken> {
+    fn build(
+        revision: u64,
+        slots: BTreeMap<Arc<str>, Slot>,
+        chosen: Arc<Choices>,
+        mut companions: Vec<Arc<Companions>>,
+    ) -> Result<Self, RouteTaken> {
+        companions.retain(|companions| companions.matters());
         let routes = Routes::build(claims(&slots, |target| target.weight > 0))?;
         if slots.values().flat_map(|slot| &slot.targets).any(|target| target.weight == 0) {
             // what such a version claims is refused now rather than in the midst of its shift
@@ -165,7 +179,7 @@ impl Snapshot {
                 }
             }
         }
-        Ok(Self { revision, slots, routes, shared, by_address, providers, chosen, subscribers })
+        Ok(Self { revision, slots, routes, shared, by_address, providers, chosen, subscribers, companions })
     }
 
     /// Where a request goes.
@@ -299,13 +313,29 @@ impl Router {
     /// # Errors
     /// Another slot owns a path of this one.
     pub fn with(&self, module: &Arc<str>, slot: Option<Slot>) -> Result<Arc<Snapshot>, RouteTaken> {
+        self.with_all([(Arc::clone(module), slot)], None)
+    }
+
+    /// [`Router::with`] for several slots: requests see all of them as they were or all as they are then. Calls among
+    /// `companions` stay on their side of the switch.
+    ///
+    /// # Errors
+    /// Two slots would own one path.
+    pub fn with_all(
+        &self,
+        changes: impl IntoIterator<Item = (Arc<str>, Option<Slot>)>,
+        companions: Option<Companions>,
+    ) -> Result<Arc<Snapshot>, RouteTaken> {
         let present = self.snapshot.load();
         let mut slots = present.slots.clone();
-        match slot {
-            Some(slot) => slots.insert(Arc::clone(module), slot),
-            None => slots.remove(module),
-        };
-        Ok(Arc::new(Snapshot::build(present.revision + 1, slots, Arc::clone(&present.chosen))?))
+        for (module, slot) in changes {
+            match slot {
+                Some(slot) => slots.insert(module, slot),
+                None => slots.remove(&module),
+            };
+        }
+        let companions = present.companions.iter().cloned().chain(companions.map(Arc::new)).collect();
+        Ok(Arc::new(Snapshot::build(present.revision + 1, slots, Arc::clone(&present.chosen), companions)?))
     }
 
     /// The next snapshot, in which these providers are chosen; as with [`Router::with`].
@@ -314,7 +344,8 @@ impl Router {
     /// None: what serves has been a snapshot already.
     pub fn choosing(&self, chosen: Choices) -> Result<Arc<Snapshot>, RouteTaken> {
         let present = self.snapshot.load();
-        Ok(Arc::new(Snapshot::build(present.revision + 1, present.slots.clone(), Arc::new(chosen))?))
+        let (slots, companions) = (present.slots.clone(), present.companions.clone());
+        Ok(Arc::new(Snapshot::build(present.revision + 1, slots, Arc::new(chosen), companions)?))
     }
 
     /// Makes a snapshot the one that requests read. The actors, events and timers of slots that it lacks end; those of
@@ -339,28 +370,12 @@ impl Router {
         let mut closed = CallError::NoModule(module.to_owned());
         for _ in 0..LOOKS {
             let Some(instance) = self.load().instance_with(module, bucket, handler).cloned() else { break };
-            let mut call = call.clone();
-            call.module = Arc::clone(&instance.key.id);
-            call.version = Arc::clone(&instance.key.version);
-            let held = instance.metrics.hold();
-            let result = instance.call(handler.clone(), args.clone(), call).await;
-            count(held, &result);
-            match result {
+            match serve(&instance, handler, args.clone(), call.clone()).await {
                 Err(error @ CallError::Closed(_)) => closed = error,
                 result => return result,
             }
         }
         Err(closed)
-    }
-}
-
-/// Counts how a call of a service ended.
-fn count(held: Held<'_>, result: &Result<Value, CallError>) {
-    match result.as_ref().map_err(CallError::blame_of_service) {
-        Ok(_) | Err(Blame::Caller) => held.answered(false),
-        Err(Blame::Instance) => held.answered(true),
-        Err(Blame::Admission) => held.refused(),
-        Err(Blame::Nobody) => held.passed_on(),
     }
 }
 

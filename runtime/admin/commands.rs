@@ -168,6 +168,42 @@ impl Commands {
         Ok(self.engine.forecast(&wanted.id, &definition.manifest.version, strategy).await?)
     }
 
+    /// Brings versions of several modules into service as one; of each the newest where none is named. The report is about
+    /// `wanted`, with those of the others in it.
+    ///
+    /// # Errors
+    /// One is not registered, or the engine refuses; nothing was changed then.
+    pub async fn activate_set(
+        &self,
+        wanted: &ModuleRef,
+        others: &[ModuleRef],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, CommandError> {
+        Ok(self.engine.activate_set(&self.members(wanted, others)?, strategy).await?)
+    }
+
+    /// What [`Commands::activate_set`] would do, without doing it.
+    ///
+    /// # Errors
+    /// One is not registered, or what it needs to know cannot be read.
+    pub async fn plan_set(
+        &self,
+        wanted: &ModuleRef,
+        others: &[ModuleRef],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Forecast, CommandError> {
+        Ok(self.engine.forecast_set(&self.members(wanted, others)?, strategy).await?)
+    }
+
+    /// The versions that these name.
+    ///
+    /// # Errors
+    /// One is not registered.
+    pub fn members(&self, wanted: &ModuleRef, others: &[ModuleRef]) -> Result<Vec<(String, Version)>, CommandError> {
+        let all = std::iter::once(wanted).chain(others);
+        all.map(|wanted| Ok((wanted.id.clone(), self.resolve(wanted)?.manifest.version.clone()))).collect()
+    }
+
     /// Takes the module out of service.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! An activation by the host, with what may be said of it before it begins.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -19,6 +18,7 @@ use crate::store::audit::Who;
 pub struct Activate<'a> {
     runtime: &'a Runtime,
     module: String,
+    others: Vec<String>,
     strategy: Option<ActivationStrategy>,
 }
 
@@ -45,7 +45,7 @@ impl Runtime {
     /// # Errors
     /// No such version, or the engine refuses; nothing was changed then.
     pub fn activate(&self, module: impl Into<String>) -> Activate<'_> {
-        Activate { runtime: self, module: module.into(), strategy: None }
+        Activate { runtime: self, module: module.into(), others: Vec::new(), strategy: None }
     }
 }
 
@@ -55,12 +55,26 @@ impl Activate<'_> {
         Self { strategy: Some(strategy), ..self }
     }
 
+    /// Together with `ID@VERSION`, or the newest version of `ID`: as one set, all of whose versions take over by one switch,
+    /// are confirmed as one, and return as one. May be said several times; the report has the others in
+    /// [`ActivationReport::set`].
+    pub fn with(mut self, module: impl Into<String>) -> Self {
+        self.others.push(module.into());
+        self
+    }
+
     async fn run(self) -> Result<ActivationReport, Error> {
-        let Self { runtime, module, strategy } = self;
-        let wanted = ModuleRef::from_str(&module)?;
-        let definition = Arc::clone(runtime.registry.snapshot().resolve(&wanted)?);
-        let manifest = &definition.manifest;
-        Ok(runtime.engine.by(Who::Host).activate(&manifest.id, &manifest.version, strategy).await?)
+        let Self { runtime, module, others, strategy } = self;
+        let (snapshot, mut members) = (runtime.registry.snapshot(), Vec::new());
+        for label in std::iter::once(&module).chain(&others) {
+            let manifest = &snapshot.resolve(&ModuleRef::from_str(label)?)?.manifest;
+            members.push((manifest.id.clone(), manifest.version.clone()));
+        }
+        let engine = runtime.engine.by(Who::Host);
+        Ok(match &*members {
+            [(id, version)] => engine.activate(id, version, strategy).await?,
+            members => engine.activate_set(members, strategy).await?,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use super::outcome::{ActivationReport, Outcome};
 use super::plan;
 use super::quarantine;
 use super::retire;
+use super::sets;
 use super::shared::Shared;
 use super::strategy::{self, StepName};
 use super::through;
@@ -75,6 +76,7 @@ pub(super) async fn activate(
         let outcome = if slot.state.is_provisional() { Outcome::Provisional } else { Outcome::Active };
         return Ok(report(id, version, outcome));
     }
+    sets::alone(id, &slot, || format!("activated at {version}"))?;
     if let Some(serving) = &serving {
         validate::reversible(&*self::definition(&work.shared, id, serving)?, &definition)?;
     }
@@ -119,22 +121,68 @@ pub(super) fn definition(shared: &Shared, id: &str, version: &Version) -> Result
 /// Runs an activation to its end, whichever that is.
 pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &Way) -> Result<Ran, EngineError> {
     let started = Instant::now();
+    if way.action != Action::Resume {
+        quarantine::admit(work, &definition.manifest)?;
+    }
+    validate::fits(definition, &work.shared.registry.snapshot(), &work.shared.board.placed())?;
+    let ready = validated(work, definition, way, started).await?;
+    let (attempt, plan) = begin(work, ready, way, &[]).await?;
+    attempt.run(&plan).await
+}
+
+/// A version of which everything is known that can be before anything is changed.
+pub(super) struct Ready {
+    checked: Checked,
+    pending: Vec<Version>,
+    /// When its validation began.
+    started: Instant,
+}
+
+/// The step `validate`, but for what runs beside it: changes nothing, and what it finds is an error of the command.
+pub(super) async fn validated(
+    work: &Activation,
+    definition: &Arc<Definition>,
+    way: &Way,
+    started: Instant,
+) -> Result<Ready, EngineError> {
     let manifest = &definition.manifest;
+    validate::configured(manifest)?;
+    work.shared.hands.supplies.permissions.admit(manifest).await?;
+    let checked = validate::read(Arc::clone(definition), &work.shared.hands.supplies.aborts).await?;
+    let mut pending = Vec::new();
+    if let Some(migrator) = &work.shared.hands.migrator {
+        let asked = migrator.pending(&checked.subject(schema_key(manifest))).await;
+        pending = asked.map_err(|error| EngineError::Port { module: manifest.label(), cause: error.to_string() })?;
+    }
+    if !way.steps.contains(&StepName::Migrate) {
+        validate::migrates(manifest, way.strategy, &pending)?;
+    }
+    Ok(Ready { checked, pending, started })
+}
+
+/// Begins an activation, perhaps as one of a `set` (as `id@version`): from here on the journal knows of it.
+pub(super) async fn begin<'a>(
+    work: &'a Activation,
+    Ready { checked, pending, started }: Ready,
+    way: &Way,
+    set: &[String],
+) -> Result<(Attempt<'a>, plan::Plan), EngineError> {
+    let manifest = Arc::clone(&checked.manifest);
     // a resume has the steps of neither strategy
     let time = if way.action == Action::Resume || way.strategy == manifest.lifecycle.activation.strategy {
         manifest.lifecycle.activation.timeout
     } else {
         way.strategy.default_timeout()
     };
-    if way.action != Action::Resume {
-        quarantine::admit(work, manifest)?;
-    }
-    let (checked, pending) = validated(work, definition, way).await?;
     let slot = work.shared.board.slot(&manifest.id);
     let from = slot.state.serving.as_ref().and_then(version_of);
     let entry = Entry::begun(way.action, manifest.version.clone(), from.clone(), way.strategy, work.shared.now());
-    let told = json!({ "strategy": if entry.instant { "instant" } else { "gradual" }, "command": entry.action.name(),
+    let entry = Entry { set: set.to_vec(), ..entry };
+    let mut told = json!({ "strategy": if entry.instant { "instant" } else { "gradual" }, "command": entry.action.name(),
         "from": from.as_ref().map(ToString::to_string) });
+    if !set.is_empty() {
+        told["set"] = json!(set);
+    }
     work.audit(Kind::ActivationBegan, manifest.label(), told).await?;
     let (key, entry) = work.begin(&manifest.id, entry).await?;
     work.shared.events.emit(Event::ActivationBegan {
@@ -152,30 +200,8 @@ pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &W
     work.shared.hands.instances.insert(key.clone(), running);
     retire::sweep(work, &manifest.id);
     let plan = plan::activate(&key, &slot.state, way.steps, &pending, way.keeps_standby);
-    let attempt = Attempt::new(work, (key, entry), checked.manifest, slot.record, way, (started, time));
-    attempt.run(&plan).await
-}
-
-/// The step `validate`: changes nothing, and what it finds is an error of the command.
-async fn validated(
-    work: &Activation,
-    definition: &Arc<Definition>,
-    way: &Way,
-) -> Result<(Checked, Vec<Version>), EngineError> {
-    let manifest = &definition.manifest;
-    validate::fits(definition, &work.shared.registry.snapshot(), &work.shared.board.placed())?;
-    validate::configured(manifest)?;
-    work.shared.hands.supplies.permissions.admit(manifest).await?;
-    let checked = validate::read(Arc::clone(definition), &work.shared.hands.supplies.aborts).await?;
-    let mut pending = Vec::new();
-    if let Some(migrator) = &work.shared.hands.migrator {
-        let asked = migrator.pending(&checked.subject(schema_key(manifest))).await;
-        pending = asked.map_err(|error| EngineError::Port { module: manifest.label(), cause: error.to_string() })?;
-    }
-    if !way.steps.contains(&StepName::Migrate) {
-        validate::migrates(manifest, way.strategy, &pending)?;
-    }
-    Ok((checked, pending))
+    let attempt = Attempt::new(work, (key, entry), manifest, slot.record, way, (started, time));
+    Ok((attempt, plan))
 }
 
 /// A key for what is asked of a module's schema, which belongs to no instance.
@@ -199,5 +225,6 @@ pub(super) fn report(id: &str, version: &Version, outcome: Outcome) -> Activatio
         traffic_shift: Vec::new(),
         rollback: Vec::new(),
         via: Vec::new(),
+        set: Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! An actor for one command of one module, as long as the command runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,14 +17,20 @@ use super::lanes::Abort;
 use super::outcome::{ActivationReport, ConfirmReport, DeactivationReport};
 use super::shared::Shared;
 use super::state::Happening;
-use super::{EngineError, activate, deactivate, returning, rollback, unregister};
+use super::{EngineError, activate, deactivate, returning, rollback, sets, unregister};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::InstanceKey;
 use crate::store::audit::{By, Kind, Who};
 
-/// A command for one module.
+/// A command for one module, or for a set of them.
 #[derive(Clone, Debug)]
 pub(super) enum Command {
+    /// Bring versions of several modules into service as one. The answer is about `lead` before the others.
+    Together {
+        lead: String,
+        members: BTreeMap<String, Version>,
+        strategy: Option<ActivationStrategy>,
+    },
     /// Bring a version into service.
     Activate {
         id: String,
@@ -64,14 +71,25 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) fn id(&self) -> &str {
+    /// The modules that it is about.
+    pub(super) fn ids(&self) -> Vec<String> {
         match self {
+            Self::Together { members, .. } => members.keys().cloned().collect(),
             Self::Activate { id, .. }
             | Self::Resume { id, .. }
             | Self::Deactivate { id }
             | Self::Rollback { id, .. }
-            | Self::Unregister { id, .. } => id,
-            Self::Return { key, .. } | Self::FallBack { key } => &key.id,
+            | Self::Unregister { id, .. } => vec![id.clone()],
+            Self::Return { key, .. } | Self::FallBack { key } => vec![key.id.to_string()],
+        }
+    }
+
+    /// The module whose set returns as one by it, if it is of one.
+    pub(super) fn returns(&self) -> Option<&str> {
+        match self {
+            Self::Rollback { id, .. } => Some(id),
+            Self::Return { key, .. } => Some(&key.id),
+            _ => None,
         }
     }
 
@@ -82,6 +100,9 @@ impl Command {
             version.map_or_else(|| id.to_owned(), |version| format!("{id}@{version}"))
         };
         let (kind, subject, name) = match self {
+            Self::Together { lead, members, .. } => {
+                (Kind::ActivationRefused, of(lead, members.get(lead)), Action::Activate.name())
+            }
             Self::Activate { id, version, .. } => {
                 (Kind::ActivationRefused, of(id, Some(version)), Action::Activate.name())
             }
@@ -94,12 +115,15 @@ impl Command {
         Some((kind, subject, name))
     }
 
-    /// The version that it brings, or returns from because of a trigger.
-    pub(super) fn of(&self) -> Option<Version> {
+    /// The versions that it brings, or returns from because of a trigger, by module.
+    pub(super) fn of(&self) -> BTreeMap<String, Version> {
         match self {
-            Self::Activate { version, .. } => Some(version.clone()),
-            Self::Return { key, .. } => version_of(key),
-            _ => None,
+            Self::Together { members, .. } => members.clone(),
+            Self::Activate { id, version, .. } => BTreeMap::from([(id.clone(), version.clone())]),
+            Self::Return { key, .. } => {
+                version_of(key).map(|version| (key.id.to_string(), version)).into_iter().collect()
+            }
+            _ => BTreeMap::new(),
         }
     }
 }
@@ -184,6 +208,9 @@ impl Actor for Activation {
 impl Activation {
     async fn run(&self, command: Command) -> Result<Done, EngineError> {
         match command {
+            Command::Together { lead, members, strategy } => {
+                sets::activate(self, &lead, &members, strategy).await.map(Done::Activated)
+            }
             Command::Activate { id, version, strategy } => {
                 activate::activate(self, &id, &version, strategy).await.map(Done::Activated)
             }
@@ -252,7 +279,13 @@ impl Activation {
     }
 
     pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, EngineError> {
-        self.ask(|reply| Message::Commit(Box::new(commit), reply)).await
+        let made = self.commit_all(vec![commit]).await?.pop();
+        made.ok_or_else(|| EngineError::Internal("a commit came to nothing".to_owned()))
+    }
+
+    /// Makes all of these commits or none.
+    pub(super) async fn commit_all(&self, commits: Vec<Commit>) -> Result<Vec<Committed>, EngineError> {
+        self.ask(|reply| Message::Commit(commits, reply)).await
     }
 
     /// Confirms `key`, if it serves still.

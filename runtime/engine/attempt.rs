@@ -41,7 +41,7 @@ pub(super) struct Attempt<'a> {
     keeps_standby: bool,
     owes: Option<Owed>,
     /// What was kept of the slot before.
-    before: Option<SlotRecord>,
+    pub(super) before: Option<SlotRecord>,
     started: Instant,
     /// Until when steps may run, and what is said when they did not end by then.
     pub(super) deadline: Instant,
@@ -112,7 +112,12 @@ impl<'a> Attempt<'a> {
     }
 
     async fn forward(&mut self, plan: &Plan) -> Result<(), String> {
-        for step in &plan.steps {
+        self.steps(&plan.steps).await
+    }
+
+    /// Makes these steps.
+    pub(super) async fn steps(&mut self, steps: &[Step]) -> Result<(), String> {
+        for step in steps {
             let started = if step.name == StepName::Validate { self.started } else { Instant::now() };
             self.intends(step).await?;
             let made = self.make(step).await;
@@ -123,7 +128,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Notes that a step begins; where its effect outlives the process, the note is on the disk when this returns.
-    async fn intends(&mut self, step: &Step) -> Result<(), String> {
+    pub(super) async fn intends(&mut self, step: &Step) -> Result<(), String> {
         self.entry.intends(step.name);
         for change in &step.changes {
             let (Change::Migrate(_, versions), false) = (change, self.manifest.lifecycle.rollback.preserve_data) else {
@@ -141,7 +146,12 @@ impl<'a> Attempt<'a> {
         noted.map_err(|error| error.to_string())
     }
 
-    async fn ended(&mut self, name: StepName, started: Instant, fault: Option<&String>) -> Result<(), String> {
+    pub(super) async fn ended(
+        &mut self,
+        name: StepName,
+        started: Instant,
+        fault: Option<&String>,
+    ) -> Result<(), String> {
         let outcome = if fault.is_none() { StepOutcome::Done } else { StepOutcome::Failed };
         let ms = millis(started);
         self.entry.step_ended(ms, outcome);
@@ -204,30 +214,38 @@ impl<'a> Attempt<'a> {
     }
 
     async fn take_over(&mut self) -> Result<(), String> {
-        let turn = Turn::TakeOver { key: self.key.clone(), keeps_standby: self.keeps_standby };
+        let turn = Turn::TakeOver { key: self.key.clone(), keeps_standby: self.keeps_standby, joins: false };
         if self.owes.is_some() {
             self.entry.owed.clone_from(&self.owes);
         }
-        let serving = self.work.shared.board.slot(&self.key.id).state.serving;
-        if let Some(before) = serving.and_then(|key| self.work.shared.hands.instances.instance(&key)) {
-            self.reference = before.metrics.stats.recent();
-        }
+        self.compares();
         // made whole or not at all, and not cut off: what is half known cannot be taken back
         self.commit(turn).await
     }
 
+    /// Remembers what the version that serves did lately.
+    pub(super) fn compares(&mut self) {
+        let serving = self.work.shared.board.slot(&self.key.id).state.serving;
+        if let Some(before) = serving.and_then(|key| self.work.shared.hands.instances.instance(&key)) {
+            self.reference = before.metrics.stats.recent();
+        }
+    }
+
     /// Commits a turn of the slot and remembers it as done.
     pub(super) async fn commit(&mut self, turn: Turn) -> Result<(), String> {
-        let commit = Commit {
-            id: self.key.id.to_string(),
-            turn,
-            by: self.work.by.clone(),
-            strategy: Some(self.strategy),
-            before: None,
-            entry: Some(self.entry.clone()),
-            told: None,
-        };
-        let committed = self.work.commit(commit).await.map_err(|error| error.to_string())?;
+        let committed = self.work.commit(self.turn(turn)).await.map_err(|error| error.to_string())?;
+        self.made(committed);
+        Ok(())
+    }
+
+    /// A turn of its slot, to be committed.
+    pub(super) fn turn(&self, turn: Turn) -> Commit {
+        let (strategy, entry) = (Some(self.strategy), Some(self.entry.clone()));
+        Commit { strategy, entry, ..Commit::of(&self.key.id, turn, self.work.by.clone()) }
+    }
+
+    /// Remembers a commit of its slot.
+    pub(super) fn made(&mut self, committed: Committed) {
         self.entry.committed = committed.to.serving.as_ref() == Some(&self.key);
         self.done.retain(|change| !matches!(change, Change::Route(_)));
         self.done.push(Change::route(&self.key.id, &committed.from, &committed.to));
@@ -237,18 +255,17 @@ impl<'a> Attempt<'a> {
             self.done.insert(0, Change::Migrate(self.key.id.to_string(), committed.inherited.clone()));
         }
         self.committed = Some(committed);
-        Ok(())
     }
 
     /// What it came to when its last step succeeded: it is confirmed where there is nothing to return to.
-    fn reached(&self) -> Outcome {
+    pub(super) fn reached(&self) -> Outcome {
         let provisional = self.committed.as_ref().is_some_and(|committed| committed.to.is_provisional());
         if provisional { Outcome::Provisional } else { Outcome::Active }
     }
 
     /// The end is written before it is told; then what has no place any more drains. The entry is written before the
     /// version is provisional: from then on it may be confirmed, and the entry is the confirmation's.
-    async fn close(mut self, outcome: Outcome, reason: Option<String>) -> Result<Ran, EngineError> {
+    pub(super) async fn close(mut self, outcome: Outcome, reason: Option<String>) -> Result<Ran, EngineError> {
         let shared = &self.work.shared;
         let owed = self.entry.owed.take();
         self.entry.end(outcome, reason.clone(), shared.now());
@@ -276,8 +293,10 @@ impl<'a> Attempt<'a> {
             window::open(self.work, &self.key, reference, (self.triggers.clone(), self.events));
             let confirms = self.manifest.lifecycle.activation.confirm_window.is_zero() && written.is_ok();
             if outcome == Outcome::Provisional && confirms {
-                written = self.work.confirm(&self.key).await.map(drop);
-                outcome = if written.is_ok() { Outcome::Active } else { outcome };
+                let confirmed = self.work.confirm(&self.key).await;
+                let is_active = confirmed.as_ref().is_ok_and(|report| !report.waits);
+                outcome = if is_active { Outcome::Active } else { outcome };
+                written = confirmed.map(drop);
             }
         } else {
             drains = retire();
@@ -298,7 +317,7 @@ impl<'a> Attempt<'a> {
 
     /// The runtime stops. Before the commit nothing of this is kept, so that the next runtime knows of no failure; after
     /// it the version serves, and the next runtime decides.
-    async fn abandon(mut self) -> Result<Ran, EngineError> {
+    pub(super) async fn abandon(mut self) -> Result<Ran, EngineError> {
         if self.entry.committed {
             return Err(EngineError::Stopped);
         }
@@ -320,9 +339,18 @@ impl<'a> Attempt<'a> {
 
     /// A step failed: what was done is taken back. The reason is kept with the version.
     async fn back(&mut self, reason: String) -> Result<(Outcome, String), EngineError> {
+        self.back_but_for(reason, None).await
+    }
+
+    /// [`Attempt::back`]; what cannot give its traffic back for this cause keeps it.
+    pub(super) async fn back_but_for(
+        &mut self,
+        reason: String,
+        kept: Option<String>,
+    ) -> Result<(Outcome, String), EngineError> {
         let reason = clipped(reason);
         self.entry.reason = Some(reason.clone());
-        let mut undo = self.undo();
+        let mut undo = Undo { kept, ..self.undo() };
         let ended = undo.end(reason, Instant::now()).await;
         self.entry = undo.entry;
         self.taken_back = undo.reports;
@@ -337,6 +365,7 @@ impl<'a> Attempt<'a> {
             entry: self.entry.clone(),
             before: self.before.clone(),
             done: std::mem::take(&mut self.done),
+            kept: None,
             known: None,
             reports: Vec::new(),
         }

@@ -1,6 +1,6 @@
 //! What every slot and version is now: written by the coordinator alone, read by anyone as a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -26,6 +26,8 @@ pub(super) struct Slot {
     pub(super) candidate: Option<InstanceKey>,
     /// The state of each version's newest instance.
     pub(super) versions: BTreeMap<Version, VersionRecord>,
+    /// Whether the confirm window of what serves has passed, and it waits for the others of its set.
+    pub(super) window_passed: bool,
 }
 
 /// All slots of one moment.
@@ -65,7 +67,25 @@ impl Board {
             let placed = slots.iter().filter_map(|(id, slot)| Some((id.clone(), version_of(place(&slot.state)?)?)));
             placed.collect()
         };
-        Placed { running: versions(|slot| slot.serving.as_ref()), standby: versions(|slot| slot.standby.as_ref()) }
+        let sets: BTreeSet<BTreeSet<String>> = slots.values().filter_map(|slot| slot.set()).collect();
+        Placed {
+            running: versions(|slot| slot.serving.as_ref()),
+            standby: versions(|slot| slot.standby.as_ref()),
+            sets: sets.into_iter().collect(),
+        }
+    }
+
+    /// Replaces slots, all at once. The coordinator alone may call this.
+    pub(super) fn replace(&self, changed: Vec<(String, Slot)>) {
+        let mut slots = Slots::clone(&self.slots.load());
+        for (id, slot) in changed {
+            if slot.is_nothing() {
+                slots.remove(&id);
+            } else {
+                slots.insert(id, slot);
+            }
+        }
+        self.slots.store(Arc::new(slots));
     }
 
     /// Changes one slot. The coordinator alone may call this.
@@ -73,7 +93,7 @@ impl Board {
         let mut slots = Slots::clone(&self.slots.load());
         let slot = slots.entry(id.to_owned()).or_default();
         change(slot);
-        if slot.record.is_none() && slot.versions.is_empty() && slot.candidate.is_none() {
+        if slot.is_nothing() {
             slots.remove(id);
         }
         self.slots.store(Arc::new(slots));
@@ -105,6 +125,16 @@ impl Board {
 }
 
 impl Slot {
+    fn is_nothing(&self) -> bool {
+        self.record.is_none() && self.versions.is_empty() && self.candidate.is_none()
+    }
+
+    /// The modules that took over as one with what serves, as long as they are not confirmed.
+    pub(super) fn set(&self) -> Option<BTreeSet<String>> {
+        let record = self.record.as_ref().filter(|_| self.state.is_provisional())?;
+        Some(record.set().iter().cloned().collect()).filter(|set: &BTreeSet<_>| !set.is_empty())
+    }
+
     /// The state of the version that serves.
     pub(super) fn serving_state(&self) -> Option<State> {
         let version = version_of(self.state.serving.as_ref()?)?;
@@ -157,7 +187,9 @@ impl Slot {
         let strategy = record.strategy();
         let version = serving.clone().or(record.serving).or(record.last).or_else(|| version_of(candidate?))?;
         let shown = self.versions.get(&version);
+        let others = self.set().into_iter().flatten().filter(|member| member != id);
         Some(SlotView {
+            set: others.collect(),
             id: id.to_owned(),
             state: shown.map_or(State::Registered, |shown| shown.state),
             weight: if serving.is_some() { 100 - share } else { 0 },

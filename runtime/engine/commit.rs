@@ -1,7 +1,10 @@
-//! The commit of a slot: the records are written, then the routes are switched by one store.
+//! The commit of slots: the records are written, then the routes are switched by one store.
 //!
 //! What this means for the versions that had a place is part of it, so that no one sees the one without the other. It is
-//! the point of no return of every command; the coordinator alone makes it.
+//! the point of no return of every command; the coordinator alone makes it. The slots of a set are turned by one commit:
+//! one write, and one store.
+
+mod after;
 
 use std::sync::Arc;
 
@@ -12,14 +15,16 @@ use super::board::{Slot, version_of};
 use super::coordinator::Coordinator;
 use super::journal::Entry;
 use super::plan::{SlotState, Turn};
-use super::record::{Change, Provisional, SlotRecord, VersionRecord};
-use super::state::{Happening, State};
+use super::record::{Change, OneWay, SlotRecord};
+use super::state::State;
 use super::validate;
-use crate::actors::router::{Slot as RoutedSlot, Snapshot as Routed};
+use crate::actors::router::{Companions, Slot as RoutedSlot, Snapshot as Routed};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::InstanceKey;
-use crate::registry::resolver;
+use crate::registry::Definition;
+use crate::registry::resolver::{self, Moves};
 use crate::store::audit::{By, Kind};
+use after::{kept_versions, record, transitions};
 
 /// A change of what a slot serves.
 pub(super) struct Commit {
@@ -35,6 +40,8 @@ pub(super) struct Commit {
     pub(super) entry: Option<Entry>,
     /// What the audit log says of it, written once nothing refuses it any more and before it is made.
     pub(super) told: Option<Told>,
+    /// The modules of the set that takes over with it, itself among them; empty: it does so alone.
+    pub(super) joins: Vec<String>,
 }
 
 /// An entry of the audit log.
@@ -45,7 +52,7 @@ pub(super) struct Told {
 }
 
 /// What a commit changed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Committed {
     pub(super) from: SlotState,
     pub(super) to: SlotState,
@@ -53,7 +60,23 @@ pub(super) struct Committed {
     pub(super) inherited: Vec<Version>,
 }
 
+/// A commit with the slot as it is and as it is to be.
+struct Turning {
+    commit: Commit,
+    slot: Slot,
+    to: SlotState,
+}
+
+/// A state that an instance went to: from, to.
+type Happened = (InstanceKey, State, State);
+
 impl Commit {
+    /// A turn of a slot for which nothing else is to be noted.
+    pub(super) fn of(id: &str, turn: Turn, by: By) -> Self {
+        let (id, joins) = (id.to_owned(), Vec::new());
+        Self { id, turn, by, strategy: None, before: None, entry: None, told: None, joins }
+    }
+
     /// A deactivation is of what serves when it is made: a return may have come between since the command looked.
     fn names_what_serves(&mut self, from: &SlotState) {
         let Some(version) = from.serving.as_ref().and_then(version_of).filter(|_| self.turn == Turn::Clear) else {
@@ -68,141 +91,202 @@ impl Commit {
     }
 }
 
-impl Coordinator {
-    pub(super) async fn commit(&self, mut commit: Commit) -> Result<Committed, EngineError> {
-        let shared = &self.shared;
-        let slot = shared.board.slot(&commit.id);
-        let from = slot.state.clone();
-        commit.names_what_serves(&from);
-        let to = from.turned(&commit.turn);
-        self.may(&commit, &from, &to)?;
-        // whatever can be refused is refused before anything is written
-        let routes = self.routes(&commit.id, &to)?;
-        if let Some(Told { kind, subject, data }) = &commit.told {
-            shared.audit(*kind, commit.by.clone(), subject.clone(), data.clone()).await?;
-        }
-        // what did not start again serves nothing, and its deactivation is kept all the same
-        let switches = commit.turn == Turn::Clear || to.serving != from.serving || to.standby != from.standby;
-        let (happened, inherited) = if switches {
-            self.switch(&commit, slot, &to, routes).await?
-        } else {
-            // a share outlives no restart, so nothing is kept of it but the command's entry
-            shared.router.store(routes);
-            shared.board.change(&commit.id, |slot| slot.state = to.clone());
-            (Vec::new(), Vec::new())
-        };
-        for key in to.serving.iter().chain(to.shift.iter().filter(|share| share.weight > 0).map(|share| &share.key)) {
-            if let Some(instance) = shared.hands.instances.instance(key) {
-                instance.serves();
-            }
-        }
-        for (instance, from, to) in happened {
-            shared.changed(instance, (from, to), None, &commit.by).await;
-        }
-        let shifted = match (&commit.turn, &from.shift) {
-            (Turn::Shift(share), _) => Some((&share.key, share.weight)),
-            (Turn::Withdraw(_), Some(share)) => Some((&share.key, 0)),
-            _ => None,
-        };
-        if let Some((instance, weight)) = shifted {
-            shared.shifted(instance.clone(), weight, &commit.by).await;
-        }
-        Ok(Committed { from, to, inherited })
+impl Turning {
+    /// Whether what is kept changes. What did not start again serves nothing, and its deactivation is kept all the same; a
+    /// share outlives no restart, so nothing is kept of it but the command's entry.
+    fn switches(&self) -> bool {
+        let (from, to) = (&self.slot.state, &self.to);
+        self.commit.turn == Turn::Clear
+            || to.serving != from.serving
+            || to.is_provisional() != from.is_provisional()
+            || to.standby != from.standby
     }
 
-    async fn switch(
+    /// The share of the traffic that a candidate has from now on, if it is another.
+    fn shifted(&self) -> Option<(InstanceKey, u8)> {
+        match (&self.commit.turn, &self.slot.state.shift) {
+            (Turn::Shift(share), _) => Some((share.key.clone(), share.weight)),
+            (Turn::Withdraw(_), Some(share)) => Some((share.key.clone(), 0)),
+            _ => None,
+        }
+    }
+}
+
+impl Coordinator {
+    /// Makes all of these commits or none; each is about a slot of its own.
+    pub(super) async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>, EngineError> {
+        let shared = &self.shared;
+        let turning = |mut commit: Commit| {
+            let slot = shared.board.slot(&commit.id);
+            commit.names_what_serves(&slot.state);
+            let to = slot.state.turned(&commit.turn);
+            Turning { commit, slot, to }
+        };
+        let mut turns: Vec<Turning> = commits.into_iter().map(turning).collect();
+        self.may(&turns)?;
+        // whatever can be refused is refused before anything is written
+        let routes = self.routes(&turns)?;
+        for turn in &mut turns {
+            if let Some(Told { kind, subject, data }) = turn.commit.told.take() {
+                shared.audit(kind, turn.commit.by.clone(), subject, data).await?;
+            }
+        }
+        let (mut changes, mut slots, mut made) = (Vec::new(), Vec::new(), Vec::new());
+        let one_way = self.one_way(&turns);
+        for turn in turns {
+            let (shifted, by) = (turn.shifted(), turn.commit.by.clone());
+            let (id, from, to) = (turn.commit.id.clone(), turn.slot.state.clone(), turn.to.clone());
+            let (slot, happened, inherited) = if turn.switches() {
+                let (slot, change, happened, inherited) = self.switch(turn, one_way.clone())?;
+                changes.push((id.clone(), change));
+                (slot, happened, inherited)
+            } else {
+                (Slot { state: turn.to, ..turn.slot }, Vec::new(), Vec::new())
+            };
+            slots.push((id, slot));
+            made.push((Committed { from, to, inherited }, happened, shifted, by));
+        }
+        if !changes.is_empty() {
+            shared.records.write_all(changes).await?;
+        }
+        shared.router.store(routes);
+        shared.board.replace(slots);
+        for (Committed { to, .. }, happened, shifted, by) in &made {
+            let share = to.shift.iter().filter(|share| share.weight > 0).map(|share| &share.key);
+            for key in to.serving.iter().chain(share) {
+                if let Some(instance) = shared.hands.instances.instance(key) {
+                    instance.serves();
+                }
+            }
+            for (instance, from, to) in happened {
+                shared.changed(instance.clone(), (*from, *to), None, by).await;
+            }
+            if let Some((instance, weight)) = shifted {
+                shared.shifted(instance.clone(), *weight, by).await;
+            }
+        }
+        Ok(made.into_iter().map(|(committed, ..)| committed).collect())
+    }
+
+    /// The slot after its switch, what is kept of that, what happened by it, and the migrations that are owed for another.
+    fn switch(
         &self,
-        commit: &Commit,
-        mut slot: Slot,
-        to: &SlotState,
-        routes: Arc<Routed>,
-    ) -> Result<(Vec<(InstanceKey, State, State)>, Vec<Version>), EngineError> {
-        let (shared, now) = (&self.shared, self.shared.now());
+        Turning { commit, mut slot, to }: Turning,
+        one_way: Option<OneWay>,
+    ) -> Result<(Slot, Change, Vec<Happened>, Vec<Version>), EngineError> {
+        let now = self.shared.now();
         let from = std::mem::replace(&mut slot.state, to.clone());
-        let (replaced, inherited) = self.replaced(commit, slot.record.as_ref())?.unzip();
+        slot.window_passed = false;
+        let (replaced, inherited) = self.replaced(&commit, slot.record.as_ref())?.unzip();
         let inherited = inherited.unwrap_or_default();
-        let one_way = self.one_way(&commit.id, to);
-        slot.record = record(commit, (&from, to), (slot.record.take(), one_way), now);
+        slot.record = record(&commit, (&from, &to), (slot.record.take(), one_way), now);
         let mut happened = Vec::new();
-        for (key, happening) in transitions(&commit.turn, &from, to) {
+        for (key, happening) in transitions(&commit.turn, &from, &to) {
             match slot.happened(&key, happening, None, now) {
                 Ok(taken) => happened.extend(taken.map(|(from, record)| (key, from, record.state))),
                 // contained: it must not keep a slot from being put right
                 Err(impossible) => tracing::error!(instance = %key, %impossible, "a state was left as it is"),
             }
         }
-        let mut entry = commit.entry.clone().map(|entry| Entry { committed: true, ..entry });
+        let mut entry = commit.entry.map(|entry| Entry { committed: true, ..entry });
         if let (Some(entry), false) = (&mut entry, inherited.is_empty()) {
             entry.inherit(inherited.clone());
         }
         let change = Change {
             slot: Some(slot.record.clone()),
-            versions: kept_versions(&commit.turn, &from, to, now),
+            versions: kept_versions(&commit.turn, &from, &to, now),
             entries: entry.into_iter().chain(replaced).collect(),
         };
-        shared.records.write(&commit.id, change).await?;
-        shared.router.store(routes);
-        shared.board.change(&commit.id, |present| *present = slot);
-        Ok((happened, inherited))
+        Ok((slot, change, happened, inherited))
     }
 
-    /// Whether the commit may be made now; all that was validated is looked at once more.
-    fn may(&self, commit: &Commit, from: &SlotState, to: &SlotState) -> Result<(), EngineError> {
-        let internal = |what: &str| Err(EngineError::Internal(format!("{} {what}", commit.id)));
-        match &commit.turn {
-            Turn::Withdraw(_) => Ok(()),
-            Turn::ReturnToStandby | Turn::Confirm if from.standby.is_none() => internal("has nothing on standby"),
-            Turn::Confirm => Ok(()),
-            Turn::Shift(_) if from.serving.is_none() => internal("has nothing to shift traffic from"),
-            _ if self.shared.is_stopping() => Err(EngineError::Stopped),
-            Turn::Shift(_) => Ok(()),
-            Turn::TakeOver { .. } | Turn::ReturnToStandby | Turn::Clear => self.still_fits(&commit.id, to),
+    /// Whether the commits may be made now; all that was validated is looked at once more.
+    fn may(&self, turns: &[Turning]) -> Result<(), EngineError> {
+        let mut fits = Vec::new();
+        for Turning { commit, slot, to } in turns {
+            let (id, from) = (&commit.id, &slot.state);
+            let internal = |what: &str| Err(EngineError::Internal(format!("{id} {what}")));
+            match &commit.turn {
+                Turn::Withdraw(_) => {}
+                Turn::ReturnToStandby if from.standby.is_none() => return internal("has nothing on standby"),
+                Turn::Confirm if !from.is_provisional() => return internal("has nothing to confirm"),
+                Turn::Confirm => {}
+                Turn::Shift(_) if from.serving.is_none() => return internal("has nothing to shift traffic from"),
+                _ if self.shared.is_stopping() => return Err(EngineError::Stopped),
+                Turn::Shift(_) => {}
+                Turn::TakeOver { .. } | Turn::ReturnToStandby | Turn::Clear => fits.push((id, to)),
+            }
         }
+        self.still_fits(&fits)
     }
 
-    fn still_fits(&self, id: &str, to: &SlotState) -> Result<(), EngineError> {
+    fn still_fits(&self, turns: &[(&String, &SlotState)]) -> Result<(), EngineError> {
         let (snapshot, placed) = (self.shared.registry.snapshot(), self.shared.board.placed());
-        match to.serving.as_ref().and_then(version_of) {
-            Some(version) => {
-                let definition = snapshot
-                    .get(id, &version)
-                    .ok_or_else(|| EngineError::Internal(format!("{id}@{version} was unregistered meanwhile")))?;
-                validate::fits(definition, &snapshot, &placed)
-            }
-            None => {
-                let dependents = resolver::dependents_beside(id, None, &snapshot, &placed);
-                if dependents.is_empty() {
-                    return Ok(());
-                }
-                Err(EngineError::Needed { id: id.to_owned(), action: "deactivated".into(), dependents })
-            }
+        let mut taking: Vec<Arc<Definition>> = Vec::new();
+        let mut going = Moves::new();
+        for (id, to) in turns {
+            let Some(version) = to.serving.as_ref().and_then(version_of) else {
+                going.insert((*id).clone(), None);
+                continue;
+            };
+            let definition = snapshot.get(id, &version);
+            let unregistered = || EngineError::Internal(format!("{id}@{version} was unregistered meanwhile"));
+            taking.push(Arc::clone(definition.ok_or_else(unregistered)?));
         }
+        match &*taking {
+            [] => {}
+            [alone] => validate::fits(alone, &snapshot, &placed)?,
+            set => validate::fit_together(set, &snapshot, &placed)?,
+        }
+        let dependents = resolver::dependents_beside(&going, &snapshot, &placed);
+        let Some((id, _)) = going.pop_first().filter(|_| !dependents.is_empty()) else { return Ok(()) };
+        Err(EngineError::Needed { id, action: "deactivated".into(), dependents })
     }
 
-    /// The snapshot with the slot as it is to be.
-    fn routes(&self, id: &str, to: &SlotState) -> Result<Arc<Routed>, EngineError> {
+    /// The snapshot with the slots as they are to be.
+    fn routes(&self, turns: &[Turning]) -> Result<Arc<Routed>, EngineError> {
         let running = |key: &InstanceKey| {
             let running = self.shared.hands.instances.get(key);
             let running = running.and_then(|running| Some((running.instance?, running.endpoints)));
             running.ok_or_else(|| EngineError::Internal(format!("{key} is not running")))
         };
-        let slot = match (&to.serving, &to.shift) {
-            (None, _) => None,
-            (Some(key), None) => {
-                let (instance, endpoints) = running(key)?;
-                Some(RoutedSlot::of(instance, endpoints))
-            }
-            (Some(key), Some(share)) => Some(RoutedSlot::shifting(running(key)?, running(&share.key)?, share.weight)),
-        };
-        let next = self.shared.router.with(&id.into(), slot);
-        next.map_err(|taken| EngineError::Port { module: id.to_owned(), cause: taken.to_string() })
+        let mut slots = Vec::new();
+        for Turning { commit, to, .. } in turns {
+            let slot = match (&to.serving, &to.shift) {
+                (None, _) => None,
+                (Some(key), None) => {
+                    let (instance, endpoints) = running(key)?;
+                    Some(RoutedSlot::of(instance, endpoints))
+                }
+                (Some(key), Some(share)) => {
+                    Some(RoutedSlot::shifting(running(key)?, running(&share.key)?, share.weight))
+                }
+            };
+            slots.push((commit.id.as_str().into(), slot));
+        }
+        let ids = || turns.iter().map(|turn| turn.commit.id.as_str()).collect::<Vec<_>>().join(", ");
+        let next = self.shared.router.with_all(slots, self.companions(turns));
+        next.map_err(|taken| EngineError::Port { module: ids(), cause: taken.to_string() })
     }
 
-    /// The migration for which the version that serves is not returned from by itself.
-    fn one_way(&self, id: &str, to: &SlotState) -> Option<Version> {
+    /// What gives way and what takes over as one set.
+    fn companions(&self, turns: &[Turning]) -> Option<Companions> {
+        let joins = turns.iter().any(|turn| !turn.commit.joins.is_empty());
+        let serving = |place: fn(&Turning) -> &SlotState| {
+            let keys = turns.iter().filter_map(|turn| place(turn).serving.as_ref());
+            keys.filter_map(|key| self.shared.hands.instances.instance(key)).collect::<Vec<_>>()
+        };
+        joins.then(|| Companions::of(&serving(|turn| &turn.slot.state), &serving(|turn| &turn.to)))
+    }
+
+    /// The migration for which what serves is not returned from by itself: the first one of a set, since a set returns as one.
+    fn one_way(&self, turns: &[Turning]) -> Option<OneWay> {
         let snapshot = self.shared.registry.snapshot();
-        let of = |key: &Option<InstanceKey>| snapshot.get(id, &version_of(key.as_ref()?)?).map(Arc::clone);
-        validate::one_way(&*of(&to.serving)?, &*of(&to.standby)?)
+        turns.iter().find_map(|Turning { commit, to, .. }| {
+            let of = |key: &Option<InstanceKey>| snapshot.get(&commit.id, &version_of(key.as_ref()?)?).map(Arc::clone);
+            let migration = validate::one_way(&*of(&to.serving)?, &*of(&to.standby)?)?;
+            Some(OneWay { module: commit.id.clone(), migration })
+        })
     }
 
     /// The entry of a version that was provisional and whose time ends with this commit, and what the version that takes
@@ -218,7 +302,7 @@ impl Coordinator {
         }
         let Some(mut entry) = self.shared.records.entry(&commit.id, provisional.entry)? else { return Ok(None) };
         let mut inherited = Vec::new();
-        if let Turn::TakeOver { key, keeps_standby: true } = &commit.turn
+        if let Turn::TakeOver { key, keeps_standby: true, .. } = &commit.turn
             && let Some(instance) = self.shared.hands.instances.instance(key)
             && !instance.manifest.lifecycle.rollback.preserve_data
         {
@@ -232,79 +316,4 @@ impl Coordinator {
         }
         Ok(Some((entry, inherited)))
     }
-}
-
-/// What is kept of the slot after the commit.
-fn record(
-    commit: &Commit,
-    (from, to): (&SlotState, &SlotState),
-    (kept, one_way): (Option<SlotRecord>, Option<Version>),
-    now: u64,
-) -> Option<SlotRecord> {
-    let version = |key: &Option<InstanceKey>| key.as_ref().and_then(version_of);
-    let (served, serving) = (version(&from.serving), version(&to.serving));
-    let withdraws = matches!(&commit.turn, Turn::Withdraw(_));
-    if withdraws && to.serving.is_none() {
-        return commit.before.clone();
-    }
-    let mut record = kept.unwrap_or_default();
-    if let (true, Some(before)) = (withdraws, &commit.before) {
-        record.instant = before.instant;
-    }
-    let entry = commit.entry.as_ref().map_or(0, |entry| entry.number);
-    match &commit.turn {
-        Turn::TakeOver { .. } if to.is_provisional() => {
-            record.provisional = serving.clone().map(|version| Provisional { version, entry, one_way, frozen: None });
-        }
-        Turn::Confirm => {
-            record.previous = record.serving.take();
-            (record.serving, record.provisional) = (serving.clone(), None);
-        }
-        Turn::TakeOver { .. } => {
-            // what is started again after a restart keeps what was behind it; what a rollback left has nothing behind it
-            if !(served.is_none() && serving == record.serving) {
-                record.previous = None;
-            }
-            (record.serving, record.provisional) = (serving.clone(), None);
-        }
-        _ => (record.serving, record.provisional) = (serving.clone(), None),
-    }
-    record.last = serving.or(served).or(record.last);
-    record.instant = commit.strategy.map_or(record.instant, |strategy| strategy == ActivationStrategy::Instant);
-    record.since = now;
-    Some(record)
-}
-
-/// What a commit means for the instances that had a place.
-fn transitions(turn: &Turn, from: &SlotState, to: &SlotState) -> Vec<(InstanceKey, Happening)> {
-    let one = |key: &Option<InstanceKey>, happening| key.clone().map(|key| (key, happening));
-    let (serving, standby) = match turn {
-        Turn::TakeOver { key, .. } if from.serving.as_ref() == Some(key) => (None, None),
-        Turn::TakeOver { keeps_standby: true, .. } => (one(&from.serving, Happening::Superseded), None),
-        Turn::TakeOver { .. } | Turn::Clear => {
-            (one(&from.serving, Happening::Withdrawn), one(&from.standby, Happening::Withdrawn))
-        }
-        // the one that is withdrawn is being rolled back already
-        Turn::Withdraw(_) => (None, one(&to.serving, Happening::ReturnedTo)),
-        Turn::Confirm => (one(&from.serving, Happening::Confirmed), one(&from.standby, Happening::Superseded)),
-        Turn::ReturnToStandby => (one(&from.serving, Happening::Withdrawn), one(&from.standby, Happening::ReturnedTo)),
-        Turn::Shift(_) => (None, None),
-    };
-    serving.into_iter().chain(standby).collect()
-}
-
-/// What is kept of the versions: nothing of those that have a place, which the slot names; of one that lost its place,
-/// what it will be for the next runtime, which starts no drain.
-fn kept_versions(turn: &Turn, from: &SlotState, to: &SlotState, now: u64) -> Vec<(Version, Option<VersionRecord>)> {
-    let placed = to.serving.iter().chain(&to.standby).filter_map(|key| Some((version_of(key)?, None)));
-    let withdrawn = match turn {
-        Turn::Withdraw(key) => Some(key),
-        _ => None,
-    };
-    let lost = from.keys().filter(|key| to.keys().all(|kept| kept != *key) && Some(*key) != withdrawn);
-    let lost = lost.filter_map(|key| {
-        let record = VersionRecord { state: State::Inactive, reason: None, since: now, generation: key.generation };
-        Some((version_of(key)?, Some(record)))
-    });
-    placed.chain(lost).collect()
 }

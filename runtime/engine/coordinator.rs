@@ -4,29 +4,26 @@
 //! this mailbox: the start of a generation, a change of state, and the commit, where all that was validated is looked at
 //! once more before the routes are switched. So no two commands can each be right alone and wrong together.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use semver::Version;
-use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::EngineError;
 use super::activation::{Activation, Command, Done, Reply};
 use super::board::version_of;
-use super::commit::{Commit, Committed, Told};
+use super::commit::{Commit, Committed};
 use super::journal::{Entry, clipped};
 use super::lanes::{Abort, Lanes, Running};
 use super::outcome::ConfirmReport;
 use super::plan::Turn;
 use super::record::{Change, SlotRecord};
-use super::retire::{self, Why};
 use super::shared::Shared;
 use super::state::{Happening, State};
 use crate::monitor::{Event, InstanceKey};
-use crate::store::audit::{By, Kind, Who};
+use crate::store::audit::{By, Who};
 
 /// Commands that may wait for one module.
 const MOST_WAITING: usize = 64;
@@ -39,8 +36,8 @@ pub(super) enum Message {
     Begin(String, Box<Entry>, By, RpcReplyPort<Result<(InstanceKey, Entry), EngineError>>),
     /// Something happened to an instance, perhaps for a reason.
     Happened(InstanceKey, (Happening, Option<String>), By, RpcReplyPort<Result<(), EngineError>>),
-    /// Point a slot elsewhere.
-    Commit(Box<Commit>, RpcReplyPort<Result<Committed, EngineError>>),
+    /// Point slots elsewhere, all of them or none.
+    Commit(Vec<Commit>, RpcReplyPort<Result<Vec<Committed>, EngineError>>),
     /// Confirm what serves; `Some`: only if it is that instance.
     Confirm(String, Option<InstanceKey>, By, RpcReplyPort<Result<ConfirmReport, EngineError>>),
     /// Return from a version that is provisional, before anything else is done to its module; why, and since when.
@@ -81,7 +78,7 @@ impl Actor for Coordinator {
             Message::Happened(key, (happening, reason), by, reply) => {
                 let _ = reply.send(self.happened(&key, happening, reason, &by).await);
             }
-            Message::Commit(commit, reply) => drop(reply.send(self.commit(*commit).await)),
+            Message::Commit(commits, reply) => drop(reply.send(self.commit(commits).await)),
             Message::Confirm(id, only, by, reply) => {
                 let _ = reply.send(self.confirm(&myself, &id, only, by).await);
             }
@@ -105,18 +102,17 @@ impl Actor for Coordinator {
             SupervisionEvent::ActorTerminated(cell, ..) => cell,
             SupervisionEvent::ActorFailed(cell, error) => {
                 // its caller is told by the reply that is dropped
-                let subject = lanes.running.get(&cell.get_id()).map(|running| running.id.clone()).unwrap_or_default();
+                let subject =
+                    lanes.running.get(&cell.get_id()).map(|running| running.ids.join(", ")).unwrap_or_default();
                 let message = format!("a command ended by an internal error: {error}; look at `replug show {subject}`");
                 self.shared.events.emit(Event::Alarm { subject, message });
                 cell
             }
             _ => return Ok(()),
         };
-        let Some(Running { id, .. }) = lanes.running.remove(&cell.get_id()) else { return Ok(()) };
-        let next = lanes.waiting.get_mut(&id).and_then(VecDeque::pop_front);
-        match next {
-            Some((command, reply)) => self.start(&myself, command, reply, lanes).await,
-            None => drop(lanes.waiting.remove(&id)),
+        if let Some(Running { ids, .. }) = lanes.running.remove(&cell.get_id()) {
+            lanes.queues.ended(&ids);
+            self.start_next(&myself, ids, lanes).await;
         }
         Ok(())
     }
@@ -124,38 +120,51 @@ impl Actor for Coordinator {
 
 impl Coordinator {
     async fn run(&self, myself: &ActorRef<Message>, command: Command, reply: Reply, lanes: &mut Lanes) {
-        let id = command.id().to_owned();
-        if let Some(queue) = lanes.waiting.get_mut(&id) {
-            if queue.len() >= MOST_WAITING {
-                reply.refuse(EngineError::Busy { id, waiting: queue.len() });
-            } else {
-                queue.push_back((command, reply));
-                lanes.give_way(&id, &self.shared);
-            }
-            return;
+        let ids = command.ids();
+        if let Some(id) = ids.iter().find(|id| lanes.queues.waiting(id) >= MOST_WAITING) {
+            return reply.refuse(EngineError::Busy { id: id.clone(), waiting: lanes.queues.waiting(id) });
         }
-        lanes.waiting.insert(id, VecDeque::new());
-        self.start(myself, command, reply, lanes).await;
+        lanes.queues.push_back(ids.clone(), (command, reply));
+        self.start_next(myself, ids, lanes).await;
     }
 
-    async fn start(&self, myself: &ActorRef<Message>, command: Command, reply: Reply, lanes: &mut Lanes) {
-        let (id, of) = (command.id().to_owned(), command.of());
-        let (abort, aborted) = watch::channel(None);
-        let actor = self.hand(myself, aborted, (reply.by.clone(), reply.since));
-        match Activation::spawn_linked(None, actor, (command, reply), myself.get_cell()).await {
-            Ok((activation, _)) => {
-                lanes.running.insert(activation.get_id(), Running { id: id.clone(), of, abort });
-                lanes.give_way(&id, &self.shared);
+    /// Starts what has its turn in these lanes, and lets what runs there give way to what waits.
+    async fn start_next(&self, myself: &ActorRef<Message>, mut ids: Vec<String>, lanes: &mut Lanes) {
+        while let Some((has, (command, reply))) = lanes.queues.next(&ids) {
+            // by now it may be about a set, which returns as one
+            let needs = self.all_of(command.returns(), &has);
+            if needs != has {
+                lanes.queues.ended(&has);
+                lanes.queues.push_front(needs.clone(), (command, reply));
+                ids.extend(needs);
+                continue;
             }
-            // the reply went with the arguments, which tells the caller
-            Err(error) => {
-                tracing::error!(module = %id, %error, "a command could not be started");
-                lanes.waiting.remove(&id);
+            let of = command.of();
+            let (abort, aborted) = watch::channel(None);
+            let actor = self.hand(myself, aborted, (reply.by.clone(), reply.since));
+            match Activation::spawn_linked(None, actor, (command, reply), myself.get_cell()).await {
+                Ok((activation, _)) => {
+                    lanes.running.insert(activation.get_id(), Running { ids: has, of, abort });
+                }
+                // the reply went with the arguments, which tells the caller
+                Err(error) => {
+                    tracing::error!(modules = has.join(", "), %error, "a command could not be started");
+                    lanes.queues.ended(&has);
+                }
             }
+        }
+        for id in &ids {
+            lanes.give_way(id, &self.shared);
         }
     }
 
-    fn hand(
+    /// The lanes of the set that this module is one of, or these where there is none.
+    fn all_of(&self, returns: Option<&str>, lanes: &[String]) -> Vec<String> {
+        let set = returns.and_then(|id| self.shared.board.slot(id).set());
+        set.map_or_else(|| lanes.to_vec(), |set| set.into_iter().collect())
+    }
+
+    pub(super) fn hand(
         &self,
         myself: &ActorRef<Message>,
         aborted: watch::Receiver<Option<Abort>>,
@@ -176,43 +185,6 @@ impl Coordinator {
         Ok((key, entry))
     }
 
-    /// Confirms what serves; its standby drains apart from this mailbox.
-    async fn confirm(
-        &self,
-        myself: &ActorRef<Message>,
-        id: &str,
-        only: Option<InstanceKey>,
-        by: By,
-    ) -> Result<ConfirmReport, EngineError> {
-        let slot = self.shared.board.slot(id);
-        let serving = slot.state.serving.clone().filter(|key| only.as_ref().is_none_or(|only| only == key));
-        let Some((key, version)) = serving.and_then(|key| Some((key.clone(), version_of(&key)?))) else {
-            return Err(EngineError::NothingServes { id: id.to_owned() });
-        };
-        let state = slot.serving_state().unwrap_or_default();
-        let already = match state {
-            State::Provisional => false,
-            State::Active => true,
-            State::Activating => return Err(EngineError::NotYet { id: id.to_owned(), version }),
-            // what is taken back, or could not be, serves still and must not become what a restart starts
-            state => return Err(EngineError::Unconfirmable { id: id.to_owned(), version, state }),
-        };
-        if !already {
-            let data = json!({ "generation": key.generation });
-            let told = Told { kind: Kind::Confirmed, subject: format!("{id}@{version}"), data };
-            let (id, turn, told) = (id.to_owned(), Turn::Confirm, Some(told));
-            let commit = Commit { id, turn, by: by.clone(), strategy: None, before: None, entry: None, told };
-            let done = self.commit(commit).await?;
-            let work = self.hand(myself, watch::channel(None).1, (by, Instant::now()));
-            if let Some(gone) = done.from.standby {
-                retire::spawn(&work, &gone, Why::Replaced);
-            }
-        }
-        let previous = self.shared.board.slot(id).record.and_then(|record| record.previous);
-        let (id, version, previous) = (id.to_owned(), key.version.to_string(), previous.map(|it| it.to_string()));
-        Ok(ConfirmReport { id, version, previous, already })
-    }
-
     /// The next command of the module is the way back; one that brings a newer version gives up for it.
     async fn return_from(
         &self,
@@ -226,17 +198,18 @@ impl Coordinator {
             return;
         }
         let (id, reply) = (key.id.to_string(), Reply { to: reply, by: Who::Runtime.into(), since });
-        let Some(queue) = lanes.waiting.get_mut(&id) else {
-            lanes.waiting.insert(id, VecDeque::new());
-            let command = Command::Return { key, reason, withdrawn: None };
-            return self.start(myself, command, reply, lanes).await;
-        };
+        // what runs in the lane of a set that is not confirmed changes nothing of it: it is waited for
+        if lanes.queues.is_free(&id) || slot.set().is_some() {
+            let ids = self.all_of(Some(&id), std::slice::from_ref(&id));
+            lanes.queues.push_front(ids.clone(), (Command::Return { key, reason, withdrawn: None }, reply));
+            return self.start_next(myself, ids, lanes).await;
+        }
         // a return that failed before is tried again later: what runs may be the version that mends it
         if slot.serving_state() != Some(State::Provisional) {
             return;
         }
         let why = format!("the version it builds on, {}, is returned from: {reason}", key.version);
-        for running in lanes.running.values().filter(|running| running.id == id) {
+        for running in lanes.running.values().filter(|running| running.ids.contains(&id)) {
             running.abort.send_replace(Some(Abort::Now(why.clone())));
         }
         // clients must not wait for the end of a command that brings something else; where it fails, the command tries again
@@ -247,7 +220,8 @@ impl Coordinator {
                 None
             }
         };
-        queue.push_front((Command::Return { key, reason, withdrawn }, reply));
+        lanes.queues.push_front(vec![id.clone()], (Command::Return { key, reason, withdrawn }, reply));
+        self.start_next(myself, vec![id], lanes).await;
     }
 
     /// Gives the traffic of a provisional version back at once; the rest of the way back has its turn.
@@ -261,8 +235,8 @@ impl Coordinator {
         entry.reopen(reason);
         let by = By::from(Who::Runtime);
         self.happened(key, Happening::Trigger, Some(clipped(reason.to_owned())), &by).await?;
-        let (id, turn, kept) = (key.id.to_string(), Turn::Withdraw(key.clone()), Some(entry.clone()));
-        self.commit(Commit { id, turn, by, strategy: None, before: None, entry: kept, told: None }).await?;
+        let commit = Commit::of(&key.id, Turn::Withdraw(key.clone()), by);
+        self.commit(vec![Commit { entry: Some(entry.clone()), ..commit }]).await?;
         Ok(entry)
     }
 

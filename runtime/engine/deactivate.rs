@@ -13,12 +13,14 @@ use super::journal::Action;
 use super::outcome::{DeactivationReport, Outcome};
 use super::plan::{self, Turn};
 use super::retire::{self, Why};
+use super::sets;
 use crate::store::audit::Kind;
 
 /// The command `deactivate`: returns when the version that served has stopped.
 pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<DeactivationReport, EngineError> {
     let (started, shared) = (Instant::now(), &work.shared);
     let slot = shared.board.slot(id);
+    sets::alone(id, &slot, || "deactivated".to_owned())?;
     // what served before a restart and did not start again is not to be tried by the next runtime either
     let kept = slot.record.and_then(|record| record.serving);
     let serving = slot.state.serving.as_ref().and_then(version_of).or(kept);
@@ -27,15 +29,8 @@ pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<Deactivati
     let refused = entry.clone();
     entry.end(Outcome::Inactive, None, shared.now());
     let (kind, subject, data) = (Kind::Deactivated, format!("{id}@{version}"), json!({ "number": entry.number }));
-    let commit = Commit {
-        id: id.to_owned(),
-        turn: Turn::Clear,
-        by: work.by.clone(),
-        strategy: None,
-        before: None,
-        entry: Some(entry),
-        told: Some(Told { kind, subject, data }),
-    };
+    let (entry, told) = (Some(entry), Some(Told { kind, subject, data }));
+    let commit = Commit { entry, told, ..Commit::of(id, Turn::Clear, work.by.clone()) };
     let committed = match work.commit(commit).await {
         Ok(committed) => committed,
         Err(error) => {

@@ -94,6 +94,26 @@ pub enum EngineError {
         /// How many.
         waiting: usize,
     },
+    /// Versions cannot be activated as one.
+    #[error("these cannot be activated as one set: {reason}")]
+    Set {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The module took over as one of a set and is not confirmed.
+    #[error(
+        "{id} took over as one of a set that is not confirmed ({}), so it cannot be {action} alone; confirm the set or return from it \
+         first: replug confirm {id}, or replug rollback {id}",
+        set.join(", ")
+    )]
+    InSet {
+        /// The module.
+        id: String,
+        /// The modules of the set.
+        set: Vec<String>,
+        /// What was to be done: `deactivated`, `activated at 2.0.0`.
+        action: String,
+    },
     /// No version of the module serves.
     #[error("{id} does not serve; activate a version of it first: replug activate {id}")]
     NothingServes {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::activate::{definition, schema_key};
 use super::board::version_of;
 use super::plan::{self, Change};
+use super::sets;
 use super::strategy::{self, StepName};
 use super::through;
 use super::traffic::Weights;
@@ -49,6 +50,9 @@ pub struct Forecast {
     pub untouched: Vec<String>,
     /// What a rollback would come to.
     pub rollback: String,
+    /// The same of the others of its set, which take over, are confirmed and return with it as one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<Self>,
 }
 
 /// A step of it.
@@ -81,11 +85,52 @@ impl Engine {
         version: &Version,
         strategy: Option<ActivationStrategy>,
     ) -> Result<Forecast, EngineError> {
+        let definition = definition(&self.shared, id, version)?;
+        let (snapshot, placed) = (self.shared.registry.snapshot(), self.shared.board.placed());
+        let fits = validate::fits(&definition, &snapshot, &placed);
+        self.forecast_of(&definition, strategy, (&placed.running, false), fits).await
+    }
+
+    /// What [`Engine::activate_set`] would do, without doing it: the forecast of the first member, with those of the others in it.
+    /// What keeps the set from taking over is told by the first.
+    ///
+    /// # Errors
+    /// As [`Engine::forecast`], and what is no set is refused.
+    pub async fn forecast_set(
+        &self,
+        members: &[(String, Version)],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Forecast, EngineError> {
+        sets::named(members)?;
+        let find = |(id, version): &(String, Version)| definition(&self.shared, id, version);
+        let set = members.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let (snapshot, placed) = (self.shared.registry.snapshot(), self.shared.board.placed());
+        let mut fits = validate::fit_together(&set, &snapshot, &placed);
+        let moves = members.iter().map(|(id, version)| (id.clone(), Some(version.clone()))).collect();
+        let running = resolver::moved(&placed.running, &moves);
+        let mut forecasts = Vec::new();
+        for definition in &set {
+            let fits = std::mem::replace(&mut fits, Ok(()));
+            forecasts.push(self.forecast_of(definition, strategy, (&running, set.len() > 1), fits).await?);
+        }
+        let others = forecasts.split_off(1);
+        let first = forecasts.pop().ok_or_else(|| EngineError::Internal("a set without members".to_owned()))?;
+        Ok(Forecast { set: others, ..first })
+    }
+
+    /// The forecast of one version beside what runs then, alone or as one of a set; whether it fits is known.
+    async fn forecast_of(
+        &self,
+        definition: &Arc<Definition>,
+        strategy: Option<ActivationStrategy>,
+        (running, joins): (&Running, bool),
+        fits: Result<(), EngineError>,
+    ) -> Result<Forecast, EngineError> {
         let shared = &self.shared;
-        let definition = definition(shared, id, version)?;
         let manifest = &definition.manifest;
+        let (id, version) = (manifest.id.as_str(), &manifest.version);
         let strategy = strategy.unwrap_or(manifest.lifecycle.activation.strategy);
-        let (snapshot, placed) = (shared.registry.snapshot(), shared.board.placed());
+        let snapshot = shared.registry.snapshot();
         let slot = shared.board.slot(id);
         let serving = slot.state.serving.as_ref().and_then(version_of);
         let before = serving.as_ref().and_then(|version| snapshot.get(id, version));
@@ -93,19 +138,23 @@ impl Engine {
         let mut refused = Vec::new();
         let mut note = |checked: Result<(), EngineError>| refused.extend(checked.err().map(|error| error.to_string()));
         if let Some(before) = before.filter(|before| before.manifest.version != *version) {
-            note(validate::reversible(before, &definition));
+            note(validate::reversible(before, definition));
         }
         let mut via = Vec::new();
         if let Some(from) = serving.as_ref().filter(|from| *from != version) {
-            match through::stops(&snapshot, &definition, from) {
+            match through::stops(&snapshot, definition, from) {
                 Ok(stops) => via.extend(stops.iter().map(|stop| stop.manifest.version.to_string())),
                 Err(error) => note(Err(error)),
             }
         }
-        note(validate::fits(&definition, &snapshot, &placed));
+        if joins && !via.is_empty() {
+            note(Err(EngineError::Set { reason: sets::by_way_of(manifest, via.first()) }));
+        }
+        note(sets::alone(id, &slot, || format!("activated at {version}")));
+        note(fits);
         note(validate::configured(manifest));
         let waiting = shared.hands.supplies.permissions.waiting(manifest);
-        let pending = match validate::read(Arc::clone(&definition), &shared.hands.supplies.aborts).await {
+        let pending = match validate::read(Arc::clone(definition), &shared.hands.supplies.aborts).await {
             Ok(checked) => self.pending(&checked, manifest).await?,
             Err(error) => {
                 note(Err(error));
@@ -125,9 +174,9 @@ impl Engine {
         let generation = slot.versions.values().map(|record| record.generation).max().unwrap_or(0) + 1;
         let key = InstanceKey { generation, ..schema_key(manifest) };
         let plan = plan::activate(&key, &slot.state, strategy::steps(strategy), &pending, true);
-        let (touched, untouched) = surroundings(&definition, &snapshot, &placed.running);
+        let (touched, untouched) = surroundings(definition, &snapshot, running);
         let returns_to = slot.state.standby.as_ref().and_then(version_of).or(serving.clone());
-        let shifts = strategy == ActivationStrategy::Gradual && serving.is_some();
+        let shifts = strategy == ActivationStrategy::Gradual && serving.is_some() && !joins;
         let window = manifest.lifecycle.activation.confirm_window.as_millis();
         Ok(Forecast {
             id: id.to_owned(),
@@ -142,11 +191,12 @@ impl Engine {
             } else {
                 Vec::new()
             },
-            confirm_window: if returns_to.is_some() { u64::try_from(window).unwrap_or(u64::MAX) } else { 0 },
+            confirm_window: if returns_to.is_some() || joins { u64::try_from(window).unwrap_or(u64::MAX) } else { 0 },
             changes: changes(before.map(|before| &before.manifest), manifest),
             touched,
             untouched,
-            rollback: way_back(&definition, returns_to.as_ref().and_then(|it| snapshot.get(id, it)).map(|it| &**it)),
+            set: Vec::new(),
+            rollback: way_back(definition, returns_to.as_ref().and_then(|it| snapshot.get(id, it)).map(|it| &**it)),
         })
     }
 

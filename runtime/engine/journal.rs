@@ -78,6 +78,9 @@ pub(super) struct Entry {
     /// Whether nothing of it is left to decide.
     pub(super) closed: bool,
     pub(super) owed: Option<Owed>,
+    /// The versions of the set that it is one of, itself among them, as `id@version`; empty: it is about one module alone.
+    #[serde(default)]
+    pub(super) set: Vec<String>,
 }
 
 impl Entry {
@@ -106,6 +109,7 @@ impl Entry {
             committed: false,
             closed: false,
             owed: None,
+            set: Vec::new(),
         }
     }
 
@@ -179,6 +183,7 @@ impl Entry {
             reason: self.reason.clone(),
             steps: self.steps.clone(),
             traffic_shift: self.traffic_shift.clone(),
+            set: self.set.clone(),
         }
     }
 }

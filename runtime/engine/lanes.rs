@@ -8,10 +8,14 @@
 //! | `activate` of another version | gives up once it is held without end |
 //! | anything else | goes on |
 //!
+//! A command that is about a set of modules has its turn when it has it in all of their lanes.
+//!
 //! A `rollback` that names no version is about the version that was on its way when it waited: once that is gone, the command
 //! is done, and what serves is not returned from as well.
 
-use std::collections::{HashMap, VecDeque};
+mod queues;
+
+use std::collections::{BTreeMap, HashMap};
 
 use ractor::ActorId;
 use semver::Version;
@@ -23,18 +27,21 @@ use super::validate;
 use crate::monitor::InstanceKey;
 use crate::store::audit::Who;
 
+use queues::Queues;
+
 /// Commands by module: the one that runs, and those that wait.
 #[derive(Default)]
 pub(super) struct Lanes {
     pub(super) running: HashMap<ActorId, Running>,
-    pub(super) waiting: HashMap<String, VecDeque<(Command, Reply)>>,
+    pub(super) queues: Queues<(Command, Reply)>,
 }
 
 /// A command that runs.
 pub(super) struct Running {
-    pub(super) id: String,
-    /// The version that it brings, or returns from.
-    pub(super) of: Option<Version>,
+    /// The modules that it is about.
+    pub(super) ids: Vec<String>,
+    /// The versions that it brings, or returns from, by module.
+    pub(super) of: BTreeMap<String, Version>,
     /// Told why an activation is to give up.
     pub(super) abort: watch::Sender<Option<Abort>>,
 }
@@ -61,15 +68,13 @@ impl Abort {
 impl Lanes {
     /// Lets the command of `id` that runs give way to those that wait. To be called when either is new.
     pub(super) fn give_way(&mut self, id: &str, shared: &Shared) {
-        let running = self.running.values().find(|running| running.id == id);
-        let (Some(Running { of: Some(of), abort, .. }), Some(queue)) = (running, self.waiting.get_mut(id)) else {
-            return;
-        };
-        for (command, reply) in queue {
+        let running = self.running.values().find_map(|running| Some((running.of.get(id)?, &running.abort)));
+        let Some((of, abort)) = running else { return };
+        self.queues.look(id, |(command, reply)| {
             if let Command::Rollback { of: about, .. } = command {
                 *about = Some(of.clone());
             }
-            let Some(next) = abort_for(command, reply.by.who, of, shared) else { continue };
+            let Some(next) = abort_for((id, command), reply.by.who, of, shared) else { return };
             abort.send_if_modified(|present| {
                 let is_stronger = match present {
                     None => true,
@@ -81,7 +86,7 @@ impl Lanes {
                 }
                 is_stronger
             });
-        }
+        });
     }
 }
 
@@ -94,18 +99,20 @@ pub(super) const fn asker(who: Who) -> &'static str {
     }
 }
 
-/// Why the activation of `of` is to give up for a command that waits.
-fn abort_for(command: &Command, who: Who, of: &Version, shared: &Shared) -> Option<Abort> {
+/// Why the activation of `of` is to give up for a command that waits in the lane of its module.
+fn abort_for((id, command): (&str, &Command), who: Who, of: &Version, shared: &Shared) -> Option<Abort> {
     let asker = asker(who);
+    let held = |version: &Version| {
+        Abort::OnceHeld(format!("it is held without a verdict, and the activation of {version} waits"))
+    };
     match command {
         Command::Rollback { .. } => Some(Abort::Now(format!("{asker} asked for a rollback"))),
         Command::Deactivate { .. } => Some(Abort::Now(format!("{asker} asked for the module's deactivation"))),
         Command::FallBack { key } if has_way_back(key, shared) => {
             Some(Abort::Now(format!("the version it builds on, {}, is returned from", key.version)))
         }
-        Command::Activate { version, .. } if version != of => {
-            Some(Abort::OnceHeld(format!("it is held without a verdict, and the activation of {version} waits")))
-        }
+        Command::Activate { version, .. } if version != of => Some(held(version)),
+        Command::Together { members, .. } => members.get(id).filter(|version| *version != of).map(held),
         _ => None,
     }
 }

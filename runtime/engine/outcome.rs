@@ -100,6 +100,9 @@ pub struct ActivationReport {
     /// What the activations of the versions between came to, where the manifest says that this one follows only those.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub via: Vec<Self>,
+    /// What became of the others of its set, which took over or returned with it as one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<Self>,
 }
 
 impl ActivationReport {
@@ -158,6 +161,12 @@ pub struct ConfirmReport {
     pub previous: Option<String>,
     /// Whether it was confirmed before; nothing was changed then.
     pub already: bool,
+    /// Whether its confirm window has passed and it waits for the others of its set; not told of a confirmation by hand.
+    #[serde(skip)]
+    pub waits: bool,
+    /// The others of its set, which are confirmed with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<Self>,
 }
 
 /// One command that changed a module, as the journal tells it.
@@ -188,6 +197,9 @@ pub struct HistoryEntry {
     pub steps: Vec<HistoryStep>,
     /// The weights of the shift.
     pub traffic_shift: Vec<ShiftReport>,
+    /// The versions of the set that it was one of, as `id@version`; absent: it was about this module alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
 }
 
 /// A step of a [`HistoryEntry`].

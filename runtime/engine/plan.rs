@@ -12,14 +12,17 @@ use crate::monitor::InstanceKey;
 
 /// What a slot serves and returns to.
 ///
-/// There is a standby exactly as long as the version that serves is provisional: it is what a rollback returns to, and it
-/// goes when the one that serves is confirmed.
+/// There is a standby only as long as the version that serves is provisional: it is what a rollback returns to, and it goes
+/// when the one that serves is confirmed. A version that took over as one of a set is provisional also where nothing
+/// stands by: it goes out of service when the others return.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotState {
     /// Takes the traffic, but for a candidate's share.
     pub serving: Option<InstanceKey>,
     /// Warm, takes none.
     pub standby: Option<InstanceKey>,
+    /// Whether what serves took over as one of a set that is not confirmed.
+    pub joined: bool,
     /// A candidate that takes a share.
     pub shift: Option<Share>,
 }
@@ -44,6 +47,8 @@ pub enum Turn {
         key: InstanceKey,
         /// Whether something stays to return to.
         keeps_standby: bool,
+        /// Whether it does so as one of a set.
+        joins: bool,
     },
     /// An instance gives back what it took.
     Withdraw(InstanceKey),
@@ -59,7 +64,7 @@ impl SlotState {
     /// Whether what serves is not confirmed yet.
     #[must_use]
     pub const fn is_provisional(&self) -> bool {
-        self.standby.is_some()
+        self.standby.is_some() || self.joined
     }
 
     /// The slot after `turn`.
@@ -68,15 +73,15 @@ impl SlotState {
         let alone = |serving: Option<InstanceKey>| Self { serving, ..Self::default() };
         match turn {
             Turn::Shift(share) => Self { shift: Some(share.clone()), ..self.clone() },
-            Turn::TakeOver { key, keeps_standby: false } => alone(Some(key.clone())),
+            Turn::TakeOver { key, keeps_standby: false, .. } => alone(Some(key.clone())),
             // an unconfirmed version is nothing to return to: the confirmed one behind it is
-            Turn::TakeOver { key, keeps_standby: true } => {
+            Turn::TakeOver { key, keeps_standby: true, joins } => {
                 let standby = self.standby.clone().or_else(|| self.serving.clone());
-                Self { serving: Some(key.clone()), standby, shift: None }
+                Self { serving: Some(key.clone()), standby, joined: *joins, shift: None }
             }
             Turn::Withdraw(key) if self.serving.as_ref() == Some(key) => alone(self.standby.clone()),
             Turn::Withdraw(_) => Self { shift: None, ..self.clone() },
-            Turn::Confirm => Self { standby: None, ..self.clone() },
+            Turn::Confirm => Self { standby: None, joined: false, ..self.clone() },
             Turn::ReturnToStandby => alone(self.standby.clone()),
             Turn::Clear => Self::default(),
         }
@@ -192,7 +197,7 @@ pub fn activate(
     pending: &[Version],
     keeps_standby: bool,
 ) -> Plan {
-    let after = slot.turned(&Turn::TakeOver { key: key.clone(), keeps_standby });
+    let after = slot.turned(&Turn::TakeOver { key: key.clone(), keeps_standby, joins: false });
     let id = key.id.to_string();
     let changes = |name: StepName| match name {
         StepName::Prepare => vec![Change::Prepare(key.clone())],

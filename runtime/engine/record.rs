@@ -40,9 +40,32 @@ pub(super) struct Provisional {
     /// The migration for which the runtime does not return from it by itself: what was written since would be lost.
     #[serde(default)]
     pub(super) one_way: Option<Version>,
+    /// The module of that migration, where it is another one of the set.
+    #[serde(default)]
+    pub(super) one_way_of: Option<String>,
     /// Why it would have been returned from, once something called for that.
     #[serde(default)]
     pub(super) frozen: Option<String>,
+    /// The modules that took over as one, itself among them; empty: it did so alone.
+    #[serde(default)]
+    pub(super) set: Vec<String>,
+}
+
+/// A migration that has no way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OneWay {
+    pub(super) module: String,
+    pub(super) migration: Version,
+}
+
+impl Provisional {
+    /// The migration for which the runtime does not return from it by itself, in words: `1.2.0`, or `1.2.0 of MODULE`.
+    pub(super) fn one_way(&self) -> Option<String> {
+        let migration = self.one_way.as_ref()?;
+        Some(
+            self.one_way_of.as_ref().map_or_else(|| migration.to_string(), |module| format!("{migration} of {module}")),
+        )
+    }
 }
 
 impl SlotRecord {
@@ -52,12 +75,18 @@ impl SlotRecord {
     }
 
     /// Ends what is provisional: it is returned from, or kept where a migration has no way back, which is given then.
-    pub(super) fn decide(&mut self) -> Option<Version> {
-        let Provisional { version, one_way, .. } = self.provisional.take()?;
+    pub(super) fn decide(&mut self) -> Option<String> {
+        let provisional = self.provisional.take()?;
+        let one_way = provisional.one_way();
         if one_way.is_some() {
-            self.previous = self.serving.replace(version);
+            self.previous = self.serving.replace(provisional.version);
         }
         one_way
+    }
+
+    /// The modules that took over as one with the version that serves and is not confirmed; empty: there are none.
+    pub(super) fn set(&self) -> &[String] {
+        self.provisional.as_ref().map_or(&[], |provisional| &provisional.set)
     }
 
     pub(super) const fn strategy(&self) -> ActivationStrategy {
@@ -82,9 +111,9 @@ pub(super) struct Choice {
 }
 
 macro_rules! json_record {
-    ($($record:ty),*) => {$(
+    ($($record:ty: $format:literal),*) => {$(
         impl Record for $record {
-            const FORMAT: u16 = 1;
+            const FORMAT: u16 = $format;
 
             fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
                 to_json(self, out)
@@ -97,7 +126,8 @@ macro_rules! json_record {
     )*};
 }
 
-json_record!(SlotRecord, VersionRecord, Entry, Choice);
+// 2: sets. What format 1 does not have is empty.
+json_record!(SlotRecord: 2, VersionRecord: 1, Entry: 2, Choice: 1);
 
 /// Everything the engine keeps, as read at its start.
 #[derive(Debug, Default)]
@@ -267,23 +297,35 @@ impl Records {
 
     /// Makes a change in one go; it is on the disk when this returns.
     pub(super) async fn write(&self, id: &str, change: Change) -> Result<(), StoreError> {
+        self.write_all([(id.to_owned(), change)]).await
+    }
+
+    /// Makes changes of several modules in one go; they are on the disk when this returns.
+    pub(super) async fn write_all(
+        &self,
+        changes: impl IntoIterator<Item = (String, Change)>,
+    ) -> Result<(), StoreError> {
         let mut batch = Batch::new();
+        for (id, change) in changes {
+            self.put_change(&mut batch, &id, change)?;
+        }
+        self.store.commit(batch).await
+    }
+
+    fn put_change(&self, batch: &mut Batch, id: &str, change: Change) -> Result<(), StoreError> {
         match &change.slot {
             Some(Some(slot)) => batch.put(&self.slots, id, slot)?,
             Some(None) => batch.remove(&self.slots, id)?,
             None => {}
         }
-        for (version, record) in &change.versions {
-            let Some(mut record) = record.clone() else {
-                batch.remove(&self.versions, (id, version))?;
+        for (version, record) in change.versions {
+            let Some(record) = record else {
+                batch.remove(&self.versions, (id, &version))?;
                 continue;
             };
-            record.reason = record.reason.map(clipped);
-            batch.put(&self.versions, (id, version), &record)?;
+            let record = VersionRecord { reason: record.reason.map(clipped), ..record };
+            batch.put(&self.versions, (id, &version), &record)?;
         }
-        for entry in &change.entries {
-            self.put_entry(&mut batch, id, entry)?;
-        }
-        self.store.commit(batch).await
+        change.entries.iter().try_for_each(|entry| self.put_entry(batch, id, entry))
     }
 }

@@ -25,11 +25,18 @@ pub(super) enum Why {
 /// Drains and stops an instance while others go on; what is returned ends when it has stopped. Its state says already
 /// that it drains.
 pub(super) fn spawn(work: &Activation, key: &InstanceKey, why: Why) -> Option<JoinHandle<()>> {
+    spawn_all(work, vec![key.clone()], why)
+}
+
+/// [`spawn`] for several, one after the other: those that have ended call none of those behind them any more.
+pub(super) fn spawn_all(work: &Activation, keys: Vec<InstanceKey>, why: Why) -> Option<JoinHandle<()>> {
     // once the engine stops, it stops what is left itself
     let pass = Pass::enter(Arc::clone(&work.shared.drains))?;
-    let (work, key) = (work.clone(), key.clone());
+    let work = work.clone();
     Some(tokio::spawn(async move {
-        retire(&work, &key, why).await;
+        for key in &keys {
+            retire(&work, key, why).await;
+        }
         drop(pass);
     }))
 }

@@ -9,6 +9,7 @@ use super::activation::{Activation, Done};
 use super::journal::Entry;
 use super::outcome::Outcome;
 use super::plan::{Change, SlotState};
+use super::sets;
 use super::undo::Undo;
 use crate::monitor::{Event, InstanceKey};
 use crate::store::audit::Kind;
@@ -26,6 +27,9 @@ pub(super) async fn return_from(
 ) -> Result<Done, EngineError> {
     let shared = &work.shared;
     let slot = shared.board.slot(&key.id);
+    if slot.set().is_some() {
+        return sets::return_from(work, key, reason).await;
+    }
     let mut known = None;
     let entry = match withdrawn {
         Some(entry) => *entry,
@@ -33,7 +37,7 @@ pub(super) async fn return_from(
             let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
             let serves = slot.state.serving.as_ref() == Some(key);
             let Some(provisional) = provisional.filter(|_| serves) else { return Ok(Done::Returned) };
-            if let Some(migration) = &provisional.one_way {
+            if let Some(migration) = provisional.one_way() {
                 return Ok(Done::Unreturned(format!("migration {migration} cannot be taken back")));
             }
             let Some(mut entry) = shared.records.entry(&key.id, provisional.entry)? else {
@@ -44,6 +48,25 @@ pub(super) async fn return_from(
             entry
         }
     };
+    take_back(work, Taken { key, slot: &slot.state, entry, known, kept: None }, reason).await
+}
+
+/// A provisional version that is returned from.
+pub(super) struct Taken<'a> {
+    pub(super) key: &'a InstanceKey,
+    /// Its slot, as it was when the return began.
+    pub(super) slot: &'a SlotState,
+    /// The entry of its activation.
+    pub(super) entry: Entry,
+    /// The failure that was told already.
+    pub(super) known: Option<String>,
+    /// Why it keeps its traffic.
+    pub(super) kept: Option<String>,
+}
+
+/// Takes back what its activation did, writes how that ended, and tells it.
+pub(super) async fn take_back(work: &Activation, taken: Taken<'_>, reason: &str) -> Result<Done, EngineError> {
+    let (shared, Taken { key, slot, entry, known, kept }) = (&work.shared, taken);
     let Some(instance) = shared.hands.instances.instance(key) else {
         return Err(EngineError::Internal(format!("{key} is not running")));
     };
@@ -51,9 +74,10 @@ pub(super) async fn return_from(
         work,
         key: key.clone(),
         manifest: Arc::clone(&instance.manifest),
-        done: done(key, &slot.state, &entry),
+        done: done(key, slot, &entry),
         entry,
         before: None,
+        kept,
         known,
         reports: Vec::new(),
     };

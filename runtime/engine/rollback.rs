@@ -16,6 +16,7 @@ use super::journal::{Action, Owed};
 use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
 use super::plan::{self, Turn};
 use super::retire::{self, Why};
+use super::sets;
 use super::strategy::StepName;
 use super::validate;
 use crate::monitor::{Event, InstanceKey};
@@ -31,6 +32,9 @@ pub(super) async fn rollback(
     of: Option<Version>,
 ) -> Result<ActivationReport, EngineError> {
     let slot = work.shared.board.slot(id);
+    if slot.set().is_some() {
+        return sets::roll_back(work, id, &slot, to).await;
+    }
     let Some(serving) = slot.state.serving.as_ref().and_then(version_of) else { return Err(not_serving(work, id)) };
     let previous = slot.record.as_ref().and_then(|record| record.returns_to().cloned());
     let is_gone = of.is_some_and(|of| of != serving) && !slot.is_stuck();
@@ -112,15 +116,9 @@ pub(super) async fn switch(
     let (kind, subject) = (Kind::ActivationBegan, format!("{id}@{standby}"));
     let data =
         json!({ "command": "rollback", "from": from.map(|version| version.to_string()), "number": entry.number });
-    let commit = Commit {
-        id: id.to_owned(),
-        turn: Turn::ReturnToStandby,
-        by: work.by.clone(),
-        strategy: None,
-        before: None,
-        entry: Some(entry.clone()),
-        told: Some(Told { kind, subject: subject.clone(), data }),
-    };
+    let told = Some(Told { kind, subject: subject.clone(), data });
+    let turn = Commit::of(id, Turn::ReturnToStandby, work.by.clone());
+    let commit = Commit { entry: Some(entry.clone()), told, ..turn };
     let committed = match work.commit(commit).await {
         Ok(committed) => committed,
         Err(error) => {

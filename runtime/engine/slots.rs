@@ -35,6 +35,9 @@ pub struct SlotView {
     pub frozen: Option<String>,
     /// A version on its way.
     pub candidate: Option<CandidateView>,
+    /// The other modules that took over with it as one set, until they are confirmed; absent: it did so alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
 }
 
 /// A version that is being activated beside the one that serves.

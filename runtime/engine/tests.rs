@@ -36,6 +36,7 @@ mod model;
 mod quarantine;
 mod resuming;
 mod returning;
+mod sets;
 mod shifting;
 mod standby;
 mod steering;
@@ -181,6 +182,12 @@ impl World {
     async fn provisional(&self, label: &str) {
         let report = self.activate(label).await.unwrap();
         assert_eq!(report.outcome, Outcome::Provisional, "{report:?}");
+    }
+
+    /// [`World::fail`] for one module.
+    fn fail_of(&self, id: &'static str, faults: &[(Place, Fault)]) {
+        *self.binding.only.lock().unwrap() = Some(id);
+        self.fail(faults);
     }
 
     fn fail(&self, faults: &[(Place, Fault)]) {

@@ -31,6 +31,8 @@ pub(super) struct Undo<'a> {
     pub(super) before: Option<SlotRecord>,
     /// What was done.
     pub(super) done: Vec<Change>,
+    /// Why it keeps its traffic: that of its set could not be given back as one.
+    pub(super) kept: Option<String>,
     /// The failure that was told already: the same is not told again.
     pub(super) known: Option<String>,
     /// The steps that ran.
@@ -64,7 +66,8 @@ impl Undo<'_> {
         work.shared.metrics.activation(&self.key).rolled_back(since.elapsed());
         work.shared.hands.instances.remove(&self.key);
         work.happened(&self.key, Happening::Undone, Some(reason.clone())).await?;
-        let outcome = if self.entry.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };
+        let returns = self.entry.from.is_some() || !self.entry.set.is_empty();
+        let outcome = if returns { Outcome::RolledBack } else { Outcome::Failed };
         if outcome == Outcome::Failed {
             let message = format!("no version of {} serves: {reason}", self.key.id);
             work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });
@@ -121,15 +124,11 @@ impl Undo<'_> {
 
     /// Gives the traffic back, whole and not cut off; then those inside finish, within the drain deadline.
     async fn give_back(&self) -> Result<(), String> {
-        let commit = Commit {
-            id: self.key.id.to_string(),
-            turn: Turn::Withdraw(self.key.clone()),
-            by: self.work.by.clone(),
-            strategy: None,
-            before: self.before.clone(),
-            entry: Some(self.entry.clone()),
-            told: None,
-        };
+        if let Some(fault) = &self.kept {
+            return Err(fault.clone());
+        }
+        let turn = Commit::of(&self.key.id, Turn::Withdraw(self.key.clone()), self.work.by.clone());
+        let commit = Commit { before: self.before.clone(), entry: Some(self.entry.clone()), ..turn };
         self.work.commit(commit).await.map_err(|error| error.to_string())?;
         // requests that entered meanwhile end on it
         if let Some(instance) = self.work.shared.hands.instances.instance(&self.key) {

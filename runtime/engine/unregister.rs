@@ -46,7 +46,8 @@ pub(super) async fn unregister(
         let state = shared.board.state(id, version).state;
         // what failed to restore may serve still
         if !state.is_idle() || placed.contains(version) {
-            let dependents = resolver::dependents_beside(id, None, &snapshot, &shared.board.placed());
+            let dependents =
+                resolver::dependents_beside(&resolver::one_move(id, None), &snapshot, &shared.board.placed());
             // what drains gives nobody anything any more
             if !dependents.is_empty() && state != State::Draining {
                 return Err(EngineError::Needed { id: id.to_owned(), action: "unregistered".to_owned(), dependents });

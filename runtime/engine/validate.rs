@@ -12,7 +12,7 @@ use super::EngineError;
 use super::ports::Subject;
 use crate::manifest::{ActivationStrategy, Manifest};
 use crate::monitor::{Aborts, InstanceKey};
-use crate::registry::resolver::{self, Placed};
+use crate::registry::resolver::{self, Moves, Placed};
 use crate::registry::{Bundle, Definition, RegistryError, Snapshot};
 
 /// A version whose files were read and whose scripts compile.
@@ -44,12 +44,32 @@ pub(super) fn fits(definition: &Definition, snapshot: &Snapshot, placed: &Placed
     if !obstacles.is_empty() {
         return Err(EngineError::Obstructed { module: manifest.label(), obstacles });
     }
-    let dependents = resolver::dependents_beside(&manifest.id, Some(&manifest.version), snapshot, placed);
+    let moves = resolver::one_move(&manifest.id, Some(&manifest.version));
+    let dependents = resolver::dependents_beside(&moves, snapshot, placed);
     if dependents.is_empty() {
         return Ok(());
     }
     let action = format!("activated at {}", manifest.version);
     Err(EngineError::Needed { id: manifest.id.clone(), action, dependents })
+}
+
+/// Whether the versions may take over as one: each beside what runs then, and what stays can live with all of them.
+///
+/// # Errors
+/// What stands in the way.
+pub(super) fn fit_together(set: &[Arc<Definition>], snapshot: &Snapshot, placed: &Placed) -> Result<(), EngineError> {
+    let moves: Moves = set.iter().map(|it| (it.manifest.id.clone(), Some(it.manifest.version.clone()))).collect();
+    let then = resolver::together(placed, &moves);
+    let labels = || set.iter().map(|definition| definition.label()).collect::<Vec<_>>().join(", ");
+    let obstacles: Vec<_> = set.iter().flat_map(|it| resolver::obstacles_beside(it, snapshot, &then)).collect();
+    if !obstacles.is_empty() {
+        return Err(EngineError::Obstructed { module: labels(), obstacles });
+    }
+    let dependents = resolver::dependents_beside(&moves, snapshot, placed);
+    if dependents.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::Needed { id: labels(), action: "activated as one".to_owned(), dependents })
 }
 
 /// Whether every setting that must have a value has one.

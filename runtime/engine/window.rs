@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use semver::Version;
 use tokio::sync::{broadcast, oneshot};
 
 use super::EngineError;
 use super::activation::{Activation, Command, Done, Reply};
 use super::analysis::Rules;
 use super::coordinator::Message;
+use super::record::Provisional;
 use super::state::State;
 use super::traffic::Health;
 use super::vigil::{Duty, Seen, Vigil};
@@ -65,7 +65,7 @@ async fn watch(
         let report = instance.health.report();
         let detail = report.detail();
         let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
-        let one_way = provisional.and_then(|it| it.one_way.clone());
+        let one_way = provisional.and_then(Provisional::one_way);
         let seen = Seen {
             provisional: slot.state.is_provisional(),
             frozen: provisional.is_some_and(|it| it.frozen.is_some()),
@@ -163,10 +163,10 @@ async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str, since: In
 }
 
 /// Keeps a provisional version that something calls to return from, since that would lose data.
-async fn freeze(work: &Activation, key: &InstanceKey, reason: &str, migration: &Version) {
+async fn freeze(work: &Activation, key: &InstanceKey, reason: &str, migration: &str) {
     match work.freeze(key, reason).await {
         Ok(true) => {
-            let (instance, migration) = (key.clone(), migration.to_string());
+            let (instance, migration) = (key.clone(), migration.to_owned());
             let id = &key.id;
             let message = format!(
                 "{reason}; it is frozen and serves on, since migration {migration} cannot be taken back: mend it by a newer version \

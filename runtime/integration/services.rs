@@ -12,8 +12,8 @@ use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, ScriptError
 use super::auth::{self, Authenticator};
 use super::chance;
 use super::host::{self, HostServices};
-use crate::actors::router::{CallError, Router, Slot};
-use crate::manifest::StickyBy;
+use crate::actors::router::{self, CallError, Instance, Router, Slot};
+use crate::manifest::{Capability, StickyBy};
 use crate::sandbox::ports::{Services, Suppliers};
 
 mod application;
@@ -39,14 +39,15 @@ impl ServiceCalls {
         Self { router, hosts, auth }
     }
 
-    /// The module to call, and the bucket to call it with; it has the service.
+    /// The module to call, the bucket to call it with, and the instance where the caller and the module gave way as one; it has the
+    /// service.
     fn provider(
         &self,
         allowed: &Suppliers,
         capability: &str,
         handler: &Handler,
         call: &CallContext,
-    ) -> Result<(Arc<str>, u16), HostError> {
+    ) -> Result<Provider, HostError> {
         let (snapshot, caller) = (self.router.load(), &call.module);
         let providers = snapshot.providers(capability);
         let depends = |id: &str| allowed.modules.iter().any(|one| one == id);
@@ -54,7 +55,21 @@ impl ServiceCalls {
             let ranges = allowed.capabilities.iter().filter(|(needed, _)| needed == capability);
             ranges.map(|(_, range)| range).any(|range| snapshot.offers(id, capability, range))
         };
-        let Some(module) = providers.iter().find(|id| id != &caller && (depends(id) || requires(id))) else {
+        let serving = providers.iter().find(|id| id != &caller && (depends(id) || requires(id)));
+        // what a caller began with the versions that it fits it ends with them
+        let fits = |instance: &Instance| {
+            let mut own = instance.manifest.capabilities.iter().filter(|own| own.id == capability);
+            let requires = |own: &Capability| {
+                allowed.capabilities.iter().any(|(needed, range)| needed == capability && range.matches(&own.version))
+            };
+            serving.is_none_or(|id| *id == instance.key.id)
+                && own.any(|own| depends(&instance.key.id) || requires(own))
+                && instance.exports().has(handler)
+        };
+        if let Some(instance) = snapshot.companion((caller, &call.version), fits) {
+            return Ok(Provider { module: Arc::clone(&instance.key.id), bucket: 0, instance: Some(instance) });
+        }
+        let Some(module) = serving else {
             return Err(match providers {
                 [] => missing(allowed, capability),
                 [own, ..] if own == caller => failed(
@@ -77,8 +92,33 @@ impl ServiceCalls {
                 format_args!("{}@{} provides {capability}, but its script has no {handler}", key.id, key.version);
             return Err(failed(HostErrorKind::NotFound, what));
         }
-        Ok((Arc::clone(module), bucket))
+        Ok(Provider { module: Arc::clone(module), bucket, instance: None })
     }
+
+    /// Calls the provider. One that gave way and has ended meanwhile is called where it serves.
+    async fn reach(
+        &self,
+        Provider { module, bucket, instance }: &Provider,
+        handler: &Handler,
+        args: Value,
+        call: CallContext,
+    ) -> Result<Value, CallError> {
+        if let Some(instance) = instance {
+            match router::serve(instance, handler, vec![args.clone()], call.clone()).await {
+                Err(CallError::Closed(_)) => {}
+                result => return result,
+            }
+        }
+        self.router.call(module, *bucket, handler, vec![args], call).await
+    }
+}
+
+/// Who is called.
+struct Provider {
+    module: Arc<str>,
+    bucket: u16,
+    /// The instance, where it is not what serves that is called.
+    instance: Option<Arc<Instance>>,
 }
 
 /// The bucket of a call. Whoever stands behind it has the one that their requests have; all other calls of one request
@@ -125,17 +165,18 @@ impl Services for ServiceCalls {
             return host::ask(host, capability, method, args, call).await;
         }
         let handler = Handler::Service(service.as_str().into());
-        let (module, bucket) = self.provider(allowed, capability, &handler, call)?;
+        let provider = self.provider(allowed, capability, &handler, call)?;
+        let Provider { module, bucket, .. } = &provider;
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
         inner.chain.push(Arc::clone(&call.module));
-        if let Some(circle) = standstill(&self.router, &module, bucket, &handler, &inner.chain) {
+        if let Some(circle) = standstill(&self.router, module, *bucket, &handler, &inner.chain) {
             let what = format_args!(
                 "{service}: {circle} call each other in a circle and every worker of {module} is busy; break the circle"
             );
             return Err(failed(HostErrorKind::Overloaded, what));
         }
-        let answer = self.router.call(&module, bucket, &handler, vec![args], inner).await;
-        answer.map_err(|error| translate(CALL, &service, &module, error, call))
+        let answer = self.reach(&provider, &handler, args, inner).await;
+        answer.map_err(|error| translate(CALL, &service, &provider.module, error, call))
     }
 
     async fn ask(&self, capability: &str, method: &str, call: &CallContext) -> Result<Value, HostError> {
@@ -147,11 +188,11 @@ impl Services for ServiceCalls {
         let handler = Handler::Service(service.as_str().into());
         let modules = self.router.load().providers(capability).iter().map(|id| id.to_string()).collect();
         let anyone = Suppliers { modules, capabilities: Vec::new() };
-        let (module, bucket) = self.provider(&anyone, capability, &handler, call)?;
+        let provider = self.provider(&anyone, capability, &handler, call)?;
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
         inner.chain.push(Arc::clone(&call.module));
-        let answer = self.router.call(&module, bucket, &handler, vec![nothing], inner).await;
-        answer.map_err(|error| translate(CALL, &service, &module, error, call))
+        let answer = self.reach(&provider, &handler, nothing, inner).await;
+        answer.map_err(|error| translate(CALL, &service, &provider.module, error, call))
     }
 
     fn invalidate(&self, capability: &str) {

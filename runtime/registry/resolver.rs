@@ -3,9 +3,10 @@
 //! | question | function |
 //! |---|---|
 //! | what stands in the way of running this version | [`obstacles`] |
-//! | which running modules break when this one goes or changes its version | [`dependents`] |
+//! | which running modules break when these go or change their versions | [`dependents`] |
 //! | what of it is a conflict | [`conflicting`] |
 //! | the same, where versions stand by that may run again | [`obstacles_beside`], [`dependents_beside`] |
+//! | where everything is once these take over as one | [`together`] |
 //! | which registered modules lose the last version that they need | [`orphans`] |
 //! | in which order to start these | [`start_order`] |
 //! | which of these can start while others are starting | [`Starts`] |
@@ -34,7 +35,7 @@ mod tests;
 pub use obstacle::{Dependent, Obstacle};
 pub use order::{Cycle, start_order};
 pub use resolve::{Change, Chosen, Derivation, Fact, Need, Resolution, Unresolved, resolve};
-pub use standby::{Placed, dependents_beside, obstacles_beside};
+pub use standby::{Placed, dependents_beside, obstacles_beside, together};
 pub use starts::Starts;
 
 use routes::taken;
@@ -99,17 +100,37 @@ fn hosted<'a>(manifest: &'a Manifest, snapshot: &'a Snapshot) -> impl Iterator<I
     own.map(|own| Obstacle::HostedCapability { claimant: manifest.label(), capability: own.id.clone() })
 }
 
-/// The running modules that need something of `id` which it no longer gives once it is at version `after` (`None`: once
-/// it is gone). A module whose need is not met now either is not among them.
+/// What becomes of modules: the version that each is at afterwards; `None`: it is gone.
+pub type Moves = BTreeMap<String, Option<Version>>;
+
+/// The move of one module alone.
 #[must_use]
-pub fn dependents(id: &str, after: Option<&Version>, snapshot: &Snapshot, running: &Running) -> Vec<Dependent> {
+pub fn one_move(id: &str, after: Option<&Version>) -> Moves {
+    Moves::from([(id.to_owned(), after.cloned())])
+}
+
+/// What runs after these moves.
+#[must_use]
+pub fn moved(running: &Running, moves: &Moves) -> Running {
     let mut then = running.clone();
-    match after {
-        Some(version) => then.insert(id.to_owned(), version.clone()),
-        None => then.remove(id),
-    };
+    for (id, after) in moves {
+        match after {
+            Some(version) => then.insert(id.clone(), version.clone()),
+            None => then.remove(id),
+        };
+    }
+    then
+}
+
+/// The running modules that need something of those that move which these no longer give afterwards. A module whose need is
+/// not met now either is not among them, and neither is one that moves itself.
+#[must_use]
+pub fn dependents(moves: &Moves, snapshot: &Snapshot, running: &Running) -> Vec<Dependent> {
+    let then = moved(running, moves);
     let mut found = Vec::new();
-    for manifest in others(id, snapshot, running) {
+    let others = running.iter().filter(|(other, _)| !moves.contains_key(*other));
+    let others = others.filter_map(|(other, version)| snapshot.get(other, version));
+    for manifest in others.map(|definition| &definition.manifest) {
         let dependent = |needs: &str, range: &VersionReq| Dependent {
             id: manifest.id.clone(),
             version: manifest.version.clone(),
@@ -118,8 +139,8 @@ pub fn dependents(id: &str, after: Option<&Version>, snapshot: &Snapshot, runnin
             stands_by: false,
             returned: Vec::new(),
         };
-        for need in manifest.dependencies.iter().filter(|need| need.required && need.id == id) {
-            let meets = |running: &Running| running.get(id).is_some_and(|version| need.version.matches(version));
+        for need in manifest.dependencies.iter().filter(|need| need.required && moves.contains_key(&need.id)) {
+            let meets = |running: &Running| running.get(&need.id).is_some_and(|version| need.version.matches(version));
             if meets(running) && !meets(&then) {
                 found.push(dependent(&need.id, &need.version));
             }

@@ -24,6 +24,7 @@ mod relations;
 mod repl;
 mod restart;
 mod schema;
+mod sets;
 mod shipped;
 mod specification;
 mod storm;

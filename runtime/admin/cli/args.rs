@@ -125,6 +125,10 @@ pub enum Request {
         /// How the version takes over, if not as its manifest says
         #[arg(long, value_enum)]
         strategy: Option<Strategy>,
+        /// Other modules, or versions of them, that take over, are confirmed and return with it as one; the traffic of all
+        /// moves at once
+        #[arg(long, value_name = "ID[@V]", num_args = 1..)]
+        set: Vec<ModuleRef>,
         /// Return at once; the activation goes on
         #[arg(long)]
         no_wait: bool,

@@ -33,6 +33,9 @@ pub(super) struct Activation {
     /// What the versions between came to.
     #[serde(default)]
     via: Vec<Self>,
+    /// What became of the others of its set.
+    #[serde(default)]
+    set: Vec<Self>,
 }
 
 #[derive(Deserialize)]
@@ -55,13 +58,15 @@ impl Activation {
             reason,
             steps: Vec::new(),
             via: Vec::new(),
+            set: Vec::new(),
         }
     }
 
     /// The error to end with, if the version does not serve.
     pub(super) fn into_failure(self) -> Option<CommandError> {
         let (kind, what) = match &*self.outcome {
-            "active" | "provisional" => return None,
+            // a rollback may have left nothing to serve, as it was before
+            "active" | "provisional" | "inactive" => return None,
             "rolled-back" => ("rolled-back", "was rolled back; what served before serves"),
             "failed-to-restore" => ("failed-to-restore", "failed, and what served before could not be restored"),
             _ => ("failed", "failed, and there was nothing to return to"),
@@ -80,6 +85,16 @@ impl Activation {
 }
 
 pub(super) fn activated(report: &Activation) -> String {
+    let lines = std::iter::once(report).chain(&report.set).map(alone);
+    let as_one = Some("they are confirmed and return as one".to_owned());
+    let as_one = as_one.filter(|_| report.outcome == "provisional" && !report.set.is_empty());
+    lines.chain(as_one).collect::<Vec<_>>().join("\n")
+}
+
+fn alone(report: &Activation) -> String {
+    if report.outcome == "inactive" {
+        return format!("{}@{} is out of service, as before its set was activated", report.id, report.version);
+    }
     // Not `sum`, which makes -0 of nothing.
     let ms = report.steps.iter().fold(0.0, |sum, step| sum + step.ms);
     let what =
@@ -135,6 +150,9 @@ pub(super) struct Slot {
     since: u64,
     frozen: Option<String>,
     candidate: Option<Candidate>,
+    /// The others of its set.
+    #[serde(default)]
+    set: Vec<String>,
 }
 
 impl Slot {
@@ -166,6 +184,7 @@ pub(super) fn slots(rows: &[Slot]) -> String {
         let previous = slot.previous.clone().unwrap_or_default();
         let weight = format!("{} %", slot.weight);
         let state = if slot.frozen.is_some() { format!("{}, frozen", slot.state) } else { slot.state.clone() };
+        let state = if slot.set.is_empty() { state } else { format!("{state} with {}", slot.set.join(", ")) };
         let since = moment(slot.since);
         table.add_row([&slot.id, &slot.version, &state, &weight, &slot.health, &previous, &since, &candidate]);
     }

@@ -27,10 +27,12 @@ pub(super) async fn ask(relation: Relation, client: &Client, output: &mut Output
             let found = read(&answer)?;
             show(output, &answer, || human::dependencies(&found))
         }
-        Relation::Plan { module: ModuleRef { id, version }, strategy } => {
+        Relation::Plan { module: ModuleRef { id, version }, strategy, set } => {
             let version = version.map(|version| ("version", version.to_string()));
             let strategy = strategy.map(|strategy| ("strategy", strategy.name().to_owned()));
-            let path = format!("/v1/modules/{id}/plan{}", query(version.into_iter().chain(strategy)));
+            let set: Vec<_> = set.iter().map(ToString::to_string).collect();
+            let set = (!set.is_empty()).then(|| ("set", set.join(";")));
+            let path = format!("/v1/modules/{id}/plan{}", query(version.into_iter().chain(strategy).chain(set)));
             let answer = client.send(Method::GET, &path, Body::Empty).await?;
             let found = read(&answer)?;
             show(output, &answer, || human::plan(&found))

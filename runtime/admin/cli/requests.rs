@@ -93,10 +93,11 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
             let done = read(&answer)?;
             show(output, &answer, || human::unregistered(&done))
         }
-        Request::Activate { module: ModuleRef { id, version }, strategy, no_wait } => {
+        Request::Activate { module: ModuleRef { id, version }, strategy, set, no_wait } => {
             let body = serde_json::json!({
                 "version": version.map(|version| version.to_string()),
                 "strategy": strategy.map(super::Strategy::name),
+                "set": set.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
             let progress = Progress::of(output, "activating");
             let started = client.send(Method::POST, &format!("/v1/modules/{id}/activate"), Body::Json(body)).await?;

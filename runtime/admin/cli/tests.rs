@@ -118,8 +118,9 @@ fn options_stand_before_and_after_the_other_arguments() {
     ] {
         let Cli { globals, command } = parsed(line);
         assert!(globals.json && globals.data == Path::new("d"), "{line}");
-        let Command::Request(Request::Activate { module, strategy, no_wait }) = command else { panic!("{line}") };
+        let Command::Request(Request::Activate { module, strategy, set, no_wait }) = command else { panic!("{line}") };
         assert_eq!((module.to_string().as_str(), strategy, no_wait), ("a@1.0.0", Some(Strategy::Instant), false));
+        assert!(set.is_empty());
     }
     let Cli { globals, command: Command::Serve(serve) } = parsed("serve a b --admin 127.0.0.1:0 --data d") else {
         panic!()
@@ -128,6 +129,17 @@ fn options_stand_before_and_after_the_other_arguments() {
     let Cli { globals, command: Command::Serve(serve) } = parsed("serve") else { panic!() };
     assert_eq!((serve.dirs, globals.data, globals.json), (vec![PathBuf::from("modules")], ".replug".into(), false));
     assert_eq!((serve.listen.to_string(), serve.admin.to_string()), ("127.0.0.1:8080".into(), "127.0.0.1:8081".into()));
+}
+
+#[test]
+fn the_others_of_a_set_stand_behind_the_first() {
+    let Cli { command: Command::Request(Request::Activate { module, set, no_wait, .. }), .. } =
+        parsed("activate a@2.0.0 --set b@2.0.0 c --no-wait")
+    else {
+        panic!()
+    };
+    let set: Vec<_> = set.iter().map(ToString::to_string).collect();
+    assert_eq!((module.to_string().as_str(), set, no_wait), ("a@2.0.0", vec!["b@2.0.0".to_owned(), "c".into()], true));
 }
 
 #[test]

@@ -26,6 +26,26 @@ pub trait Control: Send + Sync + 'static {
         strategy: Option<ActivationStrategy>,
     ) -> Result<ActivationReport, EngineError>;
 
+    /// See [`Engine::activate_set`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn activate_set(
+        &self,
+        members: &[(String, Version)],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, EngineError>;
+
+    /// See [`Engine::forecast_set`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn forecast_set(
+        &self,
+        members: &[(String, Version)],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Forecast, EngineError>;
+
     /// See [`Engine::forecast`].
     ///
     /// # Errors
@@ -124,6 +144,22 @@ impl Control for Engine {
         strategy: Option<ActivationStrategy>,
     ) -> Result<Forecast, EngineError> {
         Self::forecast(self, id, version, strategy).await
+    }
+
+    async fn activate_set(
+        &self,
+        members: &[(String, Version)],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, EngineError> {
+        Self::activate_set(self, members, strategy).await
+    }
+
+    async fn forecast_set(
+        &self,
+        members: &[(String, Version)],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Forecast, EngineError> {
+        Self::forecast_set(self, members, strategy).await
     }
 
     async fn deactivate(&self, id: &str) -> Result<DeactivationReport, EngineError> {

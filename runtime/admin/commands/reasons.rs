@@ -83,6 +83,8 @@ impl From<EngineError> for CommandError {
                 Self { log: log.into(), ..Self::of_faults("script", vec![finding]) }
             }
             E::Busy { id, .. } => new("busy", format!("replug show {id}")),
+            E::Set { .. } => new("set", "replug list shows what serves, and what is not confirmed".to_owned()),
+            E::InSet { id, .. } => new("in-set", format!("replug confirm {id}, or replug rollback {id}")),
             E::NothingServes { id } => new("nothing-serves", format!("replug activate {id}")),
             E::NotOffered { capability, .. } => new("not-offered", format!("replug find --capability {capability}")),
             E::NothingShifts { .. } => new("nothing-shifts", "replug list".to_owned()),
@@ -147,6 +149,8 @@ mod tests {
             EngineError::Ungranted(Ungranted { module: id(), waiting: vec![], cause: None }),
             EngineError::PendingMigrations { module: id(), pending: vec![version()] },
             EngineError::Busy { id: id(), waiting: 64 },
+            EngineError::Set { reason: id() },
+            EngineError::InSet { id: id(), set: vec![id()], action: id() },
             EngineError::NothingServes { id: id() },
             EngineError::NotOffered { capability: id(), module: Some(id()), providers: vec![id()] },
             EngineError::NothingShifts { id: id() },

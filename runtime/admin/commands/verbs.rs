@@ -46,7 +46,7 @@ pub const VERBS: [Verb; 34] = [
     ),
     verb(
         "activate",
-        "ID[@V]",
+        "ID[@V] [--set ID[@V]…]",
         "Start a version (the newest without @V) and put it in the place of the one that serves",
         "replug activate greeter@1.1.0 --strategy instant",
     ),
@@ -85,7 +85,7 @@ pub const VERBS: [Verb; 34] = [
     ),
     verb(
         "plan",
-        "ID[@V]",
+        "ID[@V] [--set ID[@V]…]",
         "Show what an activation would do, step by step, and what it would touch, without doing it",
         "replug plan greeter@1.1.0",
     ),
@@ -177,7 +177,7 @@ mod tests {
             assert!(verb.example.starts_with(&format!("replug {}", verb.name)), "{}", verb.example);
             assert!(!verb.about.is_empty() && !verb.about.ends_with('.'), "{}", verb.about);
         }
-        assert_eq!(find("activate").map(|verb| verb.args), Some("ID[@V]"));
+        assert_eq!(find("activate").map(|verb| verb.args), Some("ID[@V] [--set ID[@V]…]"));
         assert_eq!(find("dance"), None);
     }
 }

@@ -114,7 +114,7 @@ fn brought(definition: &Definition, history: &[HistoryEntry]) -> Option<Reason> 
 
 /// Who needs it.
 fn needed(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec<Reason> {
-    let gone = resolver::dependents(&definition.manifest.id, None, snapshot, running);
+    let gone = resolver::dependents(&resolver::one_move(&definition.manifest.id, None), snapshot, running);
     gone.iter().map(|dependent| Reason::new("needed", dependent.to_string())).collect()
 }
 

@@ -24,6 +24,9 @@ use crate::registry::versions::ModuleRef;
 pub(super) struct Activate {
     version: Option<String>,
     strategy: Option<String>,
+    /// The others of its set, each `ID` or `ID@VERSION`.
+    #[serde(default)]
+    set: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -150,13 +153,17 @@ pub(super) async fn activate(
     body: Body,
 ) -> Result<Response, Problem> {
     let id = path.id()?;
-    let Activate { version, strategy: name } = read::json(&headers, body).await?;
+    let Activate { version, strategy: name, set } = read::json(&headers, body).await?;
     let version = version.map(|text| read::version(&text)).transpose()?;
     let strategy = name.map(|name| strategy(&name)).transpose()?;
     let wanted = ModuleRef { id: id.clone(), version };
-    commands.resolve(&wanted)?;
+    let others = set.iter().map(|label| read::module(label)).collect::<Result<Vec<_>, _>>()?;
+    commands.members(&wanted, &others)?;
     operation(&shared, &headers, ("activate", id, commands.request().cloned()), async move {
-        commands.activate(&wanted, strategy).await
+        match &*others {
+            [] => commands.activate(&wanted, strategy).await,
+            others => commands.activate_set(&wanted, others, strategy).await,
+        }
     })
 }
 

@@ -85,6 +85,11 @@ fn id(text: &str) -> Result<String, Problem> {
     }
 }
 
+/// A module, or one version of it, in a body or a parameter.
+pub(super) fn module(text: &str) -> Result<ModuleRef, Problem> {
+    text.parse().map_err(|error| Problem(crate::registry::RegistryError::into(error)))
+}
+
 /// The version of a path or a body.
 pub(super) fn version(text: &str) -> Result<Version, Problem> {
     Version::parse(text).map_err(|error| {

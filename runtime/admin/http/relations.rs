@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 
-use super::read::{Parameters, Placeholders, version};
+use super::read::{Parameters, Placeholders, module, version};
 use super::reads::apart;
 use super::{App, Problem};
 use crate::admin::commands::{self, Conflicts, Dependencies, Why};
@@ -36,7 +36,13 @@ pub(super) async fn plan(
 ) -> Result<Json<Forecast>, Problem> {
     let wanted = wanted(&path, &parameters)?;
     let strategy = parameters.0.get("strategy").map(|name| commands::strategy(name)).transpose()?;
-    Ok(Json(shared.admin.commands.plan(&wanted, strategy).await?))
+    let set = parameters.0.get("set").map(String::as_str).unwrap_or_default();
+    let others = set.split(';').filter(|label| !label.is_empty()).map(module).collect::<Result<Vec<_>, _>>()?;
+    let commands = &shared.admin.commands;
+    Ok(Json(match &*others {
+        [] => commands.plan(&wanted, strategy).await?,
+        others => commands.plan_set(&wanted, others, strategy).await?,
+    }))
 }
 
 pub(super) async fn why(State(shared): App, path: Placeholders, parameters: Parameters) -> Result<Json<Why>, Problem> {

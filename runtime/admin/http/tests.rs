@@ -308,6 +308,8 @@ async fn requests_that_make_no_sense_are_refused_with_a_problem() {
         ("POST", "/v1/modules/a/activate", r#"{"verzion": "1.0.0"}"#, 400, "bad-request"),
         ("POST", "/v1/modules/a/activate", r#"{"strategy": "fast"}"#, 400, "bad-request"),
         ("POST", "/v1/modules/a/activate", r#"{"version": "2.0.0"}"#, 404, "not-registered"),
+        ("POST", "/v1/modules/a/activate", r#"{"set": ["b"]}"#, 404, "not-registered"),
+        ("POST", "/v1/modules/a/activate", r#"{"set": ["b@x"]}"#, 400, "reference"),
         ("POST", "/v1/modules/a/rollback", r#"{"to": "x"}"#, 400, "reference"),
         ("POST", "/v1/modules/b/deactivate", "", 404, "not-registered"),
         ("GET", "/v1/operations/1-1", "", 404, "not-found"),

@@ -133,7 +133,7 @@ fn an_activation_keeps_the_confirmed_version_and_retires_an_unconfirmed_one() {
     assert_eq!(to.serving, Some(key("a", 3)));
     assert_eq!(to.standby, Some(key("a", 2)));
     assert_eq!(retired(from, to), []);
-    let newer = to.turned(&Turn::TakeOver { key: key("a", 4), keeps_standby: true });
+    let newer = to.turned(&Turn::TakeOver { key: key("a", 4), keeps_standby: true, joins: false });
     assert_eq!((newer.serving.clone(), newer.standby.clone()), (Some(key("a", 4)), Some(key("a", 2))));
     assert_eq!(retired(to, &newer), [key("a", 3)]);
 }

@@ -25,7 +25,7 @@ fn slot(serving: Option<u64>, provisional: Option<(u64, u64)>) -> SlotRecord {
 }
 
 fn provisionally(minor: u64, entry: u64) -> Provisional {
-    Provisional { version: version(minor), entry, one_way: None, frozen: None }
+    Provisional { version: version(minor), entry, one_way: None, one_way_of: None, frozen: None, set: Vec::new() }
 }
 
 fn entry(number: u64, action: Action, of: u64, from: Option<u64>) -> Entry {

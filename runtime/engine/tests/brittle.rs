@@ -35,6 +35,8 @@ pub(super) type Tables = BTreeMap<String, BTreeSet<Version>>;
 #[derive(Default)]
 pub(super) struct Brittle {
     pub(super) faults: Mutex<Vec<(Place, Fault)>>,
+    /// The module that they are about; none: every one.
+    pub(super) only: Mutex<Option<&'static str>>,
     pub(super) held: Mutex<BTreeSet<InstanceKey>>,
     pub(super) tables: Mutex<Tables>,
     /// Paths other than `/ID`, by `id@version`; the manifests know nothing of them.
@@ -60,7 +62,8 @@ impl Brittle {
             self.reached.notify_one();
             self.go.notified().await;
         }
-        let fault = self.faults.lock().unwrap().iter().find(|(at, _)| *at == place).map(|(_, fault)| *fault);
+        let meant = self.only.lock().unwrap().is_none_or(|only| only == &*subject.key.id);
+        let fault = self.faults.lock().unwrap().iter().find(|(at, _)| *at == place && meant).map(|(_, fault)| *fault);
         match fault {
             None => Ok(()),
             Some(Fault::Error) => Err(PortError::new("broken on demand")),

@@ -186,7 +186,7 @@ fn a_required_capability_must_be_offered_by_what_runs() {
         ],
     );
     let shown = |after: Option<Version>| -> Vec<String> {
-        let found = dependents("m", after.as_ref(), &snapshot(modules), &running("a@1.0.0 m@2.0.0"));
+        let found = dependents(&one_move("m", after.as_ref()), &snapshot(modules), &running("a@1.0.0 m@2.0.0"));
         found.iter().map(ToString::to_string).collect()
     };
     assert_eq!(shown(None), ["a@1.0.0 needs `mail` in a version ^2"]);
@@ -201,7 +201,7 @@ fn dependents_are_those_that_a_change_would_break() {
     let modules = snapshot(&modules);
     let shown = |after: Option<&str>, beside: &str| -> Vec<String> {
         let after = after.map(|version| Version::parse(version).unwrap());
-        let found = dependents("db", after.as_ref(), &modules, &running(beside));
+        let found = dependents(&one_move("db", after.as_ref()), &modules, &running(beside));
         found.iter().map(ToString::to_string).collect()
     };
     assert_eq!(shown(None, "app@1.0.0 db@1.2.0 other@1.0.0"), ["app@1.0.0 needs `db` in a version >=1.1"]);
@@ -335,7 +335,7 @@ proptest! {
         then.remove(IDS[id]);
         let after: Option<Version> = after.map(|version| VERSIONS[version].parse().unwrap());
         then.extend(after.clone().map(|version| (IDS[id].to_owned(), version)));
-        let found: BTreeSet<_> = dependents(IDS[id], after.as_ref(), &snapshot, &running).into_iter().map(|it| it.id).collect();
+        let found: BTreeSet<_> = dependents(&one_move(IDS[id], after.as_ref()), &snapshot, &running).into_iter().map(|it| it.id).collect();
         let lacks = |other: &str, version: &Version, running: &Running| {
             let needs = dependencies(&snapshot.get(other, version).unwrap().manifest, &snapshot, running);
             needs.iter().any(|it| match it {

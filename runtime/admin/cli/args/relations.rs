@@ -35,6 +35,9 @@ pub enum Relation {
         /// How the version would take over, if not as its manifest says
         #[arg(long, value_enum)]
         strategy: Option<Strategy>,
+        /// Other modules, or versions of them, that would take over with it as one
+        #[arg(long, value_name = "ID[@V]", num_args = 1..)]
+        set: Vec<ModuleRef>,
     },
     /// Why it is so.
     #[command(about = about("why"), after_help = example("why"))]

@@ -13,9 +13,16 @@ pub(in crate::admin::cli) struct Confirmation {
     version: String,
     previous: Option<String>,
     already: bool,
+    /// The others of its set.
+    #[serde(default)]
+    set: Vec<Self>,
 }
 
 pub(in crate::admin::cli) fn confirmed(done: &Confirmation) -> String {
+    std::iter::once(done).chain(&done.set).map(alone).collect::<Vec<_>>().join("\n")
+}
+
+fn alone(done: &Confirmation) -> String {
     let what = if done.already { "was confirmed before" } else { "is confirmed" };
     let back = done.previous.as_ref().map_or(String::new(), |previous| format!("; a rollback returns to {previous}"));
     format!("{}@{} {what}{back}", done.id, done.version)

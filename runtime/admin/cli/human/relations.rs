@@ -51,6 +51,14 @@ pub(in crate::admin::cli) fn conflicts(found: &Conflicts) -> String {
 
 /// What an activation would do.
 pub(in crate::admin::cli) fn plan(found: &Forecast) -> String {
+    let alone = std::iter::once(found).chain(&found.set).map(plan_of_one).collect::<Vec<_>>().join("\n\n");
+    if found.set.is_empty() {
+        return alone;
+    }
+    format!("{alone}\n\nas one: the traffic of all moves at once, and they are confirmed and return together")
+}
+
+fn plan_of_one(found: &Forecast) -> String {
     let from = found.from.as_ref().map_or("nothing of it serves".to_owned(), |from| format!("{from} serves"));
     let mut lines = vec![format!("{}@{}, {} ({from})", found.id, found.version, found.strategy)];
     lines.extend(found.refused.iter().map(|reason| format!("refused now: {reason}")));

@@ -83,6 +83,32 @@ impl Control for Fake {
         Ok(report(id, version, outcome, reason))
     }
 
+    async fn activate_set(
+        &self,
+        members: &[(String, Version)],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<ActivationReport, EngineError> {
+        let mut reports = Vec::new();
+        for (id, version) in members {
+            reports.push(self.activate(id, version, strategy).await?);
+        }
+        let set = reports.split_off(1);
+        Ok(ActivationReport { set, ..reports.remove(0) })
+    }
+
+    async fn forecast_set(
+        &self,
+        members: &[(String, Version)],
+        strategy: Option<ActivationStrategy>,
+    ) -> Result<Forecast, EngineError> {
+        let mut forecasts = Vec::new();
+        for (id, version) in members {
+            forecasts.push(self.forecast(id, version, strategy).await?);
+        }
+        let set = forecasts.split_off(1);
+        Ok(Forecast { set, ..forecasts.remove(0) })
+    }
+
     async fn forecast(
         &self,
         id: &str,
@@ -105,6 +131,7 @@ impl Control for Fake {
             touched: Vec::new(),
             untouched: Vec::new(),
             rollback: "returns".into(),
+            set: Vec::new(),
         })
     }
 
@@ -132,7 +159,14 @@ impl Control for Fake {
         let already = slot.state == State::Active;
         slot.state = State::Active;
         let previous = slot.previous.clone();
-        Ok(ConfirmReport { id: id.into(), version: slot.version.clone(), previous, already })
+        Ok(ConfirmReport {
+            id: id.into(),
+            version: slot.version.clone(),
+            previous,
+            already,
+            waits: false,
+            set: Vec::new(),
+        })
     }
 
     async fn steer(&self, id: &str, order: Order) -> Result<SteerReport, EngineError> {
@@ -229,6 +263,7 @@ impl Control for Fake {
 
 fn slot(id: &str, version: &Version, previous: Option<String>) -> SlotView {
     SlotView {
+        set: Vec::new(),
         id: id.into(),
         version: version.to_string(),
         state: State::Active,
@@ -245,6 +280,7 @@ fn slot(id: &str, version: &Version, previous: Option<String>) -> SlotView {
 fn report(id: &str, version: &Version, outcome: Outcome, reason: Option<String>) -> ActivationReport {
     let (id, version) = (id.to_owned(), version.to_string());
     ActivationReport {
+        set: Vec::new(),
         id,
         version,
         outcome,

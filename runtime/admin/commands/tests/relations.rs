@@ -103,6 +103,7 @@ async fn told(world: &World, label: &str) -> (Why, Vec<(String, String)>) {
 
 fn entry(command: &str, version: &str, outcome: Outcome) -> HistoryEntry {
     HistoryEntry {
+        set: Vec::new(),
         number: 1,
         command: command.into(),
         version: version.into(),

@@ -34,6 +34,13 @@ async fn a_plan_is_told_and_nothing_is_done() {
     let plan = server.get("/v1/modules/stock/plan?version=2.0.0&strategy=instant").await;
     assert_eq!((plan.status, &plan.json()["confirmWindow"]), (200, &json!(10_000)));
     assert_eq!(server.world.fake.calls(), ["forecast stock@2.0.0"]);
+    let plan = server.get("/v1/modules/stock/plan?version=2.0.0&set=shop@1.0.0;rival").await.json();
+    assert_eq!(
+        (&plan["id"], &plan["set"][0]["id"], &plan["set"][1]["version"]),
+        (&json!("stock"), &json!("shop"), &json!("1.0.0"))
+    );
+    assert_eq!(server.get("/v1/modules/stock/plan?set=nobody").await.problem(), (404, "not-registered".into()));
+    assert_eq!(server.get("/v1/modules/stock/plan?set=a@b").await.status, 400);
     assert_eq!(server.get("/v1/modules/stock/plan?strategy=slow").await.problem(), (400, "bad-request".into()));
 }
 

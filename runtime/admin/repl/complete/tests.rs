@@ -97,10 +97,11 @@ fn a_word_is_whole_unless_a_version_can_follow() {
 
 #[test]
 fn options_come_once_and_their_values_after_a_space_or_a_sign() {
-    check("activate greeter --s", &["activate greeter --strategy"]);
+    check("activate greeter --s", &["activate greeter --strategy", "activate greeter --set"]);
     check("activate --strategy ", &["activate --strategy instant", "activate --strategy gradual"]);
     check("activate --strategy=g", &["activate --strategy=gradual"]);
-    check("activate --strategy instant --s", &[]);
+    check("activate --strategy instant --s", &["activate --strategy instant --set"]);
+    check("activate --strategy instant --st", &[]);
     check("activate --strategy instant arch", &["activate --strategy instant archive"]);
     check("find --capability g", &["find --capability greeter-two.talk", "find --capability greeter.talk"]);
     check("find --category ", &["find --category social"]);
@@ -118,9 +119,9 @@ fn paths_are_folders_where_a_folder_is_meant() {
 #[test]
 fn a_hint_says_what_comes_next() {
     let hint = |line| next(&line::definition(), line);
-    assert_eq!(hint("activate "), "ID[@V] [--strategy instant|gradual] [--no-wait]");
+    assert_eq!(hint("activate "), "ID[@V] [--strategy instant|gradual] [--set ID[@V]] [--no-wait]");
     assert_eq!(hint("activate greeter --strategy "), "instant|gradual");
-    assert_eq!(hint("activate greeter --strategy instant "), "[--no-wait]");
+    assert_eq!(hint("activate greeter --strategy instant "), "[--set ID[@V]] [--no-wait]");
     assert_eq!(hint("rollback "), "ID [--to V] [--no-wait]");
     assert_eq!((hint(""), hint("act"), hint("activate gre"), hint("list ")), Default::default());
 }

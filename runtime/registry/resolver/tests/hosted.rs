@@ -33,6 +33,6 @@ fn a_module_does_not_take_the_place_of_the_host() {
 fn a_provider_goes_freely_where_the_host_offers_the_same() {
     let hosted = Arc::new(BTreeMap::from([("mailer".to_owned(), Version::new(2, 0, 0))]));
     let (both, alone) = (running("shop@1.0.0 mailer@1.0.0"), snapshot(MAILER));
-    assert_eq!(dependents("mailer", None, &alone, &both).len(), 1);
-    assert_eq!(dependents("mailer", None, &alone.beside(hosted), &both), []);
+    assert_eq!(dependents(&one_move("mailer", None), &alone, &both).len(), 1);
+    assert_eq!(dependents(&one_move("mailer", None), &alone.beside(hosted), &both), []);
 }

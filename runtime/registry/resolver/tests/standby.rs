@@ -3,7 +3,7 @@
 use super::*;
 
 fn placed(beside: &str, standby: &str) -> Placed {
-    Placed { running: running(beside), standby: running(standby) }
+    Placed { running: running(beside), standby: running(standby), ..Placed::default() }
 }
 
 /// What stands in the way of `label` beside `beside` while `standby` stands by, one line each.
@@ -63,7 +63,7 @@ fn what_a_version_that_stands_by_needs_must_not_go() {
     let modules = snapshot("app 1.0.0\ndependencies: [{ id: db, version: ^1 }]\n\napp 2.0.0\n\ndb 1.0.0\n\ndb 2.0.0");
     let found = |after: Option<Version>, standby: &str| {
         let placed = placed("app@2.0.0 db@1.0.0", standby);
-        let found = dependents_beside("db", after.as_ref(), &modules, &placed);
+        let found = dependents_beside(&one_move("db", after.as_ref()), &modules, &placed);
         found.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let needs = "app@1.0.0, which stands by until `app` is confirmed, needs `db` in a version ^1";
@@ -80,7 +80,7 @@ const NEEDS: &str = "capabilities: [{ id: own, requirements: ['x@*'] }]";
 fn who_runs_and_would_lack_a_capability_once_another_module_has_returned_is_told() {
     let modules = snapshot(&format!("a 1.0.0\n\na 2.0.0\n{OFFERS}\n\nb 1.0.0\n{OFFERS}\n\nc 1.0.0\n{NEEDS}"));
     let found = |standby: &str| {
-        let found = dependents_beside("b", None, &modules, &placed("a@2.0.0 b@1.0.0 c@1.0.0", standby));
+        let found = dependents_beside(&one_move("b", None), &modules, &placed("a@2.0.0 b@1.0.0 c@1.0.0", standby));
         found.iter().map(|it| (it.to_string(), it.way_out().0, it.way_out().1.to_owned())).collect::<Vec<_>>()
     };
     let lost = "c@1.0.0 needs `x` in a version *, which no other module gives once a@1.0.0 is returned to".to_owned();
@@ -105,7 +105,7 @@ fn what_stands_by_must_find_a_capability_also_if_others_return_as_well() {
     );
     let modules = snapshot(&modules);
     let placed = placed("a@2.0.0 b@2.0.0 c@2.0.0", "a@1.0.0 c@1.0.0");
-    let found = dependents_beside("b", None, &modules, &placed);
+    let found = dependents_beside(&one_move("b", None), &modules, &placed);
     let lost = "c@1.0.0, which stands by until `c` is confirmed, needs `x` in a version *, which no other module gives \
                 once a@1.0.0 is returned to";
     assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [lost]);
@@ -142,12 +142,15 @@ fn one() -> impl Strategy<Value = One> {
         .prop_map(|(offers, needs, module, path)| One { offers, needs, module, path })
 }
 
-/// What may run once any of the modules but `id` have returned, nobody included.
+/// What may run once any of the modules but `id` have returned, nobody included; of a set all or none.
 fn combinations(placed: &Placed, id: &str) -> Vec<Running> {
     let mut all = vec![placed.running.clone()];
-    for (other, standby) in placed.standby.iter().filter(|(other, _)| *other != id) {
+    let alone = |other: &&String| *other != id && placed.sets.iter().all(|set| !set.contains(*other));
+    let alone = placed.standby.keys().filter(alone).map(|other| BTreeSet::from([other.clone()]));
+    for unit in alone.chain(placed.sets.iter().cloned()) {
         let mut returned = all.clone();
-        returned.iter_mut().for_each(|running| drop(running.insert(other.clone(), standby.clone())));
+        let back = unit.iter().map(|other| (other.clone(), placed.standby.get(other).cloned())).collect();
+        returned.iter_mut().for_each(|running| *running = moved(running, &back));
         all.extend(returned);
     }
     all
@@ -157,7 +160,7 @@ proptest! {
     #[test]
     fn what_is_told_of_returns_is_what_any_combination_of_them_shows(
         all in proptest::collection::vec((one(), one(), 0..3_u8), 4),
-        (next, goes) in (one(), any::<bool>()),
+        (next, goes, joined) in (one(), any::<bool>(), any::<[bool; 4]>()),
     ) {
         let mut texts = vec![next.text("a", "3.0.0")];
         let mut placed = Placed::default();
@@ -170,6 +173,10 @@ proptest! {
                 placed.standby.insert((*id).to_owned(), Version::new(1, 0, 0));
             }
         }
+        // of those that took over as one some may have nothing that stands by
+        let joined = IDS.iter().zip(joined).filter(|(id, joined)| *joined && **id != "a" && placed.running.contains_key(**id));
+        let set: BTreeSet<String> = joined.map(|(id, _)| (*id).to_owned()).collect();
+        placed.sets.extend(Some(set).filter(|set| set.len() > 1));
         let snapshot = snapshot(&texts.join("\n\n"));
         let combinations = combinations(&placed, "a");
         let next = snapshot.get("a", &Version::new(3, 0, 0)).unwrap();
@@ -179,8 +186,8 @@ proptest! {
 
         let after = Some(Version::new(3, 0, 0)).filter(|_| !goes);
         let told = |dependent: &Dependent| (dependent.id.clone(), dependent.version.clone(), dependent.needs.clone());
-        let found = dependents_beside("a", after.as_ref(), &snapshot, &placed);
-        let lacking = combinations.iter().flat_map(|running| dependents("a", after.as_ref(), &snapshot, running));
+        let found = dependents_beside(&one_move("a", after.as_ref()), &snapshot, &placed);
+        let lacking = combinations.iter().flat_map(|running| dependents(&one_move("a", after.as_ref()), &snapshot, running));
         let expected: BTreeSet<_> = lacking.map(|it| told(&it)).collect();
         prop_assert_eq!(found.len(), expected.len(), "each is told once: {:?}", found);
         prop_assert_eq!(found.iter().map(told).collect::<BTreeSet<_>>(), expected);

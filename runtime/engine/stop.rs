@@ -1,0 +1,60 @@
+//! The end of an engine: what runs finishes what it holds, and stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, plan};
+use crate::monitor::InstanceKey;
+
+/// How long its own actor may take to stop.
+const ENDS: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Refuses commands from now on, lets every instance finish what it holds within `patience`, and stops them. What
+    /// serves is started again by the next runtime; of an activation that has not committed nothing is kept.
+    pub async fn stop(&self, patience: Duration) {
+        let deadline = tokio::time::Instant::now() + patience;
+        let shared = &self.shared;
+        let _ = shared.stopping.set(());
+        shared.drains.close();
+        self.commands.close();
+        // a command that runs ends by itself, soon or never: what it is about must still run while it takes it back
+        if tokio::time::timeout(patience / 2, self.commands.drained()).await.is_err() {
+            tracing::warn!("a command still runs: the runtime does not wait for it");
+        }
+        let slots = shared.board.slots();
+        let placed = slots.values().flat_map(|slot| slot.state.serving.iter().chain(&slot.state.standby));
+        let stops = futures::future::join_all(placed.map(|key| self.stop_one(key, deadline)));
+        // what drains has its own farewell
+        let ends = async { tokio::join!(self.commands.drained(), shared.drains.drained()) };
+        let (_, ended) = tokio::join!(stops, tokio::time::timeout_at(deadline, ends));
+        if ended.is_err() {
+            tracing::warn!("commands or drains are cut off: the runtime stops");
+        }
+        let left = shared.hands.instances.keys();
+        futures::future::join_all(left.iter().map(|key| self.stop_one(key, deadline))).await;
+        // whoever keeps the router must not keep with it what the instances hold: the store above all
+        shared.router.store(Arc::default());
+        let _ = self.coordinator.stop_and_wait(None, Some(ENDS)).await;
+    }
+
+    async fn stop_one(&self, key: &InstanceKey, deadline: tokio::time::Instant) {
+        let hands = &self.shared.hands;
+        if let Some(instance) = hands.instances.instance(key) {
+            instance.close();
+            if tokio::time::timeout_at(deadline, instance.drained()).await.is_err() {
+                let left = instance.in_flight();
+                tracing::warn!(instance = %key, left, "requests are cut off: the runtime stops");
+            }
+            if tokio::time::timeout_at(deadline, hands.farewell(&instance, false)).await.is_err() {
+                tracing::warn!(instance = %key, "the module's shutdown was cut off: the runtime stops");
+            }
+        }
+        for change in [plan::Change::Stop(key.clone()), plan::Change::Release(key.clone())] {
+            if let Err(fault) = hands.apply(&change).await {
+                tracing::warn!(instance = %key, %fault, "an instance did not stop cleanly");
+            }
+        }
+        hands.instances.remove(key);
+    }
+}
