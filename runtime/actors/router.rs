@@ -22,7 +22,6 @@ pub use super::instance::Instance;
 use super::residents::Households;
 pub use super::routes::{Endpoint, Found, RouteTaken, Routes};
 use crate::manifest::StickyBy;
-use crate::monitor::Held;
 
 /// How many buckets a sticky hash or a random number chooses from.
 pub const BUCKETS: u16 = 10_000;
