@@ -7,7 +7,7 @@
 //! | state of a household | event → next |
 //! |---|---|
 //! | none | an instance of the module is made → open |
-//! | open | the slot has another owner → open, what waited for one goes on · the slot goes → closed · the last instance goes → gone |
+//! | open | the slot has another owner → open, what waited for one goes on · that one is confirmed → open, actors that it does not declare end · the slot goes → closed · the last instance goes → gone |
 //! | closed | an instance of it is routed again → another one is opened in its place |
 //!
 //! Nothing here is an actor of ractor's: its mailboxes are unbounded and are lost when an actor fails. A resident has a bounded
@@ -115,6 +115,14 @@ impl Residents for All {
 }
 
 impl Router {
+    /// What serves of the module is confirmed: its actors are those that it declares.
+    pub fn settles(&self, module: &str) {
+        let Some(owner) = self.load().owner(module).cloned() else { return };
+        if let Some(household) = self.households.get(module) {
+            household.settles(&owner.manifest.runtime.actors);
+        }
+    }
+
     /// The actors, events and timers of the modules that it routes to; their tasks run on `runtime`.
     #[must_use]
     pub fn residents(self: &Arc<Self>, events: Events, metrics: Metrics, runtime: Handle) -> Arc<dyn Residents> {

@@ -102,6 +102,11 @@ impl Turning {
             || to.standby != from.standby
     }
 
+    /// Whether what serves is confirmed by it.
+    fn settles(&self) -> bool {
+        matches!(self.commit.turn, Turn::Confirm | Turn::TakeOver { .. }) && !self.to.is_provisional()
+    }
+
     /// The share of the traffic that a candidate has from now on, if it is another.
     fn shifted(&self) -> Option<(InstanceKey, u8)> {
         match (&self.commit.turn, &self.slot.state.shift) {
@@ -133,6 +138,8 @@ impl Coordinator {
         }
         let (mut changes, mut slots, mut made) = (Vec::new(), Vec::new(), Vec::new());
         let one_way = self.one_way(&turns);
+        let settled: Vec<String> =
+            turns.iter().filter(|turn| turn.settles()).map(|turn| turn.commit.id.clone()).collect();
         for turn in turns {
             let (shifted, by) = (turn.shifted(), turn.commit.by.clone());
             let (id, from, to) = (turn.commit.id.clone(), turn.slot.state.clone(), turn.to.clone());
@@ -150,6 +157,7 @@ impl Coordinator {
             shared.records.write_all(changes).await?;
         }
         shared.router.store(routes);
+        settled.iter().for_each(|id| shared.router.settles(id));
         shared.board.replace(slots);
         for (Committed { to, .. }, happened, shifted, by) in &made {
             let share = to.shift.iter().filter(|share| share.weight > 0).map(|share| &share.key);

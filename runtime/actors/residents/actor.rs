@@ -4,7 +4,7 @@
 //! |---|---|
 //! | new | a message → `init`, then lives · `init` fails → as a failure |
 //! | lives | a message → `handle`, lives · another version has the slot → `upgrade`, then `handle` · `stop` → new (permanent), ended · a failure → new, at once or after a wait; held when it failed too often; ended (temporary) |
-//! | lives | `upgrade` fails → held, with the state as it was |
+//! | lives | `upgrade` fails → held, with the state as it was; where the version returns, lives with the state that it had before |
 //! | held | the pause is over, another version has the slot → as before it |
 //! | ended | another version has the slot → new |
 //! | any | the slot goes → gone |
@@ -12,6 +12,7 @@
 //! What never happens: two messages run at once; a message runs twice; one that waits is lost by the failure of another.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(super) struct ScriptActor {
     /// For its reader, which is one at a time.
     life: tokio::sync::Mutex<Life>,
     standing: Mutex<Standing>,
+    /// Set when the version that has the slot is confirmed, until its reader knows.
+    is_settled: AtomicBool,
     since: Instant,
 }
 
@@ -56,7 +59,8 @@ enum Standing {
 impl ScriptActor {
     pub(super) fn new(module: Arc<str>, name: Arc<str>, shared: Arc<Shared>) -> Self {
         let (life, standing) = (tokio::sync::Mutex::new(Life::new()), Mutex::new(Standing::Runs));
-        Self { module, name, shared, mailbox: Mailbox::default(), life, standing, since: Instant::now() }
+        let (mailbox, is_settled) = (Mailbox::default(), AtomicBool::new(false));
+        Self { module, name, shared, mailbox, life, standing, is_settled, since: Instant::now() }
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -165,6 +169,14 @@ impl ScriptActor {
         }
     }
 
+    /// The version that has the slot is confirmed: nothing of before is returned to.
+    pub(super) fn settles(&self) {
+        match self.life.try_lock() {
+            Ok(mut life) => life.past = None,
+            Err(_) => self.is_settled.store(true, Ordering::Release),
+        }
+    }
+
     /// Whether it holds nothing that would be lost with it.
     pub(super) fn is_idle(&self) -> bool {
         self.mailbox.is_idle() && self.life.try_lock().is_ok_and(|life| life.is_new())
@@ -193,6 +205,9 @@ impl ScriptActor {
         while let Some(letter) = self.mailbox.next() {
             if letter.is_abandoned() {
                 continue;
+            }
+            if self.is_settled.swap(false, Ordering::AcqRel) {
+                life.past = None;
             }
             // a bug of the runtime's costs the message in hand, as one of the script's does
             let turn = AssertUnwindSafe(self.turn(&mut life, &letter)).catch_unwind().await;

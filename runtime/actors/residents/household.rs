@@ -114,6 +114,24 @@ impl Household {
         }
     }
 
+    /// The version that has the slot is confirmed: actors that it does not declare end, and no other returns to what it was.
+    pub(super) fn settles(&self, declared: &[ActorSpec]) {
+        let mut gone = Vec::new();
+        self.actors().retain(|name, actor| {
+            let stays = declared.iter().any(|spec| *spec.id == **name);
+            if stays {
+                actor.settles();
+            } else {
+                gone.push(Arc::clone(actor));
+            }
+            stays
+        });
+        // closed without the lock: a script may be told
+        for actor in gone {
+            actor.close();
+        }
+    }
+
     /// Everything in it ends.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);

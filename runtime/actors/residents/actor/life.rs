@@ -14,13 +14,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Life {
     /// The state, with the version that made it; nothing before `init` and after a failure.
     pub(super) state: Option<(Held, Arc<str>)>,
+    /// What it was before another version took the slot over, until that one is confirmed.
+    pub(super) past: Option<Past>,
     window: Option<(Intensity, RestartWindow)>,
     held: u32,
 }
 
+/// A state to return to.
+pub(super) struct Past {
+    pub(super) state: Held,
+    /// The version that made it.
+    pub(super) made_by: Arc<str>,
+    /// How many messages were handled since.
+    pub(super) since: u64,
+}
+
 impl Life {
     pub(super) fn new() -> Self {
-        Self { state: None, window: None, held: 0 }
+        Self { state: None, past: None, window: None, held: 0 }
     }
 
     pub(super) const fn is_new(&self) -> bool {
@@ -30,6 +41,17 @@ impl Life {
     /// A message was handled.
     pub(super) const fn goes_well(&mut self) {
         self.held = 0;
+        if let Some(past) = &mut self.past {
+            past.since += 1;
+        }
+    }
+
+    /// Gives up the state for the one of before the swap, which `version` made; how many messages are lost by that. Nothing where
+    /// there is none of this version.
+    pub(super) fn returns_to(&mut self, version: &str) -> Option<u64> {
+        let past = self.past.take_if(|past| *past.made_by == *version)?;
+        self.state = Some((past.state, past.made_by));
+        Some(past.since)
     }
 
     /// The state is lost.
@@ -74,6 +96,19 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
         life.goes_well();
         assert_eq!(life.pause(), FIRST_PAUSE);
+    }
+
+    #[test]
+    fn the_state_of_before_a_swap_is_returned_to_by_its_own_version_alone() {
+        let held = |number| Held { value: Value::Int(number), room: Parcel::none(Arc::default()) };
+        let mut life = Life::new();
+        life.state = Some((held(2), "2.0.0".into()));
+        life.past = Some(Past { state: held(1), made_by: "1.0.0".into(), since: 0 });
+        life.goes_well();
+        assert_eq!(life.returns_to("0.9.0"), None);
+        assert_eq!(life.returns_to("1.0.0"), Some(1));
+        assert!(matches!(&life.state, Some((state, version)) if state.value == Value::Int(1) && &**version == "1.0.0"));
+        assert_eq!(life.returns_to("1.0.0"), None, "once");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, ScriptError, Value, handled};
 
+use super::life::Past;
 use super::{Life, ScriptActor};
 use crate::actors::error::CallError;
 use crate::actors::instance::Instance;
@@ -118,7 +119,8 @@ impl ScriptActor {
     /// Makes the state, or fits it to the version.
     async fn make_ready(&self, owner: &Arc<Instance>, life: &mut Life, letter: &Letter) -> Result<(), Stop> {
         let version = Arc::clone(&owner.key.version);
-        let Some((state, made_by)) = &mut life.state else {
+        let Life { state, past, .. } = life;
+        let Some((state, made_by)) = state else {
             let init = Handler::ActorInit(Arc::clone(&self.name));
             let state = match owner.exports().has(&init) {
                 false => Value::Null,
@@ -141,7 +143,13 @@ impl ScriptActor {
             return Ok(());
         };
         if *made_by == version {
+            // it never came to the other version
+            past.take_if(|past| past.made_by == version);
             return Ok(());
+        }
+        // of versions that follow each other unconfirmed, the first is what is returned to
+        if past.is_none() {
+            *past = self.kept_as_it_is(owner, state, made_by, letter);
         }
         if owner.exports().has(&Handler::Upgrade) {
             let args = vec![state.value.clone(), Value::from(&**made_by), Value::from(&*self.name)];
@@ -157,12 +165,33 @@ impl ScriptActor {
                 Err(error) => {
                     let (owner, reason) = (owner.key.clone(), format!("upgrade from {made_by}: {error}"));
                     let error = self.unbegun(&error)?.unwrap_or_else(|| self.told(&error));
-                    return Err(Stop::Turn(Turn::Misfit { owner, error, reason }));
+                    let Some(lost) = life.returns_to(&version) else {
+                        return Err(Stop::Turn(Turn::Misfit { owner, error, reason }));
+                    };
+                    let reason =
+                        format!("{reason}; what it was before the swap is back, without {lost} messages since");
+                    self.tell(&owner, &reason, "state of before the swap");
+                    return Ok(());
                 }
             }
         }
+        past.take_if(|past| past.made_by == version);
         *made_by = version;
         Ok(())
+    }
+
+    /// The state as it is before another version has it. Where there is no room for both, only the one that goes on is kept.
+    fn kept_as_it_is(&self, owner: &Arc<Instance>, state: &Held, made_by: &Arc<str>, letter: &Letter) -> Option<Past> {
+        let mut kept = Held { value: Value::Null, room: Parcel::none(Arc::clone(owner.account())) };
+        let call = self.context(owner, letter);
+        match larder::keep(owner, &mut kept, state.value.clone(), (&Handler::Upgrade, &call)) {
+            Ok(()) => Some(Past { state: kept, made_by: Arc::clone(made_by), since: 0 }),
+            Err(none) => {
+                let (module, actor) = (&*self.module, &*self.name);
+                tracing::warn!(module, actor, %none, "what an actor was before a swap is not kept");
+                None
+            }
+        }
     }
 
     async fn run(

@@ -219,3 +219,72 @@ async fn what_a_version_that_never_serves_sent_ends_with_it() {
     shop(&world, "1.0.1").await;
     assert_eq!(of_state(&get(&world).await, "sum"), Some(0), "nothing is left of the message");
 }
+
+/// 1.0.0, which takes no state back from 2.0.0.
+async fn takes_nothing_back(world: &World) -> Arc<Instance> {
+    let refuses =
+        "upgrade = function(state, from) if from == \"2.0.0\" then error(\"too new\") end return state end, actors =";
+    world.serve(&manifest("1.0.0", ""), &SCRIPT.replace("actors =", refuses)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_is_not_taken_back_is_the_one_of_before_the_swap_and_what_is_lost_by_that_is_told() {
+    let world = World::new().await;
+    let old = takes_nothing_back(&world).await;
+    tried(&world, "counter", 1).await;
+    world.serve(&manifest("2.0.0", ""), SCRIPT).await;
+    for message in 2..5 {
+        tried(&world, "counter", message).await;
+    }
+    assert_eq!(of_state(&get(&world).await, "sum"), Some(4));
+    let mut events = world.events.subscribe();
+    world.publish(&old).await;
+    assert_eq!(of_state(&get(&world).await, "sum"), Some(1));
+    loop {
+        if let Event::ActorFailed { next, reason, .. } = &*events.recv().await.expect("an event") {
+            assert_eq!(*next, "state of before the swap");
+            assert!(reason.contains("too new") && reason.contains("without 4 messages since"), "{reason}");
+            break;
+        }
+    }
+    tried(&world, "counter", 2).await;
+    assert_eq!(of_state(&get(&world).await, "sum"), Some(2), "it goes on from there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_a_version_is_confirmed_nothing_of_before_is_kept() {
+    let world = World::new().await;
+    let old = takes_nothing_back(&world).await;
+    let large: Value = "x".repeat(1 << 20).as_str().into();
+    tried(&world, "once", large).await;
+    tried(&world, "counter", 1).await;
+    let next = world.serve(&manifest("2.0.0", ""), SCRIPT).await;
+    tried(&world, "counter", 2).await;
+    let before = next.account().heap.values();
+    world.router.settles("shop");
+    assert!(next.account().heap.values() < before, "{before}");
+    world.publish(&old).await;
+    let refused = tried(&world, "counter", "get").await;
+    assert!(text(&refused, "message").contains("too new"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn actors_that_a_confirmed_version_does_not_declare_end_and_those_that_it_adds_begin() {
+    let world = World::new().await;
+    let old = shop(&world, "1.0.0").await;
+    tried(&world, "counter", 1).await;
+    tried(&world, "once", 1).await;
+    let changed = manifest("2.0.0", "").replace("{ id: once, restart: temporary, mailbox: 2 }", "{ id: fresh }");
+    let fresh = "fresh = { init = function() return 40 end, handle = function(state) return { state = state + 1, reply = state + 1 } end }, counter =";
+    world.serve(&changed, &SCRIPT.replacen("counter =", fresh, 1)).await;
+    assert_eq!(tried(&world, "fresh", 1).await.get("result"), Some(&Value::Int(41)));
+    assert_eq!(text(&tried(&world, "once", 1).await, "kind"), "not-found");
+    // until then a return finds what the actor knew
+    world.publish(&old).await;
+    assert_eq!(tried(&world, "once", 1).await.get("result"), Some(&Value::Int(2)));
+    world.serve(&changed.replace("2.0.0", "2.0.1"), &SCRIPT.replacen("counter =", fresh, 1)).await;
+    world.router.settles("shop");
+    world.publish(&old).await;
+    assert_eq!(tried(&world, "once", 1).await.get("result"), Some(&Value::Int(1)), "it begins anew");
+    assert_eq!(of_state(&get(&world).await, "sum"), Some(1), "and the others went on");
+}
