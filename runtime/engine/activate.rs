@@ -2,7 +2,7 @@
 //! when one fails.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use semver::Version;
 use serde_json::json;
@@ -136,6 +136,16 @@ pub(super) struct Ready {
     pending: Vec<Version>,
     /// When its validation began.
     started: Instant,
+    /// How long that took.
+    took: Duration,
+}
+
+impl Ready {
+    /// The same, as if its validation had ended just now: what it waited for since is no slowness of its own.
+    pub(super) fn just_now(self) -> Self {
+        let now = Instant::now();
+        Self { started: now.checked_sub(self.took).unwrap_or(now), ..self }
+    }
 }
 
 /// The step `validate`, but for what runs beside it: changes nothing, and what it finds is an error of the command.
@@ -157,13 +167,13 @@ pub(super) async fn validated(
     if !way.steps.contains(&StepName::Migrate) {
         validate::migrates(manifest, way.strategy, &pending)?;
     }
-    Ok(Ready { checked, pending, started })
+    Ok(Ready { checked, pending, started, took: started.elapsed() })
 }
 
 /// Begins an activation, perhaps as one of a `set` (as `id@version`): from here on the journal knows of it.
 pub(super) async fn begin<'a>(
     work: &'a Activation,
-    Ready { checked, pending, started }: Ready,
+    Ready { checked, pending, started, .. }: Ready,
     way: &Way,
     set: &[String],
 ) -> Result<(Attempt<'a>, plan::Plan), EngineError> {

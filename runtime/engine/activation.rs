@@ -84,6 +84,11 @@ impl Command {
         }
     }
 
+    /// Whether it is about what goes on now, so that a set that has not begun gives way to it.
+    pub(super) const fn is_urgent(&self) -> bool {
+        matches!(self, Self::Rollback { .. } | Self::Deactivate { .. } | Self::FallBack { .. })
+    }
+
     /// The module whose set returns as one by it, if it is of one.
     pub(super) fn returns(&self) -> Option<&str> {
         match self {

@@ -271,7 +271,12 @@ impl<'a> Attempt<'a> {
         self.entry.end(outcome, reason.clone(), shared.now());
         // what a rollback or a provisional version owes is decided later
         let still_owes = outcome == Outcome::Provisional || (outcome.serves() && self.entry.action == Action::Rollback);
-        if let Some(owed) = owed.filter(|_| still_owes) {
+        // what could not be given back stays provisional, so a restart returns from it
+        let slot = shared.board.slot(&self.key.id).state;
+        let stays = !outcome.serves() && slot.is_provisional() && slot.serving.as_ref() == Some(&self.key);
+        if stays {
+            (self.entry.owed, self.entry.closed) = (owed, false);
+        } else if let Some(owed) = owed.filter(|_| still_owes) {
             (self.entry.owed, self.entry.closed) = (Some(owed), false);
         }
         let kind = if outcome == Outcome::RolledBack { Kind::RolledBack } else { Kind::ActivationEnded };
@@ -290,7 +295,7 @@ impl<'a> Attempt<'a> {
             self.work.happened(&self.key, Happening::Succeeded { provisional }, None).await?;
             drains = retire();
             let reference = std::mem::take(&mut self.reference);
-            window::open(self.work, &self.key, reference, (self.triggers.clone(), self.events));
+            window::open(self.work, &self.key, reference, (self.triggers.clone(), self.events), None);
             let confirms = self.manifest.lifecycle.activation.confirm_window.is_zero() && written.is_ok();
             if outcome == Outcome::Provisional && confirms {
                 let confirmed = self.work.confirm(&self.key).await;
@@ -300,6 +305,10 @@ impl<'a> Attempt<'a> {
             }
         } else {
             drains = retire();
+            if stays {
+                let (reference, watched) = (Sample::default(), (self.triggers.clone(), self.events));
+                window::open(self.work, &self.key, reference, watched, reason.clone());
+            }
         }
         // told also where it could not be written: it has ended all the same
         shared.ended(&self.key, outcome, reason.clone(), self.started.elapsed());
@@ -327,7 +336,7 @@ impl<'a> Attempt<'a> {
         self.entry = undo.entry;
         self.work.shared.hands.instances.remove(&self.key);
         self.work.happened(&self.key, Happening::Refused, None).await?;
-        let outcome = if self.entry.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };
+        let outcome = self.entry.taken_back();
         self.entry.end(
             outcome,
             Some("the runtime was stopped; nothing of it is left".to_owned()),

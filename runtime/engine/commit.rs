@@ -292,7 +292,13 @@ impl Coordinator {
         let snapshot = self.shared.registry.snapshot();
         turns.iter().find_map(|Turning { commit, to, .. }| {
             let of = |key: &Option<InstanceKey>| snapshot.get(&commit.id, &version_of(key.as_ref()?)?).map(Arc::clone);
-            let migration = validate::one_way(&*of(&to.serving)?, &*of(&to.standby)?)?;
+            let (newer, older) = (of(&to.serving)?, of(&to.standby));
+            // a first version that takes over alone has nothing to return to
+            let migration = match older {
+                Some(older) => validate::one_way(&newer, Some(&older)),
+                None if to.joined => validate::one_way(&newer, None),
+                None => None,
+            }?;
             Some(OneWay { module: commit.id.clone(), migration })
         })
     }

@@ -43,7 +43,9 @@ impl Coordinator {
         }
         let members: Vec<String> = slot.set().map_or_else(|| vec![id.to_owned()], |set| set.into_iter().collect());
         if only.is_some() && members.len() > 1 {
-            board.change(id, |slot| slot.window_passed = true);
+            if !slot.window_passed {
+                board.change(id, |slot| slot.window_passed = true);
+            }
             if !members.iter().all(|id| board.slot(id).window_passed) {
                 return Ok(ConfirmReport { waits: true, ..self.confirmed(id, &version, false) });
             }

@@ -16,7 +16,7 @@ use super::activation::{Activation, Command, Done, Reply};
 use super::board::version_of;
 use super::commit::{Commit, Committed};
 use super::journal::{Entry, clipped};
-use super::lanes::{Abort, Lanes, Running};
+use super::lanes::{Abort, Lanes, Running, asker};
 use super::outcome::ConfirmReport;
 use super::plan::Turn;
 use super::record::{Change, SlotRecord};
@@ -124,8 +124,19 @@ impl Coordinator {
         if let Some(id) = ids.iter().find(|id| lanes.queues.waiting(id) >= MOST_WAITING) {
             return reply.refuse(EngineError::Busy { id: id.clone(), waiting: lanes.queues.waiting(id) });
         }
+        let urgent = command.is_urgent().then(|| asker(reply.by.who));
         lanes.queues.push_back(ids.clone(), (command, reply));
-        self.start_next(myself, ids, lanes).await;
+        let mut freed = ids.clone();
+        for (id, who) in ids.iter().zip(urgent) {
+            // a set that has not begun would give up for it in its turn, which may be long in coming
+            let is_set = |(command, _): &(Command, Reply)| matches!(command, Command::Together { .. });
+            for (ids, (_, reply)) in lanes.queues.take_out(id, is_set) {
+                let reason = format!("{who} asked for something else to be done to {id} first");
+                reply.refuse(EngineError::Set { reason });
+                freed.extend(ids);
+            }
+        }
+        self.start_next(myself, freed, lanes).await;
     }
 
     /// Starts what has its turn in these lanes, and lets what runs there give way to what waits.
@@ -136,10 +147,15 @@ impl Coordinator {
             if needs != has {
                 lanes.queues.ended(&has);
                 lanes.queues.push_front(needs.clone(), (command, reply));
-                ids.extend(needs);
+                ids.extend(needs.into_iter().chain(has));
                 continue;
             }
-            let of = command.of();
+            let mut of = command.of();
+            if command.returns().is_some() && has.len() > 1 {
+                // whoever waits behind the return of a set is about what it returns from
+                let serving = |id: &String| self.shared.board.slot(id).state.serving.as_ref().and_then(version_of);
+                of.extend(has.iter().filter_map(|id| Some((id.clone(), serving(id)?))));
+            }
             let (abort, aborted) = watch::channel(None);
             let actor = self.hand(myself, aborted, (reply.by.clone(), reply.since));
             match Activation::spawn_linked(None, actor, (command, reply), myself.get_cell()).await {
@@ -150,6 +166,7 @@ impl Coordinator {
                 Err(error) => {
                     tracing::error!(modules = has.join(", "), %error, "a command could not be started");
                     lanes.queues.ended(&has);
+                    ids.extend(has);
                 }
             }
         }
@@ -198,6 +215,8 @@ impl Coordinator {
             return;
         }
         let (id, reply) = (key.id.to_string(), Reply { to: reply, by: Who::Runtime.into(), since });
+        // it passed its window and does not any more: the others of its set must not confirm it
+        self.shared.board.change(&id, |slot| slot.window_passed = false);
         // what runs in the lane of a set that is not confirmed changes nothing of it: it is waited for
         if lanes.queues.is_free(&id) || slot.set().is_some() {
             let ids = self.all_of(Some(&id), std::slice::from_ref(&id));
@@ -247,6 +266,7 @@ impl Coordinator {
         let provisional = slot.record.as_mut().and_then(|record| record.provisional.as_mut());
         let Some(provisional) = provisional.filter(|it| serves && it.frozen.is_none()) else { return Ok(false) };
         provisional.frozen = Some(clipped(reason));
+        slot.window_passed = false;
         let change = Change { slot: Some(slot.record.clone()), ..Change::default() };
         self.shared.records.write(&key.id, change).await?;
         self.shared.board.change(&key.id, |present| *present = slot);

@@ -298,7 +298,7 @@ fn way_back(newer: &Definition, returns_to: Option<&Definition>) -> String {
         return "there is nothing to return to: a failure takes it out of service".to_owned();
     };
     let version = &older.manifest.version;
-    match validate::one_way(newer, older) {
+    match validate::one_way(newer, Some(older)) {
         None => format!("returns to {version}"),
         Some(migration) => format!(
             "returns to {version} before it takes over; from then on the module freezes with an alarm instead, since migration \

@@ -124,6 +124,11 @@ impl Entry {
         entry
     }
 
+    /// What it came to where it is taken back. Of a set, everything is as it was, also where nothing served.
+    pub(super) const fn taken_back(&self) -> Outcome {
+        if self.from.is_some() || !self.set.is_empty() { Outcome::RolledBack } else { Outcome::Failed }
+    }
+
     /// Notes that a step begins.
     pub(super) fn intends(&mut self, step: StepName) {
         self.steps.push(HistoryStep { name: step.name().to_owned(), ms: None, outcome: None });

@@ -48,7 +48,7 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
         } else if is_provisional {
             settled.return_from(&mut entry, now);
         } else if !entry.committed {
-            let outcome = if entry.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };
+            let outcome = entry.taken_back();
             let reason = format!("the runtime ended{during} before the switch; nothing of it is left");
             settled.notes.push(format!("{} of {} was undone: {reason}", entry.action.name(), entry.version));
             // what a rollback owes, it owes only once the version before serves
@@ -116,7 +116,7 @@ impl Settled {
             Action::Activate | Action::Resume => {
                 let reason = entry.reason.take();
                 let reason = reason.unwrap_or_else(|| "the runtime ended while it was undone".to_owned());
-                let outcome = if entry.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };
+                let outcome = entry.taken_back();
                 self.failed(entry, outcome, reason, now);
             }
         }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use semver::Version;
+use tokio::sync::broadcast::error::TryRecvError;
 
 use super::EngineError;
 use super::activate::{Ran, Ready, Way, begin, definition, report, validated};
@@ -23,11 +24,14 @@ use super::attempt::Attempt;
 use super::board::{Slot, version_of};
 use super::commit::Commit;
 use super::outcome::{ActivationReport, Outcome};
-use super::plan::{Plan, Step, Turn};
+use super::plan::{Change, Plan, Step, Turn};
 use super::quarantine;
+use super::state::State;
 use super::strategy::StepName;
+use super::window::trigger_name;
 use super::{through, validate};
-use crate::manifest::{ActivationStrategy, Manifest};
+use crate::manifest::{ActivationStrategy, Manifest, TriggerKind};
+use crate::monitor::Event;
 use crate::registry::Definition;
 use crate::registry::resolver::{self, Running};
 
@@ -103,7 +107,13 @@ pub(super) async fn activate(
             let untouched = report(id, version, Outcome::RolledBack);
             reports.insert(id.clone(), ActivationReport { reason: reason.clone(), ..untouched });
         }
-        reports.extend(ran.into_iter().map(|ran| (ran.report.id.clone(), ran.report)));
+        for ran in ran {
+            let (id, mut report) = (ran.report.id.clone(), ran.report);
+            // its window is over at once, and the last of them confirmed all
+            let is_active = work.shared.board.slot(&id).serving_state() == Some(State::Active);
+            report.outcome = if is_active && report.serves() { Outcome::Active } else { report.outcome };
+            reports.insert(id, report);
+        }
     }
     told(lead, reports)
 }
@@ -175,20 +185,37 @@ pub(super) fn by_way_of(manifest: &Manifest, stop: Option<&String>) -> String {
 /// Runs the members to their common end, whichever that is.
 async fn run(work: &Activation, ready: Vec<(Ready, Way)>, set: &[String]) -> Result<Vec<Ran>, EngineError> {
     let mut members = Vec::new();
-    let reason = match forward(work, ready, set, &mut members).await {
-        Ok(()) => None,
-        Err(_) if work.shared.is_stopping() => {
-            for member in members.into_iter().rev() {
-                let _ = member.attempt.abandon().await;
-            }
-            return Err(EngineError::Stopped);
-        }
-        Err(reason) => Some(reason),
-    };
+    let ended = forward(work, ready, set, &mut members).await;
     let attempts = members.into_iter().map(|member| member.attempt);
-    match reason {
-        None => close(attempts.map(|attempt| (attempt.reached(), None, attempt)).collect()).await,
-        Some(reason) => close(back::take_back(work, attempts.collect(), &reason).await?).await,
+    match ended {
+        Ok(()) => close(attempts.map(|attempt| (attempt.reached(), None, attempt)).collect()).await,
+        Err(_) if work.shared.is_stopping() => {
+            for attempt in attempts.rev() {
+                let _ = attempt.abandon().await;
+            }
+            Err(EngineError::Stopped)
+        }
+        // nothing was begun
+        Err(stop) if attempts.len() == 0 => Err(stop.into()),
+        Err(stop) => close(back::take_back(work, attempts.collect(), &stop.to_string()).await).await,
+    }
+}
+
+/// Why a set does not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error(transparent)]
+    Refused(#[from] EngineError),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Stop> for EngineError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Refused(error) => error,
+            Stop::Failed(reason) => Self::Set { reason },
+        }
     }
 }
 
@@ -209,23 +236,47 @@ async fn forward<'a>(
     ready: Vec<(Ready, Way)>,
     set: &[String],
     members: &mut Vec<Member<'a>>,
-) -> Result<(), String> {
+) -> Result<(), Stop> {
     for (ready, way) in ready {
         gives_up(work)?;
-        let (attempt, plan) = begin(work, ready, &way, set).await.map_err(|error| error.to_string())?;
+        let (attempt, plan) = begin(work, ready.just_now(), &way, set).await?;
         members.push(Member { attempt, plan, waits: Instant::now() });
         let Some(Member { attempt, plan, waits }) = members.last_mut() else { continue };
         let (before, _) = halves(plan);
         attempt.steps(before).await.map_err(|fault| of(attempt, &fault))?;
         *waits = Instant::now();
     }
+    for Member { attempt, plan, .. } in &mut *members {
+        let (_, after) = halves(plan);
+        is_well(work, attempt, after).await.map_err(|fault| of(attempt, &fault))?;
+    }
     gives_up(work)?;
-    switch(work, members).await?;
+    switch(work, members).await.map_err(Stop::Failed)?;
     for Member { attempt, plan, waits } in members {
         // it waited for the others: that is no slowness of its own
         attempt.deadline += waits.elapsed();
         let (_, after) = halves(plan);
         attempt.steps(after).await.map_err(|fault| of(attempt, &fault))?;
+    }
+    Ok(())
+}
+
+/// Whether a member is still well after it waited for the others: nothing is routed to one that is not.
+async fn is_well(work: &Activation, attempt: &mut Attempt<'_>, after: &[Step]) -> Result<(), String> {
+    loop {
+        match attempt.events.try_recv().as_deref() {
+            Ok(Event::CriticalError { instance, reason }) if *instance == attempt.key => {
+                if attempt.listens_to(TriggerKind::CriticalError) {
+                    return Err(format!("{}: {reason}", trigger_name(TriggerKind::CriticalError)));
+                }
+            }
+            Ok(_) | Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        }
+    }
+    for verify in after.iter().flat_map(|step| &step.changes).filter(|change| matches!(change, Change::Verify(_))) {
+        let health = work.shared.hands.apply(verify).await;
+        health.map_err(|fault| format!("{}: {fault}", trigger_name(TriggerKind::HealthCheckFailure)))?;
     }
     Ok(())
 }
@@ -236,18 +287,18 @@ fn halves(plan: &Plan) -> (&[Step], &[Step]) {
     (&plan.steps[..at], plan.steps.get(at + 1..).unwrap_or_default())
 }
 
-fn of(attempt: &Attempt<'_>, fault: &str) -> String {
-    format!("{}: {fault}", attempt.manifest.label())
+fn of(attempt: &Attempt<'_>, fault: &str) -> Stop {
+    Stop::Failed(format!("{}: {fault}", attempt.manifest.label()))
 }
 
 /// Whether a command that waits, or the end of the runtime, calls for the end of this one.
-fn gives_up(work: &Activation) -> Result<(), String> {
+fn gives_up(work: &Activation) -> Result<(), Stop> {
     if work.shared.is_stopping() {
-        return Err("the runtime stops".to_owned());
+        return Err(EngineError::Stopped.into());
     }
     let aborted = work.aborted.borrow();
     let reason = aborted.as_ref().and_then(|abort| abort.reason(false));
-    reason.map_or(Ok(()), |reason| Err(reason.to_owned()))
+    reason.map_or(Ok(()), |reason| Err(Stop::Failed(reason.to_owned())))
 }
 
 /// The step `activate` of all: one commit, which is made whole or not at all.
@@ -264,11 +315,13 @@ async fn switch(work: &Activation, members: &mut [Member<'_>]) -> Result<(), Str
         commits.push(Commit { joins: joins.clone(), ..attempt.turn(turn) });
     }
     let committed = work.commit_all(commits).await.map_err(|error| error.to_string());
-    for (at, Member { attempt, .. }) in members.iter_mut().enumerate() {
-        if let Ok(committed) = &committed {
-            attempt.made(committed[at].clone());
-        }
-        attempt.ended(StepName::Activate, started, committed.as_ref().err()).await?;
+    // each knows where it is before anything else may fail
+    for (Member { attempt, .. }, committed) in members.iter_mut().zip(committed.iter().flatten()) {
+        attempt.made(committed.clone());
     }
-    committed.map(drop)
+    let mut ended = committed.as_ref().map(drop).map_err(Clone::clone);
+    for Member { attempt, .. } in members {
+        ended = ended.and(attempt.ended(StepName::Activate, started, committed.as_ref().err()).await);
+    }
+    ended
 }

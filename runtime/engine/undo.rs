@@ -57,7 +57,10 @@ impl Undo<'_> {
             }
             if self.known.as_ref() != Some(&reason) {
                 work.shared.metrics.activation(&self.key).rolled_back(since.elapsed());
-                let help = format!("look at `replug show {}` and activate a version that works", self.key.id);
+                let help = match self.entry.set.is_empty() {
+                    true => format!("look at `replug show {}` and activate a version that works", self.key.id),
+                    false => format!("it is tried again; replug rollback {} tries it at once", self.key.id),
+                };
                 let message = format!("{reason}; {help}");
                 work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });
             }
@@ -66,8 +69,7 @@ impl Undo<'_> {
         work.shared.metrics.activation(&self.key).rolled_back(since.elapsed());
         work.shared.hands.instances.remove(&self.key);
         work.happened(&self.key, Happening::Undone, Some(reason.clone())).await?;
-        let returns = self.entry.from.is_some() || !self.entry.set.is_empty();
-        let outcome = if returns { Outcome::RolledBack } else { Outcome::Failed };
+        let outcome = self.entry.taken_back();
         if outcome == Outcome::Failed {
             let message = format!("no version of {} serves: {reason}", self.key.id);
             work.shared.events.emit(Event::Alarm { subject: self.key.to_string(), message });

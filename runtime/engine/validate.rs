@@ -118,9 +118,11 @@ pub(super) fn reversible(newer: &Definition, older: &Definition) -> Result<(), E
 
 /// The first migration of the newer version for which nothing may return to the older one without a person's decision: one that
 /// is declared irreversible, or one that would have to be taken back and has no way down.
-pub(super) fn one_way(newer: &Definition, older: &Definition) -> Option<Version> {
+pub(super) fn one_way(newer: &Definition, older: Option<&Definition>) -> Option<Version> {
     let preserves = newer.manifest.lifecycle.rollback.preserve_data;
-    let mut between = newer_migrations(newer, &older.manifest);
+    let mut between = migrations(&newer.manifest).filter(|migration| {
+        older.is_none_or(|older| !migrations(&older.manifest).any(|it| it.version == migration.version))
+    });
     let stays = between.find(|it| it.irreversible || (!preserves && it.down_file(&newer.files).is_none()));
     stays.map(|migration| migration.version.clone())
 }

@@ -22,18 +22,23 @@ use crate::monitor::{Event, InstanceKey, Sample};
 use crate::store::audit::Who;
 
 /// Watches `key` from now on, by these triggers. `reference` is what the version before did, to compare with; `events` are
-/// those that its activation has not looked at.
+/// those that its activation has not looked at. `unreturned` is why it was to be returned from and could not be, which is tried
+/// again.
 pub(super) fn open(
     work: &Activation,
     key: &InstanceKey,
     reference: Sample,
     (triggers, events): (Vec<RollbackTrigger>, broadcast::Receiver<Arc<Event>>),
+    unreturned: Option<String>,
 ) {
     let Some(instance) = work.shared.hands.instances.instance(key) else { return };
     let (work, key) = (work.clone(), key.clone());
     let rules = Rules::of(&triggers);
     let (activation, done) = (&instance.manifest.lifecycle.activation, instance.metrics.stats.sample());
-    let vigil = Vigil::new(activation, triggers, done, Instant::now());
+    let mut vigil = Vigil::new(activation, triggers, done, Instant::now());
+    if let Some(reason) = unreturned {
+        vigil.put_off(Instant::now(), reason.clone(), reason);
+    }
     // what has no place any more is not watched, so the task ends with the instance
     tokio::spawn(async move {
         let stopping = work.shared.stopping.wait();
@@ -168,9 +173,12 @@ async fn freeze(work: &Activation, key: &InstanceKey, reason: &str, migration: &
         Ok(true) => {
             let (instance, migration) = (key.clone(), migration.to_owned());
             let id = &key.id;
+            let mend = match work.shared.board.slot(id).set() {
+                None => "mend it by a newer version (replug update PATH), or accept it",
+                Some(_) => "accept its set, and mend it by a newer version then",
+            };
             let message = format!(
-                "{reason}; it is frozen and serves on, since migration {migration} cannot be taken back: mend it by a newer version \
-                 (replug update PATH), or accept it (replug confirm {id})"
+                "{reason}; it is frozen and serves on, since migration {migration} cannot be taken back: {mend} (replug confirm {id})"
             );
             work.shared.events.emit(Event::Frozen { instance, migration, reason: reason.to_owned() });
             alarm(work, key, message);

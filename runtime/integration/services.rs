@@ -47,6 +47,7 @@ impl ServiceCalls {
         capability: &str,
         handler: &Handler,
         call: &CallContext,
+        companions: bool,
     ) -> Result<Provider, HostError> {
         let (snapshot, caller) = (self.router.load(), &call.module);
         let providers = snapshot.providers(capability);
@@ -66,7 +67,7 @@ impl ServiceCalls {
                 && own.any(|own| depends(&instance.key.id) || requires(own))
                 && instance.exports().has(handler)
         };
-        if let Some(instance) = snapshot.companion((caller, &call.version), fits) {
+        if companions && let Some(instance) = snapshot.companion((caller, &call.version), fits) {
             return Ok(Provider { module: Arc::clone(&instance.key.id), bucket: 0, instance: Some(instance) });
         }
         let Some(module) = serving else {
@@ -95,22 +96,45 @@ impl ServiceCalls {
         Ok(Provider { module: Arc::clone(module), bucket, instance: None })
     }
 
-    /// Calls the provider. One that gave way and has ended meanwhile is called where it serves.
+    /// Finds the provider of a service and calls it. One that gave way with the caller and has ended meanwhile is replaced by
+    /// what serves, if that fits.
     async fn reach(
         &self,
-        Provider { module, bucket, instance }: &Provider,
-        handler: &Handler,
+        allowed: &Suppliers,
+        (capability, service): (&str, &str),
         args: Value,
-        call: CallContext,
-    ) -> Result<Value, CallError> {
-        if let Some(instance) = instance {
-            match router::serve(instance, handler, vec![args.clone()], call.clone()).await {
-                Err(CallError::Closed(_)) => {}
-                result => return result,
+        call: &CallContext,
+    ) -> Result<Value, HostError> {
+        let handler = Handler::Service(service.into());
+        let mut provider = self.provider(allowed, capability, &handler, call, true)?;
+        let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
+        inner.chain.push(Arc::clone(&call.module));
+        if let Some(instance) = &provider.instance {
+            if inner.chain.contains(&provider.module) && !instance.pool.has_spare() {
+                return Err(stands_still(service, &provider.module, &inner.chain));
             }
+            match router::serve(instance, &handler, vec![args.clone()], inner.clone()).await {
+                Err(CallError::Closed(_)) => {}
+                result => return result.map_err(|error| translate(CALL, service, &provider.module, error, call)),
+            }
+            provider = self.provider(allowed, capability, &handler, call, false)?;
         }
-        self.router.call(module, *bucket, handler, vec![args], call).await
+        let Provider { module, bucket, .. } = &provider;
+        if standstill(&self.router, module, *bucket, &handler, &inner.chain).is_some() {
+            return Err(stands_still(service, module, &inner.chain));
+        }
+        let answer = self.router.call(module, *bucket, &handler, vec![args], inner).await;
+        answer.map_err(|error| translate(CALL, service, module, error, call))
     }
+}
+
+/// The refusal of a call that closes a circle of modules none of which has a worker free.
+fn stands_still(service: &str, module: &Arc<str>, chain: &[Arc<str>]) -> HostError {
+    let circle = chain.iter().chain([module]).map(|id| &**id).collect::<Vec<_>>().join(" -> ");
+    let what = format_args!(
+        "{service}: {circle} call each other in a circle and every worker of {module} is busy; break the circle"
+    );
+    failed(HostErrorKind::Overloaded, what)
 }
 
 /// Who is called.
@@ -164,19 +188,7 @@ impl Services for ServiceCalls {
         if let Some(host) = self.hosts.get(capability) {
             return host::ask(host, capability, method, args, call).await;
         }
-        let handler = Handler::Service(service.as_str().into());
-        let provider = self.provider(allowed, capability, &handler, call)?;
-        let Provider { module, bucket, .. } = &provider;
-        let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
-        inner.chain.push(Arc::clone(&call.module));
-        if let Some(circle) = standstill(&self.router, module, *bucket, &handler, &inner.chain) {
-            let what = format_args!(
-                "{service}: {circle} call each other in a circle and every worker of {module} is busy; break the circle"
-            );
-            return Err(failed(HostErrorKind::Overloaded, what));
-        }
-        let answer = self.reach(&provider, &handler, args, inner).await;
-        answer.map_err(|error| translate(CALL, &service, &provider.module, error, call))
+        self.reach(allowed, (capability, &service), args, call).await
     }
 
     async fn ask(&self, capability: &str, method: &str, call: &CallContext) -> Result<Value, HostError> {
@@ -185,14 +197,9 @@ impl Services for ServiceCalls {
             return host::ask(host, capability, method, nothing, call).await;
         }
         let service = format!("{capability}.{method}");
-        let handler = Handler::Service(service.as_str().into());
         let modules = self.router.load().providers(capability).iter().map(|id| id.to_string()).collect();
         let anyone = Suppliers { modules, capabilities: Vec::new() };
-        let provider = self.provider(&anyone, capability, &handler, call)?;
-        let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
-        inner.chain.push(Arc::clone(&call.module));
-        let answer = self.reach(&provider, &handler, nothing, inner).await;
-        answer.map_err(|error| translate(CALL, &service, &provider.module, error, call))
+        self.reach(&anyone, (capability, &service), nothing, call).await
     }
 
     fn invalidate(&self, capability: &str) {

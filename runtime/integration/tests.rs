@@ -24,6 +24,7 @@ use crate::store::audit::{AuditLog, Who};
 use crate::store::{KvStore, Store};
 
 mod actors;
+mod companions;
 mod denials;
 mod events;
 mod fairness;

@@ -20,9 +20,9 @@ impl Companions {
         Self([before.into_iter().map(by_id).collect(), after.into_iter().map(by_id).collect()])
     }
 
-    /// Whether instances of both sides exist.
+    /// Whether any instance of it exists.
     pub(super) fn matters(&self) -> bool {
-        self.0.iter().all(|side| side.values().any(|instance| instance.strong_count() > 0))
+        self.0.iter().any(|side| side.values().any(|instance| instance.strong_count() > 0))
     }
 
     fn beside(&self, module: &str, version: &str) -> Option<&BTreeMap<Arc<str>, Weak<Instance>>> {
@@ -35,13 +35,21 @@ impl Companions {
 }
 
 impl Snapshot {
-    /// The instance beside this version of `module` that `wanted` says yes to: one on the same side of a switch as one.
+    /// The instance beside this version of `module` that `wanted` says yes to: one on the same side of a switch as one. Only what gave way
+    /// has such: whoever takes traffic calls what takes traffic.
     #[must_use]
     pub fn companion(
         &self,
         (module, version): (&str, &str),
         wanted: impl Fn(&Instance) -> bool,
     ) -> Option<Arc<Instance>> {
+        if self.companions.is_empty() {
+            return None;
+        }
+        let targets = self.slots.get(module).into_iter().flat_map(|slot| &slot.targets);
+        if targets.into_iter().any(|target| *target.instance.key.version == *version) {
+            return None;
+        }
         // the newest switch first
         let sides = self.companions.iter().rev().filter_map(|set| set.beside(module, version));
         let others = sides.flatten().filter(|(id, _)| &***id != module).filter_map(|(_, instance)| instance.upgrade());

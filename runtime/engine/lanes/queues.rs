@@ -63,6 +63,23 @@ impl<T> Queues<T> {
         self.waiting.insert(self.last, (ids, work));
     }
 
+    /// Takes out what waits in the lane and is meant, with its lanes.
+    pub(in crate::engine) fn take_out(&mut self, id: &str, meant: impl Fn(&T) -> bool) -> Vec<(Vec<String>, T)> {
+        let queue = self.lanes.get(id).map(|lane| lane.queue.clone()).unwrap_or_default();
+        let is_meant = |number: &u64| self.waiting.get(number).is_some_and(|(_, work)| meant(work));
+        let numbers: Vec<u64> = queue.into_iter().filter(is_meant).collect();
+        let taken: Vec<_> = numbers.iter().filter_map(|number| self.waiting.remove(number)).collect();
+        for id in taken.iter().flat_map(|(ids, _)| ids) {
+            if let Some(lane) = self.lanes.get_mut(id) {
+                lane.queue.retain(|number| !numbers.contains(number));
+                if !lane.busy && lane.queue.is_empty() {
+                    self.lanes.remove(id);
+                }
+            }
+        }
+        taken
+    }
+
     /// The work that can begin now in one of these lanes; its lanes are busy until it has [ended](Self::ended).
     pub(in crate::engine) fn next(&mut self, ids: &[String]) -> Option<(Vec<String>, T)> {
         let number = ids.iter().find_map(|id| {
@@ -154,6 +171,19 @@ mod tests {
             queues.ended(&ids);
         }
         assert_eq!(order, [3, 0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_all_of_its_lanes() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let mut queues = Queues::default();
+        queues.push_back(ids(&["a"]), 1);
+        assert!(queues.next(&ids(&["a"])).is_some());
+        queues.push_back(ids(&["a", "b"]), 2);
+        queues.push_back(ids(&["b"]), 3);
+        assert_eq!(queues.take_out("b", |work| *work == 2), [(ids(&["a", "b"]), 2)]);
+        assert_eq!(queues.next(&ids(&["b"])), Some((ids(&["b"]), 3)));
+        assert_eq!((queues.waiting("a"), queues.take_out("a", |_| true)), (0, Vec::new()));
     }
 
     #[test]

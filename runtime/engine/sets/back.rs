@@ -17,23 +17,26 @@ use crate::engine::outcome::{ActivationReport, Outcome};
 use crate::engine::plan::{SlotState, Turn};
 use crate::engine::record::Provisional;
 use crate::engine::returning::{Taken, take_back as take_one_back};
+use crate::engine::rollback;
 use crate::engine::state::{Happening, State};
 use crate::engine::validate;
 use crate::monitor::InstanceKey;
 use crate::registry::resolver::{self, Running};
 
-/// Takes members back that were on their way, the last one first; how each ended, in that order.
+/// Takes members back that were on their way, the last one first; how each ended, in that order. What goes wrong with one keeps no
+/// other from being taken back.
 pub(super) async fn take_back<'a>(
     work: &Activation,
     mut attempts: Vec<Attempt<'a>>,
     reason: &str,
-) -> Result<Vec<(Outcome, Option<String>, Attempt<'a>)>, EngineError> {
+) -> Vec<(Outcome, Option<String>, Attempt<'a>)> {
     let mut kept = None;
     if attempts.iter().any(|attempt| attempt.entry.committed) {
         let mut commits = Vec::new();
         for attempt in &mut attempts {
             attempt.entry.reason = Some(clipped(reason.to_owned()));
-            work.happened(&attempt.key, Happening::Trigger, Some(clipped(reason.to_owned()))).await?;
+            // where it is not told here, it is with the rest of the way back
+            let _ = work.happened(&attempt.key, Happening::Trigger, Some(clipped(reason.to_owned()))).await;
             let turn = attempt.turn(Turn::Withdraw(attempt.key.clone()));
             commits.push(Commit { strategy: None, before: attempt.before.clone(), ..turn });
         }
@@ -41,10 +44,13 @@ pub(super) async fn take_back<'a>(
     }
     let mut ended = Vec::new();
     for mut attempt in attempts.into_iter().rev() {
-        let (outcome, reason) = attempt.back_but_for(reason.to_owned(), kept.clone()).await?;
+        let back = attempt.back_but_for(reason.to_owned(), kept.clone()).await;
+        let (outcome, reason) = back.unwrap_or_else(|error| {
+            (Outcome::FailedToRestore, format!("{reason}; and it was not taken back: {error}"))
+        });
         ended.push((outcome, Some(reason), attempt));
     }
-    Ok(ended)
+    ended
 }
 
 /// A member that serves.
@@ -67,35 +73,48 @@ pub(in crate::engine) async fn return_from(
     let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
     match provisional.and_then(Provisional::one_way) {
         Some(migration) => Ok(Done::Unreturned(format!("migration {migration} cannot be taken back"))),
-        None => return_all(work, &set, reason).await,
+        // it was confirmed in between
+        None => return_all(work, &set, reason).await.map(|done| done.unwrap_or(Done::Returned)),
     }
 }
 
-async fn return_all(work: &Activation, set: &BTreeSet<String>, reason: &str) -> Result<Done, EngineError> {
+/// Returns from the whole set; `None`: it is a set no more, since a confirmation came between.
+async fn return_all(work: &Activation, set: &BTreeSet<String>, reason: &str) -> Result<Option<Done>, EngineError> {
     let shared = &work.shared;
     let keys = set.iter().filter_map(|id| shared.board.slot(id).state.serving).collect();
     let mut members = Vec::new();
     for key in last_first(work, keys) {
-        members.push(serving(work, &key.id, reason)?);
+        match serving(work, &key.id, reason) {
+            Ok(member) => members.push(member),
+            Err(_) if shared.board.slot(&key.id).set().as_ref() != Some(set) => return Ok(None),
+            Err(error) => return Err(error),
+        }
     }
     let mut commits = Vec::new();
     for member in &members {
         let state = version_of(&member.key).map(|version| shared.board.state(&member.key.id, &version).state);
         if state != Some(State::RollingBack) {
-            work.happened(&member.key, Happening::Trigger, Some(clipped(reason.to_owned()))).await?;
+            let told = work.happened(&member.key, Happening::Trigger, Some(clipped(reason.to_owned()))).await;
+            if shared.board.slot(&member.key.id).set().as_ref() != Some(set) {
+                return Ok(None);
+            }
+            told?;
         }
         let turn = Commit::of(&member.key.id, Turn::Withdraw(member.key.clone()), work.by.clone());
         commits.push(Commit { entry: Some(member.entry.clone()), ..turn });
     }
     let kept = work.commit_all(commits).await.err().map(|error| error.to_string());
-    let mut unreturned = None;
+    let (mut unreturned, mut failed) = (None, None);
     for Serving { key, slot, entry, known } in members {
         let taken = Taken { key: &key, slot: &slot, entry, known, kept: kept.clone() };
-        if let Done::Unreturned(cause) = take_one_back(work, taken, reason).await? {
-            unreturned = unreturned.or(Some(cause));
+        match take_one_back(work, taken, reason).await {
+            Ok(Done::Unreturned(cause)) => unreturned = unreturned.or(Some(cause)),
+            Ok(_) => {}
+            // the others are taken back all the same
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
-    Ok(unreturned.map_or(Done::Returned, Done::Unreturned))
+    failed.map_or(Ok(Some(unreturned.map_or(Done::Returned, Done::Unreturned))), Err)
 }
 
 /// The instances in the order in which they end: who needs others before them, so that what it still holds can call them.
@@ -139,8 +158,9 @@ pub(in crate::engine) async fn roll_back(
     }
     let reason = format!("{} asked for a rollback", asker(work.by.who));
     let left = match return_all(work, &set, &reason).await? {
-        Done::Unreturned(cause) => Some(cause),
-        _ => None,
+        Some(Done::Unreturned(cause)) => Some(cause),
+        Some(_) => None,
+        None => return Box::pin(rollback::rollback(work, id, None, None)).await,
     };
     let mut reports = BTreeMap::new();
     for (id, version) in gone {

@@ -3,6 +3,8 @@
 use super::*;
 use crate::engine::HistoryEntry;
 
+mod turns;
+
 /// What 2.0.0 of `a` and of `b` are made of: `a` needs the `b` of its own number. Neither can take over alone.
 const CAREFUL: &str = "lifecycle:\n  activation:\n    confirmWindow: 1h\n    timeout: 300ms\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
 
@@ -131,13 +133,33 @@ async fn what_fails_in_one_member_leaves_all_as_they_were() {
 #[tokio::test]
 async fn a_member_that_is_unwell_after_the_switch_takes_all_back() {
     let world = World::bound().await;
-    let unwell = "return { health = function() return 'unhealthy' end }";
+    // asked once before the switch
+    let unwell = "local asked = 0 return { health = function() asked += 1 return if asked > 1 then 'unhealthy' else 'healthy' end }";
     world.register_script("a", "2.0.1", &needs("2.0.0"), unwell).await;
+    let mut events = world.events.subscribe();
     let report = world.set(&["a@2.0.1", "b@2.0.0"]).await.unwrap();
     assert_eq!((report.outcome, report.set[0].outcome), (Outcome::RolledBack, Outcome::RolledBack), "{report:?}");
     assert!(report.reason.unwrap().contains("a@2.0.1: verify"));
     world.is_settled("1.0.0").await;
     assert_eq!((world.state("a@2.0.1"), world.state("b@2.0.0")), (State::Failed, State::Failed));
+    let mut served = 0;
+    while let Ok(event) = events.try_recv() {
+        served += u32::from(matches!(&*event, Event::StateChanged { to: "standby", .. }));
+    }
+    assert_eq!(served, 2, "both had taken over");
+}
+
+#[tokio::test]
+async fn nothing_is_routed_to_a_member_that_is_not_well() {
+    let world = World::bound().await;
+    world.register_script("a", "2.0.1", &needs("2.0.0"), "return { health = function() return 'unhealthy' end }").await;
+    let mut events = world.events.subscribe();
+    let report = world.set(&["a@2.0.1", "b@2.0.0"]).await.unwrap();
+    assert!(report.outcome == Outcome::RolledBack && report.reason.unwrap().contains("healthCheckFailure"));
+    world.is_settled("1.0.0").await;
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(&*event, Event::StateChanged { to: "standby", .. }), "{event:?}");
+    }
 }
 
 #[tokio::test]
@@ -234,6 +256,26 @@ async fn behind_a_migration_of_one_that_has_no_way_back_all_are_kept() {
 }
 
 #[tokio::test]
+async fn a_first_version_whose_migration_has_no_way_back_keeps_its_set_too() {
+    let world = World::new().await;
+    for version in ["1.0.0", "2.0.0"] {
+        world.register("b", version, CAREFUL).await;
+    }
+    let for_good =
+        format!("database: {{ migrations: [{{ version: 1.0.0, file: 1.sql, irreversible: true }}] }}\n{CAREFUL}");
+    world.register_files("a", "2.0.0", &for_good, &[("main.lua", "return {}"), ("1.sql", "create table t (n);")]).await;
+    world.serves("b@1.0.0").await;
+    world.set(&["a@2.0.0", "b@2.0.0"]).await.unwrap().ensure_serves().unwrap();
+    let mut events = world.events.subscribe();
+    world.member_fails("b");
+    let is_frozen = |event: &Event| matches!(event, Event::Frozen { migration, .. } if migration == "1.0.0 of a");
+    World::until(&mut events, is_frozen).await;
+    let killed = world.killed().await;
+    assert_eq!(killed.engine.resume().await, Vec::<String>::new());
+    killed.is_settled("2.0.0").await;
+}
+
+#[tokio::test]
 async fn the_windows_of_all_must_pass_before_a_set_confirms_itself() {
     let world = World::bound().await;
     let quick = |more: &str| {
@@ -245,7 +287,7 @@ async fn the_windows_of_all_must_pass_before_a_set_confirms_itself() {
     world.engine.rollback("a", None).await.unwrap().ensure_serves().unwrap();
     world.register("a", "2.1.0", &quick("dependencies: [{ id: b, version: ^2 }]\n")).await;
     let report = world.set(&["a@2.1.0", "b@2.1.0"]).await.unwrap();
-    assert!(report.serves());
+    assert_eq!((report.outcome, report.set[0].outcome), (Outcome::Active, Outcome::Active), "{report:?}");
     world.is_settled("2.1.0").await;
 }
 
@@ -284,69 +326,4 @@ async fn who_depends_on_what_a_set_takes_away_keeps_it_from_being_activated() {
     assert!(matches!(world.activate("c@2.0.0").await, Err(EngineError::Obstructed { .. })));
     world.engine.confirm("a").await.unwrap();
     world.serves("c@2.0.0").await;
-}
-
-#[tokio::test]
-async fn a_rollback_that_waits_ends_a_set_that_has_not_taken_over() {
-    let world = Arc::new(World::bound().await);
-    let other = Arc::clone(&world);
-    world.binding.pause(Place::Commit, "b");
-    let coming = tokio::spawn(async move { other.set(&["a@2.0.0", "b@2.0.0"]).await });
-    world.binding.reached.notified().await;
-    let back = world.engine.rollback("a", None);
-    tokio::pin!(back);
-    assert!(futures::poll!(&mut back).is_pending());
-    // the coordinator hears of one after the other
-    assert!(matches!(
-        world.engine.steer("b", crate::engine::Order::Pause).await,
-        Err(EngineError::NothingShifts { .. })
-    ));
-    assert!(world.engine.confirm("b").await.unwrap().already);
-    world.binding.go.notify_one();
-    let report = coming.await.unwrap().unwrap();
-    assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
-    assert!(report.reason.unwrap().contains("asked for a rollback"));
-    assert_eq!(back.await.unwrap().version, "1.0.0");
-    world.is_settled("1.0.0").await;
-}
-
-#[tokio::test]
-async fn sets_that_share_modules_have_their_turns() {
-    let world = Arc::new(World::new().await);
-    for id in ["a", "b", "c", "d"] {
-        for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
-            world.register(id, version, "").await;
-        }
-        world.serves(&format!("{id}@1.0.0")).await;
-    }
-    let sets: [&[&str]; 6] = [
-        &["a@1.1.0", "b@1.1.0"],
-        &["b@1.2.0", "c@1.1.0"],
-        &["c@1.2.0", "a@1.2.0"],
-        &["d@1.1.0"],
-        &["d@1.2.0", "a@1.3.0", "c@1.3.0", "b@1.3.0"],
-        &["b@1.0.0", "d@1.3.0"],
-    ];
-    let commands = sets.map(|set| {
-        let world = Arc::clone(&world);
-        tokio::spawn(async move {
-            loop {
-                match world.set(set).await {
-                    // one before it is not confirmed
-                    Err(EngineError::Set { .. } | EngineError::InSet { .. }) => tokio::task::yield_now().await,
-                    done => {
-                        let report = done.unwrap();
-                        assert!(report.serves(), "{report:?}");
-                        break world.engine.confirm(&report.id).await.unwrap();
-                    }
-                }
-            }
-        })
-    });
-    for command in commands {
-        command.await.unwrap();
-    }
-    for slot in world.engine.slots() {
-        assert_eq!((slot.state, &slot.candidate), (State::Active, &None), "{slot:?}");
-    }
 }
