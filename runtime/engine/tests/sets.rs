@@ -6,7 +6,7 @@ use crate::engine::HistoryEntry;
 mod turns;
 
 /// What 2.0.0 of `a` and of `b` are made of: `a` needs the `b` of its own number. Neither can take over alone.
-const CAREFUL: &str = "lifecycle:\n  activation:\n    confirmWindow: 1h\n    timeout: 300ms\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
+const CAREFUL: &str = "lifecycle:\n  activation:\n    confirmWindow: 1h\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
 
 fn needs(range: &str) -> String {
     format!("dependencies: [{{ id: b, version: ^{range} }}]\n{CAREFUL}")
@@ -114,27 +114,34 @@ async fn versions_that_fit_only_each_other_take_over_as_one_and_are_confirmed_as
 #[tokio::test]
 async fn what_fails_in_one_member_leaves_all_as_they_were() {
     let world = World::bound().await;
+    let hasty = CAREFUL.replace("  activation:\n", "  activation:\n    timeout: 1s\n");
+    world.register("b", "2.1.0", &hasty).await;
+    world.register("a", "2.1.0", &format!("dependencies: [{{ id: b, version: ^2 }}]\n{hasty}")).await;
     for fault in [Fault::Error, Fault::Panic, Fault::Hang] {
         for place in [Place::Prepare, Place::Commit] {
             for member in ["a", "b"] {
                 world.fail_of(member, &[(place, fault)]);
-                let report = world.set(&["b@2.0.0", "a@2.0.0"]).await.unwrap();
+                let report = world.set(&["b@2.1.0", "a@2.1.0"]).await.unwrap();
                 let of = format!("{member} {place:?} {fault:?}: {report:?}");
                 assert_eq!((report.outcome, report.serves()), (Outcome::RolledBack, false), "{of}");
-                assert!(report.reason.as_ref().unwrap().starts_with(&format!("{member}@2.0.0: ")), "{of}");
+                assert!(report.reason.as_ref().unwrap().starts_with(&format!("{member}@2.1.0: ")), "{of}");
                 world.fail_of(member, &[]);
                 world.is_settled("1.0.0").await;
             }
         }
     }
-    world.set(&["b@2.0.0", "a@2.0.0"]).await.unwrap().ensure_serves().unwrap();
+    world.set(&["b@2.1.0", "a@2.1.0"]).await.unwrap().ensure_serves().unwrap();
 }
 
 #[tokio::test]
 async fn a_member_that_is_unwell_after_the_switch_takes_all_back() {
     let world = World::bound().await;
     // asked once before the switch
-    let unwell = "local asked = 0 return { health = function() asked += 1 return if asked > 1 then 'unhealthy' else 'healthy' end }";
+    let unwell = "return { health = function()
+        local asked = (kv.get('asked') or 0) + 1
+        kv.set('asked', asked)
+        return if asked > 1 then 'unhealthy' else 'healthy'
+    end }";
     world.register_script("a", "2.0.1", &needs("2.0.0"), unwell).await;
     let mut events = world.events.subscribe();
     let report = world.set(&["a@2.0.1", "b@2.0.0"]).await.unwrap();

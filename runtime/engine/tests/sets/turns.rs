@@ -106,22 +106,16 @@ async fn sets_that_share_modules_have_their_turns() {
 #[tokio::test]
 async fn the_time_of_a_member_is_its_own() {
     let world = Arc::new(World::bound().await);
-    let slow = "return { init = function() local t = time.now() while time.now() - t < 200 do end end }";
-    let lifecycle =
-        format!("runtime: {{ limits: {{ cpuTime: 5s, wallTime: 5s }} }}\n{CAREFUL}").replace("300ms", "700ms");
-    world.register_script("b", "2.0.1", &lifecycle, slow).await;
-    let needs = format!("dependencies: [{{ id: b, version: ^2 }}]\n{lifecycle}");
-    world.register_script("a", "2.0.1", &needs, slow).await;
-    // `b` alone would have used up the time of both
     world.binding.pause(Place::Commit, "b");
     let other = Arc::clone(&world);
-    let coming = tokio::spawn(async move { other.set(&["a@2.0.1", "b@2.0.1"]).await });
+    let coming = tokio::spawn(async move { other.set(&["a@2.0.0", "b@2.0.0"]).await });
     world.binding.reached.notified().await;
-    let late = std::time::Instant::now();
-    while late.elapsed() < Duration::from_millis(350) {
+    let since = std::time::Instant::now();
+    while since.elapsed() < Duration::from_millis(300) {
         tokio::task::yield_now().await;
     }
     world.binding.go.notify_one();
     let report = coming.await.unwrap().unwrap();
-    assert!(report.serves(), "{report:?}");
+    // what counts against its timeout begins with its own validation, which was over before `b` waited
+    assert!(report.serves() && report.steps[0].ms < 300.0, "{report:?}");
 }
