@@ -8,16 +8,20 @@
 //! All trees are views over one ordered tree, told apart by a key prefix. That makes any [`Batch`] atomic, whichever trees
 //! it touches. The engine underneath (sled) shows nowhere in this interface.
 
+pub mod archive;
 pub mod audit;
 mod batch;
 mod codec;
 mod disk;
+mod dump;
 mod error;
 mod fault;
 mod keys;
 mod kv;
 mod rouse;
+mod tap;
 mod tree;
+mod watermark;
 mod writer;
 
 #[cfg(test)]
@@ -30,11 +34,14 @@ use tokio::sync::oneshot;
 
 pub use batch::{Batch, MAX_BATCH_BYTES, MAX_BATCH_OPS};
 pub use codec::{MAX_VALUE, Record, from_json, to_json};
+pub use dump::RawRecord;
 pub use error::StoreError;
 pub use fault::WriteFault;
 pub use keys::{Key, KeyOf, MAX_KEY, Prefix};
 pub use kv::{KvEntry, KvError, KvStore, MAX_KV_KEY, MAX_KV_LIST, MAX_KV_VALUE};
 pub use tree::Tree;
+
+pub(crate) use disk::sync_dir;
 
 use disk::Disk;
 use writer::{Job, Writer};
@@ -52,9 +59,22 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another store, in this process or another, has the directory open;
-    /// [`StoreError::Open`] when the directory or the files in it cannot be used.
+    /// [`StoreError::Damaged`] when the files in it are not what was written, as far as a start tells ([`Store::look_through`]
+    /// says more); [`StoreError::Open`] when the directory or the files in it cannot be used.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let disk = Arc::new(Disk::open(dir)?);
+        Self::of(Disk::open(dir, false)?)
+    }
+
+    /// Opens a store that is damaged, to save what can still be read: [`Store::salvage`]. What it lost stays lost.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but for writes that are missing.
+    pub fn open_damaged(dir: &Path) -> Result<Self, StoreError> {
+        Self::of(Disk::open(dir, true)?)
+    }
+
+    fn of(disk: Disk) -> Result<Self, StoreError> {
+        let disk = Arc::new(disk);
         let durable = Arc::clone(&disk);
         Self::with(disk, move || durable.make_durable())
     }
@@ -147,6 +167,19 @@ impl Store {
         outcome.take()
     }
 
+    /// [`Store::close`] for a thread that may block. Must not be called from asynchronous code: it would panic there.
+    ///
+    /// # Errors
+    /// As [`Store::close`].
+    pub fn close_blocking(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        match self.writer.send_blocking(Job::Close { reply }) {
+            Err(StoreError::Closed) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => answer.blocking_recv().unwrap_or_else(|_| self.ended()),
+        }
+    }
+
     /// Finishes what is queued, flushes, and refuses writes from then on. Calling it again is harmless.
     ///
     /// # Errors
@@ -156,12 +189,25 @@ impl Store {
         match self.writer.send(Job::Close { reply }).await {
             Err(StoreError::Closed) => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => answer.await.unwrap_or_else(|_| match self.writer.gone() {
-                StoreError::Closed => Ok(()),
-                error => Err(error),
-            }),
+            Ok(()) => answer.await.unwrap_or_else(|_| self.ended()),
         }
     }
+
+    /// How it ended, where its writer does not say.
+    fn ended(&self) -> Result<(), StoreError> {
+        match self.writer.gone() {
+            StoreError::Closed => Ok(()),
+            error => Err(error),
+        }
+    }
+}
+
+/// Takes the directory of a store that is not opened, so that nobody opens it until the file is dropped.
+///
+/// # Errors
+/// [`StoreError::Locked`] when a store has it open, [`StoreError::Open`] when it cannot be used.
+pub(crate) fn hold(dir: &Path) -> Result<std::fs::File, StoreError> {
+    disk::lock(dir)
 }
 
 impl std::fmt::Debug for Store {

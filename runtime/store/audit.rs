@@ -168,6 +168,27 @@ impl AuditLog {
         read.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)
     }
 
+    /// [`AuditLog::read`] for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`AuditLog::read`].
+    pub fn read_blocking(&self, from: u64, limit: usize) -> Result<Vec<Row>, AuditError> {
+        let failed = |error: std::io::Error| AuditError::Read { dir: self.inner.dir.clone(), cause: error.to_string() };
+        read::read(&self.inner.dir, from, limit, self.newest()).map_err(failed)
+    }
+
+    /// Number and hash of the newest entry on the disk. Reads a small file.
+    ///
+    /// # Errors
+    /// [`AuditError::Read`] when it cannot be read.
+    pub fn head(&self) -> Result<Head, AuditError> {
+        let failed = |cause: String| AuditError::Read { dir: self.inner.dir.clone(), cause };
+        match head::read(&self.inner.dir).map_err(|error| failed(error.to_string()))? {
+            head::Kept::Newest(seq, hash) => Ok(Head { seq, hash }),
+            head::Kept::Missing | head::Kept::Changed => Err(failed(format!("`{}` makes no sense", head::NAME))),
+        }
+    }
+
     /// The number of the newest entry on the disk; 0 if there is none.
     #[must_use]
     pub fn newest(&self) -> u64 {

@@ -90,6 +90,18 @@ impl Batch {
         self.changes.is_empty()
     }
 
+    /// Writes `value` under `key`, both as they are kept.
+    pub(super) fn put_raw(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
+        self.grow(key.len() + value.len())?;
+        self.changes.push((key, Some(value)));
+        Ok(())
+    }
+
+    /// Whether a change of so many bytes fits beside those that it has.
+    pub(super) fn takes(&self, bytes: usize) -> bool {
+        self.changes.len() + self.conditions.len() < MAX_BATCH_OPS && self.bytes + bytes <= MAX_BATCH_BYTES
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -3,10 +3,15 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::StoreError;
+use super::batch::Change;
+use super::dump::guarded;
 use super::rouse::Rouse;
+use super::tap::Taps;
+use super::watermark::{self, Fault, Watermark};
 
 /// Bytes of tree pages kept in memory.
 const CACHE: u64 = 64 * 1024 * 1024;
@@ -26,23 +31,44 @@ const RELEASE_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct Disk {
     rouse: Rouse,
     pub(super) db: sled::Db,
+    pub(super) taps: Taps,
+    mark: Mutex<Watermark>,
     file: File,
     dir: PathBuf,
     _lock: File,
 }
 
 impl Disk {
-    pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
+    /// Opens the files; with `lenient`, also where they lack what was acknowledged.
+    pub(super) fn open(dir: &Path, lenient: bool) -> Result<Self, StoreError> {
         let failed = |cause: String| StoreError::Open { dir: dir.to_owned(), cause };
         create_synced(dir).map_err(|error| failed(error.to_string()))?;
         let lock = lock(dir)?;
-        let db = open_engine(dir).map_err(|error| failed(error.to_string()))?;
+        let damaged = |cause: String| StoreError::Damaged { dir: dir.to_owned(), cause };
+        let db = guarded(|| open_engine(dir))
+            .map_err(damaged)?
+            .map_err(|error| if is_damage(&error) { damaged(error.to_string()) } else { failed(error.to_string()) })?;
         // The same inode as the engine's own handle, so syncing it syncs what the engine wrote.
         let file = File::options().read(true).write(true).open(dir.join("db"));
         let file = file.map_err(|error| failed(format!("db: {error}")))?;
         file.sync_all().and_then(|()| sync_dir(dir)).map_err(|error| failed(error.to_string()))?;
+        let stored =
+            guarded(|| db.get(watermark::key())).map_err(damaged)?.map_err(|error| failed(error.to_string()))?;
+        let stored = stored.map_or(Some(0), |value| watermark::decode(&value));
+        let stored = stored.ok_or_else(|| damaged("the number of its last write makes no sense".to_owned()))?;
+        let mark = match Watermark::open(dir, stored) {
+            Err(Fault::Behind { acknowledged, .. }) if lenient => Watermark::open(dir, acknowledged),
+            mark => mark,
+        };
+        let mark = mark.map_err(|fault| match fault {
+            Fault::Io(error) => failed(format!("watermark: {error}")),
+            Fault::Behind { stored, acknowledged } => damaged(format!(
+                "it ends with write {stored}, and {acknowledged} were acknowledged: the last ones are lost"
+            )),
+        })?;
         let rouse = Rouse::start(db.clone()).map_err(|error| failed(format!("thread: {error}")))?;
-        Ok(Self { rouse, db, file, dir: dir.to_owned(), _lock: lock })
+        let (taps, mark) = (Taps::default(), Mutex::new(mark));
+        Ok(Self { rouse, db, taps, mark, file, dir: dir.to_owned(), _lock: lock })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -50,8 +76,30 @@ impl Disk {
     }
 
     /// Applies changes, not yet durably.
-    pub(super) fn apply(&self, changes: sled::Batch) -> sled::Result<()> {
-        self.rouse.over(|| self.db.apply_batch(changes))
+    pub(super) fn apply(&self, changes: Vec<Change>) -> sled::Result<()> {
+        self.taps.over(&self.db, changes, |changes| {
+            let mut writes = sled::Batch::default();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => writes.insert(key, value),
+                    None => writes.remove(key),
+                }
+            }
+            self.rouse.over(|| self.db.apply_batch(writes))
+        })
+    }
+
+    /// Counts the group that is about to be made durable.
+    pub(super) fn count(&self) -> Result<(), StoreError> {
+        let next = self.mark.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let counted = self.rouse.over(|| self.db.insert(watermark::key(), watermark::encode(next)));
+        counted.map(drop).map_err(|error| StoreError::Write { cause: error.to_string() })
+    }
+
+    /// Says that the group is on the disk.
+    pub(super) fn counted(&self) -> Result<(), StoreError> {
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        mark.advance().map_err(|error| StoreError::Write { cause: format!("watermark: {error}") })
     }
 
     /// Puts all that was applied onto the disk: the engine's flush writes it out, the sync makes it survive a power cut.
@@ -75,12 +123,12 @@ pub(super) fn create_synced(dir: &Path) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 #[cfg(not(unix))]
-pub(super) fn sync_dir(_dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(_dir: &Path) -> io::Result<()> {
     Ok(()) // A directory cannot be opened as a file there; the file system journals its entries.
 }
 
@@ -105,6 +153,16 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
             };
             Err(StoreError::Locked { dir: dir.to_owned(), holder })
         }
+    }
+}
+
+/// Whether the engine says that its files are not what it wrote, rather than that the system fails.
+fn is_damage(error: &sled::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error {
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) | sled::Error::Unsupported(_) => true,
+        sled::Error::Io(error) => matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof),
+        sled::Error::CollectionNotFound(_) => true,
     }
 }
 

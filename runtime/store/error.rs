@@ -14,6 +14,20 @@ pub enum StoreError {
         /// What the system said.
         cause: String,
     },
+    /// The files are there and are not what was written: damaged, or without writes that were acknowledged.
+    #[error("store {}: its files are damaged: {cause}", dir.display())]
+    Damaged {
+        /// The store's directory.
+        dir: PathBuf,
+        /// What shows that.
+        cause: String,
+    },
+    /// Not all records could be read out.
+    #[error("store: its records could not be read out: {cause}")]
+    Dump {
+        /// Why.
+        cause: String,
+    },
     /// Another runtime has the directory open.
     #[error("store {}: in use by {holder}; stop that runtime or choose another data directory", dir.display())]
     Locked {

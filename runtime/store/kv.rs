@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Batch, Prefix, Store, Tree};
 
 mod entry;
+mod recount;
 
 pub use entry::{KvEntry, KvError};
 

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod dump;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Note {
     text: String,
@@ -287,7 +289,7 @@ async fn after_close_reads_work_and_writes_are_refused() {
 /// A store whose disk fails to sync the `fail_at`-th time; counts the syncs.
 fn failing(fail_at: usize) -> (TempDir, Store, Tree<String, Note>, Arc<AtomicUsize>) {
     let dir = TempDir::new().unwrap();
-    let disk = Arc::new(Disk::open(dir.path()).unwrap());
+    let disk = Arc::new(Disk::open(dir.path(), false).unwrap());
     let syncs = Arc::new(AtomicUsize::new(0));
     let (counter, durable) = (Arc::clone(&syncs), Arc::clone(&disk));
     let store = Store::with(disk, move || {

@@ -1,6 +1,5 @@
 //! The one thread that writes.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -8,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::Disk;
+use super::dump::panic_text;
 use super::fault::WriteFault;
 use super::{Batch, StoreError};
 
@@ -198,14 +198,7 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
                 return Err(StoreError::Conflict { tree: condition.tree, key: condition.label });
             }
         }
-        let mut writes = sled::Batch::default();
-        for (key, value) in changes {
-            match value {
-                Some(value) => writes.insert(key, value),
-                None => writes.remove(key),
-            }
-        }
-        match catch_unwind(AssertUnwindSafe(|| self.disk.apply(writes))) {
+        match catch_unwind(AssertUnwindSafe(|| self.disk.apply(changes))) {
             Ok(result) => result.map_err(|error| self.refuse_from_now_on(error.to_string())),
             Err(panic) => Err(self.refuse_from_now_on(panic_text(panic.as_ref()))),
         }
@@ -215,7 +208,14 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
     fn settle(&mut self, mut group: Group) -> Option<Reply> {
         let applied = group.answers.iter().any(|(_, result)| result.is_ok());
         if (applied || group.closing.is_some()) && self.fault.cause().is_none() {
-            let durable = catch_unwind(AssertUnwindSafe(&mut self.make_durable))
+            let make_durable = || {
+                if applied {
+                    self.disk.count()?;
+                }
+                (self.make_durable)()?;
+                if applied { self.disk.counted() } else { Ok(()) }
+            };
+            let durable = catch_unwind(AssertUnwindSafe(make_durable))
                 .unwrap_or_else(|panic| Err(StoreError::Write { cause: panic_text(panic.as_ref()) }));
             if let Err(error) = durable {
                 let cause = if let StoreError::Write { cause } = error { cause } else { error.to_string() };
@@ -245,9 +245,4 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
 
 fn poisoned(fault: &WriteFault) -> Option<StoreError> {
     fault.cause().map(|cause| StoreError::Poisoned { cause: cause.to_owned() })
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }

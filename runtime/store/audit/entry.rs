@@ -77,6 +77,12 @@ pub enum Kind {
     CommandRefused,
     /// Something that needs a person; `data` has the `message`.
     Alarm,
+    /// A backup was made; `data` has when its records were as they are in it, and its size and `hash`.
+    BackedUp,
+    /// What the data directory held was replaced by a backup; `data` has which, and where what was there is `kept`.
+    Restored,
+    /// The store was damaged and is made anew of a snapshot and this log; `data` has the `cause`, and what is `left` out.
+    StoreRebuilt,
     /// A runtime started on the data directory.
     RuntimeStarted,
     /// It stopped, as it should.
@@ -116,6 +122,9 @@ impl Kind {
             Self::ActivationRefused => "activation-refused",
             Self::CommandRefused => "command-refused",
             Self::Alarm => "alarm",
+            Self::BackedUp => "backed-up",
+            Self::Restored => "restored",
+            Self::StoreRebuilt => "store-rebuilt",
             Self::RuntimeStarted => "runtime-started",
             Self::RuntimeStopped => "runtime-stopped",
         }
