@@ -6,6 +6,7 @@
 //! | `host` | the commands of the application around it |
 //! | `activate`, `call`, `follow`, `permissions` | those of them that have forms of their own |
 //! | `data`, `audit`, `supervisor`, `upkeep` | what runs under it |
+//! | `backup`, `snapshots`, `rebuild` | what it is brought back with, and how a damaged store is |
 //! | `notify` | webhooks that hear of rollbacks |
 //! | `ending` | how it ends |
 //! | `seed` | the modules of the folders that it is started with |
@@ -29,12 +30,14 @@ use crate::monitor::{Event, Events, Metrics};
 use crate::registry::Registry;
 use crate::sandbox::tracker::ResourceTracker;
 use crate::store::audit::{AuditLog, Who};
+use backup::Backups;
 use ending::{Ended, Ending};
 use readiness::Readiness;
 use supervisor::Stops;
 
 mod activate;
 mod audit;
+pub mod backup;
 mod builder;
 mod call;
 mod data;
@@ -54,15 +57,19 @@ mod notify;
 pub mod one_line;
 mod permissions;
 mod readiness;
+mod rebuild;
 mod seed;
 #[cfg(feature = "cli")]
 pub mod serve;
 #[cfg(feature = "cli")]
 mod signals;
+mod snapshots;
 mod supervisor;
 mod upkeep;
 
 pub use activate::Activate;
+pub use backup::BackupError;
+pub use backup::restore::{Restored, restore};
 pub use builder::Builder;
 pub use follow::{EventStream, Missed};
 
@@ -82,6 +89,7 @@ pub struct Runtime {
     events: Events,
     metrics: Metrics,
     tracker: ResourceTracker,
+    backups: Backups,
     broken: watch::Receiver<Option<String>>,
     stops: Stops,
     readiness: Readiness,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use replug_scripts::Misfit;
 
 use crate::actors::CallError;
+use crate::app::BackupError;
 use crate::engine::{EngineError, NotServing};
 use crate::integration::host::OfferError;
 use crate::registry::RegistryError;
@@ -53,6 +54,23 @@ pub enum Error {
         /// How much the log knows.
         entries: u64,
     },
+    /// The store is damaged, and there is no snapshot of which it could be made anew.
+    #[error(
+        "{}: the store is damaged and cannot be made anew: {cause}; {snapshots}; nothing was changed: restore a backup with \
+         `replug restore FILE --replace`, which keeps what is there",
+        store.display()
+    )]
+    StoreDamaged {
+        /// The store.
+        store: PathBuf,
+        /// What shows that it is damaged.
+        cause: String,
+        /// What is wrong with the snapshots.
+        snapshots: String,
+    },
+    /// A restore was cut off and could not be gone on with, or a backup could not be made.
+    #[error(transparent)]
+    Backup(Box<BackupError>),
     /// An address could not be listened on.
     #[error("cannot listen on {address}: {cause}; choose another address with {option}")]
     Listen {
@@ -106,6 +124,12 @@ pub enum Error {
     /// A coordinator of the runtime is gone; the runtime must be started again.
     #[error("the runtime broke down: {0}")]
     Broken(String),
+}
+
+impl From<BackupError> for Error {
+    fn from(error: BackupError) -> Self {
+        Self::Backup(Box::new(error))
+    }
 }
 
 impl From<PermissionError> for Error {

@@ -8,6 +8,7 @@ use replug::admin::cli::{self, Command, Exit};
 use replug::admin::{CommandError, repl};
 use replug::app::demo::demo;
 use replug::app::one_line::OneLine;
+use replug::app::restore;
 use replug::app::serve::{Options, serve};
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
                 json: cli.globals.json,
             };
             wait(serve(options))?.map(|()| Exit::Done).map_err(failed)
+        }),
+        Command::Restore(args) => log(LEVELS).and_then(|()| {
+            let done = wait(restore(&args.file, &cli.globals.data, args.replace))?.map_err(failed)?;
+            Ok(cli::restored(&args.file, &done.contents, done.kept.as_deref(), &cli.globals))
         }),
         // the demo tells itself what happens
         Command::Demo => log(SILENT).and_then(|()| {

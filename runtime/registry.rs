@@ -16,7 +16,9 @@ mod error;
 mod modules;
 mod snapshot;
 
+pub(crate) use bundle::is_digest;
 pub use bundle::{Bundle, MAX_BUNDLE_BYTES, MAX_BUNDLE_FILES, MAX_BUNDLE_PATH};
 pub use error::RegistryError;
 pub use modules::{Clock, Registration, Registry};
+pub(crate) use modules::{Told, digest_of, readable, retell};
 pub use snapshot::{Definition, Hosted, Problem, Snapshot};

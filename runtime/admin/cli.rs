@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod args;
+mod backup;
 mod choosing;
 mod client;
 mod exit;
@@ -29,9 +30,10 @@ mod yaml;
 mod tests;
 
 pub use args::{
-    AuditAction, AuditArgs, Choosing, Cli, Command, FindArgs, Globals, LanguageArgs, NewArgs, PermissionAction,
-    PermissionArgs, Relation, ReplArgs, Request, ServeArgs, Steer, Strategy, TopArgs,
+    AuditAction, AuditArgs, BackupArgs, Choosing, Cli, Command, FindArgs, Globals, LanguageArgs, NewArgs,
+    PermissionAction, PermissionArgs, Relation, ReplArgs, Request, RestoreArgs, ServeArgs, Steer, Strategy, TopArgs,
 };
+pub use backup::restored;
 pub use exit::Exit;
 
 use super::CommandError;

@@ -20,6 +20,7 @@ use crate::sandbox::tracker::ResourceTracker;
 use crate::store::audit::{AuditLog, By, Who};
 
 mod audit;
+mod backup;
 #[cfg(feature = "cli")]
 mod check;
 mod choosing;
@@ -40,6 +41,7 @@ mod why;
 pub(super) mod tests;
 
 pub use audit::{AUDIT_PAGE, audit_error, verify_audit};
+pub use backup::{BackupFile, Backups};
 #[cfg(feature = "cli")]
 pub use check::{CheckReport, check};
 pub use control::Control;
@@ -58,6 +60,7 @@ pub struct Commands {
     events: Events,
     audit: AuditLog,
     tracker: ResourceTracker,
+    backups: Option<Arc<dyn Backups>>,
     /// Who gives them.
     by: By,
 }
@@ -73,7 +76,8 @@ impl Commands {
         audit: AuditLog,
         tracker: ResourceTracker,
     ) -> Self {
-        Self { registry, engine: Arc::new(engine), events, audit, tracker, by: Who::Admin.into() }
+        let (engine, by) = (Arc::new(engine), Who::Admin.into());
+        Self { registry, engine, events, audit, tracker, backups: None, by }
     }
 
     /// The same commands for the request of this id, which the audit log has with what they do.

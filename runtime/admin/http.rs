@@ -48,6 +48,7 @@ use crate::engine::Order;
 use crate::monitor::Metrics;
 
 mod access;
+mod backup;
 mod changes;
 mod choosing;
 mod identity;
@@ -186,6 +187,7 @@ impl Admin {
             .route("/v1/events", get(streams::events))
             .route("/v1/audit", get(records::audit))
             .route("/v1/audit/verify", get(records::verify).post(records::verify))
+            .route("/v1/backup", get(backup::backup))
             .route("/v1/versions", get(reads::all))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)

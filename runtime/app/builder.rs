@@ -9,9 +9,11 @@ use ractor::Actor;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::backup::{Backups, Sources};
 use super::ending::Ending;
 use super::notify::{self, Notifier, Post};
 use super::readiness::Readiness;
+use super::snapshots::Snapshots;
 use super::supervisor::Leash;
 use super::upkeep::{self, Upkeep};
 use super::{Runtime, data};
@@ -114,7 +116,21 @@ impl Builder {
                 .map_err(|error| Error::Broken(error.to_string()))?;
         let router = Arc::new(Router::default());
         let authenticator = Authenticator::new(Arc::clone(&router));
-        let Integrations { bindings, migrator, database } = integrations(&data)?;
+        let Integrations {
+            bindings,
+            migrator,
+            database,
+            #[cfg(feature = "sqlite")]
+            databases,
+        } = integrations(&data)?;
+        let backups = Backups::new(Sources {
+            data: data.clone(),
+            store: store.clone(),
+            audit: chronicle.log(),
+            registry: registry.clone(),
+            #[cfg(feature = "sqlite")]
+            databases,
+        });
         let services = Arc::new(ServiceCalls::new(Arc::clone(&router), hosts, authenticator.clone()));
         let kv = KvStore::new(&store);
         let (outside, accounts) = (Outside::new(data.join("files"), Handle::current()), ModuleAccounts::default());
@@ -174,7 +190,9 @@ impl Builder {
         for (part, fault) in [("store", &store_fault), ("audit log", &audit_fault)] {
             upkeep.watch(part, fault.clone(), events.clone(), metrics.clone());
         }
+        let snapshots = Snapshots::start(&data, &store, &chronicle.log(), &events);
         let ending = Ending {
+            snapshots,
             engine: engine.clone(),
             registry: registry.clone(),
             modules,
@@ -197,6 +215,7 @@ impl Builder {
             events,
             metrics,
             tracker,
+            backups,
             broken,
             stops,
             readiness: Readiness::new(
@@ -230,6 +249,8 @@ struct Integrations {
     bindings: Vec<Arc<dyn Binding>>,
     migrator: Option<Arc<dyn Migrator>>,
     database: Option<Arc<dyn Database>>,
+    #[cfg(feature = "sqlite")]
+    databases: crate::integration::database::Databases,
 }
 
 #[cfg(feature = "sqlite")]
@@ -248,7 +269,8 @@ fn integrations(data: &Path) -> Result<Integrations, Error> {
     Ok(Integrations {
         bindings: vec![Arc::new(DatabaseBinding::new(databases.clone())), Arc::new(ApiBinding)],
         migrator: Some(Arc::new(SchemaMigrator::new(migrations))),
-        database: Some(Arc::new(databases)),
+        database: Some(Arc::new(databases.clone())),
+        databases,
     })
 }
 

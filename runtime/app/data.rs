@@ -3,33 +3,48 @@
 use std::path::Path;
 
 use super::audit::Chronicle;
+use super::backup::restore::Untold;
+use super::rebuild;
 use crate::error::Error;
 use crate::monitor::{Aborts, Events};
 use crate::store::Store;
 use crate::store::audit::{self, AuditLog};
 
 /// The audit log first: it must be there to say what becomes of the store. One that is missing beside a store begins anew
-/// with an alarm.
+/// with an alarm. A restore that was cut off is gone on with, and a store that is damaged is made anew, also with an alarm.
 ///
 /// # Errors
 /// Something cannot be opened, or the store is missing beside a log: to begin anew would forget what was acknowledged.
 pub(super) async fn open(data: &Path, events: &Events) -> Result<(Store, Chronicle), Error> {
-    let (dir, events) = (data.to_owned(), events.clone());
+    let dir = data.to_owned();
     let opened = tokio::task::spawn_blocking(move || {
         make_private(&dir).map_err(|error| Error::Directory {
             path: dir.clone(),
             action: "creating",
             cause: error.to_string(),
         })?;
-        let (store, log) = (dir.join("store"), AuditLog::open(&dir.join(audit::FOLDER))?);
-        let (had_store, entries) = (store.is_dir(), log.found().entries);
+        let log = AuditLog::open(&dir.join(audit::FOLDER))?;
+        let restored = Untold::find(&dir)?;
+        let store = dir.join("store");
+        let (had_store, entries) = (rebuild::is_there(&dir), log.found().entries);
         if !had_store && entries > 0 {
             return Err(Error::StoreMissing { store, entries });
         }
-        Ok((Store::open(&store)?, log, had_store && entries == 0))
+        let (store, rebuilt) = rebuild::open(&dir, &log)?;
+        Ok((store, log, had_store && entries == 0, restored, rebuilt))
     });
-    let (store, log, is_new_beside_old) = opened.await.map_err(|error| Error::Broken(error.to_string()))??;
-    Ok((store, Chronicle::begin(log, events, is_new_beside_old).await?))
+    let (store, log, is_new_beside_old, restored, rebuilt) =
+        opened.await.map_err(|error| Error::Broken(error.to_string()))??;
+    // the log of what was restored begins with that
+    let is_new_beside_old = is_new_beside_old && restored.is_none();
+    if let Some(restored) = restored {
+        restored.tell(data, &log).await?;
+    }
+    let chronicle = Chronicle::begin(log.clone(), events.clone(), is_new_beside_old).await?;
+    if let Some(rebuilt) = rebuilt {
+        rebuilt.tell(data, &log, events).await?;
+    }
+    Ok((store, chronicle))
 }
 
 /// The file that names who aborted the process.

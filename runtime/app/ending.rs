@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::Runtime;
 use super::audit::Chronicle;
+use super::snapshots::Snapshots;
 use super::supervisor::Leash;
 use super::upkeep::Upkeep;
 use crate::actors::modules::ModulesMsg;
@@ -26,6 +27,7 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// What has to be ended.
 pub(super) struct Ending {
+    pub(super) snapshots: Snapshots,
     pub(super) engine: Engine,
     pub(super) registry: Registry,
     pub(super) modules: ActorRef<ModulesMsg>,
@@ -64,6 +66,7 @@ impl Ending {
         self.engine.stop(patience).await;
         self.registry.stop().await;
         let _ = self.modules.stop_and_wait(None, Some(LAST)).await;
+        self.snapshots.end().await;
         let closed = self.store.close().await;
         // the instances are gone, and with them what they were denied is told
         self.permissions.close().await;

@@ -72,6 +72,7 @@ pub async fn serve(options: Options) -> Result<(), Error> {
     let (registry, engine) = (runtime.registry.clone(), runtime.engine.by(Who::Admin));
     let commands =
         Commands::new(registry, engine, runtime.events.clone(), runtime.audit().clone(), runtime.tracker.clone());
+    let commands = commands.with_backups(runtime.backups.clone());
     let readiness = runtime.readiness.clone();
     let api = Admin::new(commands, token, move || readiness.obstacle(), runtime.metrics.clone());
     // it goes on while the gateway drains: whoever watches the end sees it

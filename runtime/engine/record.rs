@@ -155,17 +155,17 @@ impl Kept {
 /// The engine's trees.
 #[derive(Clone, Debug)]
 pub(super) struct Records {
-    store: Store,
-    slots: Tree<String, SlotRecord>,
-    versions: Tree<(String, Version), VersionRecord>,
-    generations: Tree<String, u64>,
-    journal: Tree<(String, u64), Entry>,
+    pub(super) store: Store,
+    pub(super) slots: Tree<String, SlotRecord>,
+    pub(super) versions: Tree<(String, Version), VersionRecord>,
+    pub(super) generations: Tree<String, u64>,
+    pub(super) journal: Tree<(String, u64), Entry>,
     /// The numbers of open entries, so that a start need not read the whole journal.
-    open: Tree<(String, u64), u64>,
+    pub(super) open: Tree<(String, u64), u64>,
     /// The number of each module's last entry.
-    numbers: Tree<String, u64>,
+    pub(super) numbers: Tree<String, u64>,
     /// The chosen providers, by capability.
-    choices: Tree<String, Choice>,
+    pub(super) choices: Tree<String, Choice>,
 }
 
 /// A change of what is kept of a module, made in one go.
@@ -180,12 +180,14 @@ pub(super) struct Change {
 }
 
 impl Records {
+    pub(super) const JOURNAL: &str = "journal";
+
     pub(super) fn new(store: Store) -> Self {
         Self {
             slots: store.tree("slots"),
             versions: store.tree("versions"),
             generations: store.tree("generations"),
-            journal: store.tree("journal"),
+            journal: store.tree(Self::JOURNAL),
             open: store.tree("journal-open"),
             numbers: store.tree("journal-numbers"),
             choices: store.tree("choices"),

@@ -24,6 +24,7 @@ use self::pool::{Lease, Pool, Turn};
 use self::session::Session;
 use crate::sandbox::ports;
 
+mod copy;
 mod effort;
 mod error;
 mod fault;

@@ -12,7 +12,8 @@ mod archive;
 mod disk;
 mod paths;
 
-pub(super) use disk::{is_digest, make_home, remove, remove_unfinished};
+pub(crate) use disk::is_digest;
+pub(super) use disk::{make_home, remove, remove_unfinished};
 
 /// The most files in a bundle.
 pub const MAX_BUNDLE_FILES: usize = 4096;

@@ -16,6 +16,9 @@ use crate::store::audit::{AuditLog, By, Who};
 
 mod actor;
 mod records;
+mod retell;
+
+pub(crate) use retell::{Told, digest_of, readable, retell};
 
 use actor::{Command, Offer, Start};
 

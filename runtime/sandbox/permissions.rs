@@ -22,6 +22,7 @@
 //! | `manager`, `live` | the decisions in force, and the instances that they reach |
 //! | [`deciding`], [`checks`], [`view`] | the manager's commands, questions and views |
 //! | `records` | what is kept in the store |
+//! | [`retell`] | what the audit log tells of decisions, for a store that is made anew |
 
 pub mod asked;
 pub mod checks;
@@ -30,6 +31,7 @@ pub mod decisions;
 pub mod limits;
 pub mod permission;
 pub mod resource;
+pub mod retell;
 pub mod view;
 
 mod compiled;

@@ -2,13 +2,16 @@
 
 mod aborts;
 mod audit;
+mod backups;
 mod choosing;
+mod damage;
 mod demo;
 mod dev;
 mod embed;
 mod ending;
 mod failures;
 mod fixtures;
+mod formats;
 mod gradual;
 mod health;
 mod interleavings;

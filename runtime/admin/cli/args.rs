@@ -10,11 +10,13 @@ use crate::admin::commands::verbs;
 use crate::registry::versions::ModuleRef;
 use crate::sandbox::permissions::Permission;
 
+mod backup;
 mod choosing;
 mod long;
 mod relations;
 mod steering;
 
+pub use backup::{BackupArgs, RestoreArgs};
 pub use choosing::Choosing;
 use long::{DEMO, PERMISSIONS, TOP, WATCH};
 pub use relations::{FindArgs, Relation};
@@ -58,6 +60,9 @@ pub enum Command {
     /// Ask for commands line by line.
     #[command(about = about("repl"), after_help = example("repl"))]
     Repl(ReplArgs),
+    /// Bring a data directory back.
+    #[command(about = about("restore"), after_help = example("restore"), long_about = long::RESTORE)]
+    Restore(RestoreArgs),
     /// Everything else.
     #[command(flatten)]
     Request(Request),
@@ -215,6 +220,9 @@ pub enum Request {
     /// Who did what.
     #[command(about = about("audit"), after_help = example("audit"))]
     Audit(AuditArgs),
+    /// Make a backup.
+    #[command(about = about("backup"), after_help = example("backup"), long_about = long::BACKUP)]
+    Backup(BackupArgs),
     /// Make a module.
     #[command(about = about("new"), after_help = example("new"))]
     New(NewArgs),

@@ -107,6 +107,14 @@ impl Client {
         Ok(Messages::new(self.accepted(request.send().await).await?))
     }
 
+    /// An answer that is taken as it comes, however long that takes.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub(super) async fn stream(&self, path: &str) -> Result<reqwest::Response, CommandError> {
+        self.accepted(self.request(Method::GET, path).timeout(Duration::MAX).send().await).await
+    }
+
     /// The error of a stream that ended before what was waited for.
     pub(super) fn ended(&self, cause: &str) -> CommandError {
         let RuntimeFile { pid, admin, .. } = self.file;
@@ -151,7 +159,8 @@ impl Client {
         serde_json::from_str(document.get()).map_err(|_| self.stranger())
     }
 
-    fn silent(&self, error: &reqwest::Error) -> CommandError {
+    /// The error of an answer that did not come, or not to its end.
+    pub(super) fn silent(&self, error: &reqwest::Error) -> CommandError {
         let RuntimeFile { pid, admin, .. } = self.file;
         let mut cause: &dyn std::error::Error = error;
         while let Some(source) = cause.source() {

@@ -10,12 +10,14 @@ use crate::admin::CommandError;
 use crate::admin::commands::{FoundModule, Registered, Unregistered, VersionRow};
 use crate::engine::HealthView;
 
+mod backup;
 mod choosing;
 mod permissions;
 mod records;
 mod relations;
 mod usage;
 
+pub(super) use backup::{backup, restored};
 pub(super) use choosing::{capabilities, chosen};
 pub(super) use permissions::{decisions, permissions};
 pub(super) use records::{Confirmation, HistoryRow, Row, confirmed, entries, event, history, steered};

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::client::{Body, Client};
 use super::output::Output;
 use super::{
-    AuditAction, AuditArgs, Exit, Globals, Request, choosing, human, kit, permissions, records, relations, steering,
-    top, watch,
+    AuditAction, AuditArgs, Exit, Globals, Request, backup, choosing, human, kit, permissions, records, relations,
+    steering, top, watch,
 };
 use crate::admin::CommandError;
 use crate::admin::commands::{Finding, Registered};
@@ -154,6 +154,12 @@ async fn ask(request: Request, client: &Client, output: &mut Output) -> Result<E
         Request::Confirm { id } => records::confirm(&id, client, output).await,
         Request::History { id, limit } => records::history(&id, limit, client, output).await,
         Request::Audit(args) => records::audit(args, client, output).await,
+        Request::Backup(args) => {
+            let progress = Progress::of(output, "backing up");
+            let contents = backup::backup(&args, client).await?;
+            drop(progress);
+            backup::written(&args, &contents, output)
+        }
         Request::Permissions(args) => permissions::permissions(args, client, output).await,
         Request::Watch { subject } => watch::watch(subject.as_deref(), client, output).await,
         Request::Eval { id, code } => kit::eval(&id, &code, client, output).await,

@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 34] = [
+pub const VERBS: [Verb; 36] = [
     verb(
         "serve",
         "[DIR…]",
@@ -127,6 +127,18 @@ pub const VERBS: [Verb; 34] = [
         "[--follow | verify]",
         "Show who did what and when, or check that nobody changed that log",
         "replug audit --follow",
+    ),
+    verb(
+        "backup",
+        "FILE",
+        "Write everything that the runtime is brought back with to one file, while it serves",
+        "replug backup monday.replug",
+    ),
+    verb(
+        "restore",
+        "FILE",
+        "Put what a backup holds into a data directory in which no runtime runs",
+        "replug restore monday.replug --data restored",
     ),
     verb(
         "new",

@@ -142,7 +142,7 @@ pub(in crate::registry) fn remove_unfinished(bundles: &Path) {
 }
 
 /// Whether the text has the form of a digest, and so can be a folder's name.
-pub(in crate::registry) fn is_digest(text: &str) -> bool {
+pub(crate) fn is_digest(text: &str) -> bool {
     text.len() == 2 * blake3::OUT_LEN && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{Batch, Prefix, Record, Store, StoreError, Tree, from_json, to_json};
 
-const REVISION: &str = "revision";
+pub(super) const REVISION: &str = "revision";
 
 /// A registered definition. All else is in the bundle's files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,13 +34,15 @@ pub(super) type Found = ((String, Version), Result<DefinitionRecord, StoreError>
 #[derive(Debug)]
 pub(super) struct Records {
     store: Store,
-    definitions: Tree<(String, Version), DefinitionRecord>,
-    counters: Tree<String, u64>,
+    pub(super) definitions: Tree<(String, Version), DefinitionRecord>,
+    pub(super) counters: Tree<String, u64>,
 }
 
 impl Records {
+    pub(super) const DEFINITIONS: &str = "definitions";
+
     pub(super) fn new(store: Store) -> Self {
-        Self { definitions: store.tree("definitions"), counters: store.tree("registry"), store }
+        Self { definitions: store.tree(Self::DEFINITIONS), counters: store.tree("registry"), store }
     }
 
     /// All definitions and the revision.

@@ -12,7 +12,7 @@ use crate::store::{Batch, Prefix, Record, Store, StoreError, Tree, from_json, to
 /// A decision, under the module's id and the text of what was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct DecisionRecord {
+pub(super) struct DecisionRecord {
     /// `granted`, `narrowed` or `denied`.
     verdict: String,
     /// What is given of a narrowed one.
@@ -37,8 +37,8 @@ impl Record for DecisionRecord {
 #[derive(Clone)]
 pub(super) struct Records {
     store: Store,
-    made: Tree<(String, String), DecisionRecord>,
-    revisions: Tree<String, u64>,
+    pub(super) made: Tree<(String, String), DecisionRecord>,
+    pub(super) revisions: Tree<String, u64>,
 }
 
 impl Records {
@@ -65,6 +65,11 @@ impl Records {
 
     /// Replaces the decisions about a module; on the disk when this returns.
     pub(super) async fn write(&self, id: &str, before: &Decisions, after: &Decisions) -> Result<(), StoreError> {
+        self.store.commit(self.change(id, before, after)?).await
+    }
+
+    /// What replaces the decisions about a module.
+    pub(super) fn change(&self, id: &str, before: &Decisions, after: &Decisions) -> Result<Batch, StoreError> {
         let mut batch = Batch::new();
         for gone in before.made.keys().filter(|asked| !after.made.contains_key(asked)) {
             batch.remove(&self.made, (id, gone.to_string().as_str()))?;
@@ -75,7 +80,7 @@ impl Records {
             }
         }
         batch.put(&self.revisions, id, &after.revision)?;
-        self.store.commit(batch).await
+        Ok(batch)
     }
 
     /// Removes all decisions about a module. The revision stays, so that no tag of before fits again.
@@ -85,7 +90,7 @@ impl Records {
 }
 
 impl DecisionRecord {
-    fn of(decision: &Decision) -> Self {
+    pub(super) fn of(decision: &Decision) -> Self {
         let (verdict, to) = match &decision.verdict {
             Verdict::Granted => ("granted", Vec::new()),
             Verdict::Narrowed(to) => ("narrowed", to.iter().map(ToString::to_string).collect()),

@@ -94,6 +94,11 @@ impl Server {
         Self::over(folder(modules)).await
     }
 
+    /// One that is not started yet.
+    pub(crate) fn idle_with(modules: &[Module]) -> Self {
+        Self::idle(folder(modules), false)
+    }
+
     /// The same, in which an administrator has granted what these modules ask for, and activated them.
     pub(crate) async fn granting(modules: &[Module]) -> Self {
         let server = Self::with(modules).await;

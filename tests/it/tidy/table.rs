@@ -65,6 +65,8 @@ pub(crate) const FOLDERS: &[Folder] = &[
             "monitor",
             // A log that is read and checked where no runtime runs, too.
             "store::audit",
+            // A client looks a backup through before it keeps it.
+            "store::archive",
             "error",
         ],
     },

@@ -31,3 +31,17 @@ Show what modules use of memory, processor, network and disk, beside what they m
 
 CORES and CALLS/S are of the last two seconds; what is counted is counted since the module first ran in this process. IN and OUT are the
 bodies of what it was asked and answered, and the wire of what it asked others. OF is the quota of what stands before it.";
+
+pub(super) const BACKUP: &str = "\
+Write everything that the runtime is brought back with to one file, while it serves
+
+It holds the records of the store as of one moment, the bundles, each module's database and files, and the secret of webhooks: keep it
+as safe as the data directory. The audit log and the admin token are not in it. The file is looked through before it gets its name.
+The server needs as much room in its data directory meanwhile.";
+
+pub(super) const RESTORE: &str = "\
+Put what a backup holds into a data directory in which no runtime runs
+
+The backup is looked through to its end before anything is changed. A directory that holds something is refused; with --replace that is
+moved into a folder `before-TIME` in it, and nothing is removed. What is cut off is gone on with by the next `restore` or `serve`. The
+directory's audit log goes on and says what was restored.";

@@ -1,0 +1,204 @@
+//! A damaged store is made anew of a snapshot and the log, wherever that is cut off, or left as it is.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::registry::{self, Told};
+use crate::store::archive::{Draft, What, Writer};
+use crate::store::audit::Head;
+use crate::store::{KvEntry, Tree};
+
+const DIGEST: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
+
+fn told(log: &AuditLog, kind: Kind, subject: &str, data: serde_json::Value) {
+    wait(log.append(Entry::new(kind, Who::Admin, subject).with(data))).unwrap();
+}
+
+fn register(store: &Store, version: &str) {
+    let version = version.parse().unwrap();
+    registry::retell(store, vec![Told { id: "m".into(), version, digest: Some(DIGEST.into()), at: 7 }]).unwrap();
+}
+
+fn snapshot(data: &Path, store: &Store, audit: Head) {
+    let (dir, about) = (data.join(snapshots::FOLDER), backup::about(What::Snapshot, audit));
+    backup::make_private(&dir).unwrap();
+    let path = dir.join(format!("{:020}-{}.snapshot", about.audit.seq, about.at));
+    let mut draft = Draft::of(&path).unwrap();
+    let mut writer = Writer::begin(&mut draft, &path, &about).unwrap();
+    let wants = |tree: &str| !snapshots::is_of_modules(tree);
+    store.dump(wants, |record| writer.record(&record).map_err(backup::BackupError::from)).unwrap();
+    writer.finish().unwrap();
+    draft.put(|_| Ok::<_, backup::BackupError>(())).unwrap();
+}
+
+/// A data directory whose newest snapshot knows 1.0.0; 1.1.0 was registered and served since. Its store is open still.
+fn data() -> (TempDir, AuditLog, Store) {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path();
+    let log = AuditLog::open(&data.join("audit")).unwrap();
+    let store = Store::open(&data.join("store")).unwrap();
+    fs::create_dir_all(data.join("bundles").join(DIGEST)).unwrap();
+    told(&log, Kind::Registered, "m@1.0.0", json!({ "digest": DIGEST }));
+    register(&store, "1.0.0");
+    snapshot(data, &store, log.head().unwrap());
+    told(&log, Kind::Registered, "m@1.1.0", json!({ "digest": DIGEST }));
+    told(&log, Kind::Registered, "m@1.2.0", json!({ "digest": "gone" }));
+    told(&log, Kind::ActivationBegan, "m@1.1.0", json!({ "strategy": "instant" }));
+    told(&log, Kind::ActivationEnded, "m@1.1.0", json!({ "outcome": "active", "number": 1 }));
+    told(&log, Kind::PermissionGranted, "m@1.1.0", json!({ "permission": "system.environment:HOME", "revision": 1 }));
+    told(&log, Kind::ActivationBegan, "m@1.0.0", json!({ "strategy": "gradual" }));
+    register(&store, "1.1.0");
+    KvStore::new(&store).put("m", "k", KvEntry::new("1"), 1000, 0).unwrap();
+    (dir, log, store)
+}
+
+fn keys(store: &Store) -> Vec<String> {
+    let mut keys = Vec::new();
+    store
+        .dump(
+            |_| true,
+            |record| {
+                keys.push(format!("{} {}", record.tree, String::from_utf8_lossy(record.body())));
+                Ok::<_, StoreError>(())
+            },
+        )
+        .unwrap();
+    keys
+}
+
+/// Loses what was written last, as the engine underneath does with what it cannot read.
+fn lose(data: &Path, store: Store) {
+    let mark = data.join("store/watermark");
+    let text = fs::read_to_string(&mark).unwrap();
+    drop(store);
+    let number: u64 = text[..20].parse().unwrap();
+    let line = format!("{:020}", number + 1);
+    let check = blake3::hash(line.as_bytes()).to_hex();
+    fs::write(&mark, format!("{line} {}\n", &check[..16])).unwrap();
+}
+
+#[test]
+fn a_store_that_does_not_open_is_put_aside_and_made_anew_of_snapshot_and_log() {
+    let (dir, log, store) = data();
+    lose(dir.path(), store);
+    let (store, report) = open(dir.path(), &log).unwrap();
+    let report = report.expect("it is told");
+    assert_eq!(report.saved, 1);
+    assert!(
+        report.cause.contains("acknowledged") && dir.path().join(&report.damaged).join("db").exists(),
+        "{report:?}"
+    );
+    let keys = keys(&store);
+    let has = |part: &str| keys.iter().any(|key| key.contains(part));
+    assert_eq!(keys.iter().filter(|key| key.starts_with("definitions")).count(), 2, "{keys:#?}");
+    assert!(has("\"serving\":\"1.1.0\"") && has("granted"), "{keys:#?}");
+    let left = report.left.join("\n");
+    for part in ["m@1.2.0 are gone", "activation of m@1.0.0 had not ended", "key-value"] {
+        assert!(left.contains(part), "{part}: {left}");
+    }
+    // told once, then it is a store as any other
+    let (events, mut seen) = (Events::default(), Vec::new());
+    let mut alarms = events.subscribe();
+    wait(report.tell(dir.path(), &log, &events)).unwrap();
+    while let Ok(event) = alarms.try_recv() {
+        seen.push(format!("{event:?}"));
+    }
+    assert!(seen.len() == 1 && seen[0].contains("made anew"), "{seen:?}");
+    drop(store);
+    assert_eq!(open(dir.path(), &log).unwrap().1, None);
+}
+
+#[test]
+fn records_that_make_no_sense_are_damage_and_what_modules_keep_is_saved() {
+    let (dir, log, store) = data();
+    let tree: Tree<String, u64> = store.tree("definitions");
+    let mut batch = crate::store::Batch::new();
+    batch.put(&tree, "x", &1).unwrap();
+    store.commit_blocking(batch).unwrap();
+    drop((store, tree));
+    let (store, report) = open(dir.path(), &log).unwrap();
+    assert_eq!(report.expect("it is told").saved, 1);
+    let kv = KvStore::new(&store);
+    assert_eq!((kv.get("m", "k", 0), kv.used("m")), (Ok(Some(b"1".to_vec())), Ok(34)));
+}
+
+#[test]
+fn a_record_of_a_newer_program_is_no_damage() {
+    let (dir, log, store) = data();
+    let mut newer = Vec::new();
+    store
+        .dump(
+            |tree| tree == "registry",
+            |record| {
+                newer.push(record);
+                Ok::<_, StoreError>(())
+            },
+        )
+        .unwrap();
+    newer[0].value[1] = 9;
+    store.load_blocking(newer).unwrap();
+    drop(store);
+    let error = open(dir.path(), &log).unwrap_err().to_string();
+    assert!(error.contains("format 9") && error.contains("up to 1"), "{error}");
+    assert!(
+        !fs::read_dir(dir.path()).unwrap().any(|entry| entry.unwrap().path().display().to_string().contains("damaged"))
+    );
+}
+
+#[test]
+fn an_older_snapshot_serves_where_the_newest_is_damaged_and_without_one_nothing_is_changed() {
+    let (dir, log, store) = data();
+    snapshot(dir.path(), &store, log.head().unwrap());
+    let all = snapshots::list(&dir.path().join(snapshots::FOLDER)).unwrap();
+    fs::write(&all[0], "REPLUGBK").unwrap();
+    lose(dir.path(), store);
+    let (store, report) = open(dir.path(), &log).unwrap();
+    let report = report.unwrap();
+    assert!(report.from == 1 && report.left[0].starts_with("snapshot"), "{report:?}");
+    for path in all {
+        fs::remove_file(path).unwrap();
+    }
+    lose(dir.path(), store);
+    let error = open(dir.path(), &log).unwrap_err().to_string();
+    assert!(error.contains("no snapshot") && error.contains("replug restore"), "{error}");
+    assert!(dir.path().join("store/db").exists() && !dir.path().join(REBUILDING).exists());
+}
+
+#[test]
+fn a_snapshot_of_another_log_is_not_taken() {
+    let (dir, log, store) = data();
+    for path in snapshots::list(&dir.path().join(snapshots::FOLDER)).unwrap() {
+        fs::remove_file(path).unwrap();
+    }
+    for audit in [Head { seq: 2, hash: "f".repeat(64) }, Head { seq: 99, hash: "f".repeat(64) }] {
+        snapshot(dir.path(), &store, audit);
+    }
+    lose(dir.path(), store);
+    let error = open(dir.path(), &log).unwrap_err().to_string();
+    assert!(error.contains("another one than it knows") && error.contains("ends with"), "{error}");
+}
+
+#[test]
+fn it_is_gone_on_with_wherever_it_was_cut_off() {
+    for cut in 0..3 {
+        let (dir, log, store) = data();
+        let (data, path) = (dir.path(), dir.path().join(STORE));
+        lose(data, store);
+        match cut {
+            0 => drop(fs::create_dir(data.join(REBUILDING))),
+            _ => build(data, &log, "it is damaged".to_owned(), None).unwrap(),
+        }
+        if cut == 2 {
+            fs::rename(&path, data.join("store.damaged-1")).unwrap();
+        }
+        assert!(is_there(data));
+        let (store, report) = open(data, &log).unwrap();
+        assert!(report.is_some(), "cut {cut}");
+        assert_eq!(keys(&store).iter().filter(|key| key.starts_with("definitions")).count(), 2, "cut {cut}");
+        assert!(!data.join(REBUILDING).exists() && !data.join(REBUILT).exists());
+    }
+}
