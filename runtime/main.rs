@@ -45,7 +45,8 @@ fn main() -> ExitCode {
             };
             wait(serve(options))?.map(|()| Exit::Done).map_err(failed)
         }),
-        Command::Restore(args) => log(LEVELS).and_then(|()| {
+        // one document tells what came of it
+        Command::Restore(args) => log(SILENT).and_then(|()| {
             let done = wait(restore(&args.file, &cli.globals.data, args.replace))?.map_err(failed)?;
             Ok(cli::restored(&args.file, &done.contents, done.kept.as_deref(), &cli.globals))
         }),

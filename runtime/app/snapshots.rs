@@ -134,6 +134,8 @@ impl Maker {
         })?;
         backup::make_private(&self.dir)?;
         let found = list(&self.dir)?;
+        // this log has not come so far: they are of one that is gone, and would pass for the newest
+        let (strange, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|path| seq(path) > about.audit.seq);
         if found.first().is_some_and(|newest| read(newest).is_ok_and(|(_, kept)| kept == records)) {
             return Ok(());
         }
@@ -147,7 +149,7 @@ impl Maker {
             _ => Err(ArchiveError::Damaged { path: written.to_owned(), at: 0, cause: "it reads otherwise".to_owned() }),
         })?;
         // and what was cut off while it was written
-        for old in list(&self.dir)?.iter().skip(KEPT).chain(&named(&self.dir, "new")?) {
+        for old in found.iter().skip(KEPT - 1).chain(&strange).chain(&named(&self.dir, "new")?) {
             fs::remove_file(old).map_err(|error| BackupError::io(old, "removing", &error))?;
         }
         Ok(())
@@ -157,6 +159,12 @@ impl Maker {
 /// The snapshots in a folder, the newest first; none where there is no folder.
 pub(super) fn list(dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
     named(dir, "snapshot")
+}
+
+/// The number of the log's entry in a snapshot's name; the largest where there is none.
+fn seq(path: &Path) -> u64 {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.get(..20)?.parse().ok()).unwrap_or(u64::MAX)
 }
 
 fn named(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, BackupError> {

@@ -20,7 +20,8 @@ fn keeper(version: &str) -> Module {
         end,
         ["GET /api/keeper"] = function(req)
             local rows = db.query("select count(*) as c, max(n) as m from counts")
-            return { n = kv.get("n") or 0, rows = rows[1].c, most = rows[1].m or 0, file = fs.read("counts/last.txt") }
+            local last = fs.read("counts/last.txt")
+            return { body = { n = kv.get("n") or 0, rows = rows[1].c, most = rows[1].m or 0, file = last } }
         end,
     } }"#;
     Module::new("keeper", version)

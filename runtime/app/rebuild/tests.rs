@@ -202,3 +202,17 @@ fn it_is_gone_on_with_wherever_it_was_cut_off() {
         assert!(!data.join(REBUILDING).exists() && !data.join(REBUILT).exists());
     }
 }
+
+#[test]
+fn what_the_log_took_back_did_not_come_about() {
+    let (dir, log, store) = data();
+    // an end of a registration, and a registration, that the store refused
+    told(&log, Kind::Unregistered, "m@1.0.0", json!({ "digest": DIGEST }));
+    told(&log, Kind::Registered, "m@1.0.0", json!({ "reason": "the entry before did not come about" }));
+    told(&log, Kind::Registered, "m@3.0.0", json!({ "digest": DIGEST }));
+    told(&log, Kind::Unregistered, "m@3.0.0", json!({ "reason": "the entry before did not come about" }));
+    lose(dir.path(), store);
+    let (store, _) = open(dir.path(), &log).unwrap();
+    let definitions = keys(&store).iter().filter(|key| key.starts_with("definitions")).count();
+    assert_eq!(definitions, 2, "1.0.0 and 1.1.0");
+}

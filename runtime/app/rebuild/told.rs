@@ -67,8 +67,8 @@ pub(super) fn retell(
 struct Told {
     slots: Vec<engine::Told>,
     decisions: Vec<permissions::Told>,
-    /// The last that was told of each version: only that is done, so that files which went meanwhile are no one's loss.
-    registered: BTreeMap<(String, Version), registry::Told>,
+    /// What was told of each version. Only the last is done, so that files which went meanwhile are no one's loss.
+    registered: BTreeMap<(String, Version), Vec<registry::Told>>,
     /// How the activations go that have begun and not ended: instantly or not.
     begun: BTreeMap<(String, Version), bool>,
 }
@@ -87,14 +87,16 @@ impl Told {
         match entry.kind {
             Kind::Registered | Kind::Unregistered => {
                 let (id, version) = module(entry)?;
-                // what was recanted names no digest: the registration, or its end, did not come about
-                let digest = (entry.kind == Kind::Registered).then(|| text("digest"));
-                if let Some(None) = digest {
-                    return Err("it is registered still, and its digest is not told; register it again".to_owned());
+                let told = self.registered.entry((id.clone(), version.clone())).or_default();
+                match (entry.kind, text("digest")) {
+                    // it takes the entry before back, which did not come about
+                    _ if text("reason").is_some() => drop(told.pop()),
+                    (Kind::Registered, None) => return Err("it does not tell the digest; register it again".to_owned()),
+                    (kind, digest) => {
+                        let digest = digest.filter(|_| kind == Kind::Registered);
+                        told.push(registry::Told { id, version, digest, at: entry.at });
+                    }
                 }
-                let told =
-                    registry::Told { id: id.clone(), version: version.clone(), digest: digest.flatten(), at: entry.at };
-                self.registered.insert((id, version), told);
             }
             Kind::ActivationBegan => {
                 let at = module(entry)?;
@@ -177,7 +179,8 @@ impl Told {
     fn end(mut self, store: &Store, bundles: &Path, left: &mut Vec<String>) -> Result<(), Error> {
         self.apply(store, left)?;
         let lost = |told: &registry::Told| told.digest.as_ref().is_some_and(|digest| !bundles.join(digest).is_dir());
-        let (gone, told): (Vec<_>, Vec<_>) = self.registered.into_values().partition(lost);
+        let last = self.registered.into_values().filter_map(|mut told| told.pop());
+        let (gone, told): (Vec<_>, Vec<_>) = last.partition(lost);
         left.extend(
             gone.iter().map(|told| format!("the files of {}@{} are gone; register it again", told.id, told.version)),
         );

@@ -52,6 +52,18 @@ fn a_snapshot_holds_all_but_what_modules_keep_and_is_made_where_something_change
 }
 
 #[test]
+fn snapshots_of_a_log_that_is_gone_do_not_pass_for_the_newest() {
+    let dir = TempDir::new().unwrap();
+    let maker = maker(dir.path());
+    for (version, seq) in [(0, 97), (1, 98), (2, 99), (3, 2), (4, 3)] {
+        register(&maker.store, version);
+        maker.write(head(seq)).unwrap();
+    }
+    let kept: Vec<u64> = list(&maker.dir).unwrap().iter().map(|path| seq(path)).collect();
+    assert_eq!(kept, [3, 2]);
+}
+
+#[test]
 fn a_newest_one_that_is_damaged_is_followed_by_one_that_is_whole() {
     let dir = TempDir::new().unwrap();
     let maker = maker(dir.path());
