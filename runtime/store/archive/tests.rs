@@ -46,7 +46,7 @@ fn read(bytes: &[u8]) -> Result<Read, ArchiveError> {
     Ok((records, files))
 }
 
-fn sample() -> (Vec<RawRecord>, Vec<(Kind, String, Vec<u8>)>) {
+fn sample() -> Read {
     let records = (0..40).map(|key| record("notes", key, &vec![7; 30_000])).collect();
     let large = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect::<Vec<u8>>();
     let files = vec![
