@@ -28,6 +28,7 @@ mod control;
 mod error;
 #[cfg(feature = "cli")]
 mod kit;
+mod nearest;
 mod permissions;
 mod reasons;
 mod relations;
@@ -46,6 +47,7 @@ pub use backup::{BackupFile, Backups};
 pub use check::{CheckReport, check};
 pub use control::Control;
 pub use error::{CommandError, Finding, Location};
+use nearest::nearest;
 pub use permissions::{DecidedRow, DecisionsView, Ruling, ruling};
 pub use relations::{Conflicts, Dependencies, DependencyRow, NeedRow, OptionalRow};
 pub use usage::{Quotas, UsageRow, UsageView};
@@ -391,11 +393,4 @@ pub fn strategy(name: &str) -> Result<ActivationStrategy, CommandError> {
             Err(CommandError::new("bad-request", message).with_help("give `instant` or `gradual`"))
         }
     }
-}
-
-/// The id that is most like `id`, if one is like it.
-fn nearest<'a>(id: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
-    let allowed = (id.chars().count() / 3).min(3);
-    let far = |name: &&String| strsim::osa_distance(id, name);
-    known.filter(|name| far(name) <= allowed).min_by_key(far)
 }

@@ -122,7 +122,8 @@ fn serves(slot: &mut SlotRecord, version: &Version, (provisional, entry): (bool,
     let confirmed = slot.serving.as_ref() == Some(version);
     if provisional && !confirmed {
         let version = version.clone();
-        slot.provisional = Some(Provisional { version, entry, one_way: None, frozen: None });
+        let (one_way, one_way_of, frozen, set) = (None, None, None, Vec::new());
+        slot.provisional = Some(Provisional { version, entry, one_way, one_way_of, frozen, set });
     } else if !provisional {
         slot.provisional = None;
         if !confirmed {
