@@ -12,6 +12,7 @@
 //! Requests never pass through an actor's mailbox: they wait in the pool's bounded queue, and a worker takes one at a
 //! time, so a worker that dies costs the request in hand and no other.
 
+mod copies;
 pub mod error;
 pub mod gate;
 pub mod health;

@@ -74,7 +74,7 @@ use tokio::sync::{SetOnce, oneshot};
 pub use choosing::{CapabilityView, ConsumerView, ProviderView};
 pub use error::EngineError;
 pub use evaluate::Evaluated;
-pub use forecast::{Forecast, ForecastStep, Touched};
+pub use forecast::{Forecast, ForecastMirror, ForecastStep, Touched};
 pub use outcome::{
     ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, HistoryStep, NotServing, Outcome, ShiftReport,
     StepOutcome, StepReport,

@@ -9,5 +9,7 @@ pub mod stats;
 pub use aborts::{Aborts, Named};
 pub use events::{Event, Events, InstanceKey};
 pub use health::{Health, HealthStatus};
-pub use metrics::{ActivationMetrics, Held, HttpMetrics, InstanceMetrics, Metrics, SampleError, SampleKind};
+pub use metrics::{
+    ActivationMetrics, Held, HttpMetrics, InstanceMetrics, Metrics, MirrorMetrics, SampleError, SampleKind,
+};
 pub use stats::{Sample, Stats};

@@ -134,11 +134,13 @@ pub enum HostErrorKind {
     Overloaded,
     /// What was called failed.
     Failed,
+    /// It would outlive a copy of a client's request, of which nothing may be left.
+    Mirrored,
 }
 
 impl HostErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::InvalidArgument,
         Self::PermissionDenied,
         Self::NotFound,
@@ -146,6 +148,7 @@ impl HostErrorKind {
         Self::Timeout,
         Self::Overloaded,
         Self::Failed,
+        Self::Mirrored,
     ];
 
     /// The name scripts see.
@@ -159,6 +162,7 @@ impl HostErrorKind {
             Self::Timeout => "timeout",
             Self::Overloaded => "overloaded",
             Self::Failed => "failed",
+            Self::Mirrored => "mirrored",
         }
     }
 

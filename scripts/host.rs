@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::api::{HostFn, Principal, Request, Response};
@@ -262,6 +263,28 @@ pub struct CallContext {
     pub hops: u8,
     /// On whose behalf, where somebody signed in.
     pub principal: Option<Arc<Principal>>,
+    /// Set where the request at whose origin this call stands is a copy of a client's.
+    pub mirrored: Option<Arc<Mirrored>>,
+}
+
+/// A copy of a client's request: nobody waits for its answer, and nothing may come of it. All calls that it leads to share
+/// this.
+#[derive(Debug, Default)]
+pub struct Mirrored {
+    was_refused: AtomicBool,
+}
+
+impl Mirrored {
+    /// Notes that the host refused something that would have outlived the copy.
+    pub fn refuse(&self) {
+        self.was_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the host refused anything, after which nobody can tell what the call would have come to.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.was_refused.load(Ordering::Relaxed)
+    }
 }
 
 /// What a script can reach outside its VM. Implementations check, count and audit each call.

@@ -80,6 +80,7 @@ pub(crate) fn context() -> CallContext {
         chain: Vec::new(),
         hops: 0,
         principal: None,
+        mirrored: None,
     }
 }
 

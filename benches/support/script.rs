@@ -30,6 +30,7 @@ pub(crate) fn context() -> CallContext {
         chain: Vec::new(),
         hops: 0,
         principal: None,
+        mirrored: None,
     }
 }
 

@@ -81,6 +81,7 @@ fn context() -> CallContext {
         chain: Vec::new(),
         hops: 0,
         principal: None,
+        mirrored: None,
     }
 }
 

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Request, Response, Value};
 use tokio::sync::{Semaphore, SetOnce, oneshot};
 
+use super::copies::Copies;
 use super::error::{CallError, StartError};
 use super::gate::{Gate, Gated, Pass};
 use super::job::{Job, Work};
@@ -63,6 +64,8 @@ pub struct Instance {
     /// Set once it takes traffic.
     serving: SetOnce<()>,
     account: Arc<Account>,
+    /// The copies of requests that it takes, or took.
+    pub(super) copies: OnceLock<Copies>,
     quotas: Quotas,
     /// Set when its scripts are to end.
     halted: Arc<AtomicBool>,
@@ -113,6 +116,7 @@ impl Instance {
             host,
             limits,
             exports: OnceLock::new(),
+            copies: OnceLock::new(),
             serving: SetOnce::new(),
             named: None,
             supplies: None,
@@ -279,6 +283,7 @@ impl Instance {
             chain: Vec::new(),
             hops: 0,
             principal: None,
+            mirrored: None,
         }
     }
 

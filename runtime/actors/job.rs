@@ -183,6 +183,7 @@ fn answer<T>(
         instance.quotas().tell(error, handler, call);
     }
     if let Err(unheard) = reply.send(result)
+        && call.mirrored.is_none()
         && Instant::now() < patience
         && failed(&unheard)
     {

@@ -187,6 +187,12 @@ impl Pool {
         state.jobs.len() < state.waiting + state.looking + state.parked.len()
     }
 
+    /// Whether the share of the processor that its jobs keep to is far from used up.
+    #[must_use]
+    pub fn has_to_spare(&self) -> bool {
+        self.throttle.as_ref().is_none_or(Throttle::has_to_spare)
+    }
+
     /// Whether it was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {

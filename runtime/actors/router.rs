@@ -12,11 +12,15 @@ use replug_scripts::{CallContext, Handler, Value};
 use semver::VersionReq;
 
 mod companions;
+mod mirrors;
 mod serving;
 
 pub use companions::Companions;
+pub use mirrors::CopyTo;
+use mirrors::Mirrors;
 pub use serving::serve;
 
+pub use super::copies::{Came, Copies, Ended, MOST_COPIES, Place, Taking};
 pub use super::error::{Blame, CallError};
 pub use super::instance::Instance;
 use super::residents::Households;
@@ -123,6 +127,7 @@ pub struct Snapshot {
     pub routes: Routes,
     /// The paths of each target of the slots that shift.
     shared: HashMap<Arc<str>, Vec<Routes>>,
+    mirrors: Mirrors,
     by_address: bool,
     providers: HashMap<String, Vec<Arc<str>>>,
     /// The module that is chosen of those that provide a capability.
@@ -153,6 +158,7 @@ impl Snapshot {
             let alone = |target: &Target| Routes::build([(id, vec![&*target.endpoints])]);
             shared.insert(Arc::clone(id), slot.targets.iter().map(alone).collect::<Result<_, _>>()?);
         }
+        let mirrors = Mirrors::of(&slots)?;
         let by_address = slots.values().any(|slot| slot.sticky_by() == Some(&StickyBy::Address));
         let mut providers: HashMap<String, Vec<Arc<str>>> = HashMap::new();
         for (id, slot) in &slots {
@@ -178,7 +184,7 @@ impl Snapshot {
                 }
             }
         }
-        Ok(Self { revision, slots, routes, shared, by_address, providers, chosen, subscribers, companions })
+        Ok(Self { revision, slots, routes, shared, mirrors, by_address, providers, chosen, subscribers, companions })
     }
 
     /// Where a request goes.

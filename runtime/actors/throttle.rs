@@ -39,6 +39,15 @@ impl Throttle {
         if quota.max_cpu_usage.is_none() { Duration::ZERO } else { self.account.cpu.wait(quota, Instant::now()) }
     }
 
+    /// Whether calls need not wait, nor would if half of the share were all of it.
+    #[must_use]
+    pub fn has_to_spare(&self) -> bool {
+        self.quotas.read(|quotas| {
+            let half = quotas.cpu.cpu_quota_period / 2;
+            self.left(&CpuQuota { cpu_quota_period: half, ..quotas.cpu.clone() }).is_zero()
+        })
+    }
+
     /// How long a job would have to wait, if it is not to: where throttling is off, at all; otherwise longer than its caller
     /// waits.
     #[must_use]

@@ -110,6 +110,7 @@ impl Runtime {
             chain: Vec::new(),
             hops: 0,
             principal: None,
+            mirrored: None,
         };
         let (handler, mut share) = (Handler::Service(service.into()), chance::bucket());
         if let Some(context) = from {
@@ -118,6 +119,7 @@ impl Runtime {
             call.chain.clone_from(&context.chain);
             call.hops = context.hops;
             call.principal.clone_from(&context.principal);
+            call.mirrored.clone_from(&context.mirrored);
             share = bucket(&module, snapshot.slots.get(&module).ok_or_else(nobody)?, &call);
         }
         drop(snapshot);

@@ -10,6 +10,8 @@
 //! A request whose client went away before the answer is one of them, with the time it waited: a candidate that answers
 //! nobody must not look like one that nobody asks. It counts as failed if the instance fails it afterwards.
 //!
+//! A copy of a request that failed after a side effect was refused to it says nothing, and is none of the requests.
+//!
 //! A trigger's threshold takes the place of its limit, whatever the baseline does. A baseline of fewer than 20 requests
 //! tells nothing: its error rate counts as 0, so that a candidate which fails is not kept for want of a comparison, and
 //! response times are then judged against a threshold only. An error rate is judged before a response time, since answers
@@ -141,15 +143,25 @@ pub fn judge(candidate: &Sample, baseline: &Sample, health_failure: Option<&str>
         return Verdict::Pass;
     }
     if candidate.requests() < SAMPLES {
-        let reason = format!("{} of the {SAMPLES} requests that a judgement needs", candidate.requests());
+        let requests = candidate.requests();
+        let reason = format!("{requests} of the {SAMPLES} requests that a judgement needs{}", beside(candidate));
         return Verdict::Inconclusive { reason };
     }
-    let fail = |trigger, reason| Verdict::Fail { trigger, reason };
+    let fail = |trigger, reason| Verdict::Fail { trigger, reason: format!("{reason}{}", beside(candidate)) };
     let errors = rules.error_rate.and_then(|limit| too_many_errors(candidate, baseline, limit));
     let times = || rules.response_time.and_then(|limit| too_slow(candidate, baseline, limit));
     match errors.map(|reason| fail(TriggerKind::ErrorRateExceeded, reason)) {
         Some(verdict) => verdict,
         None => times().map_or(Verdict::Pass, |reason| fail(TriggerKind::ResponseTimeExceeded, reason)),
+    }
+}
+
+/// What is said of copies of requests that are none of a sample's; nothing where there are none.
+#[must_use]
+pub fn beside(sample: &Sample) -> String {
+    match sample.incomparable() {
+        0 => String::new(),
+        count => format!(", beside {count} that are not comparable, since side effects were refused to them"),
     }
 }
 

@@ -23,6 +23,7 @@ use super::strategy::StepName;
 use super::undo::Undo;
 use super::window::{self, critical_error, trigger_name};
 use crate::actors::Instance;
+use crate::actors::router::Taking;
 use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger, TriggerKind};
 use crate::monitor::{Event, InstanceKey, Sample};
 use crate::store::audit::Kind;
@@ -54,6 +55,8 @@ pub(super) struct Attempt<'a> {
     committed: Option<Committed>,
     /// What the version before did lately, to compare with.
     reference: Sample,
+    /// As long as the candidate gets copies of requests.
+    pub(super) taking: Option<Taking>,
     /// What happens from the start on: a tree that gives up between two steps is noticed as well.
     pub(super) events: broadcast::Receiver<Arc<Event>>,
 }
@@ -93,6 +96,7 @@ impl<'a> Attempt<'a> {
             done: Vec::new(),
             committed: None,
             reference: Sample::default(),
+            taking: None,
             events: work.shared.events.subscribe(),
         }
     }

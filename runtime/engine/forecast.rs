@@ -40,6 +40,9 @@ pub struct Forecast {
     pub steps: Vec<ForecastStep>,
     /// The weights of the traffic shift in percent; empty: the traffic moves at once.
     pub weights: Vec<u8>,
+    /// The copies of requests by which it would be judged at weight 0; none: it would be asked for its health alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<ForecastMirror>,
     /// For how long it could be returned from by itself, in milliseconds; 0: there is nothing to return to.
     pub confirm_window: u64,
     /// What changes for others, one line each.
@@ -53,6 +56,15 @@ pub struct Forecast {
     /// The same of the others of its set, which take over, are confirmed and return with it as one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<Self>,
+}
+
+/// Which requests would be copied for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForecastMirror {
+    /// Their methods.
+    pub methods: Vec<String>,
+    /// How many of them, in percent.
+    pub share: u8,
 }
 
 /// A step of it.
@@ -177,6 +189,8 @@ impl Engine {
         let (touched, untouched) = surroundings(definition, &snapshot, running);
         let returns_to = slot.state.standby.as_ref().and_then(version_of).or(serving.clone());
         let shifts = strategy == ActivationStrategy::Gradual && serving.is_some() && !joins;
+        let shifting = &manifest.lifecycle.activation.traffic_shifting;
+        let mirror = shifting.mirror.as_ref().filter(|_| shifts);
         let window = manifest.lifecycle.activation.confirm_window.as_millis();
         Ok(Forecast {
             id: id.to_owned(),
@@ -186,11 +200,8 @@ impl Engine {
             strategy: if strategy == ActivationStrategy::Gradual { "gradual" } else { "instant" }.to_owned(),
             refused,
             steps: plan.steps.iter().map(|step| ForecastStep::of(step, manifest)).collect(),
-            weights: if shifts {
-                Weights::of(&manifest.lifecycle.activation.traffic_shifting).collect()
-            } else {
-                Vec::new()
-            },
+            weights: if shifts { Weights::of(shifting).collect() } else { Vec::new() },
+            mirror: mirror.map(|mirror| ForecastMirror { methods: mirror.methods.clone(), share: mirror.share }),
             confirm_window: if returns_to.is_some() || joins { u64::try_from(window).unwrap_or(u64::MAX) } else { 0 },
             changes: changes(before.map(|before| &before.manifest), manifest),
             touched,

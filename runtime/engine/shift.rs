@@ -1,8 +1,9 @@
 //! The traffic shift of a gradual activation: gives a candidate more and more of the traffic as long as it does well.
 //!
 //! [`super::traffic`] decides; this looks at the clock, at the samples and at what the candidate reports, and commits the
-//! weights; who steers it is heard between two looks (see [`super::steer`]). A shift ends early when the candidate's tree gives up, when the version it builds on is returned from, when a
-//! command that waits wants that (see [`super::lanes`]), and when the runtime stops.
+//! weights; as long as the candidate has no share and its manifest wants a mirror, it gets copies of requests. Who steers it is
+//! heard between two looks (see [`super::steer`]). A shift ends early when the candidate's tree gives up, when the version it
+//! builds on is returned from, when a command that waits wants that (see [`super::lanes`]), and when the runtime stops.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +21,7 @@ use super::steer::{Given, Order, SteerReport, Steered};
 use super::traffic::{Decision, Health, Shift};
 use super::window::trigger_name;
 use crate::actors::Instance;
+use crate::actors::router::Taking;
 use crate::manifest::TriggerKind;
 use crate::monitor::Event;
 use crate::store::audit::Kind;
@@ -33,6 +35,8 @@ impl Attempt<'_> {
         let began = Instant::now();
         let candidate = self.instance()?;
         let shifted = self.shift_from(baseline, &candidate).await;
+        // however it ended, nothing more is copied for it
+        self.taking = None;
         // waiting for samples is no slowness of the steps
         self.deadline += began.elapsed();
         self.work.shared.metrics.activation(&self.key).shifted(began.elapsed());
@@ -52,9 +56,16 @@ impl Attempt<'_> {
             health = self.work.shared.hands.apply(&verify) => health,
         };
         health.map_err(|fault| format!("{}: {fault}", trigger_name(TriggerKind::HealthCheckFailure)))?;
+        self.taking = match &activation.traffic_shifting.mirror {
+            Some(mirror) if shift.is_mirroring() => Some(candidate.take_copies(mirror)),
+            _ => None,
+        };
         self.route(shift.weight()).await?;
-        let samples = || (candidate.metrics.stats.sample(), baseline.metrics.stats.sample());
-        let mut since = samples();
+        let samples = |taking: &Option<Taking>| match taking {
+            Some(copies) => copies.samples(),
+            None => (candidate.metrics.stats.sample(), baseline.metrics.stats.sample()),
+        };
+        let mut since = samples(&self.taking);
         let shared = Arc::clone(&self.work.shared);
         let mut steered = shared.helms.open(&self.key);
         let metrics = self.work.shared.metrics.activation(&self.key);
@@ -66,7 +77,7 @@ impl Attempt<'_> {
                 match decision {
                     Decision::Route(weight) => {
                         self.route(weight).await?;
-                        since = samples();
+                        since = samples(&self.taking);
                     }
                     Decision::Promote => return Ok(()),
                     Decision::RollBack { reason, .. } => return Err(reason),
@@ -74,7 +85,7 @@ impl Attempt<'_> {
                 }
                 continue;
             }
-            let (of_candidate, of_baseline) = samples();
+            let (of_candidate, of_baseline) = samples(&self.taking);
             let (seen, compared) = (of_candidate.since(&since.0), of_baseline.since(&since.1));
             let report = candidate.health.report();
             let detail = report.detail();
@@ -85,6 +96,7 @@ impl Attempt<'_> {
             };
             let judging = shift.reports().len();
             let decision = shift.observe(Instant::now(), &seen, &compared, health, &rules);
+            self.copy_while(&shift);
             if shift.reports().len() > judging && seen.requests() > 0 {
                 metrics.judged(seen.error_rate());
             }
@@ -98,7 +110,7 @@ impl Attempt<'_> {
                 }
                 Decision::Route(weight) => {
                     self.route(weight).await?;
-                    since = samples();
+                    since = samples(&self.taking);
                 }
                 Decision::Promote => return Ok(()),
                 Decision::RollBack { trigger, reason } => {
@@ -115,15 +127,22 @@ impl Attempt<'_> {
         instance.ok_or_else(|| format!("internal error: {} was not started", self.key))
     }
 
+    /// Lets nothing be copied from the verdict about the copies on.
+    fn copy_while(&mut self, shift: &Shift) {
+        if !shift.is_mirroring() {
+            self.taking = None;
+        }
+    }
+
     async fn route(&mut self, weight: u8) -> Result<(), String> {
         let share = Share { key: self.key.clone(), weight };
         self.commit(Turn::Shift(share)).await
     }
 
     /// Takes an order. It is in the audit log before it is carried out, and not carried out if it cannot be there.
-    async fn take(&self, given: Given, shift: &mut Shift) -> Decision {
+    async fn take(&mut self, given: Given, shift: &mut Shift) -> Decision {
         let Given { order, by, reply } = given;
-        let shared = &self.work.shared;
+        let shared = Arc::clone(&self.work.shared);
         let weight = shift.weight();
         let data = json!({ "done": order.done(), "weight": weight, "generation": self.key.generation });
         if let Err(error) = shared.audit(Kind::ShiftSteered, by.clone(), self.manifest.label(), data).await {
@@ -141,8 +160,12 @@ impl Attempt<'_> {
                 Decision::Wait
             }
             Order::Promote { full } => shift.promote(now, full, who),
-            Order::Abort => Decision::RollBack { trigger: None, reason: format!("{who} gave it up") },
+            Order::Abort => {
+                self.taking = None;
+                Decision::RollBack { trigger: None, reason: format!("{who} gave it up") }
+            }
         };
+        self.copy_while(shift);
         let next = match &decision {
             Decision::RollBack { .. } => 0,
             _ => shift.weight(),

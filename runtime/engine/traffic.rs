@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | any weight, any moment | a failure | back to the baseline, at once |
 //! | weight 0 or 100 | health passes, or nobody wants it judged | the next weight, without waiting |
+//! | weight 0, where it is mirrored to | as at a weight between | as there: it is judged by copies of requests |
 //! | end of an interval | pass | the next weight |
 //! | end of the first interval | inconclusive | the weight is held one interval more; its samples add up |
 //! | end of a later interval | inconclusive, `promote` | the next weight if health passes, else held |
@@ -17,7 +18,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::analysis::{Rules, Verdict, judge, look_every};
+use super::analysis::{Rules, Verdict, beside, judge, look_every};
 use super::outcome::ShiftReport;
 use crate::manifest::{OnInconclusive, TrafficShifting, TriggerKind};
 use crate::monitor::{HealthStatus, Sample};
@@ -26,9 +27,10 @@ use crate::monitor::{HealthStatus, Sample};
 mod tests;
 
 /// The candidate's share in percent, one after the other: from `initial` by `increment`, which doubles up to
-/// `maxIncrement`. They grow and end with 100.
+/// `maxIncrement`. They grow and end with 100. Where requests are mirrored to it, it has none before.
 #[derive(Clone, Debug)]
 pub struct Weights {
+    before: Option<u8>,
     next: Option<u8>,
     step: u8,
     largest: u8,
@@ -39,7 +41,9 @@ impl Weights {
     #[must_use]
     pub fn of(shifting: &TrafficShifting) -> Self {
         let step = shifting.increment.clamp(1, 100);
-        Self { next: Some(shifting.initial.min(100)), step, largest: shifting.max_increment.clamp(step, 100) }
+        let initial = shifting.initial.min(100);
+        let before = shifting.mirror.as_ref().filter(|_| initial > 0).map(|_| 0);
+        Self { before, next: Some(initial), step, largest: shifting.max_increment.clamp(step, 100) }
     }
 }
 
@@ -47,6 +51,9 @@ impl Iterator for Weights {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {
+        if let Some(weight) = self.before.take() {
+            return Some(weight);
+        }
         let weight = self.next?;
         // all of them are at most 100, so no sum overflows
         self.next = if weight == 100 { None } else { Some((weight + self.step).min(100)) };
@@ -116,6 +123,8 @@ pub struct Shift {
     weight: u8,
     interval: Duration,
     on_inconclusive: OnInconclusive,
+    /// Whether it gets copies of requests as long as it has no share.
+    mirrors: bool,
     /// When this weight began.
     began: Instant,
     /// When its present interval ends.
@@ -140,6 +149,7 @@ impl Shift {
             weight,
             interval: shifting.interval,
             on_inconclusive,
+            mirrors: shifting.mirror.is_some(),
             began: now,
             ends: now + shifting.interval,
             looked: None,
@@ -154,6 +164,13 @@ impl Shift {
     #[must_use]
     pub const fn weight(&self) -> u8 {
         self.weight
+    }
+
+    /// Whether the candidate is judged by copies of requests at this moment. Its samples are those then, and the baseline's what
+    /// came of the requests of which they are copies.
+    #[must_use]
+    pub const fn is_mirroring(&self) -> bool {
+        self.mirrors && self.weight == 0 && self.ended.is_none()
     }
 
     /// Whether it waits without an end in sight: for a verdict, its weight being held already for longer than one more interval,
@@ -202,7 +219,8 @@ impl Shift {
             _ if self.paused => self.looked.unwrap_or(self.began) + tick,
             None if self.needs_health_only() => self.began,
             None => self.ends.min(self.began + tick),
-            Some(looked) if self.needs_health_only() => looked + tick,
+            // what is due is over already where health alone is waited for
+            Some(looked) if self.needs_health_only() || looked >= self.ends => looked + tick,
             Some(looked) => self.ends.min(looked + tick),
         }
     }
@@ -243,18 +261,27 @@ impl Shift {
                 _ => self.advance(now, verdict.name(), String::new()),
             };
         }
-        if now < self.ends {
+        let awaits_health = self.weight == 0 && rules.health && health == Health::Unknown;
+        if now < self.ends || awaits_health {
             return Decision::Wait;
         }
         match verdict {
             Verdict::Inconclusive { reason } => self.without_verdict(now, &reason, health),
-            verdict => self.advance(now, verdict.name(), String::new()),
+            verdict => {
+                let copies = || format!("{} copies of requests{}", candidate.requests(), beside(candidate));
+                let detail = if self.is_mirroring() { copies() } else { String::new() };
+                self.advance(now, verdict.name(), detail)
+            }
         }
     }
 
-    /// Without traffic there is nothing to sample; with all of it, nothing to compare with.
+    /// Without traffic there is nothing to sample, but for copies; with all of it, nothing to compare with.
     const fn needs_health_only(&self) -> bool {
-        matches!(self.weight, 0 | 100)
+        match self.weight {
+            0 => !self.mirrors,
+            100 => true,
+            _ => false,
+        }
     }
 
     fn without_verdict(&mut self, now: Instant, reason: &str, health: Health<'_>) -> Decision {

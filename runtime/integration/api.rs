@@ -7,7 +7,8 @@
 //! Nothing on this way takes a lock or waits for anybody but the client's body, an unknown token's verifier, and the
 //! module that answers. A request is answered by one version from start to end; one that meets an instance which closes
 //! is sent to the version that took its place. While the traffic of a slot shifts from one version to another, it is known
-//! who asks before a version is chosen, and path, permissions and parameters are that version's own.
+//! who asks before a version is chosen, and path, permissions and parameters are that version's own. Where a candidate is judged
+//! before it has a share, it gets a copy of what was answered, whose answer nobody gets.
 //!
 //! What goes wrong is answered as `application/problem+json` ([RFC 9457]) with the `type`s of the book's HTTP
 //! reference. `x-request-id` is on every answer, `x-replug-module: ID@V` on those for which a version was chosen.
@@ -30,11 +31,12 @@ use self::sticky::Asker;
 use super::auth::{Authenticator, VerifyError, token};
 use super::counted::count;
 use super::decode;
-use crate::actors::router::{CallError, Instance, Router, Way};
+use crate::actors::router::{CallError, Instance, Router, Snapshot, Way};
 
 mod answer;
 mod body;
 mod id;
+mod mirror;
 mod problem;
 mod refusal;
 mod sticky;
@@ -70,11 +72,25 @@ struct Target {
     pattern: Arc<str>,
     permissions: Arc<[String]>,
     params: Vec<(String, String)>,
+    /// Whether requests are copied for some candidate, perhaps this one for one of its module.
+    copies: bool,
 }
 
 impl Target {
+    /// What the path leads to for whoever asks; nothing yet where two versions share the way and it is not known who asks.
+    fn find(snapshot: &Snapshot, parts: &Parts, asker: Option<&Asker<'_>>) -> Result<Option<Self>, Refusal> {
+        let (method, path) = (&parts.method, parts.uri.path());
+        let way = match (snapshot.find(method, path), asker) {
+            (Way::Shared(module, by), Some(asker)) => {
+                snapshot.find_shared(module, asker.bucket(module, by), method, path)
+            }
+            (way, _) => way,
+        };
+        Self::of(way, snapshot.copies())
+    }
+
     /// The target of a way; nothing yet where two versions share the way.
-    fn of(way: Way<'_>) -> Result<Option<Self>, Refusal> {
+    fn of(way: Way<'_>, copies: bool) -> Result<Option<Self>, Refusal> {
         match way {
             Way::To(instance, endpoint, params) => Ok(Some(Self {
                 instance: Arc::clone(instance),
@@ -82,6 +98,7 @@ impl Target {
                 pattern: Arc::clone(&endpoint.pattern),
                 permissions: Arc::clone(&endpoint.permissions),
                 params: decode::params(params)?,
+                copies,
             })),
             Way::Shared(..) => Ok(None),
             Way::OtherMethods(methods) => Err(Refusal::OtherMethods(methods)),
@@ -136,7 +153,7 @@ impl Gateway {
         body: Body,
         served: &mut Option<Arc<Instance>>,
     ) -> Result<HttpResponse, Refusal> {
-        let found = Target::of(self.router.load().find(&parts.method, parts.uri.path()))?;
+        let found = Target::find(&self.router.load(), parts, None)?;
         let identity = self.identify(id, parts).await?;
         let asker = Asker::new(parts, identity.principal.as_deref());
         let mut target = match found {
@@ -149,9 +166,15 @@ impl Gateway {
         let mut looks = 1;
         loop {
             *served = Some(Arc::clone(&target.instance));
+            let began = target.copies.then(Instant::now);
             match asked.of(&mut target).await {
                 Err(CallError::Closed(_)) if looks < LOOKS => looks += 1,
-                result => return self.finish(&asked, &target, result),
+                result => {
+                    if let Some(began) = began {
+                        self.copy(&asked, &target, &result, began.elapsed());
+                    }
+                    return self.finish(&asked, &target, result);
+                }
             }
             // replaced in the meantime, and whatever is there now may want other permissions
             *served = None;
@@ -162,13 +185,7 @@ impl Gateway {
 
     /// What the path leads to at this moment for whoever asks.
     fn look_up(&self, asker: &Asker<'_>) -> Result<Target, Refusal> {
-        let snapshot = self.router.load();
-        let (method, path) = (&asker.parts.method, asker.parts.uri.path());
-        let way = match snapshot.find(method, path) {
-            Way::Shared(module, by) => snapshot.find_shared(module, asker.bucket(module, by), method, path),
-            way => way,
-        };
-        Target::of(way)?.ok_or(Refusal::NoModule)
+        Target::find(&self.router.load(), asker.parts, Some(asker))?.ok_or(Refusal::NoModule)
     }
 
     /// Who asks. A verifier that fails is no reason to refuse a public path, so its failure is kept for [`Self::permit`].
@@ -225,31 +242,42 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// One try with one instance. The headers are copied, since an instance that closes does not give them back.
     async fn of(&self, target: &mut Target) -> Result<Response, CallError> {
-        let (instance, parts) = (&target.instance, self.parts);
-        let request = Box::new(Request {
-            id: Arc::clone(&self.id.text),
-            method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
-            params: std::mem::take(&mut target.params),
-            query: decode::query(parts.uri.query()),
-            headers: parts.headers.clone(),
-            body: self.body.bytes.clone(),
-            principal: self.principal.clone(),
-        });
-        let call = CallContext {
-            module: Arc::clone(&instance.key.id),
-            version: Arc::clone(&instance.key.version),
-            request_id: Arc::clone(&self.id.text),
-            caller: None,
-            deadline: deadline(self.arrived, instance),
-            chain: Vec::new(),
-            hops: 0,
-            principal: self.principal.clone(),
-        };
+        let instance = &target.instance;
+        let request = self.request(std::mem::take(&mut target.params));
+        let call = self.call(instance, deadline(self.arrived, instance));
         let held = instance.metrics.hold();
         let result = instance.respond(target.handler.clone(), request, call).await;
         count(held, &result);
         result
+    }
+
+    /// The request as a script gets it.
+    fn request(&self, params: Vec<(String, String)>) -> Box<Request> {
+        let parts = self.parts;
+        Box::new(Request {
+            id: Arc::clone(&self.id.text),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            params,
+            query: decode::query(parts.uri.query()),
+            headers: parts.headers.clone(),
+            body: self.body.bytes.clone(),
+            principal: self.principal.clone(),
+        })
+    }
+
+    fn call(&self, instance: &Instance, deadline: Instant) -> CallContext {
+        CallContext {
+            module: Arc::clone(&instance.key.id),
+            version: Arc::clone(&instance.key.version),
+            request_id: Arc::clone(&self.id.text),
+            caller: None,
+            deadline,
+            chain: Vec::new(),
+            hops: 0,
+            principal: self.principal.clone(),
+            mirrored: None,
+        }
     }
 }
 

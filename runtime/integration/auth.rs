@@ -170,6 +170,7 @@ impl Inner {
             chain: Vec::new(),
             hops: 0,
             principal: None,
+            mirrored: None,
         };
         let args = vec![Value::map([("token", Value::Text(token))])];
         let handler = Handler::Service(SERVICE.into());

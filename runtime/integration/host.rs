@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use replug_scripts::value::{from_value, to_value};
-use replug_scripts::{HostError, HostErrorKind, Principal, Value};
+use replug_scripts::{HostError, HostErrorKind, Mirrored, Principal, Value};
 use semver::Version;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,10 +52,25 @@ pub trait HostService: Send + Sync + 'static {
         true
     }
 
+    /// Whether this method only reads, so that also a [copy of a request](crate::manifest::Mirror) may call it; such a call of
+    /// another method is refused. Default: none does.
+    fn reads(&self, method: &str) -> bool {
+        let _ = method;
+        false
+    }
+
     /// The names of its methods, as far as they are known beforehand: an empty one, or one with a dot in it, which no script
     /// could call, is refused by [`Builder::build`](crate::Builder::build). Default: none.
     fn methods(&self) -> Vec<&str> {
         Vec::new()
+    }
+
+    /// The same, where these methods [only read](HostService::reads).
+    fn reading<I: IntoIterator<Item: Into<String>>>(self, methods: I) -> Reading<Self>
+    where
+        Self: Sized,
+    {
+        Reading { service: self, methods: methods.into_iter().map(Into::into).collect() }
     }
 
     /// The same for these modules only.
@@ -87,6 +102,8 @@ pub struct ServiceContext {
     pub(crate) chain: Vec<Arc<str>>,
     /// The events that led here.
     pub(crate) hops: u8,
+    /// Set where the call stands behind a copy of a client's request.
+    pub(crate) mirrored: Option<Arc<Mirrored>>,
 }
 
 impl ServiceContext {
@@ -142,6 +159,40 @@ impl<S: HostService> HostService for OnlyFor<S> {
 
     fn admits(&self, module: &str) -> bool {
         self.modules.contains(module) && self.service.admits(module)
+    }
+
+    fn reads(&self, method: &str) -> bool {
+        self.service.reads(method)
+    }
+
+    fn methods(&self) -> Vec<&str> {
+        self.service.methods()
+    }
+}
+
+/// A service some of whose methods only read; see [`HostService::reading`].
+#[derive(Clone, Debug)]
+pub struct Reading<S> {
+    service: S,
+    methods: BTreeSet<String>,
+}
+
+#[async_trait]
+impl<S: HostService> HostService for Reading<S> {
+    async fn call(&self, method: &str, args: Value, context: ServiceContext) -> Result<Value, HostError> {
+        self.service.call(method, args, context).await
+    }
+
+    fn version(&self) -> Version {
+        self.service.version()
+    }
+
+    fn admits(&self, module: &str) -> bool {
+        self.service.admits(module)
+    }
+
+    fn reads(&self, method: &str) -> bool {
+        self.methods.contains(method) || self.service.reads(method)
     }
 
     fn methods(&self) -> Vec<&str> {

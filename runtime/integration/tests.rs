@@ -223,6 +223,7 @@ impl World {
             chain: Vec::new(),
             hops: 0,
             principal: None,
+            mirrored: None,
         };
         self.router.call(module, 0, &Handler::Service(service.into()), vec![args], call).await
     }

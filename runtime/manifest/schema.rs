@@ -11,6 +11,7 @@ use serde_json::Value;
 
 mod config;
 mod lifecycle;
+mod mirror;
 mod permissions;
 mod runtime;
 
@@ -20,6 +21,7 @@ pub use lifecycle::{
     Lifecycle, MigrationPath, NotificationChannel, OnInconclusive, Rollback, RollbackTrigger, StickyBy, Threshold,
     TrafficShifting, TriggerKind, Updates,
 };
+pub use mirror::Mirror;
 pub use permissions::{
     Access, ApplicationPermissions, ConfigurationPermission, CpuQuota, DatabasePermission, FilesystemPermission,
     MemoryQuota, NetworkPermission, NetworkQuota, Permissions, ResourceQuotas, StorageQuota, SystemPermissions,

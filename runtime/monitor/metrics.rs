@@ -6,6 +6,7 @@
 mod activation;
 mod families;
 mod instance;
+mod mirror;
 mod process;
 mod scripted;
 mod traffic;
@@ -19,6 +20,7 @@ use super::InstanceKey;
 pub use activation::ActivationMetrics;
 use families::Families;
 pub use instance::{Held, InstanceMetrics};
+pub use mirror::MirrorMetrics;
 pub use process::{ProcessUsage, process};
 use scripted::Scripted;
 pub use scripted::{SampleError, SampleKind};

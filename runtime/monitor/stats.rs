@@ -22,6 +22,7 @@ pub struct Stats {
     failed: AtomicU64,
     abandoned: AtomicU64,
     failed_unheard: AtomicU64,
+    incomparable: AtomicU64,
     times: AtomicHistogram,
     /// What had been done when the time began that counts as recent; nothing: all of it.
     recent_since: Mutex<Option<Sample>>,
@@ -34,6 +35,7 @@ impl Default for Stats {
             failed: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             failed_unheard: AtomicU64::new(0),
+            incomparable: AtomicU64::new(0),
             times: AtomicHistogram::with_config(&config()),
             recent_since: Mutex::default(),
         }
@@ -68,6 +70,12 @@ impl Stats {
         self.failed_unheard.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a copy of a request that failed where something was refused to it, which says nothing of the instance. It is none
+    /// of the requests.
+    pub fn leave_out(&self) {
+        self.incomparable.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn add(&self, counter: &AtomicU64, took: Duration) {
         counter.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -95,6 +103,7 @@ impl Stats {
             failed: self.failed.load(Ordering::Relaxed),
             abandoned: self.abandoned.load(Ordering::Relaxed),
             failed_unheard: self.failed_unheard.load(Ordering::Relaxed),
+            incomparable: self.incomparable.load(Ordering::Relaxed),
             times: self.times.load(),
         }
     }
@@ -107,13 +116,15 @@ pub struct Sample {
     failed: u64,
     abandoned: u64,
     failed_unheard: u64,
+    incomparable: u64,
     times: Histogram,
 }
 
 impl Default for Sample {
     /// No request.
     fn default() -> Self {
-        Self { answered: 0, failed: 0, abandoned: 0, failed_unheard: 0, times: Histogram::with_config(&config()) }
+        let times = Histogram::with_config(&config());
+        Self { answered: 0, failed: 0, abandoned: 0, failed_unheard: 0, incomparable: 0, times }
     }
 }
 
@@ -127,6 +138,7 @@ impl Sample {
             failed: self.failed.saturating_sub(earlier.failed),
             abandoned: self.abandoned.saturating_sub(earlier.abandoned),
             failed_unheard: self.failed_unheard.saturating_sub(earlier.failed_unheard),
+            incomparable: self.incomparable.saturating_sub(earlier.incomparable),
             times: self.times.checked_sub(&earlier.times).unwrap_or_else(|_| Self::default().times),
         }
     }
@@ -142,6 +154,12 @@ impl Sample {
     #[must_use]
     pub fn errors(&self) -> u64 {
         (self.failed + self.failed_unheard).min(self.requests())
+    }
+
+    /// How many copies of requests say nothing of the instance; they are not among [`Sample::requests`].
+    #[must_use]
+    pub const fn incomparable(&self) -> u64 {
+        self.incomparable
     }
 
     /// The share of the requests that failed, from 0 to 1; 0 without a request.
@@ -227,6 +245,17 @@ mod tests {
         assert_eq!((stats.sample().requests(), stats.sample().errors()), (20, 5));
         let later = stats.sample().since(&first);
         assert_eq!((later.requests(), later.errors(), later.error_rate().to_bits()), (0, 0, 0.0f64.to_bits()));
+    }
+
+    #[test]
+    fn what_is_left_out_is_no_request() {
+        let stats = Stats::default();
+        stats.record(false, Duration::from_millis(1));
+        let earlier = stats.sample();
+        (0..3).for_each(|_| stats.leave_out());
+        let later = stats.sample().since(&earlier);
+        assert_eq!((later.requests(), later.errors(), later.incomparable()), (0, 0, 3));
+        assert_eq!(stats.sample().p95(), earlier.p95(), "it has no time");
     }
 
     #[test]

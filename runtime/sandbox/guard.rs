@@ -11,6 +11,7 @@ mod files;
 #[cfg(feature = "http-client")]
 mod http;
 mod logs;
+mod mirrored;
 mod samples;
 mod text;
 mod wait;
@@ -177,6 +178,9 @@ impl Guard {
 impl Host for Guard {
     fn call(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError> {
         self.count(function);
+        if let Some(done) = mirrored::instead(function, call) {
+            return done;
+        }
         let mut args = Args::new(function, args);
         let done = match self.pending(&mut args, call) {
             Some(pending) => pending.and_then(|pending| wait::on(&self.supplies.runtime, function, pending)),
@@ -189,6 +193,9 @@ impl Host for Guard {
     /// What answers by a future of its own is awaited; what blocks gets a thread that may.
     fn begin(self: Arc<Self>, function: HostFn, args: Vec<Value>, call: &CallContext) -> Answer {
         self.count(function);
+        if let Some(done) = mirrored::instead(function, call) {
+            return Answer::Ready(done);
+        }
         let mut args = Args::new(function, args);
         let pending = match self.pending(&mut args, call) {
             Some(Ok(pending)) => pending,

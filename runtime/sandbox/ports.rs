@@ -34,10 +34,10 @@ pub const TIMERS_FULL: &str = "which is the most";
 /// The most timers of a module.
 pub const MAX_TIMERS: usize = 1000;
 
-/// Another module that works on a database.
+/// Another module that works on a database; or the copies of requests of a module, also on its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Guest<'a> {
-    /// Its id.
+    /// Its id, or what stands for it and no other guest.
     pub module: &'a str,
     /// What it may do there.
     pub access: Access,

@@ -45,7 +45,7 @@ fn the_copy_is_the_specification_and_its_sample_ships() {
 #[test]
 fn the_numbers_of_the_specification_are_the_defaults() {
     let interval = Duration::from_millis(5000);
-    let shifting = TrafficShifting { initial: 0, increment: 10, max_increment: 50, interval };
+    let shifting = TrafficShifting { initial: 0, increment: 10, max_increment: 50, interval, mirror: None };
     assert_eq!(TrafficShifting::default(), shifting);
     assert_eq!(ActivationStrategy::Instant.default_timeout(), Duration::from_millis(10_000));
     assert_eq!(Rollback::default().timeout, Duration::from_millis(30_000));

@@ -167,5 +167,6 @@ fn context(owner: &Instance, publisher: &Arc<str>, request_id: &Arc<str>, hops: 
         chain: Vec::new(),
         hops,
         principal: None,
+        mirrored: None,
     }
 }

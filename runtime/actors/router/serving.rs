@@ -19,9 +19,14 @@ pub async fn serve(
 ) -> Result<Value, CallError> {
     call.module = Arc::clone(&instance.key.id);
     call.version = Arc::clone(&instance.key.version);
-    let held = instance.metrics.hold();
+    let (held, is_copy) = (instance.metrics.hold(), call.mirrored.is_some());
     let result = instance.call(handler.clone(), args, call).await;
-    count(held, &result);
+    // what comes of a copy's call says nothing of this instance, since things are refused to it
+    if is_copy {
+        held.passed_on();
+    } else {
+        count(held, &result);
+    }
     result
 }
 

@@ -4,6 +4,8 @@ use super::*;
 use crate::manifest::ActivationStrategy;
 use crate::monitor::Stats;
 
+mod mirroring;
+
 /// `requests` answers of 1 ms, of which `errors` failed.
 fn sample(requests: u64, errors: u64) -> Sample {
     let stats = Stats::default();
@@ -16,7 +18,7 @@ fn rules() -> Rules {
 }
 
 fn shifting(initial: u8, increment: u8, max_increment: u8) -> TrafficShifting {
-    TrafficShifting { initial, increment, max_increment, interval: Duration::from_secs(1) }
+    TrafficShifting { initial, increment, max_increment, interval: Duration::from_secs(1), mirror: None }
 }
 
 /// A driver without a clock: it observes when the shift is due.
@@ -291,6 +293,7 @@ fn any_shifting() -> impl Strategy<Value = TrafficShifting> {
         increment,
         max_increment: increment.max(more),
         interval: Duration::from_millis(interval),
+        mirror: None,
     })
 }
 

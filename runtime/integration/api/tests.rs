@@ -7,6 +7,7 @@ use tower::ServiceExt;
 use super::Gateway;
 use crate::integration::tests::{VERIFIER, World};
 
+mod mirror;
 mod pages;
 mod people;
 mod problems;

@@ -39,7 +39,18 @@ pub(in crate::integration) async fn ask(
         principal: call.principal.clone(),
         chain,
         hops: call.hops,
+        mirrored: call.mirrored.clone(),
     };
+    if let Some(mirrored) = call.mirrored.as_ref().filter(|_| !host.reads(method)) {
+        mirrored.refuse();
+        return Err(HostError::new(
+            HostErrorKind::Mirrored,
+            format!(
+                "services.call: {service} is refused in a mirrored request, of which nothing may be left; the host application \
+                 says that it only reads by `HostService::reads`, if it does"
+            ),
+        ));
+    }
     let (host, method) = (Arc::clone(host), method.to_owned());
     let mut task = Task(tokio::spawn(async move {
         if host.admits(&context.module) { host.call(&method, args, context).await } else { Err(denied(&context)) }

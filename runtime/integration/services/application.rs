@@ -149,7 +149,12 @@ impl ServiceCalls {
         }
         let held = aim.instance.metrics.hold();
         let answer = aim.instance.respond(aim.handler.clone(), Box::new(request), inner).await;
-        count(held, &answer);
+        // what comes of a copy's call says nothing of this instance, since things are refused to it
+        if call.mirrored.is_some() {
+            held.passed_on()
+        } else {
+            count(held, &answer)
+        }
         match answer {
             Ok(response) => Ok(Some(told(response))),
             // its own words for whoever asks, as the gateway passes them on

@@ -130,6 +130,7 @@ fn circle(deadline: Instant) -> CallContext {
         chain: Vec::new(),
         hops: 0,
         principal: None,
+        mirrored: None,
     }
 }
 

@@ -221,6 +221,7 @@ impl World {
             chain: Vec::new(),
             hops: 0,
             principal: None,
+            mirrored: None,
         }
     }
 }

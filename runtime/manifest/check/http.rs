@@ -91,7 +91,8 @@ impl Checker<'_, '_> {
         taken.add(self, &item, &path, &names).then_some(Api { path, methods, permissions, description })
     }
 
-    fn methods(&mut self, item: &Item<'_>) -> Option<Vec<String>> {
+    /// Methods, each once, at least one.
+    pub(super) fn methods(&mut self, item: &Item<'_>) -> Option<Vec<String>> {
         let mut seen = BTreeMap::new();
         let before = self.report.count();
         let methods = self.list(item, |cx, item| {

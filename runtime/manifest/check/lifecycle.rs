@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::parse::Scalar;
 use super::super::{
     Activation, ActivationStrategy, AfterConfirm, Database, Deactivation, DeactivationStrategy, Lifecycle,
-    MigrationPath, NotificationChannel, OnInconclusive, Rollback, RollbackTrigger, StickyBy, Threshold,
+    MigrationPath, Mirror, NotificationChannel, OnInconclusive, Rollback, RollbackTrigger, StickyBy, Threshold,
     TrafficShifting, TriggerKind, Updates,
 };
 use super::Checker;
@@ -127,6 +127,7 @@ impl Checker<'_, '_> {
         let increment = increment.unwrap_or(default.increment);
         let largest = fields.read(self, "maxIncrement", |cx, item| cx.whole(item, increment..=100));
         let interval = fields.read(self, "interval", |cx, item| cx.duration(item, 10..=HOUR));
+        let mirror = fields.read(self, "mirror", Self::mirror).flatten();
         fields.close(self);
         Some(TrafficShifting {
             initial: initial.unwrap_or(default.initial),
@@ -134,7 +135,26 @@ impl Checker<'_, '_> {
             // An increment above the default maximum is a wish for larger steps.
             max_increment: largest.unwrap_or(default.max_increment.max(increment)),
             interval: interval.unwrap_or(default.interval),
+            mirror,
         })
+    }
+
+    /// `true`, `false`, or a map with `methods` and `share`.
+    fn mirror(&mut self, item: &Item<'_>) -> Option<Option<Mirror>> {
+        match item.node.scalar() {
+            Some(Scalar::Bool(wanted)) => return Some(wanted.then(Mirror::default)),
+            Some(_) if !item.node.is_null() => {
+                self.expected(item, "true, false, or a map with `methods` and `share`");
+                return None;
+            }
+            _ => {}
+        }
+        let default = Mirror::default();
+        let mut fields = Fields::open(self, item)?;
+        let methods = fields.read(self, "methods", Self::methods);
+        let share = fields.read(self, "share", |cx, item| cx.whole(item, 1..=100));
+        fields.close(self);
+        Some(Some(Mirror { methods: methods.unwrap_or(default.methods), share: share.unwrap_or(default.share) }))
     }
 
     fn sticky_by(&mut self, item: &Item<'_>) -> Option<StickyBy> {

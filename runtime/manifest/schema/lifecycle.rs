@@ -7,7 +7,7 @@ use std::time::Duration;
 use semver::{Version, VersionReq};
 use serde::{Serialize, Serializer};
 
-use super::millis;
+use super::{Mirror, millis};
 
 /// `lifecycle`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -214,11 +214,14 @@ pub struct TrafficShifting {
     /// How long each weight is judged, 10 ms to 1 h. Default: 5 s.
     #[serde(serialize_with = "millis")]
     pub interval: Duration,
+    /// Copies of requests for the candidate at weight 0. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
 }
 
 impl Default for TrafficShifting {
     fn default() -> Self {
-        Self { initial: 0, increment: 10, max_increment: 50, interval: Duration::from_secs(5) }
+        Self { initial: 0, increment: 10, max_increment: 50, interval: Duration::from_secs(5), mirror: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Activation, health checks, triggers, updates.
 
 use super::check;
+use crate::manifest::Mirror;
 
 #[test]
 fn triggers_have_the_threshold_of_their_kind() {
@@ -116,4 +117,59 @@ lifecycle:
                      help: raise activation.timeout, or lower the check's
 "#,
     );
+}
+
+#[test]
+fn a_mirror_names_methods_and_a_share() {
+    check(
+        r#"lifecycle:
+  activation:
+    trafficShifting: { mirror: sometimes }
+                               ^ lifecycle.activation.trafficShifting.mirror: expected true, false, or a map with `methods` and `share`, found `sometimes`
+"#,
+    );
+    check(
+        r#"lifecycle:
+  activation:
+    trafficShifting:
+      mirror:
+        methods: [GET, get, GET, FETCH]
+                       ^ lifecycle.activation.trafficShifting.mirror.methods[1]: expected a method, found `get`
+                         help: methods are upper case: GET
+                            ^ lifecycle.activation.trafficShifting.mirror.methods[2]: duplicate method GET
+                                 ^ lifecycle.activation.trafficShifting.mirror.methods[3]: expected one of
+        share: 0
+               ^ lifecycle.activation.trafficShifting.mirror.share: expected a whole number from 1 to 100, found the number 0
+        interval: 1s
+        ^ unknown key `interval` in lifecycle.activation.trafficShifting.mirror
+          help: the keys here are methods, share
+"#,
+    );
+    check(
+        r#"lifecycle:
+  activation:
+    trafficShifting: { mirror: { methods: [] } }
+                                          ^ lifecycle.activation.trafficShifting.mirror.methods: no methods
+                                            help: name at least one, as ["GET"]
+"#,
+    );
+}
+
+#[test]
+fn a_mirror_copies_safe_methods_unless_others_are_declared() {
+    let mirror = |text: &str| {
+        let text = format!("id: m\nversion: 1.0.0\nlifecycle: {{ activation: {{ trafficShifting: {{ {text} }} }} }}\n");
+        let loaded = crate::manifest::load(crate::manifest::FILE_NAME, text.as_bytes());
+        loaded.unwrap_or_else(|faults| panic!("{faults:?}")).manifest.lifecycle.activation.traffic_shifting.mirror
+    };
+    let of = |methods: &[&str], share| {
+        let methods = methods.iter().map(|method| (*method).to_owned()).collect();
+        Some(Mirror { methods, share })
+    };
+    assert_eq!(mirror("interval: 1s"), None);
+    assert_eq!(mirror("mirror: false"), None);
+    for whole in ["mirror: true", "mirror: {}", "mirror:", "mirror: { share: 100 }"] {
+        assert_eq!(mirror(whole), of(&["GET", "HEAD"], 100), "{whole}");
+    }
+    assert_eq!(mirror("mirror: { methods: [GET, POST], share: 5 }"), of(&["GET", "POST"], 5));
 }

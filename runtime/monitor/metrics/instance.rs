@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
 use super::families::Families;
+use super::mirror::MirrorMetrics;
 use crate::monitor::{InstanceKey, Stats};
 
 /// The handles of one instance, looked up once when it is made.
@@ -98,6 +99,12 @@ impl InstanceMetrics {
             askers.remove(&version);
             self.families.health.with_label_values(&[&self.id, &self.version]).set(f64::NAN);
         }
+    }
+
+    /// The handles for copies of requests. Their series appear with this.
+    #[must_use]
+    pub fn mirror(&self) -> MirrorMetrics {
+        MirrorMetrics::new(&self.families, &self.id, &self.version)
     }
 
     /// The seconds that one of its health checks took.

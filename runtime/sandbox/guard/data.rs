@@ -6,7 +6,7 @@ use std::sync::Arc;
 use replug_scripts::json::{self, Length};
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Value};
 
-use super::{Args, Guard};
+use super::{Args, Guard, mirrored};
 use crate::manifest::Access;
 use crate::sandbox::permissions::{At, CALLER, ResourceType};
 use crate::sandbox::ports::{DATABASE_FULL, Guest, Statement};
@@ -187,12 +187,18 @@ impl Guard {
         database.bound(module, room);
         let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));
         let _timer = seconds.start_timer();
-        let guest = (module != &*call.module).then_some(Guest { module: &call.module, access });
+        // a copy of a request has a connection beside those of requests, and waits for none of them
+        let copies = call.mirrored.as_ref().map(|_| format!("{} (mirrored)", call.module));
+        let (name, access) = copies.as_deref().map_or((&*call.module, access), |name| (name, Access::Read));
+        let guest = (module != name).then_some(Guest { module: name, access });
         let done = database.run(module, guest, statements, call.deadline);
         if access == Access::Write {
             self.storage.show(module);
         }
         done.map_err(|error| match error {
+            write if call.mirrored.is_some() && write.kind == HostErrorKind::PermissionDenied => {
+                mirrored::refusal(args.function, call)
+            }
             // the database knows only its own share
             full if full.kind == HostErrorKind::Overloaded && full.message.ends_with(DATABASE_FULL) => {
                 self.storage_exceeded(module, &args.function.path(), call);

@@ -38,9 +38,11 @@ impl Flood {
             other => Some(lines::text(other, LONGEST_LINE)),
         };
         let fields = fields.as_deref();
+        // of a copy no client ever saw anything
+        let mirrored = call.mirrored.as_ref().map(|_| true);
         macro_rules! write_at {
             ($level:ident) => {
-                tracing::$level!(target: "module", module, version, request_id, fields, "{message}")
+                tracing::$level!(target: "module", module, version, request_id, mirrored, fields, "{message}")
             };
         }
         match function {

@@ -60,6 +60,7 @@ fn call(guard: &Guard, function: HostFn, args: &[Value]) -> Result<Value, HostEr
         chain: Vec::new(),
         hops: 0,
         principal: None,
+        mirrored: None,
     };
     guard.call(function, args.to_vec(), &call)
 }

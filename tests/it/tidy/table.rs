@@ -37,6 +37,7 @@ pub(crate) const FOLDERS: &[Folder] = &[
             "scripts::HostErrorKind",
             // What a call of an instance takes and gives.
             "scripts::CallContext",
+            "scripts::Mirrored",
             "scripts::Handler",
             "scripts::Exports",
             "scripts::ScriptError",

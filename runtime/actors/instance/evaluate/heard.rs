@@ -82,6 +82,7 @@ mod tests {
             chain: Vec::new(),
             hops: 0,
             principal: None,
+            mirrored: None,
         };
         let log = |function, args: Vec<Value>| heard.call(function, args, &call).unwrap();
         log(HostFn::LogInfo, vec!["one".into()]);

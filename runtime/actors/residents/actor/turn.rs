@@ -215,6 +215,7 @@ impl ScriptActor {
             chain: letter.chain.clone(),
             hops: letter.hops,
             principal: letter.principal.clone(),
+            mirrored: None,
         }
     }
 

@@ -72,6 +72,10 @@ fn plan_of_one(found: &Forecast) -> String {
     if !found.weights.is_empty() {
         let weights: Vec<_> = found.weights.iter().map(|weight| format!("{weight} %")).collect();
         lines.push(format!("traffic: {}", weights.join(", ")));
+        lines.extend(found.mirror.as_ref().map(|mirror| {
+            let methods = mirror.methods.join(", ");
+            format!("mirror: at 0 % it is judged by copies of requests ({methods}; {} %)", mirror.share)
+        }));
     }
     if found.confirm_window > 0 {
         lines.push(format!("confirms itself after {} ms", found.confirm_window));

@@ -163,6 +163,7 @@ fn exports(loaded: &Loaded, program: &dyn Program, refuses: &Arc<Refuses>) -> Re
         chain: Vec::new(),
         hops: 0,
         principal: None,
+        mirrored: None,
     };
     let host: Arc<dyn Host> = Arc::clone(refuses) as Arc<dyn Host>;
     std::thread::scope(|scope| {

@@ -126,6 +126,7 @@ impl Control for Fake {
             refused: Vec::new(),
             steps: Vec::new(),
             weights: vec![0, 100],
+            mirror: None,
             confirm_window: 10_000,
             changes: Vec::new(),
             touched: Vec::new(),

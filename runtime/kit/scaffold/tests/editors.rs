@@ -32,6 +32,7 @@ fn value(code: &str) -> Value {
         chain: Vec::new(),
         hops: 0,
         principal: None,
+        mirrored: None,
     };
     evaluate(Language::Lua, code, &files, Arc::new(Nothing), &limits, &call)
         .unwrap_or_else(|error| panic!("{code}: {error}"))

@@ -17,6 +17,7 @@ fn call() -> CallContext {
         chain: Vec::new(),
         hops: 0,
         principal: None,
+        mirrored: None,
     }
 }
 

@@ -1,0 +1,232 @@
+//! Copies of clients' requests that a candidate answers for nobody, so that it is judged before a client depends on it.
+//!
+//! An instance takes copies while [`Taking`] lives, which is as long as it is judged by them; what is on its way then is given up.
+//! So many are on their way at once at most that what it does with them stays small, and none is sent where the module, whose
+//! quotas the versions share, has little to spare: those are counted as dropped. A copy waits in the instance's own queue, where
+//! no request of a client is, and for a time of its own.
+//!
+//! Each answer is compared with the one that the client got to the same request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use replug_scripts::{CallContext, Handler, Request, Response};
+use tokio::sync::SetOnce;
+
+use super::error::CallError;
+use super::instance::Instance;
+use crate::manifest::Mirror;
+use crate::monitor::{InstanceMetrics, MirrorMetrics, Sample, Stats};
+
+/// Copies that may be on their way to one instance; more than a judgement needs, so that one which answers none of them is seen.
+pub const MOST_COPIES: usize = 32;
+
+/// The least time that a copy is given.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// What an instance makes of copies.
+pub struct Copies {
+    mirror: Mirror,
+    /// How many are on their way.
+    under_way: AtomicUsize,
+    /// Set when no more are wanted.
+    over: SetOnce<()>,
+    metrics: MirrorMetrics,
+    /// What came of them.
+    own: Stats,
+    /// What came of the requests of which they are copies.
+    clients: Stats,
+}
+
+/// As long as it lives, its instance takes copies.
+#[must_use]
+pub struct Taking(Arc<Instance>);
+
+/// A place among the copies that are under way.
+pub struct Place {
+    instance: Arc<Instance>,
+}
+
+/// How a request of a client ended, or a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// The first digit of its status.
+    pub class: u16,
+    /// From admission to answer.
+    pub took: Duration,
+}
+
+/// What a copy came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// To an answer of this class.
+    Answered(u16),
+    /// It failed after something had been refused to it, so nobody can tell.
+    Incomparable,
+    /// Admission turned it away, or the instance ended.
+    Refused,
+}
+
+impl Copies {
+    fn new(mirror: Mirror, metrics: &InstanceMetrics) -> Self {
+        Self {
+            mirror,
+            under_way: AtomicUsize::new(0),
+            over: SetOnce::new(),
+            metrics: metrics.mirror(),
+            own: Stats::default(),
+            clients: Stats::default(),
+        }
+    }
+
+    /// Which requests are copied.
+    #[must_use]
+    pub const fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// How many are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    /// Whether they are wanted no more.
+    #[must_use]
+    pub fn are_over(&self) -> bool {
+        self.over.get().is_some()
+    }
+
+    /// What came of the copies, and of the requests of which they are copies.
+    #[must_use]
+    pub fn samples(&self) -> (Sample, Sample) {
+        (self.own.sample(), self.clients.sample())
+    }
+
+    fn enter(&self) -> bool {
+        let one_more = |count| (count < MOST_COPIES).then_some(count + 1);
+        !self.are_over() && self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+    }
+}
+
+impl Instance {
+    /// Takes copies of requests from now on. An instance does so once.
+    pub fn take_copies(self: &Arc<Self>, mirror: &Mirror) -> Taking {
+        // its health is one of the things that it is judged by
+        self.serves();
+        self.copies.get_or_init(|| Copies::new(mirror.clone(), &self.metrics));
+        Taking(Arc::clone(self))
+    }
+
+    /// The copies that it takes at this moment, if it does.
+    #[must_use]
+    pub fn copies(&self) -> Option<&Copies> {
+        self.copies.get().filter(|copies| !copies.are_over())
+    }
+
+    /// A place for one more copy. Where there is none, or the module has little to spare, the copy is dropped and counted.
+    #[must_use]
+    pub fn place_for_copy(self: &Arc<Self>) -> Option<Place> {
+        let copies = self.copies()?;
+        if self.has_to_spare() && copies.enter() {
+            return Some(Place { instance: Arc::clone(self) });
+        }
+        copies.metrics.dropped.inc();
+        None
+    }
+
+    /// Whether the module has so much of its quotas left that a copy takes nothing that a client's request needs.
+    fn has_to_spare(&self) -> bool {
+        let heap = &self.account().heap;
+        let quota = self.quotas().read(|quotas| quotas.memory.max_heap_size);
+        // a VM that runs reserves as much as it may grow to
+        let room = heap.reserved().saturating_add(self.limits().memory as u64) <= quota;
+        room && !heap.is_waited_for() && self.pool.has_to_spare()
+    }
+}
+
+impl Taking {
+    /// What came of the copies so far, and of the requests of which they are copies.
+    #[must_use]
+    pub fn samples(&self) -> (Sample, Sample) {
+        self.0.copies.get().map(Copies::samples).unwrap_or_default()
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        if let Some(copies) = self.0.copies.get() {
+            // over twice is over
+            let _ = copies.over.set(());
+        }
+    }
+}
+
+impl Place {
+    /// Until when a copy that is sent now is waited for.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + SHORTEST.max(self.instance.limits().wall_time.saturating_mul(2))
+    }
+
+    /// Which instance.
+    #[must_use]
+    pub const fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    fn copies(&self) -> Option<&Copies> {
+        self.instance.copies.get()
+    }
+
+    /// Has the copy answered; nothing where nobody needs the answer any more.
+    pub async fn answer(
+        &self,
+        handler: Handler,
+        request: Box<Request>,
+        call: CallContext,
+    ) -> Option<Result<Response, CallError>> {
+        let copies = self.copies()?;
+        let answer = tokio::select! {
+            biased;
+            _ = copies.over.wait() => None,
+            answer = self.instance.respond(handler, request, call) => Some(answer),
+        };
+        if answer.is_none() {
+            copies.metrics.given_up.inc();
+        }
+        answer
+    }
+
+    /// Counts what the copy came to after it `took` so long, beside what the client's request came to.
+    pub fn came_to(self, came: Came, took: Duration, client: Ended) {
+        let Some(copies) = self.copies() else { return };
+        let metrics = &copies.metrics;
+        match came {
+            Came::Answered(class) => {
+                let failed = class >= 5;
+                let counter = if failed { &metrics.failed } else { &metrics.answered };
+                counter.inc();
+                if class != client.class {
+                    metrics.differences.inc();
+                }
+                copies.own.record(failed, took);
+                copies.clients.record(client.class >= 5, client.took);
+            }
+            Came::Incomparable => {
+                metrics.incomparable.inc();
+                copies.own.leave_out();
+            }
+            Came::Refused => metrics.refused.inc(),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(copies) = self.copies() {
+            copies.under_way.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
