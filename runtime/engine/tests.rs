@@ -32,6 +32,7 @@ mod frozen;
 mod giving_way;
 mod health;
 mod measures;
+mod mirroring;
 mod model;
 mod quarantine;
 mod resuming;

@@ -35,6 +35,8 @@ mod halting;
 #[cfg(feature = "sqlite")]
 mod health;
 mod incidents;
+#[cfg(feature = "sqlite")]
+mod mirrored;
 mod quotas;
 #[cfg(feature = "rhai")]
 mod rhai;

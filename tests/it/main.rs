@@ -19,6 +19,7 @@ mod kit;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod mirror;
 mod notify;
 mod outside;
 mod permissions;

@@ -1,0 +1,381 @@
+//! What a copy of a request may do, of every host function and in both languages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method};
+use replug_scripts::api::FUNCTIONS;
+use replug_scripts::{CallContext, Handler, HostFn, Mirrored, Request};
+use serde_json::{Value as Json, json};
+
+use super::World;
+use crate::actors::router::Instance;
+use crate::integration::database::{DatabaseError, Databases};
+use crate::sandbox::ports::{Database, Statement};
+use crate::store::audit::Kind;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// What a copy may do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// All that it does.
+    Carried,
+    /// Nothing.
+    Refused,
+}
+
+use Fate::{Carried, Refused};
+
+/// Calls of a function, and what becomes of each in a copy. A new function must be thought about here: what it leaves behind is
+/// refused to copies.
+fn calls(function: HostFn) -> Vec<(Json, Fate)> {
+    use HostFn as F;
+    let (insert, select) = ("insert into t (n) values (1)", "select n from t");
+    match function {
+        F::LogTrace | F::LogVerbose | F::LogInfo | F::LogWarn | F::LogError => vec![(json!(["said"]), Carried)],
+        F::JsonEncode => vec![(json!([1]), Carried)],
+        F::JsonDecode => vec![(json!(["1"]), Carried)],
+        F::TimeNow | F::CryptoUuid => vec![(json!([]), Carried)],
+        F::TimeFormat | F::CryptoRandom => vec![(json!([16]), Carried)],
+        F::TimeParse => vec![(json!(["2026-01-01T00:00:00Z"]), Carried)],
+        F::CryptoHash => vec![(json!(["sha256", "x"]), Carried)],
+        F::CryptoSha256 | F::CryptoPasswordHash | F::CryptoJwtKeyId => vec![(json!(["x"]), Carried)],
+        F::CryptoHmac | F::CryptoEqual | F::CryptoPasswordVerify | F::CryptoJwtVerify => {
+            vec![(json!(["x", "y"]), Carried)]
+        }
+        F::CryptoEncode => vec![(json!(["hex", "x"]), Carried)],
+        F::CryptoDecode => vec![(json!(["hex", "00"]), Carried)],
+        F::CryptoJwtSign => vec![(json!([{ "exp": 1 }, "x".repeat(32), "k"]), Carried)],
+        F::ConfigGet => vec![(json!(["depth"]), Carried)],
+        F::ConfigOf => vec![(json!(["other", "depth"]), Carried)],
+        F::KvGet => vec![(json!(["a"]), Carried)],
+        F::KvList => vec![(json!([""]), Carried)],
+        F::KvPut => vec![(json!(["a", 2]), Refused)],
+        F::KvDelete => vec![(json!(["a"]), Refused)],
+        F::KvCas => vec![(json!(["a", 1, 3]), Refused)],
+        F::DbQuery => vec![(json!([select, []]), Carried), (json!([format!("{insert} returning n"), []]), Refused)],
+        F::DbExecute => vec![(json!([insert, []]), Refused)],
+        F::DbTransaction => vec![(json!([[select]]), Carried), (json!([[select, insert]]), Refused)],
+        // in a service; what it does for its caller is asked below
+        F::DbForCaller => vec![(json!([select, []]), Carried)],
+        F::DbOf => vec![
+            (json!(["other", select, []]), Carried),
+            (json!(["other", insert, []]), Refused),
+            (json!(["shop", insert, []]), Refused),
+        ],
+        F::HttpRequest => vec![(json!([{ "url": "http://127.0.0.1:9/" }]), Refused)],
+        F::HttpGet | F::HttpPost => vec![(json!(["http://127.0.0.1:9/"]), Refused)],
+        F::FsRead | F::FsStat | F::FsExists => vec![(json!(["data/a"]), Carried)],
+        F::FsList => vec![(json!(["data"]), Carried)],
+        F::FsWrite | F::FsAppend => vec![(json!(["data/b", "x"]), Refused)],
+        F::FsRemove => vec![(json!(["data/a"]), Refused)],
+        F::FsMkdir => vec![(json!(["data/c"]), Refused)],
+        F::EnvGet => vec![(json!(["PATH"]), Carried)],
+        F::MetricsCount => vec![(json!(["asked"]), Carried)],
+        F::MetricsGauge | F::MetricsObserve => vec![(json!([format!("held_{}", function as usize), 1]), Carried)],
+        F::EventsPublish => vec![(json!(["shop.made", 1]), Refused)],
+        F::ActorsSend | F::ActorsCall => vec![(json!(["counter", 1]), Refused)],
+        F::TimersAfter | F::TimersEvery => vec![(json!([10, "shop.made", 1]), Refused)],
+        F::TimersCancel => vec![(json!(["t"]), Refused)],
+        F::ServicesInvalidate => vec![(json!(["shop"]), Refused)],
+        F::ServicesCall => vec![
+            (json!(["other.read", {}]), Carried),
+            (json!(["other.write", {}]), Refused),
+            (json!(["other.write_of_caller", {}]), Refused),
+            (json!(["other.read_of_caller", {}]), Carried),
+        ],
+        F::ServicesRequest => {
+            vec![(json!(["GET", "/api/other/read"]), Carried), (json!(["GET", "/api/other/write"]), Refused)]
+        }
+        F::ServicesRender => vec![(json!(["Reads"]), Carried), (json!(["Writes"]), Refused)],
+    }
+}
+
+const SHOP: &str = r#"
+id: shop
+version: 1.0.0
+capabilities: [{ id: shop }]
+dependencies: [{ id: other }]
+database: { migrations: [{ version: 1.0.0, file: one.sql }] }
+config: { schema: { depth: { type: number, default: 1 } } }
+runtime: { actors: [{ id: counter }] }
+permissions:
+  system:
+    database: [{ module: other, access: write }]
+    filesystem: [{ path: data, access: write }]
+    network: [{ host: "127.0.0.1", ports: [9] }]
+    environment: [PATH]
+  application:
+    apis: [/api/other/*]
+    components: [Reads, Writes]
+    configurations: [{ module: other, keys: [depth] }]
+"#;
+
+const OTHER: &str = r#"
+id: other
+version: 1.0.0
+capabilities: [{ id: other }]
+database: { migrations: [{ version: 1.0.0, file: one.sql }] }
+config: { schema: { depth: { type: number, default: 1 } } }
+apis:
+  - { path: /api/other/read, methods: [GET] }
+  - { path: /api/other/write, methods: [GET] }
+routes:
+  - { path: /reads, component: Reads }
+  - { path: /writes, component: Writes }
+permissions: { system: { database: [{ module: caller, access: write }] } }
+"#;
+
+const OTHERS_SCRIPT: &str = r#"
+local function read() return { body = { kept = kv.get("a") } } end
+local function write() kv.put("a", 2) return {} end
+return {
+  services = {
+    ["other.read"] = function() return kv.get("a") end,
+    ["other.write"] = write,
+    ["other.write_of_caller"] = function() return db.for_caller("insert into t (n) values (7)") end,
+    ["other.read_of_caller"] = function() return db.for_caller("select n from t") end,
+  },
+  apis = { ["GET /api/other/read"] = read, ["GET /api/other/write"] = write },
+  pages = { Reads = read, Writes = write },
+}"#;
+
+/// A literal of a language.
+fn literal(value: &Json, rhai: bool) -> String {
+    let all = |parts: Vec<String>| parts.join(", ");
+    match value {
+        Json::Array(items) if rhai => format!("[{}]", all(items.iter().map(|item| literal(item, rhai)).collect())),
+        Json::Array(items) => format!("{{{}}}", all(items.iter().map(|item| literal(item, rhai)).collect())),
+        Json::Object(map) if rhai => {
+            format!("#{{{}}}", all(map.iter().map(|(key, value)| format!("{key}: {}", literal(value, rhai))).collect()))
+        }
+        Json::Object(map) => {
+            format!("{{{}}}", all(map.iter().map(|(key, value)| format!("{key} = {}", literal(value, rhai))).collect()))
+        }
+        plain => plain.to_string(),
+    }
+}
+
+/// Every call with its name and what becomes of it.
+fn table() -> Vec<(String, HostFn, Json, Fate)> {
+    let all = FUNCTIONS.iter().filter(|row| cfg!(feature = "http-client") || row.group != "http");
+    let all = all.flat_map(|row| {
+        let calls = calls(row.id);
+        assert!(!calls.is_empty(), "{}", row.id.path());
+        let named = calls.into_iter().enumerate();
+        named.map(|(index, (args, fate))| (format!("{}-{index}", row.id.path().replace('.', "-")), row.id, args, fate))
+    });
+    all.collect()
+}
+
+/// A manifest with an api for each call, and the script that makes it and tells how it ended.
+fn module(rhai: bool) -> (String, String) {
+    let (mut apis, mut handlers) = (String::from("apis:\n"), String::new());
+    for (name, function, args, _) in table() {
+        apis += &format!("  - {{ path: /t/{name}, methods: [GET] }}\n");
+        let args: Vec<_> = args.as_array().expect("a list").iter().map(|arg| literal(arg, rhai)).collect();
+        let call = format!("{}({})", function.path(), args.join(", "));
+        handlers += &if rhai {
+            format!(
+                "    \"GET /t/{name}\": |req| try {{ {call}; #{{ body: \"done\" }} }} catch (fault) {{ #{{ body: fault.kind }} }},\n"
+            )
+        } else {
+            format!(
+                "    [\"GET /t/{name}\"] = function() local ok, fault = pcall(function() return {call} end)\n\
+                 return {{ body = if ok then \"done\" else fault.kind }} end,\n"
+            )
+        };
+    }
+    let heard = if rhai {
+        "events: #{ \"shop.made\": |message| kv.put(\"heard\", true) },\n\
+         actors: #{ counter: #{ handle: |state, message| { kv.put(\"counted\", true); #{ reply: 1 } } } }"
+    } else {
+        "events = { [\"shop.made\"] = function() kv.put(\"heard\", true) end },\n\
+         actors = { counter = { handle = function() kv.put(\"counted\", true) return { reply = 1 } end } }"
+    };
+    let script = if rhai {
+        format!("#{{ apis: #{{\n{handlers}  }},\n{heard} }}")
+    } else {
+        format!("return {{ apis = {{\n{handlers}  }},\n{heard} }}")
+    };
+    (format!("{SHOP}{apis}"), script)
+}
+
+/// The two modules with something in each of their stores.
+struct Shop {
+    world: World,
+    databases: Arc<Databases>,
+    instance: Arc<Instance>,
+}
+
+impl Shop {
+    async fn new(rhai: bool) -> Self {
+        let mut world = World::new().await;
+        let databases = Arc::new(Databases::open(world.dir.path().join("databases")).expect("a folder"));
+        for id in ["shop", "other"] {
+            databases.create(id).expect("a file");
+            let made: Result<(), DatabaseError> = databases.change(id, Instant::now() + SOON, |change| {
+                change.script("create table t (n integer)", |_| Ok(())).expect("it is right");
+                Ok(())
+            });
+            made.expect("a table");
+        }
+        world.keep_in(Arc::clone(&databases) as _);
+        let data = world.dir.path().join("files/shop/data");
+        std::fs::create_dir_all(&data).expect("a folder");
+        std::fs::write(data.join("a"), "kept").expect("a file");
+        world.grant(OTHER).await;
+        world.serve(OTHER, OTHERS_SCRIPT).await;
+        let (manifest, script) = module(rhai);
+        world.grant(&manifest).await;
+        let entry = if rhai { "main.rhai" } else { "main.lua" };
+        let files = BTreeMap::from([(entry.to_owned(), Arc::from(script.as_str()))]);
+        let instance = world.start_files(&manifest, files).await;
+        world.publish(&instance).await;
+        for id in ["shop", "other"] {
+            let entry = crate::store::KvEntry::new(b"1".to_vec());
+            world.supplies.kv.put(id, "a", entry, 1 << 20, 0).expect("there is room");
+        }
+        Self { world, databases, instance }
+    }
+
+    /// How the call of this name ended, and whether something was refused to it.
+    async fn ask(&self, name: &str, mirrored: bool) -> (String, bool) {
+        let mark = Arc::new(Mirrored::default());
+        let call = CallContext {
+            mirrored: mirrored.then(|| Arc::clone(&mark)),
+            ..self.instance.context("copy", Duration::from_secs(10))
+        };
+        let request = Request {
+            id: "copy".into(),
+            method: Method::GET,
+            path: format!("/t/{name}"),
+            params: Vec::new(),
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: Default::default(),
+            principal: None,
+        };
+        let handler = Handler::Api(format!("GET /t/{name}").into());
+        let answer = self.instance.respond(handler, Box::new(request), call).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{name}: {error}"));
+        (String::from_utf8(answer.body.to_vec()).expect("text"), mark.was_refused())
+    }
+
+    /// All that the two modules keep, anywhere.
+    fn state(&self) -> String {
+        let mut told = String::new();
+        for id in ["shop", "other"] {
+            for key in self.world.supplies.kv.list(id, "", None, 1000, 0).expect("a list") {
+                let value = self.world.supplies.kv.get(id, &key, 0).expect("a value");
+                told += &format!("{id} {key} {value:?}\n");
+            }
+            let statement = Statement { sql: "select n from t order by n".to_owned(), params: Vec::new() };
+            let rows = self.databases.run(id, None, &[statement], Instant::now() + SOON).expect("rows");
+            told += &format!("{id} {rows:?}\n");
+        }
+        let mut folders = vec![self.world.dir.path().join("files")];
+        while let Some(folder) = folders.pop() {
+            let mut entries: Vec<_> =
+                std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("one").path()).collect();
+            entries.sort();
+            for path in entries {
+                let text = if path.is_dir() { None } else { Some(std::fs::read_to_string(&path).expect("text")) };
+                told += &format!("{} {text:?}\n", path.strip_prefix(self.world.dir.path()).expect("below").display());
+                folders.extend(path.is_dir().then_some(path));
+            }
+        }
+        told
+    }
+
+    /// How many denials are in the audit log.
+    async fn denials(&self) -> usize {
+        self.world.supplies.permissions.close().await;
+        let rows = self.world.audit.read(1, 1000).await.expect("it can be read");
+        rows.iter().filter(|row| row.entry().is_ok_and(|entry| entry.kind == Kind::CallDenied)).count()
+    }
+}
+
+/// Every function is called by a copy, and nothing is there afterwards that was not there before; then by a request, in which
+/// nothing is refused for being a copy's.
+async fn nothing_is_left_of_copies(rhai: bool) {
+    let shop = Shop::new(rhai).await;
+    let before = shop.state();
+    for (name, _, args, fate) in table() {
+        let (ended, refused) = shop.ask(&name, true).await;
+        assert_eq!((ended == "mirrored", refused), (fate == Refused, fate == Refused), "{name} {args}: {ended}");
+    }
+    assert_eq!(shop.state(), before);
+    let samples = shop.world.rig.metrics.render();
+    assert!(!samples.contains("replug_module_asked") && !samples.contains("replug_module_held"), "{samples}");
+    let failed = |id: &str| {
+        let snapshot = shop.world.router.load();
+        let stats = snapshot.instance(id, 0).expect("it serves").metrics.stats.sample();
+        (stats.requests(), stats.errors())
+    };
+    assert_eq!(failed("other"), (0, 0), "what copies ask of others is counted nowhere");
+    for (name, _, args, _) in table() {
+        let (ended, refused) = shop.ask(&name, false).await;
+        assert!(ended != "mirrored" && !refused, "{name} {args}: {ended}");
+    }
+    assert_ne!(shop.state(), before, "a client's request may");
+    assert!(shop.world.rig.metrics.render().contains("replug_module_asked"));
+    assert_eq!(shop.denials().await, 0, "nothing of it was a denial");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_of_copies_that_a_script_in_lua_answers() {
+    nothing_is_left_of_copies(false).await;
+}
+
+#[cfg(feature = "rhai")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_of_copies_that_a_script_in_rhai_answers() {
+    nothing_is_left_of_copies(true).await;
+}
+
+/// The one connection that copies have is none of those of requests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_that_read_without_end_keep_no_request_from_its_database() {
+    let endless = "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c";
+    let shop = Arc::new(Shop::new(false).await);
+    let manifest = SHOP.replace("1.0.0\ncap", "2.0.0\ncap").replace(
+        "runtime: { ",
+        "apis: [{ path: /spin, methods: [GET] }]\nruntime: { workers: 6, limits: { wallTime: 3s, cpuTime: 3s }, ",
+    );
+    let script = format!(
+        "return {{ apis = {{ [\"GET /spin\"] = function() return {{ body = db.query(\"{endless}\") }} end }},\n\
+         actors = {{ counter = {{ handle = function() end }} }} }}"
+    );
+    let candidate = shop.world.start(&manifest, &script).await;
+    let begun = shop.world.rig.metrics.host_calls(&candidate.key, "db.query");
+    let spin = || {
+        let candidate = Arc::clone(&candidate);
+        tokio::spawn(async move {
+            let mirrored = Some(Arc::new(Mirrored::default()));
+            let call = CallContext { mirrored, ..candidate.context("copy", Duration::from_secs(3)) };
+            let request = Request {
+                id: "copy".into(),
+                method: Method::GET,
+                path: "/spin".to_owned(),
+                params: Vec::new(),
+                query: Vec::new(),
+                headers: HeaderMap::new(),
+                body: Default::default(),
+                principal: None,
+            };
+            candidate.respond(Handler::Api("GET /spin".into()), Box::new(request), call).await
+        })
+    };
+    let spins: Vec<_> = (0..6).map(|_| spin()).collect();
+    super::gatekeeper::until(|| begun.get() == 6).await;
+    for _ in 0..10 {
+        assert_eq!(shop.ask("db-query-0", false).await.0, "done");
+    }
+    assert!(spins.iter().all(|spin| !spin.is_finished()), "they went on meanwhile");
+    for spin in spins {
+        spin.await.expect("no panic").expect_err("it ends at its deadline");
+    }
+}
