@@ -31,7 +31,7 @@ impl World {
         Arc::new(world)
     }
 
-    fn begins(self: &Arc<Self>) -> tokio::task::JoinHandle<Result<ActivationReport, EngineError>> {
+    fn begins_to_mirror(self: &Arc<Self>) -> tokio::task::JoinHandle<Result<ActivationReport, EngineError>> {
         let world = Arc::clone(self);
         tokio::spawn(async move { world.activate("a@2.0.0").await })
     }
@@ -83,7 +83,7 @@ impl World {
     /// Sends copies until nobody wants any; what the activation came to, and the weights that were routed meanwhile.
     async fn copies_until_over(self: &Arc<Self>) -> (ActivationReport, Vec<u8>) {
         let mut events = self.events.subscribe();
-        let coming = self.begins();
+        let coming = self.begins_to_mirror();
         self.candidate().await;
         while self.copies().await {
             tokio::task::yield_now().await;
@@ -153,7 +153,7 @@ async fn without_requests_the_mirror_is_inconclusive_after_its_intervals() {
 async fn a_mirror_is_steered_and_nothing_is_copied_after_an_order_ends_it() {
     for order in [Order::Promote { full: false }, Order::Abort] {
         let world = World::with_candidate(&mirrored("1h", ""), "return {}").await;
-        let coming = world.begins();
+        let coming = world.begins_to_mirror();
         let candidate = world.candidate().await;
         let share = || world.engine.slots().remove(0).candidate.map(|it| (it.weight, it.paused));
         // the shift can be steered a moment after its first weight
@@ -180,7 +180,7 @@ async fn a_mirror_is_steered_and_nothing_is_copied_after_an_order_ends_it() {
 async fn a_critical_error_and_an_end_of_the_runtime_end_a_mirror() {
     let critical = mirrored("1h", "    rollbackTriggers: [criticalError]\n");
     let world = World::with_candidate(&critical, "return {}").await;
-    let coming = world.begins();
+    let coming = world.begins_to_mirror();
     let candidate = world.candidate().await;
     let killed = world.killed().await;
     killed.engine.resume().await;
@@ -192,7 +192,7 @@ async fn a_critical_error_and_an_end_of_the_runtime_end_a_mirror() {
     assert!(candidate.copies().is_none() && !world.router.load().copies());
 
     let world = World::with_candidate(&mirrored("1h", ""), "return {}").await;
-    let coming = world.begins();
+    let coming = world.begins_to_mirror();
     let candidate = world.candidate().await;
     world.engine.stop(Duration::from_secs(5)).await;
     assert!(matches!(coming.await.unwrap(), Err(EngineError::Stopped)));

@@ -15,6 +15,8 @@ use crate::integration::database::{DatabaseError, Databases};
 use crate::sandbox::ports::{Database, Statement};
 use crate::store::audit::Kind;
 
+mod hosts;
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// What a copy may do with it.
@@ -294,7 +296,7 @@ impl Shop {
     async fn denials(&self) -> usize {
         self.world.supplies.permissions.close().await;
         let rows = self.world.audit.read(1, 1000).await.expect("it can be read");
-        rows.iter().filter(|row| row.entry().is_ok_and(|entry| entry.kind == Kind::CallDenied)).count()
+        rows.iter().filter(|row| row.entry().is_some_and(|entry| entry.kind == Kind::CallDenied)).count()
     }
 }
 
