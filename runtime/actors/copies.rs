@@ -2,17 +2,18 @@
 //!
 //! An instance takes copies while [`Taking`] lives, which is as long as it is judged by them; what is on its way then is given up.
 //! So many are on their way at once at most that what it does with them stays small, and none is sent where the module, whose
-//! quotas the versions share, has little to spare: those are counted as dropped. A copy waits in the instance's own queue, where
-//! no request of a client is, and for a time of its own.
+//! quotas the versions share, has little to spare: those are counted as dropped. Of those under way as many run at once as leave to
+//! the version that serves the memory of all its VMs, the others wait for their turn; one whose turn did not come in time says
+//! nothing, unless none was answered meanwhile either.
 //!
 //! Each answer is compared with the one that the client got to the same request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use replug_scripts::{CallContext, Handler, Request, Response};
-use tokio::sync::SetOnce;
+use tokio::sync::{Semaphore, SetOnce};
 
 use super::error::CallError;
 use super::instance::Instance;
@@ -30,6 +31,10 @@ pub struct Copies {
     mirror: Mirror,
     /// How many are on their way.
     under_way: AtomicUsize,
+    /// The turns of those that run.
+    turns: Semaphore,
+    /// How many were answered, other than by a failure of the instance.
+    answered: AtomicU64,
     /// Set when no more are wanted.
     over: SetOnce<()>,
     metrics: MirrorMetrics,
@@ -69,10 +74,12 @@ pub enum Came {
 }
 
 impl Copies {
-    fn new(mirror: Mirror, metrics: &InstanceMetrics) -> Self {
+    fn new(mirror: Mirror, at_once: usize, metrics: &InstanceMetrics) -> Self {
         Self {
             mirror,
             under_way: AtomicUsize::new(0),
+            turns: Semaphore::new(at_once),
+            answered: AtomicU64::new(0),
             over: SetOnce::new(),
             metrics: metrics.mirror(),
             own: Stats::default(),
@@ -115,8 +122,17 @@ impl Instance {
     pub fn take_copies(self: &Arc<Self>, mirror: &Mirror) -> Taking {
         // its health is one of the things that it is judged by
         self.serves();
-        self.copies.get_or_init(|| Copies::new(mirror.clone(), &self.metrics));
+        self.copies.get_or_init(|| Copies::new(mirror.clone(), self.copies_at_once(), &self.metrics));
         Taking(Arc::clone(self))
+    }
+
+    /// How many copies may run at once: in as many VMs as leave room for all those of the version that serves.
+    fn copies_at_once(&self) -> usize {
+        let quota = self.quotas().read(|quotas| quotas.memory.max_heap_size);
+        let (of_vm, runtime) = (self.limits().memory as u64, &self.manifest.runtime);
+        let of_vms = of_vm.saturating_mul(runtime.workers as u64);
+        let beside = usize::try_from(quota.saturating_sub(of_vms) / of_vm.max(1)).unwrap_or(usize::MAX);
+        beside.clamp(1, runtime.workers.max(1)).saturating_mul(runtime.concurrency.max(1)).min(MOST_COPIES)
     }
 
     /// The copies that it takes at this moment, if it does.
@@ -180,29 +196,54 @@ impl Place {
         self.instance.copies.get()
     }
 
-    /// Has the copy answered; nothing where nobody needs the answer any more.
+    /// Has the copy answered, and says how long that took once it was its turn; nothing where nobody needs the answer any more, or
+    /// where its turn did not come.
     pub async fn answer(
         &self,
         handler: Handler,
         request: Box<Request>,
         call: CallContext,
-    ) -> Option<Result<Response, CallError>> {
+    ) -> Option<(Result<Response, CallError>, Duration)> {
         let copies = self.copies()?;
         let answer = tokio::select! {
             biased;
             _ = copies.over.wait() => None,
-            answer = self.instance.respond(handler, request, call) => Some(answer),
+            answer = self.in_turn(copies, handler, request, call) => Some(answer),
         };
-        if answer.is_none() {
-            copies.metrics.given_up.inc();
+        match answer {
+            Some(Some(answer)) => return Some(answer),
+            Some(None) => copies.metrics.dropped.inc(),
+            None => copies.metrics.given_up.inc(),
         }
-        answer
+        None
+    }
+
+    async fn in_turn(
+        &self,
+        copies: &Copies,
+        handler: Handler,
+        request: Box<Request>,
+        call: CallContext,
+    ) -> Option<(Result<Response, CallError>, Duration)> {
+        let (entered, before) = (Instant::now(), copies.answered.load(Ordering::Acquire));
+        let turn = tokio::time::timeout_at(call.deadline.into(), copies.turns.acquire()).await;
+        let Ok(_turn) = turn else {
+            let waited = entered.elapsed();
+            let none_was = copies.answered.load(Ordering::Acquire) == before;
+            return none_was.then(|| (Err(CallError::Timeout(waited)), waited));
+        };
+        let began = Instant::now();
+        let answer = self.instance.respond(handler, request, call).await;
+        Some((answer, began.elapsed()))
     }
 
     /// Counts what the copy came to after it `took` so long, beside what the client's request came to.
     pub fn came_to(self, came: Came, took: Duration, client: Ended) {
         let Some(copies) = self.copies() else { return };
         let metrics = &copies.metrics;
+        if !matches!(came, Came::Answered(5..) | Came::Refused) {
+            copies.answered.fetch_add(1, Ordering::AcqRel);
+        }
         match came {
             Came::Answered(class) => {
                 let failed = class >= 5;

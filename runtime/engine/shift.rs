@@ -71,8 +71,7 @@ impl Attempt<'_> {
         let metrics = self.work.shared.metrics.activation(&self.key);
         loop {
             if let Some(given) = self.wait_until(shift.due(), shift.is_held(), &mut steered).await? {
-                let decision = self.take(given, &mut shift).await;
-                steered.set_paused(shift.is_paused());
+                let decision = self.take(given, &mut shift, &steered).await;
                 self.tell(shift.reports()).await?;
                 match decision {
                     Decision::Route(weight) => {
@@ -140,7 +139,7 @@ impl Attempt<'_> {
     }
 
     /// Takes an order. It is in the audit log before it is carried out, and not carried out if it cannot be there.
-    async fn take(&mut self, given: Given, shift: &mut Shift) -> Decision {
+    async fn take(&mut self, given: Given, shift: &mut Shift, steered: &Steered<'_>) -> Decision {
         let Given { order, by, reply } = given;
         let shared = Arc::clone(&self.work.shared);
         let weight = shift.weight();
@@ -165,6 +164,8 @@ impl Attempt<'_> {
                 Decision::RollBack { trigger: None, reason: format!("{who} gave it up") }
             }
         };
+        // whoever hears the answer finds it so
+        steered.set_paused(shift.is_paused());
         self.copy_while(shift);
         let next = match &decision {
             Decision::RollBack { .. } => 0,

@@ -156,7 +156,7 @@ impl Guard {
         };
         let (passwords, charge) = (self.supplies.outside.passwords.clone(), self.charge.clone());
         Ok(Box::pin(
-            passwords.run(args.function.path(), Arc::clone(&call.module), call.deadline, move || charge.during(work)),
+            passwords.run(args.function.path(), mirrored::lane(call), call.deadline, move || charge.during(work)),
         ))
     }
 
@@ -211,7 +211,7 @@ impl Host for Guard {
             }
             None => {
                 let (guard, call, turns) = (Arc::clone(&self), call.clone(), self.supplies.outside.blocking.clone());
-                let (module, deadline) = (Arc::clone(&call.module), call.deadline);
+                let (module, deadline) = (mirrored::lane(&call), call.deadline);
                 let work = move || guard.charge.during(|| guard.perform(args, &call));
                 Box::pin(turns.run(function.path(), module, deadline, work))
             }

@@ -69,7 +69,7 @@ impl World {
             body: Default::default(),
             principal: None,
         };
-        let Some(answer) = place.answer(handler, Box::new(request), call).await else { return true };
+        let Some((answer, _)) = place.answer(handler, Box::new(request), call).await else { return true };
         let came = match answer {
             Ok(response) => Came::Answered(response.status.as_u16() / 100),
             Err(_) if mark.was_refused() => Came::Incomparable,

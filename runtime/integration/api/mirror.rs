@@ -4,7 +4,7 @@
 //! becomes of it. Its answer is compared with the client's and thrown away.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -53,9 +53,9 @@ impl Gateway {
 /// Has a copy answered and counted.
 async fn ask(place: Place, handler: Handler, request: Box<Request>, call: CallContext, client: Ended) {
     let mirrored: Arc<Mirrored> = call.mirrored.clone().unwrap_or_default();
-    let (request_id, began) = (Arc::clone(&call.request_id), Instant::now());
-    let Some(result) = place.answer(handler.clone(), request, call).await else { return };
-    let (took, came) = (began.elapsed(), came(&result, &mirrored));
+    let request_id = Arc::clone(&call.request_id);
+    let Some((result, took)) = place.answer(handler.clone(), request, call).await else { return };
+    let came = came(&result, &mirrored);
     if let (Came::Answered(5), Err(error)) = (came, &result) {
         let key = &place.instance().key;
         let (module, version) = (&*key.id, &*key.version);

@@ -136,8 +136,9 @@ fn a_mirror_names_methods_and_a_share() {
         methods: [GET, get, GET, FETCH]
                        ^ lifecycle.activation.trafficShifting.mirror.methods[1]: expected a method, found `get`
                          help: methods are upper case: GET
-                            ^ lifecycle.activation.trafficShifting.mirror.methods[2]: duplicate method GET
-                                 ^ lifecycle.activation.trafficShifting.mirror.methods[3]: expected one of
+                            ^ duplicate method `GET`: it stands in line 7 already
+                              help: keep one of the two
+                                 ^ lifecycle.activation.trafficShifting.mirror.methods[3]: expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, found `FETCH`
         share: 0
                ^ lifecycle.activation.trafficShifting.mirror.share: expected a whole number from 1 to 100, found the number 0
         interval: 1s

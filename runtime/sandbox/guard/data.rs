@@ -188,9 +188,9 @@ impl Guard {
         let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));
         let _timer = seconds.start_timer();
         // a copy of a request has a connection beside those of requests, and waits for none of them
-        let copies = call.mirrored.as_ref().map(|_| format!("{} (mirrored)", call.module));
-        let (name, access) = copies.as_deref().map_or((&*call.module, access), |name| (name, Access::Read));
-        let guest = (module != name).then_some(Guest { module: name, access });
+        let name = mirrored::lane(call);
+        let access = if call.mirrored.is_some() { Access::Read } else { access };
+        let guest = (module != &*name).then_some(Guest { module: &name, access });
         let done = database.run(module, guest, statements, call.deadline);
         if access == Access::Write {
             self.storage.show(module);

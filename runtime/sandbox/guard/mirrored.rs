@@ -5,6 +5,8 @@
 //! denial of the module's permissions: nothing is told of it, and the copy notes it, since nobody can say what it would have
 //! come to.
 
+use std::sync::Arc;
+
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 
 /// What is left of a call of a host function.
@@ -78,4 +80,13 @@ pub(super) fn refusal(function: HostFn, call: &CallContext) -> HostError {
             "{path}: refused in a mirrored request, of which nothing may be left; it is carried out in a client's own"
         ),
     )
+}
+
+/// Whose turn a call takes of what only a few of a module may do at once: copies have turns of their own, so that no request waits
+/// for them.
+pub(super) fn lane(call: &CallContext) -> Arc<str> {
+    match call.mirrored {
+        None => Arc::clone(&call.module),
+        Some(_) => format!("{} (mirrored)", call.module).into(),
+    }
 }

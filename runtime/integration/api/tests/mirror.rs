@@ -143,6 +143,20 @@ async fn a_candidate_that_hangs_delays_nobody_and_gets_no_more_than_its_bound() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_answers_no_copy_fails_also_those_whose_turn_did_not_come() {
+    let endless = format!(
+        "{APIS}runtime: {{ workers: 1, limits: {{ ticks: 1000000000000, cpuTime: 500ms, wallTime: 500ms }} }}\n"
+    );
+    let mirrored = Mirrored::new(Mirror::default(), &endless, &doing("while true do end")).await;
+    while mirrored.candidate.copies().expect("they are wanted").under_way() < MOST_COPIES {
+        mirrored.get("/shop/1").await;
+    }
+    let (own, clients) = mirrored.judged().await;
+    assert!(own.requests() >= 20 && own.errors() == own.requests(), "{own:?}");
+    assert_eq!(clients.errors(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_is_a_failure_whatever_was_refused_before_it() {
     let tight = format!("{APIS}runtime: {{ limits: {{ ticks: 100000 }} }}\n");
     let script = doing("pcall(kv.put, 'a', 1)\nwhile true do end");
