@@ -68,7 +68,7 @@ lifecycle:
                 ^ unknown key `healthcheck` in lifecycle.activation
                   help: did you mean `healthChecks`?
                                                     ^ unknown key `step` in lifecycle.activation.trafficShifting
-                                                      help: the keys here are initial, increment, maxIncrement, interval
+                                                      help: the keys here are initial, increment, maxIncrement, interval, mirror
                                                                                                          ^ unknown key `after` in lifecycle.activation.rollbackTriggers[0]
                                                                                                            help: did you mean `afterConfirm`?
   deactivation: { drain: 1 }

@@ -15,7 +15,8 @@ pub struct MirrorMetrics {
     pub incomparable: IntCounter,
     /// Those that admission turned away.
     pub refused: IntCounter,
-    /// Those that were not sent: too many were on their way, or the module had no more to spare.
+    /// Those that were not sent, since too many were on their way or the module had no more to spare, and those whose turn did not
+    /// come.
     pub dropped: IntCounter,
     /// Those whose answers nobody needed any more.
     pub given_up: IntCounter,
