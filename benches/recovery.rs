@@ -1,4 +1,5 @@
-//! How long does a runtime take to be ready again after kill -9 in the middle of a traffic shift, and after SIGTERM?
+//! How long does a runtime take to be ready again after kill -9 in the middle of a traffic shift, and after SIGTERM? And with up to
+//! 1,000 modules that serve?
 
 #[path = "support/allocator.rs"]
 mod allocator;
@@ -79,5 +80,39 @@ fn recovery(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, recovery);
+/// A data directory in which so many modules serve.
+async fn serving(modules: usize) -> TempDir {
+    let world = World::new().await;
+    for n in 0..modules {
+        let id = format!("m{n}");
+        world.install(&id, "1.0.0", &manifest(&id), "lua", &script(&id)).await;
+    }
+    world.end().await
+}
+
+fn startup(criterion: &mut Criterion) {
+    let tokio = world::tokio();
+    let mut group = criterion.benchmark_group("startup");
+    group.measurement_time(Duration::from_secs(10)).warm_up_time(Duration::from_millis(1)).sample_size(10);
+    for modules in [10, 100, 1000] {
+        let data = tokio.block_on(serving(modules));
+        group.bench_function(format!("{modules} modules that serve"), |bencher| {
+            bencher.iter_custom(|count| {
+                let one = || {
+                    tokio.block_on(async {
+                        let process = Process::start(data.path()).await;
+                        assert_eq!(process.serving(&format!("m{}", modules - 1)).await, "1.0.0");
+                        let took = process.took;
+                        process.terminate();
+                        took
+                    })
+                };
+                (0..count).map(|_| one()).sum()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, recovery, startup);
 criterion_main!(benches);

@@ -139,14 +139,15 @@ async fn a_member_that_is_unwell_after_the_switch_takes_all_back() {
     // asked once before the switch
     let unwell = "return { health = function()
         local asked = (kv.get('asked') or 0) + 1
-        kv.set('asked', asked)
+        kv.put('asked', asked)
         return if asked > 1 then 'unhealthy' else 'healthy'
     end }";
     world.register_script("a", "2.0.1", &needs("2.0.0"), unwell).await;
     let mut events = world.events.subscribe();
     let report = world.set(&["a@2.0.1", "b@2.0.0"]).await.unwrap();
     assert_eq!((report.outcome, report.set[0].outcome), (Outcome::RolledBack, Outcome::RolledBack), "{report:?}");
-    assert!(report.reason.unwrap().contains("a@2.0.1: verify"));
+    let reason = report.reason.unwrap();
+    assert!(reason.contains("a@2.0.1: verify"), "{reason}");
     world.is_settled("1.0.0").await;
     assert_eq!((world.state("a@2.0.1"), world.state("b@2.0.0")), (State::Failed, State::Failed));
     let mut served = 0;

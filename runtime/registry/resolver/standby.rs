@@ -127,7 +127,7 @@ pub fn dependents_beside(moves: &Moves, snapshot: &Snapshot, placed: &Placed) ->
     let together = others.filter_map(|(other, version)| snapshot.get(other, version)).flat_map(|definition| {
         let manifest = &definition.manifest;
         let stands_by = placed.standby.get(&manifest.id) == Some(&manifest.version);
-        let own = stands_by.then(|| placed.with_its_set(&manifest.id)).unwrap_or_default();
+        let own = if stands_by { placed.with_its_set(&manifest.id) } else { Returning::new() };
         let returns = placed.together(manifest, moves, snapshot);
         returns.map(move |returning| returning.into_iter().chain(own.iter().copied()).collect())
     });
