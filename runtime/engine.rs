@@ -45,6 +45,7 @@ mod forecast;
 mod instances;
 mod journal;
 mod lanes;
+mod probe;
 mod quarantine;
 mod record;
 mod recovery;
@@ -170,6 +171,8 @@ impl Engine {
             helms: steer::Helms::default(),
             drains: Arc::default(),
             stopping: SetOnce::new(),
+            #[cfg(test)]
+            probe: Arc::default(),
         });
         let choices = choosing::kept(shared.records.choices()?);
         let chosen = shared.router.choosing(choices).map_err(|taken| EngineError::Internal(taken.to_string()))?;

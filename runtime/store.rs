@@ -79,6 +79,20 @@ impl Store {
         Self::with(disk, move || durable.make_durable())
     }
 
+    /// The same on a disk that takes so many more groups of writes and then fails.
+    #[cfg(test)]
+    pub(crate) fn failing(dir: &Path, left: Arc<std::sync::atomic::AtomicUsize>) -> Result<Self, StoreError> {
+        use std::sync::atomic::Ordering;
+
+        let disk = Arc::new(Disk::open(dir, false)?);
+        let durable = Arc::clone(&disk);
+        Self::with(disk, move || {
+            let one_less = left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+            one_less.map_err(|_| StoreError::Write { cause: "the disk is full".to_owned() })?;
+            durable.make_durable()
+        })
+    }
+
     fn with(
         disk: Arc<Disk>,
         make_durable: impl FnMut() -> Result<(), StoreError> + Send + 'static,

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::EngineError;
 use super::activation::Activation;
+use super::apply::guarded;
 use super::attempt::Attempt;
 use super::board::version_of;
 use super::instances::Running;
@@ -155,14 +156,26 @@ pub(super) async fn validated(
     way: &Way,
     started: Instant,
 ) -> Result<Ready, EngineError> {
+    let time = time(&definition.manifest, way);
+    let late = |_| Err(EngineError::Port { module: definition.manifest.label(), cause: too_late(time) });
+    tokio::time::timeout(time, looked_at(work, definition, way, started)).await.unwrap_or_else(late)
+}
+
+async fn looked_at(
+    work: &Activation,
+    definition: &Arc<Definition>,
+    way: &Way,
+    started: Instant,
+) -> Result<Ready, EngineError> {
     let manifest = &definition.manifest;
     validate::configured(manifest)?;
     work.shared.hands.supplies.permissions.admit(manifest).await?;
     let checked = validate::read(Arc::clone(definition), &work.shared.hands.supplies.aborts).await?;
     let mut pending = Vec::new();
     if let Some(migrator) = &work.shared.hands.migrator {
-        let asked = migrator.pending(&checked.subject(schema_key(manifest))).await;
-        pending = asked.map_err(|error| EngineError::Port { module: manifest.label(), cause: error.to_string() })?;
+        let subject = checked.subject(schema_key(manifest));
+        let asked = guarded(async { migrator.pending(&subject).await.map_err(|error| error.to_string()) }).await;
+        pending = asked.map_err(|cause| EngineError::Port { module: manifest.label(), cause })?;
     }
     if !way.steps.contains(&StepName::Migrate) {
         validate::migrates(manifest, way.strategy, &pending)?;
@@ -178,12 +191,7 @@ pub(super) async fn begin<'a>(
     set: &[String],
 ) -> Result<(Attempt<'a>, plan::Plan), EngineError> {
     let manifest = Arc::clone(&checked.manifest);
-    // a resume has the steps of neither strategy
-    let time = if way.action == Action::Resume || way.strategy == manifest.lifecycle.activation.strategy {
-        manifest.lifecycle.activation.timeout
-    } else {
-        way.strategy.default_timeout()
-    };
+    let time = time(&manifest, way);
     let slot = work.shared.board.slot(&manifest.id);
     let from = slot.state.serving.as_ref().and_then(version_of);
     let entry = Entry::begun(way.action, manifest.version.clone(), from.clone(), way.strategy, work.shared.now());
@@ -212,6 +220,21 @@ pub(super) async fn begin<'a>(
     let plan = plan::activate(&key, &slot.state, way.steps, &pending, way.keeps_standby);
     let attempt = Attempt::new(work, (key, entry), manifest, slot.record, way, (started, time));
     Ok((attempt, plan))
+}
+
+/// How long the steps may take.
+fn time(manifest: &Manifest, way: &Way) -> Duration {
+    // a resume has the steps of neither strategy
+    if way.action == Action::Resume || way.strategy == manifest.lifecycle.activation.strategy {
+        manifest.lifecycle.activation.timeout
+    } else {
+        way.strategy.default_timeout()
+    }
+}
+
+/// What is said where the steps take longer than they may.
+pub(super) fn too_late(time: Duration) -> String {
+    format!("activation timeout: the steps took longer than {} ms", time.as_millis())
 }
 
 /// A key for what is asked of a module's schema, which belongs to no instance.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ractor::rpc::CallResult;
@@ -171,6 +172,8 @@ pub(super) struct Activation {
     pub(super) since: Instant,
     /// Says why the command is to give up, once it is.
     pub(super) aborted: watch::Receiver<Option<Abort>>,
+    /// Set before its caller hears of its end: what is given after that is not about it any more.
+    pub(super) over: Arc<AtomicBool>,
 }
 
 /// Tells the actor to begin.
@@ -203,6 +206,7 @@ impl Actor for Activation {
             if let (Err(error), Some((kind, subject, command))) = (&result, refusal) {
                 self.shared.refused(kind, &self.by, subject, (command, error)).await;
             }
+            self.over.store(true, Ordering::Release);
             let _ = reply.to.send(result);
         }
         myself.stop(None);
@@ -250,7 +254,8 @@ impl Activation {
     ) -> Result<T, EngineError> {
         match self.coordinator.call(message, None).await {
             Ok(CallResult::Success(answer)) => answer,
-            _ => Err(EngineError::Stopped),
+            Ok(_) => Err(EngineError::Internal("the coordinator gave no answer; look at the log".to_owned())),
+            Err(_) => Err(EngineError::Stopped),
         }
     }
 

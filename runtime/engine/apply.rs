@@ -68,10 +68,13 @@ impl Hands {
         guarded(async { migrator.up(&subject).await.map(drop).map_err(|error| error.to_string()) }).await
     }
 
-    /// Takes migrations back.
+    /// Takes migrations back, within the manifest's time for a rollback.
     pub(super) async fn revert(&self, subject: &Subject, versions: &[semver::Version]) -> Result<(), String> {
         let Some(migrator) = &self.migrator else { return Ok(()) };
-        guarded(async { migrator.down(subject, versions).await.map_err(|error| error.to_string()) }).await
+        let time = subject.manifest.lifecycle.rollback.timeout;
+        let reverted = guarded(async { migrator.down(subject, versions).await.map_err(|error| error.to_string()) });
+        let late = |_| Err(format!("it took longer than {} ms to take the migrations back", time.as_millis()));
+        tokio::time::timeout(time, reverted).await.unwrap_or_else(late)
     }
 
     /// The instance's subject.
@@ -201,7 +204,7 @@ fn named(binding: &dyn Binding, error: &PortError) -> String {
 }
 
 /// Makes a panic of what is called an error like any other.
-async fn guarded(made: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+pub(super) async fn guarded<T>(made: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

@@ -10,12 +10,14 @@ use serde_json::json;
 use tokio::sync::broadcast;
 
 use super::EngineError;
-use super::activate::{Ran, Way, millis, report};
+use super::activate::{Ran, Way, millis, report, too_late};
 use super::activation::Activation;
+use super::apply::guarded;
 use super::commit::{Commit, Committed};
 use super::journal::{Action, Entry, Owed, clipped};
 use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
 use super::plan::{self, Change, Plan, Step, Turn};
+use super::probe::place;
 use super::record::SlotRecord;
 use super::retire::{self, Why};
 use super::state::Happening;
@@ -90,7 +92,7 @@ impl<'a> Attempt<'a> {
             before,
             started,
             deadline: started + time,
-            too_late: format!("activation timeout: the steps took longer than {} ms", time.as_millis()),
+            too_late: too_late(time),
             reports: Vec::new(),
             taken_back: Vec::new(),
             done: Vec::new(),
@@ -103,7 +105,7 @@ impl<'a> Attempt<'a> {
 
     /// Runs to the end, whichever that is.
     pub(super) async fn run(mut self, plan: &Plan) -> Result<Ran, EngineError> {
-        let made = self.forward(plan).await;
+        let made = self.steps(&plan.steps).await;
         let (outcome, reason) = match made {
             Ok(()) => (self.reached(), None),
             Err(_) if self.work.shared.is_stopping() => return self.abandon().await,
@@ -115,25 +117,34 @@ impl<'a> Attempt<'a> {
         self.close(outcome, reason).await
     }
 
-    async fn forward(&mut self, plan: &Plan) -> Result<(), String> {
-        self.steps(&plan.steps).await
-    }
-
     /// Makes these steps.
     pub(super) async fn steps(&mut self, steps: &[Step]) -> Result<(), String> {
         for step in steps {
             let started = if step.name == StepName::Validate { self.started } else { Instant::now() };
-            self.intends(step).await?;
-            let made = self.make(step).await;
+            self.entry.intends(step.name);
+            // a panic is a fault of its step like any other
+            let made = guarded(self.step(step)).await;
             self.ended(step.name, started, made.as_ref().err()).await?;
             made.map_err(|fault| format!("{}: {fault}", step.name.name()))?;
         }
         Ok(())
     }
 
+    async fn step(&mut self, step: &Step) -> Result<(), String> {
+        place!(self.work.shared, &self.key.id, step.name.name(), Before);
+        self.noted(step).await?;
+        self.make(step).await?;
+        place!(self.work.shared, &self.key.id, step.name.name(), After);
+        Ok(())
+    }
+
     /// Notes that a step begins; where its effect outlives the process, the note is on the disk when this returns.
     pub(super) async fn intends(&mut self, step: &Step) -> Result<(), String> {
         self.entry.intends(step.name);
+        self.noted(step).await
+    }
+
+    async fn noted(&mut self, step: &Step) -> Result<(), String> {
         for change in &step.changes {
             let (Change::Migrate(_, versions), false) = (change, self.manifest.lifecycle.rollback.preserve_data) else {
                 continue;
@@ -301,11 +312,14 @@ impl<'a> Attempt<'a> {
             let reference = std::mem::take(&mut self.reference);
             window::open(self.work, &self.key, reference, (self.triggers.clone(), self.events), None);
             let confirms = self.manifest.lifecycle.activation.confirm_window.is_zero() && written.is_ok();
+            place!(shared, &self.key.id, "close", Inside, EngineError::Internal);
             if outcome == Outcome::Provisional && confirms {
-                let confirmed = self.work.confirm(&self.key).await;
-                let is_active = confirmed.as_ref().is_ok_and(|report| !report.waits);
-                outcome = if is_active { Outcome::Active } else { outcome };
-                written = confirmed.map(drop);
+                match self.work.confirm(&self.key).await {
+                    Ok(report) if !report.waits => outcome = Outcome::Active,
+                    // it waits for the others of its set, or was returned from in between, which is told for itself
+                    Ok(_) | Err(EngineError::NothingServes { .. }) => {}
+                    Err(error) => written = Err(error),
+                }
             }
         } else {
             drains = retire();

@@ -13,8 +13,9 @@ use semver::Version;
 use super::EngineError;
 use super::board::{Slot, version_of};
 use super::coordinator::Coordinator;
-use super::journal::Entry;
+use super::journal::{Entry, Owed};
 use super::plan::{SlotState, Turn};
+use super::probe::places;
 use super::record::{Change, OneWay, SlotRecord};
 use super::state::State;
 use super::validate;
@@ -153,12 +154,17 @@ impl Coordinator {
             slots.push((id, slot));
             made.push((Committed { from, to, inherited }, happened, shifted, by));
         }
+        #[cfg(test)]
+        let switched: Vec<String> = changes.iter().map(|(id, _)| id.clone()).collect();
+        places!(shared, &switched, "commit", Before);
         if !changes.is_empty() {
             shared.records.write_all(changes).await?;
         }
+        places!(shared, &switched, "commit", Inside);
         shared.router.store(routes);
         settled.iter().for_each(|id| shared.router.settles(id));
         shared.board.replace(slots);
+        places!(shared, &switched, "commit", After);
         for (Committed { to, .. }, happened, shifted, by) in &made {
             let share = to.shift.iter().filter(|share| share.weight > 0).map(|share| &share.key);
             for key in to.serving.iter().chain(share) {
@@ -310,7 +316,9 @@ impl Coordinator {
         commit: &Commit,
         record: Option<&SlotRecord>,
     ) -> Result<Option<(Entry, Vec<Version>)>, EngineError> {
-        let Some(provisional) = record.and_then(|record| record.provisional.as_ref()) else { return Ok(None) };
+        let Some(provisional) = record.and_then(|record| record.provisional.as_ref()) else {
+            return self.found(commit);
+        };
         if commit.entry.as_ref().is_some_and(|entry| entry.number == provisional.entry) {
             return Ok(None);
         }
@@ -329,5 +337,29 @@ impl Coordinator {
             _ => entry.close("a rollback returned to the version before".to_owned()),
         }
         Ok(Some((entry, inherited)))
+    }
+}
+
+impl Coordinator {
+    /// The entry of a version that gave its traffic back while this one was on its way, and has its turn to be taken back after
+    /// it: this one found the schema as that one had made it, so what it needs of it stays, and is its own to take back.
+    fn found(&self, commit: &Commit) -> Result<Option<(Entry, Vec<Version>)>, EngineError> {
+        let Turn::TakeOver { key, keeps_standby: true, .. } = &commit.turn else { return Ok(None) };
+        let Some(instance) = self.shared.hands.instances.instance(key) else { return Ok(None) };
+        let own = commit.entry.as_ref().map_or(0, |entry| entry.number);
+        let open = self.shared.records.undecided(&commit.id)?;
+        let withdrawn = open.into_iter().find(|entry| entry.number != own && entry.owed.is_some());
+        let Some((mut entry, owed)) = withdrawn.and_then(|mut entry| entry.owed.take().map(|owed| (entry, owed)))
+        else {
+            return Ok(None);
+        };
+        let needs = |version: &Version| {
+            let migrations = instance.manifest.database.iter().flat_map(|database| &database.migrations);
+            migrations.into_iter().any(|migration| migration.version == *version)
+        };
+        let (needed, migrations): (Vec<_>, Vec<_>) = owed.migrations.into_iter().partition(needs);
+        entry.owed = (!migrations.is_empty()).then_some(Owed { version: owed.version, migrations });
+        let inherits = !instance.manifest.lifecycle.rollback.preserve_data;
+        Ok(Some((entry, if inherits { needed } else { Vec::new() })))
     }
 }

@@ -4,9 +4,11 @@
 //! this mailbox: the start of a generation, a change of state, and the commit, where all that was validated is looked at
 //! once more before the routes are switched. So no two commands can each be right alone and wrong together.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use semver::Version;
 use tokio::sync::{oneshot, watch};
@@ -71,23 +73,11 @@ impl Actor for Coordinator {
         message: Message,
         lanes: &mut Lanes,
     ) -> Result<(), ActorProcessingErr> {
-        // a caller that stopped waiting is no fault
-        match message {
-            Message::Run(command, reply) => self.run(&myself, command, reply, lanes).await,
-            Message::Begin(id, entry, by, reply) => drop(reply.send(self.begin(id, *entry, &by).await)),
-            Message::Happened(key, (happening, reason), by, reply) => {
-                let _ = reply.send(self.happened(&key, happening, reason, &by).await);
-            }
-            Message::Commit(commits, reply) => drop(reply.send(self.commit(commits).await)),
-            Message::Confirm(id, only, by, reply) => {
-                let _ = reply.send(self.confirm(&myself, &id, only, by).await);
-            }
-            Message::Return(key, why, reply) => self.return_from(&myself, (key, why), reply, lanes).await,
-            Message::Freeze(key, reason, reply) => drop(reply.send(self.freeze(&key, reason).await)),
-            Message::Choose(capability, module, by, reply) => {
-                let _ = reply.send(self.choose(capability, module, &by).await);
-            }
-            Message::Forget(id, versions, reply) => drop(reply.send(self.forget(&id, &versions).await)),
+        // contained: what contradicts itself about one module must not end the commands of all
+        let taken = AssertUnwindSafe(self.take(&myself, message, lanes)).catch_unwind().await;
+        if taken.is_err() {
+            let message = "the engine contradicted itself in a command, which failed; look at the log".to_owned();
+            self.shared.events.emit(Event::Alarm { subject: "engine".to_owned(), message });
         }
         Ok(())
     }
@@ -119,6 +109,27 @@ impl Actor for Coordinator {
 }
 
 impl Coordinator {
+    async fn take(&self, myself: &ActorRef<Message>, message: Message, lanes: &mut Lanes) {
+        // a caller that stopped waiting is no fault
+        match message {
+            Message::Run(command, reply) => self.run(myself, command, reply, lanes).await,
+            Message::Begin(id, entry, by, reply) => drop(reply.send(self.begin(id, *entry, &by).await)),
+            Message::Happened(key, (happening, reason), by, reply) => {
+                let _ = reply.send(self.happened(&key, happening, reason, &by).await);
+            }
+            Message::Commit(commits, reply) => drop(reply.send(self.commit(commits).await)),
+            Message::Confirm(id, only, by, reply) => {
+                let _ = reply.send(self.confirm(myself, &id, only, by).await);
+            }
+            Message::Return(key, why, reply) => self.return_from(myself, (key, why), reply, lanes).await,
+            Message::Freeze(key, reason, reply) => drop(reply.send(self.freeze(&key, reason).await)),
+            Message::Choose(capability, module, by, reply) => {
+                let _ = reply.send(self.choose(capability, module, &by).await);
+            }
+            Message::Forget(id, versions, reply) => drop(reply.send(self.forget(&id, &versions).await)),
+        }
+    }
+
     async fn run(&self, myself: &ActorRef<Message>, command: Command, reply: Reply, lanes: &mut Lanes) {
         let ids = command.ids();
         if let Some(id) = ids.iter().find(|id| lanes.queues.waiting(id) >= MOST_WAITING) {
@@ -158,9 +169,10 @@ impl Coordinator {
             }
             let (abort, aborted) = watch::channel(None);
             let actor = self.hand(myself, aborted, (reply.by.clone(), reply.since));
+            let over = Arc::clone(&actor.over);
             match Activation::spawn_linked(None, actor, (command, reply), myself.get_cell()).await {
                 Ok((activation, _)) => {
-                    lanes.running.insert(activation.get_id(), Running { ids: has, of, abort });
+                    lanes.running.insert(activation.get_id(), Running { ids: has, of, abort, over });
                 }
                 // the reply went with the arguments, which tells the caller
                 Err(error) => {
@@ -187,7 +199,8 @@ impl Coordinator {
         aborted: watch::Receiver<Option<Abort>>,
         (by, since): (By, Instant),
     ) -> Activation {
-        Activation { shared: Arc::clone(&self.shared), coordinator: myself.clone(), by, since, aborted }
+        let (shared, coordinator) = (Arc::clone(&self.shared), myself.clone());
+        Activation { shared, coordinator, by, since, aborted, over: Arc::default() }
     }
 
     async fn begin(&self, id: String, entry: Entry, by: &By) -> Result<(InstanceKey, Entry), EngineError> {

@@ -16,6 +16,8 @@
 mod queues;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ractor::ActorId;
 use semver::Version;
@@ -44,6 +46,8 @@ pub(super) struct Running {
     pub(super) of: BTreeMap<String, Version>,
     /// Told why an activation is to give up.
     pub(super) abort: watch::Sender<Option<Abort>>,
+    /// Whether its end was told already.
+    pub(super) over: Arc<AtomicBool>,
 }
 
 /// Why a shift is to give up.
@@ -68,7 +72,8 @@ impl Abort {
 impl Lanes {
     /// Lets the command of `id` that runs give way to those that wait. To be called when either is new.
     pub(super) fn give_way(&mut self, id: &str, shared: &Shared) {
-        let running = self.running.values().find_map(|running| Some((running.of.get(id)?, &running.abort)));
+        let runs = self.running.values().filter(|running| !running.over.load(Ordering::Acquire));
+        let running = runs.filter_map(|running| Some((running.of.get(id)?, &running.abort))).next();
         let Some((of, abort)) = running else { return };
         self.queues.look(id, |(command, reply)| {
             if let Command::Rollback { of: about, .. } = command {

@@ -272,6 +272,15 @@ impl Records {
         self.journal.get((id, number))
     }
 
+    /// The open entries of a module, oldest first.
+    pub(super) fn undecided(&self, id: &str) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
+        for ((id, number), _) in self.open.scan(&Prefix::of(id), None, KEPT as usize)? {
+            entries.extend(self.journal.get((&id, number))?);
+        }
+        Ok(entries)
+    }
+
     /// The newest entries of a module, newest first.
     pub(super) fn newest(&self, id: &str, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let last = self.numbers.get(id)?.unwrap_or(0);

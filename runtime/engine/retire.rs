@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::activation::Activation;
+use super::apply::guarded;
 use super::plan::Change;
+use super::probe::place;
 use super::state::Happening;
 use crate::actors::Instance;
 use crate::actors::gate::Pass;
@@ -45,9 +47,19 @@ pub(super) fn spawn_all(work: &Activation, keys: Vec<InstanceKey>, why: Why) -> 
 pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> usize {
     let hands = &work.shared.hands;
     let Some(instance) = hands.instances.instance(key) else { return 0 };
-    let deactivation = &instance.manifest.lifecycle.deactivation;
-    let cut_off = drain(&instance, deactivation).await;
-    hands.farewell(&instance, why == Why::Deactivated).await;
+    let mut cut_off = 0;
+    let farewell = async {
+        place!(work.shared, &key.id, "drain", Before);
+        cut_off = drain(&instance, &instance.manifest.lifecycle.deactivation).await;
+        place!(work.shared, &key.id, "farewell", Before);
+        hands.farewell(&instance, why == Why::Deactivated).await;
+        place!(work.shared, &key.id, "farewell", After);
+        Ok(())
+    };
+    // however it says goodbye, it goes
+    if let Err(fault) = guarded(farewell).await {
+        tracing::error!(instance = %key, %fault, "an instance could not end as it should");
+    }
     let_go(work, key).await;
     if let Err(error) = work.happened(key, Happening::Drained, None).await {
         tracing::error!(instance = %key, %error, "the end of a drain could not be recorded");
@@ -68,11 +80,18 @@ pub(super) fn sweep(work: &Activation, id: &str) {
     }
 }
 
-/// Stops an instance and releases what is held for it. What fails is tried again when the module is activated next.
+/// Stops an instance and releases what is held for it, within the manifest's time for a rollback. What fails is tried again
+/// when the module is activated next.
 async fn let_go(work: &Activation, key: &InstanceKey) {
     let (hands, mut left) = (&work.shared.hands, false);
+    let Some(running) = hands.instances.get(key) else { return };
+    let time = running.subject.manifest.lifecycle.rollback.timeout;
+    let deadline = tokio::time::Instant::now() + time;
     for change in [Change::Stop(key.clone()), Change::Unbind(key.clone()), Change::Release(key.clone())] {
-        if let Err(fault) = hands.apply(&change).await {
+        let late = |_| Err(format!("it took longer than {} ms", time.as_millis()));
+        // what waits for it must not wait for ever
+        let made = tokio::time::timeout_at(deadline, hands.apply(&change)).await.unwrap_or_else(late);
+        if let Err(fault) = made {
             tracing::warn!(instance = %key, %fault, "an instance that ended left something behind");
             left = true;
         }

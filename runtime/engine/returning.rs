@@ -32,7 +32,8 @@ pub(super) async fn return_from(
     }
     let mut known = None;
     let entry = match withdrawn {
-        Some(entry) => *entry,
+        // a version that took over meanwhile may have taken over what it owed
+        Some(entry) => shared.records.entry(&key.id, entry.number)?.unwrap_or(*entry),
         None => {
             let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
             let serves = slot.state.serving.as_ref() == Some(key);

@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) drains: Arc<Gate>,
     /// Set when the runtime stops: from then on nothing new begins, and what was begun is not kept.
     pub(super) stopping: SetOnce<()>,
+    #[cfg(test)]
+    pub(super) probe: Arc<super::probe::Probe>,
 }
 
 impl Shared {

@@ -17,6 +17,7 @@ use super::attempt::Attempt;
 use super::lanes::{Abort, asker};
 use super::outcome::ShiftReport;
 use super::plan::{Change, Share, Turn};
+use super::probe::place;
 use super::steer::{Given, Order, SteerReport, Steered};
 use super::traffic::{Decision, Health, Shift};
 use super::window::trigger_name;
@@ -134,8 +135,11 @@ impl Attempt<'_> {
     }
 
     async fn route(&mut self, weight: u8) -> Result<(), String> {
+        place!(self.work.shared, &self.key.id, "shift", Before);
         let share = Share { key: self.key.clone(), weight };
-        self.commit(Turn::Shift(share)).await
+        self.commit(Turn::Shift(share)).await?;
+        place!(self.work.shared, &self.key.id, "shift", After);
+        Ok(())
     }
 
     /// Takes an order. It is in the audit log before it is carried out, and not carried out if it cannot be there.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
@@ -31,6 +32,7 @@ mod faults;
 mod frozen;
 mod giving_way;
 mod health;
+mod matrix;
 mod measures;
 mod mirroring;
 mod model;
@@ -64,6 +66,17 @@ impl World {
 
     async fn over(dir: TempDir, tables: Tables) -> Self {
         let store = Self::open(&dir.path().join("store")).await;
+        Self::with(dir, store, tables).await
+    }
+
+    /// A runtime whose store takes as many groups of writes as `left` says, and then fails.
+    async fn failing(left: &Arc<AtomicUsize>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::failing(&dir.path().join("store"), Arc::clone(left)).unwrap();
+        Self::with(dir, store, Tables::default()).await
+    }
+
+    async fn with(dir: TempDir, store: Store, tables: Tables) -> Self {
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
         let registry =
             Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), Hosted::default(), None)
@@ -89,7 +102,7 @@ impl World {
             supplies: Supplies {
                 kv,
                 database: None,
-                services: Arc::new(NoServices),
+                services: binding.clone(),
                 application: Arc::new(NoServices),
                 permissions,
                 residents: router.residents(events.clone(), metrics.clone(), Handle::current()),
@@ -103,6 +116,7 @@ impl World {
             modules: modules.clone(),
         };
         let engine = Engine::start(parts, modules.get_cell()).await.unwrap();
+        let _ = binding.probe.set(Arc::clone(&engine.shared.probe));
         Self { dir, store, registry, engine, router, binding, events, modules }
     }
 

@@ -5,15 +5,17 @@
 //! must not be stopped.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::EngineError;
 use super::activate::millis;
 use super::activation::Activation;
+use super::apply::guarded;
 use super::commit::Commit;
 use super::journal::{Entry, clipped};
 use super::outcome::{Outcome, StepOutcome, StepReport};
 use super::plan::{self, Change, Step, Turn};
+use super::probe::place;
 use super::record::SlotRecord;
 use super::retire;
 use super::state::{Happening, State};
@@ -83,8 +85,12 @@ impl Undo<'_> {
         let deadline = Instant::now() + time;
         let slot = self.work.shared.board.slot(&self.key.id).state;
         let returned = slot.turned(&Turn::Withdraw(self.key.clone())).serving;
-        let mut faults = Vec::new();
-        for step in plan::roll_back(&self.key.id, &std::mem::take(&mut self.done), returned).steps {
+        let (mut faults, mut done) = (Vec::new(), std::mem::take(&mut self.done));
+        // what is routed gives its traffic back first, also where nobody was told of the switch
+        if slot.keys().any(|key| *key == self.key) && !done.iter().any(|change| matches!(change, Change::Route(_))) {
+            done.push(Change::route(&self.key.id, &slot.turned(&Turn::Withdraw(self.key.clone())), &slot));
+        }
+        for step in plan::roll_back(&self.key.id, &done, returned).steps {
             let fault = self.step(&step, deadline, &time).await.err();
             let failed = fault.is_some();
             faults.extend(fault);
@@ -95,12 +101,25 @@ impl Undo<'_> {
         if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
     }
 
-    async fn step(&mut self, step: &Step, deadline: Instant, time: &std::time::Duration) -> Result<(), String> {
+    async fn step(&mut self, step: &Step, deadline: Instant, time: &Duration) -> Result<(), String> {
         let (started, id) = (Instant::now(), self.key.id.to_string());
         let records = &self.work.shared.records;
         self.entry.intends(step.name);
         // a journal that cannot be written must not keep a slot from being put right: the commit will say so
         let _ = records.note(&id, &self.entry).await;
+        let fault = guarded(self.taken_back(step, deadline, time)).await.err();
+        let outcome = if fault.is_none() { StepOutcome::Done } else { StepOutcome::Failed };
+        let (name, ms) = (step.name, millis(started));
+        self.entry.step_ended(ms, outcome);
+        let _ = records.note(&id, &self.entry).await;
+        self.reports.push(StepReport { name, ms, outcome });
+        let event = Event::StepEnded { instance: self.key.clone(), step: name.name(), ms, fault: fault.clone() };
+        self.work.shared.events.emit(event);
+        fault.map_or(Ok(()), Err)
+    }
+
+    async fn taken_back(&self, step: &Step, deadline: Instant, time: &Duration) -> Result<(), String> {
+        place!(self.work.shared, &self.key.id, step.name.name(), Before);
         let mut faults = Vec::new();
         for change in &step.changes {
             let late = || format!("it took longer than {} ms to take back {change:?}", time.as_millis());
@@ -113,15 +132,8 @@ impl Undo<'_> {
             };
             faults.extend(taken.err());
         }
-        let fault = (!faults.is_empty()).then(|| faults.join("; "));
-        let outcome = if fault.is_none() { StepOutcome::Done } else { StepOutcome::Failed };
-        let (name, ms) = (step.name, millis(started));
-        self.entry.step_ended(ms, outcome);
-        let _ = records.note(&id, &self.entry).await;
-        self.reports.push(StepReport { name, ms, outcome });
-        let event = Event::StepEnded { instance: self.key.clone(), step: name.name(), ms, fault: fault.clone() };
-        self.work.shared.events.emit(event);
-        fault.map_or(Ok(()), Err)
+        place!(self.work.shared, &self.key.id, step.name.name(), After);
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
     }
 
     /// Gives the traffic back, whole and not cut off; then those inside finish, within the drain deadline.

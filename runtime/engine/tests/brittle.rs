@@ -1,14 +1,17 @@
-//! A binding and a migrator that fail, or pause, on demand.
+//! A binding, a migrator and services that fail, or pause, on demand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 use semver::Version;
 use tokio::sync::Notify;
 
 use crate::actors::routes::Endpoint;
 use crate::engine::ports::{Binding, Migrator, PortError, Subject};
+use crate::engine::probe::Probe;
 use crate::monitor::InstanceKey;
+use crate::sandbox::ports::{Services, Suppliers};
 
 /// What happens when a port is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,19 @@ pub(super) enum Place {
     Down,
 }
 
+impl Place {
+    /// The step that it is in.
+    const fn step(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Commit => "register",
+            Self::Undo => "cleanup",
+            Self::Up => "migrate",
+            Self::Down => "rollback",
+        }
+    }
+}
+
 /// The migrations that are applied, by module. They outlive the process, as tables do.
 pub(super) type Tables = BTreeMap<String, BTreeSet<Version>>;
 
@@ -45,6 +61,10 @@ pub(super) struct Brittle {
     pause: Mutex<Option<(Place, &'static str)>>,
     pub(super) reached: Notify,
     pub(super) go: Notify,
+    /// The places of the engine that works with it; each of its own is one of them, by the name of its step.
+    pub(super) probe: OnceLock<Arc<Probe>>,
+    /// Where it is written which migrations of the one module are applied, for another process.
+    pub(super) file: OnceLock<std::path::PathBuf>,
 }
 
 impl Brittle {
@@ -57,7 +77,15 @@ impl Brittle {
         *self.pause.lock().unwrap() = Some((place, id));
     }
 
+    async fn inside(&self, step: &str, id: &str) -> Result<&'static str, String> {
+        match self.probe.get() {
+            Some(probe) => probe.asked(id, step).await,
+            None => Ok(""),
+        }
+    }
+
     async fn at(&self, place: Place, subject: &Subject) -> Result<(), PortError> {
+        self.inside(place.step(), &subject.key.id).await.map_err(PortError::new)?;
         if *self.pause.lock().unwrap() == Some((place, &*subject.key.id)) {
             self.reached.notify_one();
             self.go.notified().await;
@@ -72,8 +100,21 @@ impl Brittle {
         }
     }
 
+    fn missing(&self, subject: &Subject) -> Vec<Version> {
+        let tables = self.tables.lock().unwrap();
+        let applied = tables.get(&*subject.key.id).cloned().unwrap_or_default();
+        let wanted = subject.manifest.database.iter().flat_map(|database| &database.migrations);
+        let wanted = wanted.map(|migration| migration.version.clone());
+        wanted.filter(|version| !applied.contains(version)).collect()
+    }
+
     fn change(&self, subject: &Subject, change: impl FnOnce(&mut BTreeSet<Version>)) {
-        change(self.tables.lock().unwrap().entry(subject.key.id.to_string()).or_default());
+        let mut tables = self.tables.lock().unwrap();
+        let applied = tables.entry(subject.key.id.to_string()).or_default();
+        change(applied);
+        if let Some(file) = self.file.get() {
+            std::fs::write(file, applied.iter().map(|version| format!("{version}\n")).collect::<String>()).unwrap();
+        }
     }
 }
 
@@ -111,15 +152,12 @@ impl Binding for Brittle {
 #[async_trait::async_trait]
 impl Migrator for Brittle {
     async fn pending(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
-        let tables = self.tables.lock().unwrap();
-        let applied = tables.get(&*subject.key.id).cloned().unwrap_or_default();
-        let Some(database) = &subject.manifest.database else { return Ok(Vec::new()) };
-        let wanted = database.migrations.iter().map(|migration| migration.version.clone());
-        Ok(wanted.filter(|version| !applied.contains(version)).collect())
+        self.inside("validate", &subject.key.id).await.map_err(PortError::new)?;
+        Ok(self.missing(subject))
     }
 
     async fn up(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
-        let pending = self.pending(subject).await?;
+        let pending = self.missing(subject);
         self.change(subject, |applied| applied.extend(pending.iter().cloned()));
         self.at(Place::Up, subject).await?;
         Ok(pending)
@@ -130,4 +168,29 @@ impl Migrator for Brittle {
         self.change(subject, |applied| applied.retain(|version| !versions.contains(version)));
         Ok(())
     }
+}
+
+/// What a script asks `place.NAME` of: it learns what to do there, if the host does not do it.
+#[async_trait::async_trait]
+impl Services for Brittle {
+    async fn call(
+        &self,
+        _: &Suppliers,
+        _: &str,
+        place: &str,
+        _: Value,
+        call: &CallContext,
+    ) -> Result<Value, HostError> {
+        let late = |_| Err("it gave no answer until the deadline".to_owned());
+        let said = tokio::time::timeout_at(call.deadline.into(), self.inside(place, &call.module)).await;
+        said.unwrap_or_else(late)
+            .map(|said| Value::Text(said.to_owned()))
+            .map_err(|error| HostError::new(HostErrorKind::Failed, error))
+    }
+
+    async fn ask(&self, _: &str, _: &str, _: &CallContext) -> Result<Value, HostError> {
+        Ok(Value::Null)
+    }
+
+    fn invalidate(&self, _: &str) {}
 }

@@ -2,10 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::engine::activation::{Command, Reply};
+use crate::engine::lanes::{Lanes, Running};
 use crate::store::audit::Who;
 
 type Coming = JoinHandle<Result<ActivationReport, EngineError>>;
@@ -252,4 +257,28 @@ async fn a_rollback_behind_a_return_takes_back_no_second_version() {
     assert_eq!((report.version.as_str(), report.outcome), ("1.1.0", Outcome::Active));
     assert_eq!(world.state("a@5.0.0"), State::Failed);
     world.serves_alone("1.1.0");
+}
+
+#[tokio::test]
+async fn a_rollback_is_about_what_serves_where_the_command_before_it_was_answered() {
+    let world = World::new().await;
+    let (actor, id) = (world.modules.get_id(), "a".to_owned());
+    for is_over in [false, true] {
+        let command = Command::Rollback { id: id.clone(), to: None, of: None };
+        let reply = Reply { to: oneshot::channel().0, by: Who::Admin.into(), since: Instant::now() };
+        let (of, abort) = (Version::new(9, 9, 9), watch::channel(None).0);
+        let over = Arc::new(AtomicBool::new(is_over));
+        let mut lanes = Lanes::default();
+        let running = Running { ids: vec![id.clone()], of: [(id.clone(), of.clone())].into(), abort, over };
+        lanes.running.insert(actor, running);
+        lanes.queues.push_back(vec![id.clone()], (command, reply));
+        lanes.give_way(&id, &world.engine.shared);
+        let mut about = None;
+        lanes.queues.look(&id, |(command, _)| {
+            if let Command::Rollback { of, .. } = command {
+                about.clone_from(of);
+            }
+        });
+        assert_eq!(about, (!is_over).then_some(of), "the actor of a command lives a moment longer than it");
+    }
 }

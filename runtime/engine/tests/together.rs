@@ -35,6 +35,7 @@ impl World {
             by: Who::Admin.into(),
             since: Instant::now(),
             aborted: watch::channel(None).1,
+            over: Arc::default(),
         }
     }
 
