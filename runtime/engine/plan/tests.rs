@@ -17,8 +17,9 @@ fn run(world: &mut World, changes: &[Change]) {
 /// A command of a random history over two modules.
 #[derive(Clone, Debug)]
 enum Command {
-    Activate { module: usize, gradual: bool, pending: usize },
+    Activate { module: usize, gradual: bool, pending: usize, keeps_standby: bool, weights: Vec<u8> },
     Return { module: usize },
+    Withdraw { module: usize },
     Deactivate { module: usize },
     Confirm { module: usize },
 }
@@ -28,11 +29,30 @@ fn route(id: &str, from: &SlotState, to: SlotState) -> Plan {
     Plan { steps: vec![Step { name: StepName::Activate, changes: vec![Change::route(id, from, &to)] }] }
 }
 
+/// The same activation where the traffic moves by these weights first.
+fn shifted(mut plan: Plan, key: &InstanceKey, slot: &SlotState, weights: &[u8]) -> Plan {
+    let step = plan.steps.iter_mut().find(|step| step.name == StepName::Activate).expect("it takes the traffic");
+    let (mut present, mut changes) = (slot.clone(), Vec::new());
+    for weight in weights {
+        let next = present.turned(&Turn::Shift(Share { key: key.clone(), weight: *weight }));
+        changes.push(Change::route(&key.id, &present, &next));
+        present = next;
+    }
+    let last = present.turned(&Turn::TakeOver { key: key.clone(), keeps_standby: true });
+    changes.push(Change::route(&key.id, &present, &last));
+    step.changes = changes;
+    plan
+}
+
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     let one = prop_oneof![
-        4 => (0usize..2, any::<bool>(), 0usize..3)
-            .prop_map(|(module, gradual, pending)| Command::Activate { module, gradual, pending }),
+        4 => (0usize..2, any::<bool>(), 0usize..3, any::<bool>(), prop::collection::vec(0u8..100, 0..3)).prop_map(
+            |(module, gradual, pending, keeps_standby, weights)| {
+                Command::Activate { module, gradual, pending, keeps_standby, weights }
+            }
+        ),
         2 => (0usize..2).prop_map(|module| Command::Return { module }),
+        1 => (0usize..2).prop_map(|module| Command::Withdraw { module }),
         1 => (0usize..2).prop_map(|module| Command::Deactivate { module }),
         2 => (0usize..2).prop_map(|module| Command::Confirm { module }),
     ];
@@ -43,24 +63,25 @@ fn plan(world: &World, command: &Command, generation: u64) -> Option<Plan> {
     let id = |module: usize| ["a", "b"][module];
     let slot = |module: usize| world.slots.get(id(module)).cloned().unwrap_or_default();
     match *command {
-        Command::Activate { module, gradual, pending } => {
+        Command::Activate { module, gradual, pending, keeps_standby, ref weights } => {
             let strategy = if gradual { ActivationStrategy::Gradual } else { ActivationStrategy::Instant };
             let applied = world.schema.get(id(module)).map_or(0, Vec::len);
             let pending: Vec<_> = (0..if gradual { pending } else { 0 })
                 .map(|n| Version::new(1, u64::try_from(applied + n).expect("small"), 0))
                 .collect();
-            Some(activate(
-                &key(id(module), generation),
-                &slot(module),
-                strategy::steps(strategy),
-                &pending,
-                !pending.is_empty(),
-            ))
+            let (key, steps) = (key(id(module), generation), strategy::steps(strategy));
+            let plan = activate(&key, &slot(module), steps, &pending, keeps_standby);
+            let shifts = gradual && keeps_standby && slot(module).serving.is_some();
+            Some(if shifts { shifted(plan, &key, &slot(module), weights) } else { plan })
         }
         Command::Return { module } => {
             let to = slot(module).turned(&Turn::ReturnToStandby);
             slot(module).standby.is_some().then(|| route(id(module), &slot(module), to))
         }
+        Command::Withdraw { module } => slot(module).serving.map(|key| {
+            let to = slot(module).turned(&Turn::Withdraw(key));
+            route(id(module), &slot(module), to)
+        }),
         Command::Deactivate { module } => slot(module).serving.is_some().then(|| {
             let to = slot(module).turned(&Turn::Clear);
             route(id(module), &slot(module), to)
@@ -101,6 +122,51 @@ proptest! {
             run(&mut tried, &back);
             prop_assert_eq!(&tried, &world);
             run(&mut world, &changes);
+        }
+    }
+
+    #[test]
+    fn the_six_steps_of_a_rollback_take_any_activation_back_wherever_it_was_cut(history in commands(), cut in any::<prop::sample::Index>()) {
+        let mut world = World::default();
+        for (n, command) in history.iter().enumerate() {
+            let Some(plan) = plan(&world, command, n as u64) else { continue };
+            let changes: Vec<_> = plan.changes().cloned().collect();
+            if let Command::Activate { module, .. } = command {
+                let id = ["a", "b"][*module];
+                let done = &changes[..cut.index(changes.len() + 1)];
+                let mut tried = world.clone();
+                run(&mut tried, done);
+                let returned = world.slots.get(id).and_then(|slot| slot.serving.clone());
+                let back = roll_back(id, done, returned);
+                let names: Vec<_> = back.steps.iter().map(|step| step.name).collect();
+                prop_assert_eq!(names, strategy::ROLLBACK);
+                run(&mut tried, &back.changes().cloned().collect::<Vec<_>>());
+                prop_assert_eq!(&tried, &world);
+            }
+            run(&mut world, &changes);
+        }
+    }
+
+    #[test]
+    fn a_slot_keeps_its_shape_and_what_is_withdrawn_leaves_the_confirmed_version(history in commands()) {
+        let mut world = World::default();
+        for (n, command) in history.iter().enumerate() {
+            let Some(plan) = plan(&world, command, n as u64) else { continue };
+            for change in plan.changes() {
+                world.apply(change).unwrap();
+                for slot in world.slots.values() {
+                    prop_assert!(slot.serving.is_some(), "a slot that is there serves: {:?}", slot);
+                    let keys: Vec<_> = slot.keys().collect();
+                    let distinct: BTreeSet<_> = keys.iter().collect();
+                    prop_assert_eq!(keys.len(), distinct.len(), "nobody has two places: {:?}", slot);
+                    let candidate = key("a", 1000);
+                    let taken = slot.turned(&Turn::TakeOver { key: candidate.clone(), keeps_standby: true });
+                    let confirmed = slot.standby.clone().or_else(|| slot.serving.clone());
+                    prop_assert_eq!(&taken.standby, &confirmed);
+                    let back = taken.turned(&Turn::Withdraw(candidate));
+                    prop_assert_eq!(back, SlotState { serving: confirmed, ..SlotState::default() });
+                }
+            }
         }
     }
 
