@@ -38,7 +38,7 @@ fn shifted(mut plan: Plan, key: &InstanceKey, slot: &SlotState, weights: &[u8]) 
         changes.push(Change::route(&key.id, &present, &next));
         present = next;
     }
-    let last = present.turned(&Turn::TakeOver { key: key.clone(), keeps_standby: true });
+    let last = present.turned(&Turn::TakeOver { key: key.clone(), keeps_standby: true, joins: false });
     changes.push(Change::route(&key.id, &present, &last));
     step.changes = changes;
     plan
@@ -160,7 +160,7 @@ proptest! {
                     let distinct: BTreeSet<_> = keys.iter().collect();
                     prop_assert_eq!(keys.len(), distinct.len(), "nobody has two places: {:?}", slot);
                     let candidate = key("a", 1000);
-                    let taken = slot.turned(&Turn::TakeOver { key: candidate.clone(), keeps_standby: true });
+                    let taken = slot.turned(&Turn::TakeOver { key: candidate.clone(), keeps_standby: true, joins: false });
                     let confirmed = slot.standby.clone().or_else(|| slot.serving.clone());
                     prop_assert_eq!(&taken.standby, &confirmed);
                     let back = taken.turned(&Turn::Withdraw(candidate));
