@@ -75,7 +75,7 @@ async fn lines_come_back_after_a_restart_and_the_keys_cancel_and_end() {
     repl.press("\x1b[C");
     assert_shown(&repl.enter(), &["error: greeter is not registered"]);
     repl.press("activate ");
-    repl.line_ends("> activate ID[@V] [--strategy instant|gradual] [--no-wait]");
+    repl.line_ends("> activate ID[@V] [--strategy instant|gradual] [--set ID[@V]] [--no-wait]");
     repl.press("\x03");
     repl.line_ends(">");
     assert_shown(&repl.run("help activate"), &["Start a version", "Usage: activate"]);
