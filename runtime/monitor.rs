@@ -11,5 +11,6 @@ pub use events::{Event, Events, InstanceKey};
 pub use health::{Health, HealthStatus};
 pub use metrics::{
     ActivationMetrics, Held, HttpMetrics, InstanceMetrics, Metrics, MirrorMetrics, SampleError, SampleKind,
+    StreamOutcome,
 };
 pub use stats::{Sample, Stats};

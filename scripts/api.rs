@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use crate::value::Value;
+
 /// An HTTP request on its way to an `apis` or `pages` handler. Scripts see
 /// `{id, method, path, params, query, headers, body, principal}`: header names in lower case, repeats joined by `, `;
 /// `body` a string, `""` when empty (a blob in Rhai when it is not UTF-8); `principal` `{subject, permissions}` or nil.
@@ -56,8 +58,19 @@ pub struct Response {
     pub status: StatusCode,
     /// The headers, `content-type` among them.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body; empty where there is a stream.
     pub body: Bytes,
+    /// What makes the body piece by piece once the head is sent; boxed, since few answers have it.
+    pub stream: Option<Box<Stream>>,
+}
+
+/// A body that is made by one call after the other of `streams[name](state, ctx)`; see [`crate::streamed`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    /// Which; the script that answered with it has it.
+    pub name: Arc<str>,
+    /// What its first call gets.
+    pub state: Value,
 }
 
 /// One row of the table of host functions.

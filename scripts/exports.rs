@@ -48,7 +48,7 @@ impl Handler {
     ];
 
     /// The tables of named handlers.
-    pub const NAMED: [Export<Named>; 5] = [
+    pub const NAMED: [Export<Named>; 6] = [
         row("apis", Self::Api, ("req: request, ctx: context", "answer"), "By `METHOD /path`, as the manifest says it."),
         row("pages", Self::Page, ("req: request, ctx: context", "answer"), "By the component of a route."),
         row("services", Self::Service, ("args: any, ctx: context", "any"), "By `capability.method`."),
@@ -58,6 +58,12 @@ impl Handler {
             Self::Event,
             ("message: map, ctx: context", ""),
             "By topic; the message is {topic, publisher, payload}.",
+        ),
+        row(
+            "streams",
+            Self::Stream,
+            ("state: any, ctx: context", "map?"),
+            "By the name in an api's answer {status, headers, stream, state}; gives {body, state, after}, or nothing at the end.",
         ),
     ];
 

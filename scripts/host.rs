@@ -107,7 +107,8 @@ pub trait Vm {
     fn exports(&self) -> &Exports;
 
     /// Runs an `apis` or `pages` handler. A body that is a table/map becomes JSON with its content type; pages default
-    /// to `text/html; charset=utf-8`, a string body of an api to `text/plain; charset=utf-8`.
+    /// to `text/html; charset=utf-8`, a string body of an api to `text/plain; charset=utf-8`. An api may name one of
+    /// `streams` instead of a body, which the caller then calls as often as it wants pieces.
     ///
     /// # Errors
     /// What the handler threw, the limit it met, no such handler, or an answer that is not a response.
@@ -180,6 +181,8 @@ pub enum Handler {
     Test(Arc<str>),
     /// `events[topic](message, ctx)`.
     Event(Arc<str>),
+    /// `streams[name](state, ctx)`: the next piece of an answer; see [`crate::streamed`].
+    Stream(Arc<str>),
     /// `actors[name].init(ctx)`.
     ActorInit(Arc<str>),
     /// `actors[name].handle(state, message, ctx)`.
@@ -201,6 +204,7 @@ impl fmt::Display for Handler {
             Self::Cleanup(name) => write!(f, "cleanup[\"{name}\"]"),
             Self::Test(name) => write!(f, "the test \"{name}\""),
             Self::Event(topic) => write!(f, "events[\"{topic}\"]"),
+            Self::Stream(name) => write!(f, "streams[\"{name}\"]"),
             Self::ActorInit(name) => write!(f, "actors[\"{name}\"].init"),
             Self::ActorHandle(name) => write!(f, "actors[\"{name}\"].handle"),
         }

@@ -32,6 +32,7 @@ mod response;
 #[cfg(feature = "rhai")]
 mod rhai;
 pub mod scan;
+pub mod streamed;
 pub mod stubs;
 pub mod suite;
 mod task;
@@ -41,7 +42,7 @@ pub mod value;
 
 #[cfg(feature = "rhai")]
 pub use self::rhai::counts_rhai_memory;
-pub use api::{HostFn, Principal, Request, Response};
+pub use api::{HostFn, Principal, Request, Response, Stream};
 pub use cpu::thread_cpu_time;
 pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
 pub use evaluate::{EvaluateError, code_path, evaluate};

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::api::Response;
+use crate::api::{Response, Stream};
 use crate::error::ScriptError;
-use crate::host::Handler;
+use crate::host::{Exports, Handler};
 use crate::json;
+use crate::message::clip;
+use crate::streamed::MAX_STATE;
 use crate::value::Value;
 
 /// How many headers one answer may set.
@@ -105,7 +107,7 @@ impl HeaderRoom {
 }
 
 /// An answer as a script gave it, unchecked. A header with several values stands in the list once for each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Draft {
     /// The status; 200 where none was given.
     pub(crate) status: Option<i64>,
@@ -113,6 +115,8 @@ pub(crate) struct Draft {
     pub(crate) headers: Vec<(String, String)>,
     /// The body.
     pub(crate) body: Body,
+    /// What takes its place.
+    pub(crate) stream: Option<Stream>,
 }
 
 impl Draft {
@@ -120,22 +124,55 @@ impl Draft {
     ///
     /// # Errors
     /// [`ScriptError::Contract`] for a status outside 200 to 599, a body where the status allows none, a header that
-    /// HTTP refuses, that is reserved, or that stands twice (only `set-cookie` may), and for too many of them.
-    pub(crate) fn finish(self, handler: &Handler) -> Result<Response, ScriptError> {
-        let Self { status, headers, body } = self;
+    /// HTTP refuses, that is reserved, or that stands twice (only `set-cookie` may), and for too many of them; for a stream that
+    /// the script does not have, that stands beside a body, or that is not an api's.
+    pub(crate) fn finish(self, handler: &Handler, exports: &Exports) -> Result<Response, ScriptError> {
+        let Self { status, headers, body, stream } = self;
         let status = checked_status(status.unwrap_or(200), handler)?;
         let mut headers = checked_headers(headers, handler)?;
+        if let Some(stream) = stream {
+            check_stream(&stream, (status, &body), handler, exports)?;
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
+            return Ok(Response { status, headers, body: Bytes::new(), stream: Some(Box::new(stream)) });
+        }
         let content_type = body.content_type(handler);
         let bytes = body.into_bytes();
-        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED) {
+        if has_no_body(status) {
             if !bytes.is_empty() {
                 return Err(refused(handler, &format!("a body with status {}, which has none", status.as_u16())));
             }
         } else if let Some(default) = content_type {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(default));
         }
-        Ok(Response { status, headers, body: bytes })
+        Ok(Response { status, headers, body: bytes, stream: None })
     }
+}
+
+const fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn check_stream(
+    stream: &Stream,
+    (status, body): (StatusCode, &Body),
+    handler: &Handler,
+    exports: &Exports,
+) -> Result<(), ScriptError> {
+    let name = clip(&stream.name);
+    let fault = if !matches!(handler, Handler::Api(_)) {
+        format!("the stream {name:?}; only an api may stream")
+    } else if !exports.has(&Handler::Stream(stream.name.clone())) {
+        format!("the stream {name:?}, but the entry script has no streams[{name:?}]")
+    } else if *body != Body::Empty {
+        format!("a body and the stream {name:?}; let the stream's first call give what comes first")
+    } else if has_no_body(status) {
+        format!("a stream with status {}, which has no body", status.as_u16())
+    } else if stream.state.size() > MAX_STATE {
+        format!("a state of {} bytes for the stream {name:?}; at most {MAX_STATE} are allowed", stream.state.size())
+    } else {
+        return Ok(());
+    };
+    Err(refused(handler, &fault))
 }
 
 /// The problem that a script threw as `{status, title, detail}`; `None` when the status is not 400 to 599. Without a
@@ -198,7 +235,7 @@ mod tests {
     }
 
     fn fault(draft: Draft) -> String {
-        match draft.finish(&api()) {
+        match draft.finish(&api(), &Exports::default()) {
             Err(ScriptError::Contract(message)) => message,
             other => panic!("expected a contract error, found {other:?}"),
         }
@@ -206,7 +243,7 @@ mod tests {
 
     #[test]
     fn an_empty_draft_is_200_without_content_type() {
-        let response = Draft::default().finish(&api()).unwrap();
+        let response = Draft::default().finish(&api(), &Exports::default()).unwrap();
         assert_eq!(response.status, StatusCode::OK);
         assert!(response.headers.is_empty() && response.body.is_empty());
     }
@@ -214,7 +251,7 @@ mod tests {
     #[test]
     fn the_content_type_follows_from_the_body_and_the_handler() {
         let of = |body: Body, handler: Handler| {
-            let response = Draft { body, ..Draft::default() }.finish(&handler).unwrap();
+            let response = Draft { body, ..Draft::default() }.finish(&handler, &Exports::default()).unwrap();
             response.headers[CONTENT_TYPE].to_str().unwrap().to_owned()
         };
         assert_eq!(of(Body::Text("x".into()), api()), "text/plain; charset=utf-8");
@@ -227,7 +264,7 @@ mod tests {
     fn a_content_type_of_the_script_stands() {
         let mut own = draft(&[("Content-Type", "text/csv")]);
         own.body = Body::Text("a,b".into());
-        assert_eq!(own.finish(&api()).unwrap().headers[CONTENT_TYPE], "text/csv");
+        assert_eq!(own.finish(&api(), &Exports::default()).unwrap().headers[CONTENT_TYPE], "text/csv");
     }
 
     #[test]
@@ -237,7 +274,7 @@ mod tests {
             assert!(message.contains(&status.to_string()), "{message}");
         }
         for status in [200, 404, 599] {
-            Draft { status: Some(status), ..Draft::default() }.finish(&api()).unwrap();
+            Draft { status: Some(status), ..Draft::default() }.finish(&api(), &Exports::default()).unwrap();
         }
     }
 
@@ -247,7 +284,7 @@ mod tests {
             let body = Body::Text("x".into());
             assert!(fault(Draft { status: Some(status), body, ..Draft::default() }).contains("has none"));
             let empty = Draft { status: Some(status), body: Body::Text(String::new()), ..Draft::default() };
-            assert!(empty.finish(&api()).unwrap().headers.is_empty());
+            assert!(empty.finish(&api(), &Exports::default()).unwrap().headers.is_empty());
         }
     }
 
@@ -262,7 +299,8 @@ mod tests {
 
     #[test]
     fn several_cookies_stand_side_by_side() {
-        let response = draft(&[("set-cookie", "a=1"), ("Set-Cookie", "b=2")]).finish(&api()).unwrap();
+        let response =
+            draft(&[("set-cookie", "a=1"), ("Set-Cookie", "b=2")]).finish(&api(), &Exports::default()).unwrap();
         let cookies: Vec<_> = response.headers.get_all(SET_COOKIE).iter().collect();
         assert_eq!(cookies, ["a=1", "b=2"]);
     }
@@ -275,6 +313,30 @@ mod tests {
         };
         assert!(fault(many).contains("at most"));
         assert!(fault(draft(&[("x-a", &"v".repeat(MAX_HEADER_BYTES))])).contains("bytes of headers"));
+    }
+
+    #[test]
+    fn a_stream_takes_the_place_of_a_body_where_there_may_be_one() {
+        let exports = Exports { handlers: [Handler::Stream("ticks".into())].into(), ..Exports::default() };
+        let stream = |name: &str| Some(Stream { name: name.into(), state: Value::Int(1) });
+        let streamed = Draft { stream: stream("ticks"), ..Draft::default() }.finish(&api(), &exports).unwrap();
+        assert_eq!(streamed.headers[CONTENT_TYPE], "application/octet-stream");
+        assert_eq!(streamed.stream.as_deref(), stream("ticks").as_ref());
+        let mut own = draft(&[("content-type", "text/event-stream")]);
+        own.stream = stream("ticks");
+        assert_eq!(own.finish(&api(), &exports).unwrap().headers[CONTENT_TYPE], "text/event-stream");
+        let large = Some(Stream { name: "ticks".into(), state: Value::from("x".repeat(MAX_STATE)) });
+        let page = Handler::Page("P".into());
+        for (draft, handler, part) in [
+            (Draft { stream: stream("tocks"), ..Draft::default() }, &api(), "has no streams[\"tocks\"]"),
+            (Draft { stream: stream("ticks"), ..Draft::default() }, &page, "only an api"),
+            (Draft { stream: stream("ticks"), body: Body::Text("x".into()), ..Draft::default() }, &api(), "a body and"),
+            (Draft { stream: stream("ticks"), status: Some(204), ..Draft::default() }, &api(), "no body"),
+            (Draft { stream: large, ..Draft::default() }, &api(), "at most 65536"),
+        ] {
+            let refused = draft.finish(handler, &exports);
+            assert!(matches!(&refused, Err(ScriptError::Contract(why)) if why.contains(part)), "{refused:?}");
+        }
     }
 
     #[test]

@@ -44,8 +44,9 @@ macro_rules! suite_functions {
 }
 
 suite_functions! {
-    Request = "test.request"("request: map") -> "map", "Sends `{method, path, query, headers, body, principal}` to the api or page of the module that has the path, as the gateway would: `{status, headers, body, json}`.";
+    Request = "test.request"("request: map") -> "map", "Sends `{method, path, query, headers, body, principal}` to the api or page of the module that has the path, as the gateway would: `{status, headers, body, json}`, and `{stream, state}` of what streams.";
     Page = "test.page"("component: string, request?: map") -> "map", "Draws a page of the module: `{status, headers, body, json}`.";
+    Stream = "test.stream"("name: string, state?: any") -> "map?", "Calls `streams[name]` of the module once, as for the next piece of an answer: `{body, state, after}`, or nothing at the end.";
     Call = "test.call"("service: string, args?: any") -> "any", "Calls `capability.method` of the module, as another module would.";
     Health = "test.health"("") -> "any", "What the module's health handler says.";
     Service = "test.service"("service: string, answer?: any") -> "", "Stands in for a service of another module, or for what else belongs to one (`db.of shop`): `answer` is what it returns, or a function of its arguments.";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use replug_scripts::{HostErrorKind, ScriptError, Verdict};
 
-use crate::sandbox::quota::heap::HeapFull;
+use crate::sandbox::quota::heap::{HeapFull, NoRoom};
 
 /// Why a call to a module's script ended without its answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -16,6 +16,25 @@ pub enum CallError {
         instance: String,
         /// How many may wait.
         queue: usize,
+    },
+    /// As many streams are open as may be.
+    #[error(
+        "{instance} has {streams} open streams, which is all it may have; `runtime.limits.streams` in module.manifest.yaml \
+         allows more"
+    )]
+    Crowded {
+        /// The instance.
+        instance: String,
+        /// How many may be open.
+        streams: usize,
+    },
+    /// There is no room for the state of a stream.
+    #[error("{instance} cannot begin a stream: {source}")]
+    NoRoom {
+        /// The instance.
+        instance: String,
+        /// The numbers.
+        source: NoRoom,
     },
     /// The deadline passed while the call waited or ran.
     #[error("no answer within {} ms", .0.as_millis())]
@@ -77,7 +96,11 @@ impl CallError {
             Self::Script(ScriptError::Problem { status, .. }) if *status < 500 => Blame::Caller,
             Self::Script(ScriptError::Limit(Verdict::Stopped)) => Blame::Nobody,
             Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) | Self::Displaced(_) => Blame::Instance,
-            Self::Overloaded { .. } | Self::Throttled { .. } | Self::HeapFull { .. } => Blame::Admission,
+            Self::Overloaded { .. }
+            | Self::Crowded { .. }
+            | Self::NoRoom { .. }
+            | Self::Throttled { .. }
+            | Self::HeapFull { .. } => Blame::Admission,
             Self::Closed(_) | Self::NoModule(_) => Blame::Nobody,
         }
     }

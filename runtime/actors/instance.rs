@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
-use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Request, Response, Value};
+use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Value};
 use tokio::sync::{Semaphore, SetOnce, oneshot};
 
 use super::copies::Copies;
 use super::error::{CallError, StartError};
 use super::gate::{Gate, Gated, Pass};
-use super::job::{Job, Work};
+use super::job::{Job, Stay, Work};
 use super::pool::Pool;
 use super::quotas::Quotas;
 use super::throttle::Throttle;
@@ -25,9 +25,12 @@ use crate::sandbox::quota::Account;
 
 mod aside;
 mod evaluate;
+mod requests;
+mod streams;
 
 pub use aside::Lane;
 pub(super) use aside::workers_aside;
+pub use streams::{Broken, Piece, Streaming};
 
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
 /// is merely slow must not look like a failing `init`.
@@ -50,6 +53,10 @@ pub struct Instance {
     pub(super) aside: Pool,
     /// The calls that [`Instance::call_aside`] holds.
     calls_aside: AtomicUsize,
+    /// The streams that are open.
+    streams: AtomicUsize,
+    /// Set when they are broken off.
+    cut: SetOnce<()>,
     /// Its counters.
     pub metrics: InstanceMetrics,
     /// What its prober found last; see [`super::health::examine`] for what it is now.
@@ -100,6 +107,8 @@ impl Instance {
         Self {
             pool: Pool::new(key.to_string(), spec.queue).throttled(throttle()),
             calls_aside: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            cut: SetOnce::new(),
             aside: Pool::new(key.to_string(), aside::ASIDE).throttled(throttle()),
             account,
             quotas,
@@ -168,8 +177,10 @@ impl Instance {
         &self.host
     }
 
-    /// Has the audit log told that calls are cut off after `patience`; how many.
+    /// Has the audit log told that calls are cut off after `patience`; how many. Streams break off at once, other calls when
+    /// it stops.
     pub fn cuts_off(&self, patience: Duration, inside: usize) {
+        self.cut_streams();
         if let Some(live) = self.quotas.teller() {
             live.cut_off(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), inside);
         }
@@ -287,32 +298,6 @@ impl Instance {
         }
     }
 
-    /// Runs a request in one of the workers.
-    ///
-    /// # Errors
-    /// See [`CallError`]; [`CallError::Closed`] means: look the slot up again.
-    pub async fn respond(
-        self: &Arc<Self>,
-        handler: Handler,
-        request: Box<Request>,
-        call: CallContext,
-    ) -> Result<Response, CallError> {
-        let (reply, answer) = oneshot::channel();
-        self.run(Work::Respond { handler, request, reply }, call, answer).await
-    }
-
-    /// The same for the runtime itself, which asks also when the module has used up its share of the processor.
-    pub(super) async fn probe(
-        self: &Arc<Self>,
-        handler: Handler,
-        request: Box<Request>,
-        call: CallContext,
-    ) -> Result<Response, CallError> {
-        let (reply, answer) = oneshot::channel();
-        let work = Work::Respond { handler, request, reply };
-        self.enter(&self.pool, (work, true), call, answer).await
-    }
-
     /// Runs any other handler in one of the workers.
     ///
     /// # Errors
@@ -348,7 +333,7 @@ impl Instance {
         call: CallContext,
     ) -> Result<Value, CallError> {
         let (reply, answer) = oneshot::channel();
-        self.wait(&self.pool, Job { work: Work::Call { handler, args, reply }, call, pass: None, exempt: true }, answer)
+        self.wait(&self.pool, Job { work: Work::Call { handler, args, reply }, call, stay: None, exempt: true }, answer)
             .await
     }
 
@@ -372,7 +357,7 @@ impl Instance {
         let Some(pass) = Pass::enter(Arc::clone(self)) else {
             return Err(CallError::Closed(self.key.to_string()));
         };
-        self.wait(pool, Job { work, call, pass: Some(pass), exempt }, answer).await
+        self.wait(pool, Job { work, call, stay: Some(Stay::Own(pass)), exempt }, answer).await
     }
 
     async fn wait<T>(

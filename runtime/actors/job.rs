@@ -1,6 +1,7 @@
 //! One call on its way through a pool and a VM.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use replug_scripts::{CallContext, Handler, Request, Response, ScriptError, Task, Value, Verdict, Vm};
@@ -24,9 +25,44 @@ pub struct Job {
     /// For whom and until when.
     pub call: CallContext,
     /// Keeps the instance from stopping under the call; the farewell, which comes after the gate is closed, has none.
-    pub pass: Option<Pass<Instance>>,
+    pub stay: Option<Stay>,
     /// Whether it runs also when the module has used up its share of the processor; see [`Job::is_exempt`].
     pub exempt: bool,
+}
+
+/// What holds an instance for a call.
+pub enum Stay {
+    /// The call's own entrance.
+    Own(Pass<Instance>),
+    /// That of the stream for which it is made.
+    Shared(Arc<Pass<Instance>>),
+}
+
+impl Stay {
+    /// The same to be shared with calls to come.
+    #[must_use]
+    pub fn shared(self) -> Arc<Pass<Instance>> {
+        match self {
+            Self::Own(pass) => Arc::new(pass),
+            Self::Shared(pass) => pass,
+        }
+    }
+}
+
+/// What a handler answered.
+pub struct Answered {
+    /// The answer.
+    pub response: Response,
+    /// Of one that streams: it holds the instance on, without a moment in which that may close.
+    pub stay: Option<Stay>,
+}
+
+impl Answered {
+    /// Takes over what holds the instance where the answer needs it on.
+    fn of(response: Response, stay: &mut Option<Stay>) -> Self {
+        let stay = if response.stream.is_some() { stay.take() } else { None };
+        Self { response, stay }
+    }
 }
 
 /// The two shapes of calls.
@@ -38,7 +74,7 @@ pub enum Work {
         /// The request.
         request: Box<Request>,
         /// Where the answer goes.
-        reply: Reply<Response>,
+        reply: Reply<Answered>,
     },
     /// Any other handler.
     Call {
@@ -65,6 +101,7 @@ const fn is_the_runtimes(handler: &Handler) -> bool {
             | Handler::Page(_)
             | Handler::Service(_)
             | Handler::Event(_)
+            | Handler::Stream(_)
             | Handler::ActorInit(_)
             | Handler::ActorHandle(_)
     )
@@ -114,12 +151,13 @@ impl Job {
     ///
     /// A call ends the limit of wall-clock time after it began, also inside a host function, which knows only the deadline.
     pub fn run(self, vm: &mut dyn Vm, instance: &Instance) -> bool {
-        let Self { work, mut call, pass, .. } = self;
+        let Self { work, mut call, mut stay, .. } = self;
         let patience = call.deadline;
         call.deadline = call.deadline.min(Instant::now() + instance.limits().wall_time);
         let spent = match work {
             Work::Respond { handler, request, reply } => {
                 let result = vm.respond(&handler, &request, &call);
+                let result = result.map(|response| Answered::of(response, &mut stay));
                 answer(result, (reply, patience), (instance, &handler, &call), response_failed)
             }
             Work::Call { handler, args, reply } => {
@@ -130,13 +168,13 @@ impl Job {
                 answer(result, (reply, patience), (instance, &handler, &call), failed)
             }
         };
-        drop(pass);
+        drop(stay);
         spent
     }
 
     /// Begins it in `vm`, which may hold several, and answers it if it comes to its end at once. As [`Job::run`] otherwise.
     pub fn begin(self, vm: &mut dyn Vm, instance: &Instance) -> Progress {
-        let Self { work, mut call, pass, .. } = self;
+        let Self { work, mut call, stay, .. } = self;
         let patience = call.deadline;
         call.deadline = call.deadline.min(Instant::now() + instance.limits().wall_time);
         let (task, reply, is_request) = match work {
@@ -150,13 +188,13 @@ impl Job {
         };
         let step = vm.begin(&task, &call);
         let (Task::Respond(handler, _) | Task::Call(handler, _)) = task;
-        Held { reply, patience, handler, call, is_request, pass }.follow(step, instance)
+        Held { reply, patience, handler, call, is_request, stay }.follow(step, instance)
     }
 }
 
-fn response_failed(result: &Result<Response, CallError>) -> bool {
+fn response_failed(result: &Result<Answered, CallError>) -> bool {
     match result {
-        Ok(response) => response.status.is_server_error(),
+        Ok(answered) => answered.response.status.is_server_error(),
         Err(error) => error.blame() == Blame::Instance,
     }
 }

@@ -46,6 +46,9 @@ impl Quotas {
                 live.limit(&format!("runtime.limits.{}", verdict.limit()), value(*verdict), handler, call);
             }
             CallError::Overloaded { queue, .. } => live.limit("runtime.limits.queue", *queue as u64, handler, call),
+            CallError::Crowded { streams, .. } => {
+                live.limit("runtime.limits.streams", *streams as u64, handler, call);
+            }
             CallError::Throttled { .. } => live.exceed(ResourceType::CpuUsage, At::Handler(handler), Some(call)),
             CallError::HeapFull { .. } => live.exceed(ResourceType::HeapSize, At::Handler(handler), Some(call)),
             _ => {}

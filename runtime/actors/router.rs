@@ -22,7 +22,7 @@ pub use serving::serve;
 
 pub use super::copies::{Came, Copies, Ended, MOST_COPIES, Place, Taking};
 pub use super::error::{Blame, CallError};
-pub use super::instance::Instance;
+pub use super::instance::{Broken, Instance, Piece, Streaming};
 use super::residents::Households;
 pub use super::routes::{Endpoint, Found, RouteTaken, Routes};
 use crate::manifest::StickyBy;

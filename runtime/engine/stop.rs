@@ -45,6 +45,7 @@ impl Engine {
             if tokio::time::timeout_at(deadline, instance.drained()).await.is_err() {
                 let left = instance.in_flight();
                 tracing::warn!(instance = %key, left, "requests are cut off: the runtime stops");
+                instance.cut_streams();
             }
             if tokio::time::timeout_at(deadline, hands.farewell(&instance, false)).await.is_err() {
                 tracing::warn!(instance = %key, "the module's shutdown was cut off: the runtime stops");

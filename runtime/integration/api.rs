@@ -8,7 +8,8 @@
 //! module that answers. A request is answered by one version from start to end; one that meets an instance which closes
 //! is sent to the version that took its place. While the traffic of a slot shifts from one version to another, it is known
 //! who asks before a version is chosen, and path, permissions and parameters are that version's own. Where a candidate is judged
-//! before it has a share, it gets a copy of what was answered, whose answer nobody gets.
+//! before it has a share, it gets a copy of what was answered, whose answer nobody gets. An answer that streams is counted when
+//! its head is there; what follows is [`stream`]'s.
 //!
 //! What goes wrong is answered as `application/problem+json` ([RFC 9457]) with the `type`s of the book's HTTP
 //! reference. `x-request-id` is on every answer, `x-replug-module: ID@V` on those for which a version was chosen.
@@ -31,7 +32,7 @@ use self::sticky::Asker;
 use super::auth::{Authenticator, VerifyError, token};
 use super::counted::count;
 use super::decode;
-use crate::actors::router::{CallError, Instance, Router, Snapshot, Way};
+use crate::actors::router::{CallError, Instance, Router, Snapshot, Streaming, Way};
 
 mod answer;
 mod body;
@@ -40,6 +41,7 @@ mod mirror;
 mod problem;
 mod refusal;
 mod sticky;
+mod stream;
 
 #[cfg(all(test, feature = "lua"))]
 mod tests;
@@ -171,7 +173,7 @@ impl Gateway {
                 Err(CallError::Closed(_)) if looks < LOOKS => looks += 1,
                 result => {
                     if let Some(began) = began {
-                        self.copy(&asked, &target, &result, began.elapsed());
+                        self.copy(&asked, &target, result.as_ref().map(|(head, _)| head), began.elapsed());
                     }
                     return self.finish(&asked, &target, result);
                 }
@@ -241,13 +243,13 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// One try with one instance. The headers are copied, since an instance that closes does not give them back.
-    async fn of(&self, target: &mut Target) -> Result<Response, CallError> {
+    async fn of(&self, target: &mut Target) -> Result<(Response, Option<Streaming>), CallError> {
         let instance = &target.instance;
         let request = self.request(std::mem::take(&mut target.params));
         let call = self.call(instance, deadline(self.arrived, instance));
         let held = instance.metrics.hold();
-        let result = instance.respond(target.handler.clone(), request, call).await;
-        count(held, &result);
+        let result = instance.answer(target.handler.clone(), request, call).await;
+        count(held, result.as_ref().map(|(head, _)| head));
         result
     }
 

@@ -6,8 +6,8 @@ use crate::actors::router::{Blame, CallError};
 use crate::monitor::Held;
 
 /// Counts how a request ended. One that met a closing instance is counted where it ends up.
-pub(super) fn count(held: Held<'_>, result: &Result<Response, CallError>) {
-    match result.as_ref().map_err(CallError::blame) {
+pub(super) fn count(held: Held<'_>, result: Result<&Response, &CallError>) {
+    match result.map_err(CallError::blame) {
         Ok(response) => held.answered(response.status.is_server_error()),
         Err(Blame::Caller) => held.answered(false),
         Err(Blame::Instance) => held.answered(true),

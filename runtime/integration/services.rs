@@ -259,6 +259,10 @@ fn translate(function: &str, service: &str, module: &str, error: CallError, call
                  module.manifest.yaml asks for more"
             ),
         ),
+        // of requests alone, and of those only a client's
+        CallError::Crowded { .. } | CallError::NoRoom { .. } => {
+            failed(Kind::Overloaded, format_args!("{service}: {module} begins no more streams"))
+        }
         CallError::Displaced(_) => failed(
             Kind::Overloaded,
             format_args!("{service}: another call of {module} took the memory that this one needed"),

@@ -19,7 +19,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use super::InstanceKey;
 pub use activation::ActivationMetrics;
 use families::Families;
-pub use instance::{Held, InstanceMetrics};
+pub use instance::{Held, InstanceMetrics, StreamOutcome};
 pub use mirror::MirrorMetrics;
 pub use process::{ProcessUsage, process};
 use scripted::Scripted;

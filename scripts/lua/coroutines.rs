@@ -164,7 +164,7 @@ impl LuaVm {
         let (handler, responds) = (&running.handler, running.responds);
         let result = self.settle(ended, |vm, value| {
             if responds {
-                vm.keys.response(&value, handler, &vm.converter).map(Output::Response)
+                vm.keys.response(&value, handler, (&vm.converter, &vm.exports)).map(Output::Response)
             } else {
                 vm.converter.to_host(&value).map(Output::Value).map_err(|unfit| unfit.answer(handler))
             }

@@ -3,9 +3,9 @@
 use mlua::{Lua, LuaString, Table, Value};
 
 use super::convert::{Converter, kind};
-use crate::api::{Request, Response};
+use crate::api::{Request, Response, Stream};
 use crate::error::ScriptError;
-use crate::host::{CallContext, Handler};
+use crate::host::{CallContext, Exports, Handler};
 use crate::message::clip;
 use crate::response::{Body, Draft, HeaderRoom, refused};
 
@@ -22,6 +22,8 @@ pub(super) struct Keys {
     subject: LuaString,
     permissions: LuaString,
     status: LuaString,
+    stream: LuaString,
+    state: LuaString,
     module: LuaString,
     version: LuaString,
     request_id: LuaString,
@@ -42,6 +44,8 @@ impl Keys {
             subject: lua.create_string("subject")?,
             permissions: lua.create_string("permissions")?,
             status: lua.create_string("status")?,
+            stream: lua.create_string("stream")?,
+            state: lua.create_string("state")?,
             module: lua.create_string("module")?,
             version: lua.create_string("version")?,
             request_id: lua.create_string("request_id")?,
@@ -84,21 +88,36 @@ impl Keys {
         Ok(table)
     }
 
-    /// Reads what a handler answered: `{status, headers, body}` with any of them, or a string, which is the body.
+    /// Reads what a handler answered: `{status, headers, body}` with any of them, `{status, headers, stream, state}`, or a
+    /// string, which is the body.
     pub(super) fn response(
         &self,
         answer: &Value,
         handler: &Handler,
-        converter: &Converter,
+        (converter, exports): (&Converter, &Exports),
     ) -> Result<Response, ScriptError> {
         let draft = match answer {
             Value::Table(table) => {
                 let get = |key: &LuaString| table.raw_get::<Value>(key).unwrap_or(Value::Nil);
                 let (status, headers, body) = (get(&self.status), get(&self.headers), get(&self.body));
-                if status.is_nil() && headers.is_nil() && body.is_nil() && !table.is_empty() {
+                let stream = get(&self.stream);
+                let is_none = status.is_nil() && headers.is_nil() && body.is_nil() && stream.is_nil();
+                if is_none && !table.is_empty() {
                     return Err(refused(handler, "a table without status, headers or body; put data under body"));
                 }
+                let stream = match stream {
+                    Value::Nil => None,
+                    Value::String(name) => {
+                        let state = converter.to_host(&get(&self.state)).map_err(|unfit| unfit.answer(handler))?;
+                        Some(Stream { name: name.to_string_lossy().into(), state })
+                    }
+                    other => {
+                        let found = format!("a stream that is a {}; name one of `streams`", kind(&other));
+                        return Err(refused(handler, &found));
+                    }
+                };
                 Draft {
+                    stream,
                     status: read_status(&status, handler)?,
                     headers: read_headers(&headers, handler)?,
                     body: read_body(&body, handler, converter)?,
@@ -110,7 +129,7 @@ impl Keys {
                 return Err(refused(handler, &found));
             }
         };
-        draft.finish(handler)
+        draft.finish(handler, exports)
     }
 }
 

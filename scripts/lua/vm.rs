@@ -35,7 +35,7 @@ pub(super) struct LuaVm {
     pub(super) converter: Converter,
     pub(super) keys: Keys,
     handlers: HashMap<Handler, Export>,
-    exports: Exports,
+    pub(super) exports: Exports,
     pub(super) limits: Limits,
     /// The calls that wait.
     pub(super) coroutines: Coroutines,
@@ -183,7 +183,7 @@ impl Vm for LuaVm {
         self.run(
             call,
             |vm| vm.request_args(&export, request, call),
-            |vm, answer| vm.keys.response(&answer, handler, &vm.converter),
+            |vm, answer| vm.keys.response(&answer, handler, (&vm.converter, &vm.exports)),
         )
     }
 

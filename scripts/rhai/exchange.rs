@@ -3,9 +3,9 @@
 use rhai::{Array, Dynamic, Map};
 
 use super::convert::{self, kind};
-use crate::api::{Request, Response};
+use crate::api::{Request, Response, Stream};
 use crate::error::ScriptError;
-use crate::host::{CallContext, Handler};
+use crate::host::{CallContext, Exports, Handler};
 use crate::message::clip;
 use crate::meter;
 use crate::response::{Body, Draft, HeaderRoom, refused};
@@ -78,18 +78,20 @@ fn header_map(request: &Request) -> Dynamic {
     map.into()
 }
 
-/// Reads what a handler answered: `{status, headers, body}` with any of them, or a string, which is the body.
-pub(super) fn response(answer: &Dynamic, handler: &Handler) -> Result<Response, ScriptError> {
+/// Reads what a handler answered: `{status, headers, body}` with any of them, `{status, headers, stream, state}`, or a string,
+/// which is the body.
+pub(super) fn response(answer: &Dynamic, handler: &Handler, exports: &Exports) -> Result<Response, ScriptError> {
     let draft = if let Some(map) = answer.read_lock::<Map>() {
         let get = |key: &str| map.get(key).filter(|value| !value.is_unit());
-        let (status, headers, body) = (get("status"), get("headers"), get("body"));
-        if status.is_none() && headers.is_none() && body.is_none() && !map.is_empty() {
+        let (status, headers, body, stream) = (get("status"), get("headers"), get("body"), get("stream"));
+        if status.is_none() && headers.is_none() && body.is_none() && stream.is_none() && !map.is_empty() {
             return Err(refused(handler, "a map without status, headers or body; put data under body"));
         }
         Draft {
             status: status.map(|status| read_status(status, handler)).transpose()?,
             headers: headers.map(|headers| read_headers(headers, handler)).transpose()?.unwrap_or_default(),
             body: body.map(|body| read_body(body, handler)).transpose()?.unwrap_or_default(),
+            stream: stream.map(|name| read_stream(name, get("state"), handler)).transpose()?,
         }
     } else if answer.is_string() {
         Draft { body: read_body(answer, handler)?, ..Draft::default() }
@@ -97,7 +99,15 @@ pub(super) fn response(answer: &Dynamic, handler: &Handler) -> Result<Response, 
         let found = format!("{}; return #{{ status: …, headers: …, body: … }}", kind(answer));
         return Err(refused(handler, &found));
     };
-    draft.finish(handler)
+    draft.finish(handler, exports)
+}
+
+fn read_stream(name: &Dynamic, state: Option<&Dynamic>, handler: &Handler) -> Result<Stream, ScriptError> {
+    let Ok(text) = name.as_immutable_string_ref() else {
+        return Err(refused(handler, &format!("a stream that is a {}; name one of `streams`", kind(name))));
+    };
+    let state = state.map(convert::to_host).transpose().map_err(|unfit| unfit.answer(handler))?;
+    Ok(Stream { name: text.as_str().into(), state: state.unwrap_or_default() })
 }
 
 fn read_status(status: &Dynamic, handler: &Handler) -> Result<i64, ScriptError> {

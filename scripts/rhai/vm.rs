@@ -233,7 +233,7 @@ impl Vm for RhaiVm {
             }
             args.resize(parameters, Dynamic::UNIT);
             let answer = vm.enter(&function, args)?;
-            exchange::response(&answer, handler)
+            exchange::response(&answer, handler, &vm.exports)
         })
     }
 

@@ -26,8 +26,8 @@ export type Request = {
 	principal: Principal?,
 }
 
---- An answer: without a status 200, a table as the body is sent as JSON.
-export type Response = { status: number?, headers: Map?, body: any }
+--- An answer: without a status 200, a table as the body is sent as JSON. An api may name one of `streams` instead of a body.
+export type Response = { status: number?, headers: Map?, body: any, stream: string?, state: any }
 
 --- What a handler's call is about. `caller` names the module that called a service.
 export type Context = { module: string, version: string, request_id: string, caller: string? }

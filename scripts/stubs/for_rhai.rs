@@ -11,7 +11,7 @@ module static;
 // What a module's scripts see of Replug. Generated: change the tables it comes from, not this file.
 //
 // req is #{id, method, path, params, query, headers, body, principal}, ctx is #{module, version, request_id, caller};
-// an api or a page answers #{status, headers, body} or a string.
+// an api or a page answers #{status, headers, body} or a string, an api also #{status, headers, stream, state}.
 //
 // An entry script returns a map; all of it is optional:
 ";

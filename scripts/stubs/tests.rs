@@ -65,6 +65,10 @@ fn called(handler: &Handler) -> Option<[&'static str; 2]> {
             "\tevents: { [string]: (message: Map, ctx: Context) -> () }?,",
             "//   events: #{ \"…\": |message, ctx| }  ",
         ],
+        Handler::Stream(_) => [
+            "\tstreams: { [string]: (state: any, ctx: Context) -> Map? }?,",
+            "//   streams: #{ \"…\": |state, ctx| }  ",
+        ],
         Handler::ActorInit(_) => ["\t\tinit: ((ctx: Context) -> any)?,", "//     init: |ctx|  "],
         Handler::ActorHandle(_) => [
             "\t\thandle: ((state: any, message: any, ctx: Context) -> Map?)?,",
@@ -90,6 +94,7 @@ fn every_handler_stands_in_both_with_its_arguments() {
         Handler::Cleanup(name()),
         Handler::Test(name()),
         Handler::Event(name()),
+        Handler::Stream(name()),
         Handler::ActorInit(name()),
         Handler::ActorHandle(name()),
     ];

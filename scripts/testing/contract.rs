@@ -8,6 +8,7 @@ use super::{Notes, Running, api, context, generous, request, sources, text};
 use crate::api::{Principal, Response};
 use crate::error::ScriptError;
 use crate::host::{Handler, Program, compile};
+use crate::streamed;
 use crate::value::Value;
 
 /// The error is one of the contract and says `part`.
@@ -108,4 +109,24 @@ pub(crate) fn assert_vms_share_nothing(program: &dyn Program) {
     first.call(&Handler::Health, &[], &context()).unwrap();
     assert_eq!(first.call(&Handler::Health, &[], &context()).unwrap(), Value::Int(2));
     assert_eq!(second.call(&Handler::Health, &[], &context()).unwrap(), Value::Int(1));
+}
+
+/// `GET /x` answers with the stream `ticks` from 2 on, which gives its number and counts down to its end; `POST /a` names one
+/// that is missing.
+pub(crate) fn assert_streams((mut vm, _): Running) {
+    let handler = Handler::Stream("ticks".into());
+    let response = vm.respond(&api(), &request(), &context()).unwrap();
+    let stream = response.stream.expect("a stream");
+    assert_eq!((&*stream.name, &stream.state, response.status.as_u16()), ("ticks", &Value::Int(2), 206));
+    assert_eq!(response.headers["content-type"], "text/event-stream");
+    assert!(response.body.is_empty());
+    let (mut state, mut pieces) = (stream.state, Vec::new());
+    while let Some(piece) = streamed::read(vm.call(&handler, &[state.clone()], &context()).unwrap()).unwrap() {
+        state = piece.state.unwrap_or(state);
+        pieces.push((piece.body, piece.after.as_millis()));
+    }
+    let expected = [Bytes::from_static(b"2\n"), Bytes::from_static(b"1\n\xff")];
+    assert_eq!(pieces, expected.map(|body| (body, 5)));
+    let error = vm.respond(&Handler::Api("POST /a".into()), &request(), &context()).unwrap_err();
+    assert_contract_error(&error, "has no streams[\"tocks\"]", "POST /a");
 }

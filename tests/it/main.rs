@@ -32,6 +32,7 @@ mod sets;
 mod shipped;
 mod specification;
 mod storm;
+mod stream;
 mod support;
 mod swap;
 mod tidy;

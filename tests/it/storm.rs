@@ -1,5 +1,5 @@
 //! Requests without a pause while a module is swapped again and again: none is lost, none is counted twice, none is answered by a
-//! version that did not serve, and what the swaps took is given back. `REPLUG_STORM=1` makes it a thousand swaps and twenty shifts.
+//! version that did not serve, no stream lacks a line or has one of another version, and what the swaps took is given back. `REPLUG_STORM=1` makes it a thousand swaps and twenty shifts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,10 @@ const CLIENTS: u64 = 4;
 /// Bytes of the long answer.
 const LONG: usize = 300_000;
 
-/// A ledger that counts each client's posts, and an answer that takes a while to be read.
+/// Lines of a stream, which takes longer than a swap.
+const LINES: u64 = 20;
+
+/// A ledger that counts each client's posts, an answer that takes a while to be read, and one that takes a while to be made.
 fn storm(version: &str) -> Module {
     let script = format!(
         r#"
@@ -23,12 +26,17 @@ return {{
   apis = {{
     ["GET /api/storm"] = function(req) return {{ body = "{version}" }} end,
     ["GET /api/storm/long"] = function(req) return {{ body = long }} end,
+    ["GET /api/storm/stream"] = function() return {{ stream = "lines", state = 1 }} end,
     ["POST /api/storm"] = function(req)
       local client, number = req.body:match("^(%d+)%-(%d+)$")
       return {{ body = "{version} " .. actors.call("ledger", {{ client = client, number = tonumber(number) }}) }}
     end,
     ["GET /api/storm/ledger"] = function() return {{ body = actors.call("ledger", "state") }} end,
   }},
+  streams = {{ lines = function(at)
+    if at > {LINES} then return nil end
+    return {{ body = "{version} " .. at .. "\n", state = at + 1, after = 2 }}
+  end }},
   actors = {{ ledger = {{
     init = function() return {{ posts = 0, again = 0, last = {{}} }} end,
     upgrade = function(state) return state end,
@@ -46,6 +54,7 @@ return {{
     Module::new("storm", version)
         .api("/api/storm", "GET, POST")
         .api("/api/storm/long", "GET")
+        .api("/api/storm/stream", "GET")
         .api("/api/storm/ledger", "GET")
         .manifest("runtime:\n  limits: { queue: 256 }\n  actors: [{ id: ledger }]\nlifecycle:\n  activation:\n    trafficShifting: { interval: 300ms }\n    onInconclusive: promote\n")
         .lua(&script)
@@ -63,7 +72,7 @@ fn version(swaps: u64) -> &'static str {
     if swaps.is_multiple_of(2) { "1.0.0" } else { "2.0.0" }
 }
 
-/// Asks in turn for what is short and long and counts, until it is told to stop; how many posts were answered.
+/// Asks in turn for what is short and long, streams and counts, until it is told to stop; how many posts were answered.
 async fn ask(server: Arc<Server>, client: u64, swaps: Arc<Swaps>, stop: Arc<AtomicBool>) -> u64 {
     let mut posts = 0;
     for serial in 0_u64.. {
@@ -73,6 +82,7 @@ async fn ask(server: Arc<Server>, client: u64, swaps: Arc<Swaps>, stop: Arc<Atom
         let ended = swaps.ended.load(Ordering::SeqCst);
         let request = match serial % 8 {
             0 => server.request("GET", "/api/storm/long"),
+            4 => server.request("GET", "/api/storm/stream"),
             n if n % 2 == 0 => server.request("GET", "/api/storm"),
             _ => server.request("POST", "/api/storm").body(format!("{client}-{serial}")),
         };
@@ -82,6 +92,7 @@ async fn ask(server: Arc<Server>, client: u64, swaps: Arc<Swaps>, stop: Arc<Atom
         assert_eq!(answer.status, 200, "{answer:?}: {}", server.logged());
         let expected = match serial % 8 {
             0 => format!("{served} ").repeat(LONG / (served.len() + 1)),
+            4 => (1..=LINES).map(|line| format!("{served} {line}\n")).collect(),
             n if n % 2 == 0 => served.clone(),
             _ => {
                 posts += 1;

@@ -89,6 +89,7 @@ impl Instance {
 
     /// Takes no more work: what waits is answered, and the threads end, each after the job in hand.
     pub(in crate::actors) fn shut(&self) {
+        self.cut_streams();
         self.pool.close();
         self.aside.close();
     }

@@ -3,12 +3,11 @@
 use std::time::Instant;
 
 use replug_scripts::{
-    Advance, CallContext, Handler, HostError, Output, Pending, Response, ScriptError, Ticket, Value, Verdict, Vm,
+    Advance, CallContext, Handler, HostError, Output, Pending, ScriptError, Ticket, Value, Verdict, Vm,
 };
 
-use super::{Reply, answer, response_failed, service_failed};
+use super::{Answered, Reply, Stay, answer, response_failed, service_failed};
 use crate::actors::error::CallError;
-use crate::actors::gate::Pass;
 use crate::actors::instance::Instance;
 
 /// How far a call came in a VM that holds several.
@@ -42,7 +41,7 @@ impl Left {
 
 /// Where the result of a call goes that a VM holds.
 pub(super) enum Waiting {
-    Response(Reply<Response>),
+    Response(Reply<Answered>),
     Value(Reply<Value>),
 }
 
@@ -55,7 +54,7 @@ pub struct Held {
     /// Its deadline is that of what it waits for.
     pub(super) call: CallContext,
     pub(super) is_request: bool,
-    pub(super) pass: Option<Pass<Instance>>,
+    pub(super) stay: Option<Stay>,
 }
 
 impl Held {
@@ -106,12 +105,12 @@ impl Held {
             Advance::Done(result) => result,
         };
         let left = Left::after(&result);
-        let Self { reply, patience, handler, call, is_request, pass } = self;
+        let Self { reply, patience, handler, call, is_request, mut stay } = self;
         let of = (instance, &handler, &call);
         match reply {
             Waiting::Response(reply) => {
                 let result = result.and_then(|output| match output {
-                    Output::Response(response) => Ok(response),
+                    Output::Response(response) => Ok(Answered::of(response, &mut stay)),
                     Output::Value(_) => Err(ScriptError::Engine("a plain value for a request".to_owned())),
                 });
                 answer(result, (reply, patience), of, response_failed);
@@ -124,7 +123,7 @@ impl Held {
                 answer(result, (reply, patience), of, |result| is_request && service_failed(result));
             }
         }
-        drop(pass);
+        drop(stay);
         Progress::Over(left)
     }
 }

@@ -1,15 +1,14 @@
 //! What a script answered, or failed to, as an HTTP answer; and how it is counted.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::Response as HttpResponse;
-use http::StatusCode;
-use replug_scripts::{HostErrorKind, Response, ScriptError};
+use http::{Method, StatusCode};
+use replug_scripts::{Handler, HostErrorKind, Response, ScriptError};
 
-use super::id::RequestId;
 use super::problem::Problem;
 use super::refusal::Refusal;
-use super::{Asked, Gateway, Target};
-use crate::actors::router::CallError;
+use super::{Asked, Gateway, Target, stream};
+use crate::actors::router::{CallError, Instance, Streaming};
 use crate::integration::ui::{self, Page};
 
 impl Gateway {
@@ -18,14 +17,14 @@ impl Gateway {
         &self,
         asked: &Asked<'_>,
         target: &Target,
-        result: Result<Response, CallError>,
+        result: Result<(Response, Option<Streaming>), CallError>,
     ) -> Result<HttpResponse, Refusal> {
         target.instance.metrics.received.inc_by(bytes(&asked.body.bytes));
-        let mut answer = match result {
-            Ok(answer) => answer,
+        let (mut answer, streaming) = match result {
+            Ok(answered) => answered,
             Err(CallError::NoModule(_)) => return Err(Refusal::NoModule),
             Err(error) => {
-                log(asked.id, target, &error);
+                log(&asked.id.text, &target.instance, &target.handler, &error);
                 return Ok(problem(error).into_response(&asked.id.text));
             }
         };
@@ -39,40 +38,50 @@ impl Gateway {
             ui::dress(&self.router.load(), &page, &mut answer);
         }
         target.instance.metrics.sent.inc_by(bytes(&answer.body));
-        let mut response = HttpResponse::new(Body::from(answer.body));
+        let body = match streaming {
+            None => Body::from(answer.body),
+            // nobody reads it; its length is not known all the same
+            Some(_) if asked.parts.method == Method::HEAD => Body::from_stream(futures::stream::empty::<Never>()),
+            Some(streaming) => stream::body(streaming, asked.follow()),
+        };
+        let mut response = HttpResponse::new(body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         Ok(response)
     }
 }
 
-fn bytes(body: &[u8]) -> u64 {
+/// The pieces of a body that has none.
+type Never = Result<Bytes, std::convert::Infallible>;
+
+pub(super) fn bytes(body: &[u8]) -> u64 {
     u64::try_from(body.len()).unwrap_or(u64::MAX)
 }
 
 /// A script's internals are for its operator: the log has them, under the request's id.
-fn log(id: &RequestId, target: &Target, error: &CallError) {
+fn log(request_id: &str, instance: &Instance, handler: &Handler, error: &CallError) {
     let trace = match error {
         CallError::Script(ScriptError::Problem { status, .. }) if *status < 500 => return,
-        CallError::Script(ScriptError::Thrown { trace, .. } | ScriptError::Host { trace, .. }) => trace.as_str(),
-        _ => "",
+        _ => trace(error),
     };
-    let key = &target.instance.key;
-    tracing::warn!(
-        request_id = &*id.text,
-        module = &*key.id,
-        version = &*key.version,
-        handler = %target.handler,
-        %error,
-        trace,
-        "a request failed"
-    );
+    let (module, version) = (&*instance.key.id, &*instance.key.version);
+    tracing::warn!(request_id, module, version, %handler, %error, trace, "a request failed");
+}
+
+/// Where a script failed.
+pub(super) fn trace(error: &CallError) -> &str {
+    match error {
+        CallError::Script(ScriptError::Thrown { trace, .. } | ScriptError::Host { trace, .. }) => trace,
+        _ => "",
+    }
 }
 
 /// What the client may know.
 fn problem(error: CallError) -> Problem {
     match error {
         CallError::Overloaded { .. } => Problem::overloaded("the module's queue is full"),
+        CallError::Crowded { .. } => Problem::overloaded("the module has as many open streams as it may have"),
+        CallError::NoRoom { .. } => Problem::overloaded("the module has no memory for one more stream"),
         CallError::Throttled { wait, .. } => Problem::throttled(wait),
         CallError::HeapFull { .. } => Problem::overloaded("the module has used up its memory"),
         CallError::Displaced(_) => Problem::overloaded("another request took the memory that this one needed"),

@@ -23,7 +23,7 @@ impl Gateway {
         &self,
         asked: &Asked<'_>,
         target: &Target,
-        result: &Result<Response, CallError>,
+        result: Result<&Response, &CallError>,
         took: Duration,
     ) {
         let parts = asked.parts;
@@ -69,7 +69,7 @@ fn came(result: &Result<Response, CallError>, mirrored: &Mirrored) -> Came {
     use ScriptError::{Engine, Limit};
     let its_own =
         matches!(result, Err(CallError::Timeout(_) | CallError::Crashed(_) | CallError::Script(Limit(_) | Engine(_))));
-    match class(result) {
+    match class(result.as_ref()) {
         None => Came::Refused,
         Some(class) if class >= 5 && mirrored.was_refused() && !its_own => Came::Incomparable,
         Some(class) => Came::Answered(class),
@@ -77,7 +77,7 @@ fn came(result: &Result<Response, CallError>, mirrored: &Mirrored) -> Came {
 }
 
 /// The first digit of the status that a client gets; nothing for what the instance has not seen.
-fn class(result: &Result<Response, CallError>) -> Option<u16> {
+fn class(result: Result<&Response, &CallError>) -> Option<u16> {
     let status = match result {
         Ok(response) => response.status.as_u16(),
         Err(CallError::Script(ScriptError::Problem { status, .. })) => *status,

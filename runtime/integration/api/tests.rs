@@ -13,6 +13,7 @@ mod people;
 mod problems;
 mod routing;
 mod shift;
+mod stream;
 mod swap;
 
 /// Notes: an api for each thing that a test looks at.

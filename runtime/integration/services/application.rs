@@ -153,9 +153,13 @@ impl ServiceCalls {
         if call.mirrored.is_some() {
             held.passed_on()
         } else {
-            count(held, &answer)
+            count(held, answer.as_ref())
         }
         match answer {
+            Ok(response) if response.stream.is_some() => {
+                let why = format!("{what}: {} streams its answer, which only clients over HTTP can have", key.id);
+                Err(failed(function, Kind::InvalidArgument, why))
+            }
             Ok(response) => Ok(Some(told(response))),
             // its own words for whoever asks, as the gateway passes them on
             Err(CallError::Script(ScriptError::Problem { status, title, detail })) => {

@@ -198,7 +198,8 @@ fn wrong(function: &str, expected: &str) -> HostError {
     HostError::new(HostErrorKind::InvalidArgument, format!("{function}: expected {expected}"))
 }
 
-/// `{status, headers, body, json}`: header names in lower case, `json` what the body says where it is JSON.
+/// `{status, headers, body, json}`: header names in lower case, `json` what the body says where it is JSON. Of an answer that
+/// streams also `{stream, state}`, and nothing is sent of it.
 pub(super) fn answer(response: &Response) -> Value {
     let text = |value: &HeaderValue| Value::Text(String::from_utf8_lossy(value.as_bytes()).into_owned());
     let headers = Value::map(response.headers.iter().map(|(name, value)| (name.as_str(), text(value))));
@@ -210,7 +211,10 @@ pub(super) fn answer(response: &Response) -> Value {
     let json =
         if kind.contains("json") { serde_json::from_slice(&response.body).unwrap_or_default() } else { Value::Null };
     let status = Value::Int(response.status.as_u16().into());
-    Value::map([("status", status), ("headers", headers), ("body", body), ("json", json)])
+    let stream =
+        response.stream.iter().flat_map(|it| [("stream", Value::from(&*it.name)), ("state", it.state.clone())]);
+    let whole = [("status", status), ("headers", headers), ("body", body), ("json", json)];
+    Value::map(whole.into_iter().chain(stream))
 }
 
 /// The answer of the gateway to a problem.

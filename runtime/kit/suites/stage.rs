@@ -3,7 +3,7 @@
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
-use replug_scripts::{Handler, Host, HostError, HostErrorKind, ScriptError, Stage, Step, SuiteFn, Value};
+use replug_scripts::{Handler, Host, HostError, HostErrorKind, ScriptError, Stage, Step, SuiteFn, Value, streamed};
 
 use super::course::{self, Course, Next};
 use super::gateway::{self, Routed};
@@ -97,10 +97,13 @@ impl TestStage {
             let mut course = locked(&self.course);
             let (what, is_asked) = (course.now.clone(), course.is_asked());
             let outcome = match event {
+                Ok(Event::Done(Some(Ok(Answer::Value(value))))) if is_asked && what.starts_with(STREAM) => {
+                    piece(&what, value)
+                }
                 Ok(Event::Done(Some(Ok(Answer::Value(value))))) => Ok(value),
                 Ok(Event::Done(Some(Ok(Answer::Response(response))))) => Ok(gateway::answer(&response)),
                 Ok(Event::Done(Some(Err(ScriptError::Problem { status, title, detail }))))
-                    if is_asked && !what.starts_with("service ") =>
+                    if is_asked && !what.starts_with("service ") && !what.starts_with(STREAM) =>
                 {
                     Ok(gateway::problem(status, &title, &detail))
                 }
@@ -160,6 +163,17 @@ impl TestStage {
     }
 }
 
+/// How the names of streams begin.
+const STREAM: &str = "streams[";
+
+/// What a stream gave, if the gateway would take it.
+fn piece(what: &str, value: Value) -> Result<Value, HostError> {
+    match streamed::read(value.clone()) {
+        Ok(_) => Ok(value),
+        Err(fault) => Err(HostError::new(HostErrorKind::Failed, format!("{what}: {fault}"))),
+    }
+}
+
 impl Stage for TestStage {
     fn begin(&self, function: SuiteFn, args: Vec<Value>) -> Result<Step, HostError> {
         use SuiteFn as F;
@@ -184,6 +198,11 @@ impl Stage for TestStage {
                 context.caller = Some(CALLER.into());
                 let handler = Handler::Service(service.as_str().into());
                 return self.call(format!("service {service}"), Call::Run(handler, vec![second], context));
+            }
+            F::Stream => {
+                let handler = Handler::Stream(text(&first, 1)?.into());
+                let context = self.world.call_within(self.state.end);
+                return self.call(handler.to_string(), Call::Run(handler, vec![second], context));
             }
             F::Health => {
                 let context = self.world.call_within(self.state.end);

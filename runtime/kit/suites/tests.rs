@@ -172,6 +172,38 @@ fn stand_ins_answer_for_other_modules_and_settings_can_be_changed() {
 }
 
 #[test]
+fn a_stream_is_driven_piece_by_piece() {
+    let main = r#"return {
+        apis = { ["GET /api/shop/{item}"] = function() return { stream = "count", state = 2 } end },
+        streams = { count = function(left)
+            if left == 0 then return nil end
+            if left == 9 then return { left = 8 } end
+            if left == 8 then error({ status = 404, title = "too late" }) end
+            return { body = tostring(left), state = left - 1, after = 5 }
+        end },
+    }"#;
+    let held = bodies_within(
+        Bounds::default(),
+        &[("main.lua", main)],
+        "local head = test.request({ path = '/api/shop/tea' })\n\
+         assert.equal({ head.status, head.stream, head.state, head.body }, { 200, 'count', 2, '' })\n\
+         assert.equal(test.stream('count', 2), { body = '2', state = 1, after = 5 })\n\
+         assert.equal(test.stream('count', 0), nil)\n\
+         assert.fails(function() test.stream('count', 9) end, '`left` is none of them')\n\
+         assert.fails(function() test.stream('count', 8) end, 'too late')\n\
+         assert.fails(function() test.stream('other', 1) end, 'streams[\"other\"]')",
+        "let head = test.request(#{path: \"/api/shop/tea\"});\n\
+         assert.equal([head.status, head.stream, head.state, head.body], [200, \"count\", 2, \"\"]);\n\
+         assert.equal(test.stream(\"count\", 2), #{body: \"2\", state: 1, after: 5});\n\
+         assert.equal(test.stream(\"count\", 0), ());\n\
+         assert.fails(|| test.stream(\"count\", 9), \"`left` is none of them\");\n\
+         assert.fails(|| test.stream(\"count\", 8), \"too late\");\n\
+         assert.fails(|| test.stream(\"other\", 1), \"streams[\");",
+    );
+    assert_eq!(held, ["it: held", "it: held"]);
+}
+
+#[test]
 fn the_clock_is_the_tests() {
     assert_holds(
         "test.clock.set(1000)\nassert.equal(time.now(), 1000)\n\

@@ -61,6 +61,7 @@ impl Checker<'_, '_> {
         let wall_time = wall.as_ref().and_then(|item| self.duration(item, 1..=10 * MINUTE));
         let memory = fields.read(self, "memory", |cx, item| cx.size(item, 1 << 20..=1 << 30));
         let queue = fields.read(self, "queue", |cx, item| cx.whole(item, 1..=65_536));
+        let streams = fields.read(self, "streams", |cx, item| cx.whole(item, 1..=65_536));
         fields.close(self);
         let limits = LimitsSpec {
             ticks: ticks.unwrap_or(default.ticks),
@@ -68,6 +69,7 @@ impl Checker<'_, '_> {
             wall_time: wall_time.unwrap_or(default.wall_time),
             memory: memory.unwrap_or(default.memory),
             queue: queue.unwrap_or(default.queue),
+            streams: streams.unwrap_or(default.streams),
         };
         if limits.wall_time < limits.cpu_time {
             let (wall, cpu) = (limits.wall_time, limits.cpu_time);

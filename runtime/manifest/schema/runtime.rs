@@ -54,6 +54,8 @@ pub struct LimitsSpec {
     pub memory: u64,
     /// Requests that may wait for a VM, 1 to 65,536. Default: 256.
     pub queue: usize,
+    /// Streams of an instance that may be open, 1 to 65,536. Default: 256.
+    pub streams: usize,
 }
 
 impl Default for LimitsSpec {
@@ -64,6 +66,7 @@ impl Default for LimitsSpec {
             wall_time: Duration::from_secs(1),
             memory: 32 << 20,
             queue: 256,
+            streams: 256,
         }
     }
 }

@@ -106,6 +106,8 @@ fn numbers_durations_and_sizes_have_bounds() {
             ^ runtime.limits.memory: expected a size from 1MiB to 1GiB, found `512KiB`
     queue: 100000
            ^ runtime.limits.queue: expected a whole number from 1 to 65536, found the number 100000
+    streams: 0
+             ^ runtime.limits.streams: expected a whole number from 1 to 65536, found the number 0
   supervision: { intensity: -1, period: 2h }
                             ^ runtime.supervision.intensity: expected a whole number from 0 to 1000, found the number -1
                                         ^ runtime.supervision.period: expected a duration from 1ms to 1h, found `2h`

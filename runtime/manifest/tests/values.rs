@@ -169,10 +169,11 @@ fn the_heaps_default_holds_one_vm_at_least() {
 
 #[test]
 fn aliases_and_numbers_in_every_notation_are_read() {
-    let text = "id: m\nversion: 1.0.0\nruntime: { workers: 0x10, limits: { ticks: 0o10000, queue: +7 } }\n\
+    let text = "id: m\nversion: 1.0.0\nruntime: { workers: 0x10, limits: { ticks: 0o10000, queue: +7, streams: 9 } }\n\
                 metadata: { a: &x [1, -2, 1e3, .5, 1_000, 0x, 1.2.3, '1'], b: *x }\n";
     let m = good(text).manifest;
-    assert_eq!((m.runtime.workers, m.runtime.limits.ticks, m.runtime.limits.queue), (16, 4096, 7));
+    let limits = &m.runtime.limits;
+    assert_eq!((m.runtime.workers, limits.ticks, limits.queue, limits.streams), (16, 4096, 7, 9));
     assert_eq!(m.metadata["b"], serde_json::json!([1, -2, 1000.0, 0.5, "1_000", "0x", "1.2.3", "1"]));
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Families {
     pub(super) requests: IntCounterVec,
     pub(super) seconds: HistogramVec,
     pub(super) in_flight: IntGaugeVec,
+    pub(super) streams: IntGaugeVec,
+    pub(super) streams_ended: IntCounterVec,
     pub(super) verdicts: IntCounterVec,
     pub(super) restarts: IntCounterVec,
     pub(super) memory: IntGaugeVec,
@@ -74,6 +76,12 @@ impl Families {
             ),
             seconds: histogram("replug_request_seconds", "Time from admission to answer.", &LATENCY, &[]),
             in_flight: whole("replug_in_flight", "Requests held now."),
+            streams: whole("replug_streams", "Streamed answers that are open."),
+            streams_ended: counter(
+                "replug_streams_total",
+                "Streamed answers by how they ended: ended, failed, abandoned, cut-off.",
+                &["outcome"],
+            ),
             verdicts: counter("replug_limit_verdicts_total", "Script calls ended by a limit.", &[]),
             restarts: counter("replug_worker_restarts_total", "Workers that died and were started again.", &[]),
             memory: whole("replug_script_memory_bytes", "What the heaps of the VMs hold, as of their last calls."),
@@ -210,6 +218,8 @@ impl Families {
             requests,
             seconds,
             in_flight,
+            streams,
+            streams_ended,
             verdicts,
             restarts,
             memory,
@@ -242,6 +252,7 @@ impl Families {
         self.askers().remove(&(module.into(), version.into()));
         let counters = [
             requests,
+            streams_ended,
             verdicts,
             restarts,
             mirrored,
@@ -273,7 +284,7 @@ impl Families {
         for family in [health, error_ratio, success_ratio] {
             forget(family, module, version);
         }
-        for family in [in_flight, memory, resource_usage] {
+        for family in [in_flight, streams, memory, resource_usage] {
             forget(family, module, version);
         }
         // a module's storage goes with the last of its versions

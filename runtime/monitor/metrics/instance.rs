@@ -37,6 +37,8 @@ pub struct InstanceMetrics {
     pub seconds: Histogram,
     /// Requests held now.
     pub in_flight: IntGauge,
+    /// Streamed answers that are open.
+    pub streams: IntGauge,
     /// Bytes that the heaps of its VMs hold.
     pub memory: IntGauge,
     /// Processor time of its script threads, in seconds.
@@ -67,6 +69,7 @@ impl InstanceMetrics {
             restarts: families.restarts.with_label_values(&labels),
             seconds: families.seconds.with_label_values(&labels),
             in_flight: families.in_flight.with_label_values(&labels),
+            streams: families.streams.with_label_values(&labels),
             memory: families.memory.with_label_values(&labels),
             cpu_seconds: families.cpu_seconds.with_label_values(&labels),
             received: families.received.with_label_values(&labels),
@@ -136,11 +139,45 @@ impl InstanceMetrics {
         self.stats.fail_unheard();
     }
 
+    /// Counts how a streamed answer ended, whose head was counted as an answer. One that `failed` is an error of the instance.
+    pub fn stream_ended(&self, outcome: StreamOutcome) {
+        if outcome == StreamOutcome::Failed {
+            self.stats.fail_unheard();
+        }
+        self.families.streams_ended.with_label_values(&[&*self.id, &*self.version, outcome.label()]).inc();
+    }
+
     /// Counts a request in; it is counted out when the answer is dropped.
     #[must_use]
     pub fn hold(&self) -> Held<'_> {
         self.in_flight.inc();
         Held { metrics: self, since: Instant::now(), told: false }
+    }
+}
+
+/// How a streamed answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamOutcome {
+    /// The script ended it.
+    Ended,
+    /// A call of the script failed.
+    Failed,
+    /// The client went away.
+    Abandoned,
+    /// Its instance stopped.
+    CutOff,
+}
+
+impl StreamOutcome {
+    /// As metrics and logs have it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
+            Self::CutOff => "cut-off",
+        }
     }
 }
 

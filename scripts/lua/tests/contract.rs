@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::contract::{
     assert_answer, assert_context_where_the_contract_has_it, assert_contract_error, assert_exports, assert_faulty,
-    assert_missing_page_is_named, assert_not_found, assert_serves_on_after_an_error, assert_thrown,
+    assert_missing_page_is_named, assert_not_found, assert_serves_on_after_an_error, assert_streams, assert_thrown,
     assert_vms_share_nothing, assert_whole_request_arrives,
 };
 
@@ -302,4 +302,20 @@ fn pcall_and_xpcall_keep_luaus_shape() {
     );
     let json = serde_json::to_string(&answer.unwrap()).unwrap();
     assert_eq!(json, r#"[[true,1,2],[false,"e"],[true,3],[false,"e!"],["missing argument #1"]]"#);
+}
+
+#[test]
+fn an_api_answers_with_a_stream_that_its_script_has() {
+    assert_streams(vm(r#"return {
+        apis = {
+            ["GET /x"] = function() return { status = 206, headers = { ["content-type"] = "text/event-stream" }, stream = "ticks", state = 2 } end,
+            ["POST /a"] = function() return { stream = "tocks" } end,
+        },
+        streams = { ticks = function(left, ctx)
+            if left == 0 then return nil end
+            local body = left .. "\n"
+            if left == 1 then body ..= "\xff" end
+            return { body = body, state = left - 1, after = 5 }
+        end },
+    }"#));
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::contract::{
     assert_answer, assert_context_where_the_contract_has_it, assert_contract_error, assert_exports, assert_faulty,
-    assert_missing_page_is_named, assert_not_found, assert_serves_on_after_an_error, assert_thrown,
+    assert_missing_page_is_named, assert_not_found, assert_serves_on_after_an_error, assert_streams, assert_thrown,
     assert_vms_share_nothing, assert_whole_request_arrives,
 };
 
@@ -306,4 +306,22 @@ fn the_top_level_runs_once_and_not_with_each_call() {
         }
         assert_eq!(notes.of(HostFn::LogInfo), [vec![Value::from("top")]]);
     });
+}
+
+#[test]
+fn an_api_answers_with_a_stream_that_its_script_has() {
+    assert_streams(vm(r#"
+        #{
+            apis: #{
+                "GET /x": || #{ status: 206, headers: #{ "content-type": "text/event-stream" }, stream: "ticks", state: 2 },
+                "POST /a": || #{ stream: "tocks" },
+            },
+            streams: #{ ticks: |left, ctx| {
+                if left == 0 { return; }
+                let body = left + "\n";
+                if left == 1 { body = body.to_blob(); body.push(255); }
+                #{ body: body, state: left - 1, after: 5 }
+            } },
+        }
+    "#));
 }

@@ -225,9 +225,10 @@ impl ScriptActor {
         let overloaded = || self.error(HostErrorKind::Overloaded, error);
         match error {
             CallError::Closed(_) | CallError::NoModule(_) => Err(Stop::Closed),
-            CallError::Overloaded { .. } | CallError::HeapFull { .. } => {
-                Err(Stop::Turn(Turn::Later(overloaded(), AGAIN)))
-            }
+            CallError::Overloaded { .. }
+            | CallError::Crowded { .. }
+            | CallError::NoRoom { .. }
+            | CallError::HeapFull { .. } => Err(Stop::Turn(Turn::Later(overloaded(), AGAIN))),
             CallError::Throttled { wait, .. } => Err(Stop::Turn(Turn::Later(overloaded(), *wait))),
             CallError::Displaced(_) => Ok(Some(overloaded())),
             // cut off with its version: the state stays as it was before this message

@@ -11,6 +11,7 @@ capabilities: [{ id: shop }]
 apis:
   - { path: "/api/shop/{id}", methods: [GET, POST] }
   - { path: /api/shop, methods: [GET], permissions: [shop.manage] }
+  - { path: /api/shop/news/all, methods: [GET] }
 routes:
   - { path: /shop/cart, component: Cart }
 config:
@@ -29,7 +30,9 @@ local function reply(req, ctx)
     method = req.method, caller = ctx.caller, request = ctx.request_id } }
 end
 return {
-  apis = { ["GET /api/shop/{id}"] = reply, ["POST /api/shop/{id}"] = reply, ["GET /api/shop"] = reply },
+  apis = { ["GET /api/shop/{id}"] = reply, ["POST /api/shop/{id}"] = reply, ["GET /api/shop"] = reply,
+    ["GET /api/shop/news/all"] = function() return { stream = "news" } end },
+  streams = { news = function() asked = asked + 1 return nil end },
   pages = { Cart = function(req) asked = asked + 1 return "<p>" .. (req.query.n or "no") .. " articles</p>" end },
   services = { ["shop.asked"] = function() return asked end },
 }
@@ -44,7 +47,7 @@ capabilities: [{ id: reader }]
 permissions:
   application:
     routes: [/shop/*]
-    apis: ["/api/shop/{id}", /api/shop, /api/gone, "/api/reader/*"]
+    apis: ["/api/shop/{id}", /api/shop, /api/shop/news/all, /api/gone, "/api/reader/*"]
     components: [Cart, Gone]
     configurations: [{ module: shop, keys: [currency, token, gone] }]
 apis: [{ path: "/api/reader/self", methods: [GET] }]
@@ -227,6 +230,7 @@ async fn what_cannot_be_reached_is_said_and_what_a_person_may_not_see_stays_clos
         ("of", "shop", "gone", "not-found", "shop has no setting `gone`"),
         ("of", "shop", "token", "permission-denied", "is a secret, which no grant opens"),
         ("request", "GET", "/api/gone", "not-found", "nothing that serves has this path"),
+        ("request", "GET", "/api/shop/news/all", "invalid-argument", "shop streams its answer, which only clients"),
         ("request", "DELETE", "/api/shop/7", "not-found", "the path takes"),
         ("request", "GET", "/api/shop", "permission-denied", "needs `shop.manage` of whoever signed in"),
         ("request", "get", "/api/shop/7", "invalid-argument", "a method such as GET"),

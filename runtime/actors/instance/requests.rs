@@ -1,0 +1,61 @@
+//! What an instance answers requests with.
+
+use std::sync::Arc;
+
+use replug_scripts::{CallContext, Handler, Request, Response};
+use tokio::sync::oneshot;
+
+use super::Instance;
+use super::streams::Streaming;
+use crate::actors::error::CallError;
+use crate::actors::job::{Answered, Work};
+
+impl Instance {
+    /// Runs a request in one of the workers; what streams is opened.
+    ///
+    /// # Errors
+    /// As [`Instance::respond`], and [`CallError::Crowded`] where as many streams are open as may be.
+    pub async fn answer(
+        self: &Arc<Self>,
+        handler: Handler,
+        request: Box<Request>,
+        call: CallContext,
+    ) -> Result<(Response, Option<Streaming>), CallError> {
+        let (reply, answer) = oneshot::channel();
+        let told = call.clone();
+        let Answered { mut response, stay } = self.run(Work::Respond { handler, request, reply }, call, answer).await?;
+        let streaming = match (response.stream.take(), stay) {
+            (Some(stream), Some(stay)) => Some(Streaming::open(stay.shared(), *stream, &told)?),
+            _ => None,
+        };
+        Ok((response, streaming))
+    }
+
+    /// Runs a request in one of the workers; of what streams, only the head is had.
+    ///
+    /// # Errors
+    /// See [`CallError`]; [`CallError::Closed`] means: look the slot up again.
+    pub async fn respond(
+        self: &Arc<Self>,
+        handler: Handler,
+        request: Box<Request>,
+        call: CallContext,
+    ) -> Result<Response, CallError> {
+        let (reply, answer) = oneshot::channel();
+        let answered: Answered = self.run(Work::Respond { handler, request, reply }, call, answer).await?;
+        Ok(answered.response)
+    }
+
+    /// The same for the runtime itself, which asks also when the module has used up its share of the processor.
+    pub(in crate::actors) async fn probe(
+        self: &Arc<Self>,
+        handler: Handler,
+        request: Box<Request>,
+        call: CallContext,
+    ) -> Result<Response, CallError> {
+        let (reply, answer) = oneshot::channel();
+        let work = Work::Respond { handler, request, reply };
+        let answered: Answered = self.enter(&self.pool, (work, true), call, answer).await?;
+        Ok(answered.response)
+    }
+}
