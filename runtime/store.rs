@@ -38,7 +38,7 @@ pub use dump::RawRecord;
 pub use error::StoreError;
 pub use fault::WriteFault;
 pub use keys::{Key, KeyOf, MAX_KEY, Prefix};
-pub use kv::{KvEntry, KvError, KvStore, MAX_KV_KEY, MAX_KV_LIST, MAX_KV_VALUE};
+pub use kv::{KvEntry, KvError, KvStore, MAX_KV_KEY, MAX_KV_LIST, MAX_KV_VALUE, check_key};
 pub use tree::Tree;
 
 pub(crate) use disk::sync_dir;

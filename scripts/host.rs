@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::api::{HostFn, Principal, Request, Response};
-use crate::error::{HostError, ScriptError, SourceFault};
+use crate::error::{HostError, HostErrorKind, ScriptError, SourceFault};
 use crate::limits::Limits;
 use crate::task::{Advance, Answer, Output, Task, Ticket};
 use crate::value::Value;
@@ -271,17 +271,48 @@ pub struct CallContext {
     pub mirrored: Option<Arc<Mirrored>>,
 }
 
-/// A copy of a client's request: nobody waits for its answer, and nothing may come of it. All calls that it leads to share
-/// this.
+/// A copy of a client's request: nobody waits for its answer, and nothing may come of it.
 #[derive(Debug, Default)]
 pub struct Mirrored {
     was_refused: AtomicBool,
+    was_crowded: AtomicBool,
+    began: OnceLock<Instant>,
 }
 
 impl Mirrored {
-    /// Notes that the host refused something that would have outlived the copy.
-    pub fn refuse(&self) {
+    /// Refuses `what`, such as `kv.put`, which would outlive the copy, and notes that.
+    #[must_use]
+    pub fn refuse(&self, what: &str) -> HostError {
         self.was_refused.store(true, Ordering::Relaxed);
+        HostError::new(
+            HostErrorKind::Mirrored,
+            format!(
+                "{what}: refused in a mirrored request, of which nothing may be left; it is carried out in a client's own"
+            ),
+        )
+    }
+
+    /// Notes that the copy met others of its kind, or clients, at what only a few may use at once.
+    pub fn crowd(&self) {
+        self.was_crowded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it did, which says nothing of whoever answers it.
+    #[must_use]
+    pub fn was_crowded(&self) -> bool {
+        self.was_crowded.load(Ordering::Relaxed)
+    }
+
+    /// Notes that its script begins now.
+    pub fn begin(&self) {
+        // once: a copy is one call
+        let _ = self.began.set(Instant::now());
+    }
+
+    /// When its script began; nothing where it never did.
+    #[must_use]
+    pub fn began(&self) -> Option<Instant> {
+        self.began.get().copied()
     }
 
     /// Whether the host refused anything, after which nobody can tell what the call would have come to.

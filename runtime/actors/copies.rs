@@ -1,22 +1,26 @@
 //! Copies of clients' requests that a candidate answers for nobody, so that it is judged before a client depends on it.
 //!
 //! An instance takes copies while [`Taking`] lives, which is as long as it is judged by them; what is on its way then is given up.
-//! So many are on their way at once at most that what it does with them stays small, and none is sent where the module, whose
-//! quotas the versions share, has little to spare: those are counted as dropped. Of those under way as many run at once as leave to
-//! the version that serves the memory of all its VMs, the others wait for their turn; one whose turn did not come in time says
-//! nothing, unless none was answered meanwhile either.
+//! So many are on their way at once at most that what it does with them stays small, and none is sent, nor run in its turn, where
+//! the module, whose quotas the versions share, has little to spare: those are counted as dropped. Of those under way as many run
+//! at once as leave to the version that serves the memory of all its VMs, and one where the module has a database, of whose
+//! connections copies have one, or a share of the processor, which one call may overdraw. The others wait for their turn.
 //!
-//! Each answer is compared with the one that the client got to the same request.
+//! What the module lacked says nothing of the version: a copy that never began, since its turn did not come or there was no
+//! VM for it, is dropped, but for one that waited behind a copy that met its limit of time while none was answered.
+//!
+//! Each answer is compared with the one that the client got to the same request. Its time begins in the VM: that of making one is
+//! not in it, for which few clients wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use replug_scripts::{CallContext, Handler, Request, Response};
+use replug_scripts::{CallContext, Handler, Mirrored, Request, Response, ScriptError, Verdict};
 use tokio::sync::{Semaphore, SetOnce};
 
-use super::error::CallError;
-use super::instance::Instance;
+use super::error::{Blame, CallError};
+use super::instance::{Instance, Lane};
 use crate::manifest::Mirror;
 use crate::monitor::{InstanceMetrics, MirrorMetrics, Sample, Stats};
 
@@ -35,6 +39,8 @@ pub struct Copies {
     turns: Semaphore,
     /// How many were answered, other than by a failure of the instance.
     answered: AtomicU64,
+    /// How many met their limit of time in their VM.
+    timed_out: AtomicU64,
     /// Set when no more are wanted.
     over: SetOnce<()>,
     metrics: MirrorMetrics,
@@ -67,10 +73,41 @@ pub struct Ended {
 pub enum Came {
     /// To an answer of this class.
     Answered(u16),
-    /// It failed after something had been refused to it, so nobody can tell.
+    /// It failed after something had been refused to it, or was crowded, so nobody can tell.
     Incomparable,
     /// Admission turned it away, or the instance ended.
     Refused,
+}
+
+impl Came {
+    /// What a copy came to. One that was crowded says nothing. It met a limit, died or was late whatever was refused to it; of any
+    /// other failure that may be the reason.
+    #[must_use]
+    pub fn of(result: &Result<Response, CallError>, mirrored: &Mirrored) -> Self {
+        use ScriptError::{Engine, Limit};
+        let its_own = matches!(
+            result,
+            Err(CallError::Timeout(_) | CallError::Crashed(_) | CallError::Script(Limit(_) | Engine(_)))
+        );
+        match Self::class(result) {
+            None => Self::Refused,
+            Some(_) if mirrored.was_crowded() => Self::Incomparable,
+            Some(class) if class >= 5 && mirrored.was_refused() && !its_own => Self::Incomparable,
+            Some(class) => Self::Answered(class),
+        }
+    }
+
+    /// The first digit of the status that a client gets; nothing for what the instance has not seen.
+    #[must_use]
+    pub fn class(result: &Result<Response, CallError>) -> Option<u16> {
+        let status = match result {
+            Ok(response) => response.status.as_u16(),
+            Err(CallError::Script(ScriptError::Problem { status, .. })) => *status,
+            Err(error) if error.blame() == Blame::Instance => 500,
+            Err(_) => return None,
+        };
+        Some(status / 100)
+    }
 }
 
 impl Copies {
@@ -80,6 +117,7 @@ impl Copies {
             under_way: AtomicUsize::new(0),
             turns: Semaphore::new(at_once),
             answered: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
             over: SetOnce::new(),
             metrics: metrics.mirror(),
             own: Stats::default(),
@@ -97,6 +135,12 @@ impl Copies {
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Acquire)
+    }
+
+    /// How many more may begin now.
+    #[cfg(test)]
+    pub fn turns(&self) -> usize {
+        self.turns.available_permits()
     }
 
     /// Whether they are wanted no more.
@@ -118,21 +162,35 @@ impl Copies {
 }
 
 impl Instance {
-    /// Takes copies of requests from now on. An instance does so once.
-    pub fn take_copies(self: &Arc<Self>, mirror: &Mirror) -> Taking {
+    /// Takes copies of requests that `serving` answers, from now on. An instance does so once.
+    pub fn take_copies(self: &Arc<Self>, mirror: &Mirror, serving: &Self) -> Taking {
         // its health is one of the things that it is judged by
         self.serves();
-        self.copies.get_or_init(|| Copies::new(mirror.clone(), self.copies_at_once(), &self.metrics));
+        self.copies.get_or_init(|| Copies::new(mirror.clone(), self.copies_at_once(serving), &self.metrics));
         Taking(Arc::clone(self))
     }
 
-    /// How many copies may run at once: in as many VMs as leave room for all those of the version that serves.
-    fn copies_at_once(&self) -> usize {
-        let quota = self.quotas().read(|quotas| quotas.memory.max_heap_size);
-        let (of_vm, runtime) = (self.limits().memory as u64, &self.manifest.runtime);
-        let of_vms = of_vm.saturating_mul(runtime.workers as u64);
-        let beside = usize::try_from(quota.saturating_sub(of_vms) / of_vm.max(1)).unwrap_or(usize::MAX);
-        beside.clamp(1, runtime.workers.max(1)).saturating_mul(runtime.concurrency.max(1)).min(MOST_COPIES)
+    /// How many copies may run at once: in as many VMs as leave room for all those of `serving`.
+    fn copies_at_once(&self, serving: &Self) -> usize {
+        let keeps = self.manifest.database.is_some() || !self.manifest.permissions.system.database.is_empty();
+        if keeps || self.pool.has_share() {
+            return 1;
+        }
+        let workers = self.workers(Lane::Requests);
+        if workers == 1 {
+            return self.manifest.runtime.concurrency.clamp(1, MOST_COPIES);
+        }
+        // a thread of several VMs may get any of the copies, so that each may take one of them
+        let quota = |of: &Self| of.quotas().read(|quotas| quotas.memory.max_heap_size);
+        let left = quota(self).min(quota(serving)).saturating_sub(serving.memory_of_vms());
+        let beside = usize::try_from(left / (self.limits().memory as u64).max(1)).unwrap_or(usize::MAX);
+        beside.clamp(1, workers.max(1)).min(MOST_COPIES)
+    }
+
+    /// Bytes that all its VMs may hold together.
+    fn memory_of_vms(&self) -> u64 {
+        let vms = self.workers(Lane::Requests) + self.workers(Lane::Aside);
+        (self.limits().memory as u64).saturating_mul(vms as u64)
     }
 
     /// The copies that it takes at this moment, if it does.
@@ -158,8 +216,22 @@ impl Instance {
         let quota = self.quotas().read(|quotas| quotas.memory.max_heap_size);
         // a VM that runs reserves as much as it may grow to
         let room = heap.reserved().saturating_add(self.limits().memory as u64) <= quota;
-        room && !heap.is_waited_for() && self.pool.has_to_spare()
+        room && !self.is_held_up()
     }
+
+    /// Whether what the module lacks may be why a call of it is late.
+    fn is_held_up(&self) -> bool {
+        self.account().heap.is_waited_for() || !self.pool.has_to_spare()
+    }
+}
+
+/// Whether a call met its limit of time.
+const fn is_out_of_time(answer: &Result<Response, CallError>) -> bool {
+    use Verdict::{CpuTime, Ticks, WallTime};
+    matches!(
+        answer,
+        Err(CallError::Timeout(_) | CallError::Script(ScriptError::Limit(Ticks(_) | CpuTime(_) | WallTime(_))))
+    )
 }
 
 impl Taking {
@@ -225,16 +297,31 @@ impl Place {
         request: Box<Request>,
         call: CallContext,
     ) -> Option<(Result<Response, CallError>, Duration)> {
-        let (entered, before) = (Instant::now(), copies.answered.load(Ordering::Acquire));
+        let counts = || (copies.answered.load(Ordering::Acquire), copies.timed_out.load(Ordering::Acquire));
+        let (entered, (answered, timed_out)) = (Instant::now(), counts());
         let turn = tokio::time::timeout_at(call.deadline.into(), copies.turns.acquire()).await;
         let Ok(_turn) = turn else {
-            let waited = entered.elapsed();
-            let none_was = copies.answered.load(Ordering::Acquire) == before;
-            return none_was.then(|| (Err(CallError::Timeout(waited)), waited));
+            let (waited, now) = (entered.elapsed(), counts());
+            let is_stuck = now.0 == answered && now.1 > timed_out;
+            return is_stuck.then(|| (Err(CallError::Timeout(waited)), waited));
         };
-        let began = Instant::now();
+        // what there was to spare when it was sent may be gone
+        if !self.instance.has_to_spare() {
+            return None;
+        }
+        let mirrored = call.mirrored.clone().unwrap_or_default();
         let answer = self.instance.respond(handler, request, call).await;
-        Some((answer, began.elapsed()))
+        let took = mirrored.began().map(|began| began.elapsed());
+        if let Err(CallError::Timeout(_)) = answer
+            && (took.is_none() || self.instance.is_held_up())
+        {
+            return None;
+        }
+        if is_out_of_time(&answer) && !mirrored.was_crowded() {
+            // before its turn ends: whoever waits for it looks
+            copies.timed_out.fetch_add(1, Ordering::AcqRel);
+        }
+        Some((answer, took.unwrap_or_default()))
     }
 
     /// Counts what the copy came to after it `took` so long, beside what the client's request came to.

@@ -152,8 +152,7 @@ impl Job {
     /// A call ends the limit of wall-clock time after it began, also inside a host function, which knows only the deadline.
     pub fn run(self, vm: &mut dyn Vm, instance: &Instance) -> bool {
         let Self { work, mut call, mut stay, .. } = self;
-        let patience = call.deadline;
-        call.deadline = call.deadline.min(Instant::now() + instance.limits().wall_time);
+        let patience = begin(&mut call, instance);
         let spent = match work {
             Work::Respond { handler, request, reply } => {
                 let result = vm.respond(&handler, &request, &call);
@@ -175,8 +174,7 @@ impl Job {
     /// Begins it in `vm`, which may hold several, and answers it if it comes to its end at once. As [`Job::run`] otherwise.
     pub fn begin(self, vm: &mut dyn Vm, instance: &Instance) -> Progress {
         let Self { work, mut call, stay, .. } = self;
-        let patience = call.deadline;
-        call.deadline = call.deadline.min(Instant::now() + instance.limits().wall_time);
+        let patience = begin(&mut call, instance);
         let (task, reply, is_request) = match work {
             Work::Respond { handler, request, reply } => {
                 (Task::Respond(handler, request), Waiting::Response(reply), true)
@@ -190,6 +188,16 @@ impl Job {
         let (Task::Respond(handler, _) | Task::Call(handler, _)) = task;
         Held { reply, patience, handler, call, is_request, stay }.follow(step, instance)
     }
+}
+
+/// A call of `instance` begins in its VM; until when its caller waits.
+fn begin(call: &mut CallContext, instance: &Instance) -> Instant {
+    let patience = call.deadline;
+    call.deadline = patience.min(Instant::now() + instance.limits().wall_time);
+    if let Some(copy) = &call.mirrored {
+        copy.begin();
+    }
+    patience
 }
 
 fn response_failed(result: &Result<Answered, CallError>) -> bool {

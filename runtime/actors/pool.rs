@@ -193,6 +193,12 @@ impl Pool {
         self.throttle.as_ref().is_none_or(Throttle::has_to_spare)
     }
 
+    /// Whether its jobs keep to a share of the processor.
+    #[must_use]
+    pub fn has_share(&self) -> bool {
+        self.throttle.as_ref().is_some_and(Throttle::has_share)
+    }
+
     /// Whether it was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {

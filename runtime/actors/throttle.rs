@@ -39,6 +39,12 @@ impl Throttle {
         if quota.max_cpu_usage.is_none() { Duration::ZERO } else { self.account.cpu.wait(quota, Instant::now()) }
     }
 
+    /// Whether there is a share that the module keeps to.
+    #[must_use]
+    pub fn has_share(&self) -> bool {
+        self.quotas.read(|quotas| quotas.cpu.max_cpu_usage.is_some())
+    }
+
     /// Whether calls need not wait, nor would if half of the share were all of it.
     #[must_use]
     pub fn has_to_spare(&self) -> bool {

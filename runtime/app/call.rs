@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use replug_scripts::{CallContext, Handler, Value, from_value, to_value};
+use replug_scripts::{CallContext, Handler, ScriptError, Value, from_value, to_value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -65,8 +65,8 @@ impl Runtime {
     /// and a circle of modules that call each other through the host would end only by its time limits.
     ///
     /// # Errors
-    /// Those of [`Runtime::call`], and [`Error::Circle`] for a call that comes back to a module which waits for it and has no
-    /// worker free.
+    /// Those of [`Runtime::call`], [`Error::Circle`] for a call that comes back to a module which waits for it and has no worker
+    /// free, and a host error of the kind `mirrored` behind a [copy of a request](crate::manifest::Mirror), which asks no module.
     pub async fn call_from<T: DeserializeOwned>(
         &self,
         context: &ServiceContext,
@@ -119,10 +119,13 @@ impl Runtime {
             call.chain.clone_from(&context.chain);
             call.hops = context.hops;
             call.principal.clone_from(&context.principal);
-            call.mirrored.clone_from(&context.mirrored);
             share = bucket(&module, snapshot.slots.get(&module).ok_or_else(nobody)?, &call);
         }
         drop(snapshot);
+        if let Some(copy) = from.and_then(|context| context.mirrored.as_ref()) {
+            let error = copy.refuse(&format!("Runtime::call_from: {service}"));
+            return Err(failed(CallError::Script(ScriptError::Host { error, trace: String::new() })));
+        }
         if let Some(circle) = standstill(&self.router, &module, share, &handler, &call.chain) {
             return Err(Error::Circle { service: service.to_owned(), circle });
         }

@@ -58,7 +58,7 @@ impl Attempt<'_> {
         };
         health.map_err(|fault| format!("{}: {fault}", trigger_name(TriggerKind::HealthCheckFailure)))?;
         self.taking = match &activation.traffic_shifting.mirror {
-            Some(mirror) if shift.is_mirroring() => Some(candidate.take_copies(mirror)),
+            Some(mirror) if shift.is_mirroring() => Some(candidate.take_copies(mirror, baseline)),
             _ => None,
         };
         self.route(shift.weight()).await?;

@@ -107,6 +107,10 @@ impl ServiceCalls {
     ) -> Result<Value, HostError> {
         let handler = Handler::Service(service.into());
         let mut provider = self.provider(allowed, capability, &handler, call, true)?;
+        // whoever is called serves clients, and remembers what it was asked
+        if let Some(copy) = &call.mirrored {
+            return Err(copy.refuse(&format!("{CALL}: {service}")));
+        }
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
         inner.chain.push(Arc::clone(&call.module));
         if let Some(instance) = &provider.instance {

@@ -155,9 +155,7 @@ impl Guard {
             crypto::password_verify(args)?
         };
         let (passwords, charge) = (self.supplies.outside.passwords.clone(), self.charge.clone());
-        Ok(Box::pin(
-            passwords.run(args.function.path(), mirrored::lane(call), call.deadline, move || charge.during(work)),
-        ))
+        Ok(Box::pin(mirrored::in_turn(passwords, args.function, call.clone(), move || charge.during(work))))
     }
 
     /// What answers by a future of its own; nothing for what blocks or answers at once.
@@ -178,9 +176,6 @@ impl Guard {
 impl Host for Guard {
     fn call(&self, function: HostFn, args: Vec<Value>, call: &CallContext) -> Result<Value, HostError> {
         self.count(function);
-        if let Some(done) = mirrored::instead(function, call) {
-            return done;
-        }
         let mut args = Args::new(function, args);
         let done = match self.pending(&mut args, call) {
             Some(pending) => pending.and_then(|pending| wait::on(&self.supplies.runtime, function, pending)),
@@ -193,9 +188,6 @@ impl Host for Guard {
     /// What answers by a future of its own is awaited; what blocks gets a thread that may.
     fn begin(self: Arc<Self>, function: HostFn, args: Vec<Value>, call: &CallContext) -> Answer {
         self.count(function);
-        if let Some(done) = mirrored::instead(function, call) {
-            return Answer::Ready(done);
-        }
         let mut args = Args::new(function, args);
         let pending = match self.pending(&mut args, call) {
             Some(Ok(pending)) => pending,
@@ -211,9 +203,9 @@ impl Host for Guard {
             }
             None => {
                 let (guard, call, turns) = (Arc::clone(&self), call.clone(), self.supplies.outside.blocking.clone());
-                let (module, deadline) = (mirrored::lane(&call), call.deadline);
+                let of = call.clone();
                 let work = move || guard.charge.during(|| guard.perform(args, &call));
-                Box::pin(turns.run(function.path(), module, deadline, work))
+                Box::pin(mirrored::in_turn(turns, function, of, work))
             }
         };
         let call = call.clone();
@@ -276,14 +268,19 @@ impl Guard {
                 self.fs(&args, call)
             }
             F::EnvGet => self.env_get(&args),
-            F::MetricsCount | F::MetricsGauge | F::MetricsObserve => self.sample(&args),
+            F::MetricsCount | F::MetricsGauge | F::MetricsObserve => self.sample(&args, call),
             F::ActorsSend => self.actors_send(&mut args, call),
             F::EventsPublish => self.events_publish(&mut args, call),
             F::TimersAfter | F::TimersEvery => self.timers_set(&mut args, call),
-            F::TimersCancel => Ok(Value::Bool(self.residence.cancel_timer(args.text(0)?))),
+            F::TimersCancel => {
+                let timer = args.text(0)?;
+                mirrored::permit(args.function, call)?;
+                Ok(Value::Bool(self.residence.cancel_timer(timer)))
+            }
             F::ServicesInvalidate => {
                 let capability = args.text(0)?;
                 self.live.grants().provides("services.invalidate", capability)?;
+                mirrored::permit(args.function, call)?;
                 self.supplies.services.invalidate(capability);
                 Ok(Value::Null)
             }

@@ -295,7 +295,11 @@ impl fmt::Debug for KvStore {
     }
 }
 
-fn check_key(key: &str) -> Result<(), KvError> {
+/// Whether a key is short enough.
+///
+/// # Errors
+/// [`KvError::KeyTooLong`].
+pub fn check_key(key: &str) -> Result<(), KvError> {
     if key.len() > MAX_KV_KEY { Err(KvError::KeyTooLong { size: key.len() }) } else { Ok(()) }
 }
 

@@ -90,7 +90,7 @@ async fn a_candidate_in_rhai_that_fails_its_copies_is_taken_back_before_a_client
     a_candidate_that_fails("rhai", "throw \"broken\"").await;
 }
 
-/// It writes for each request, but the copies of it write nothing: what is counted afterwards is what clients asked of it.
+/// It writes for each request, of which clients made none: what is kept afterwards would be a copy's.
 async fn a_candidate_that_writes(language: &str, body: &str) {
     let server = Arc::new(Server::with(&[Module::echo("probe", "1.0.0", "rhai")]).await);
     let module = candidate(language, body, "    onInconclusive: rollback\n");

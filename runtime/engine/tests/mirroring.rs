@@ -70,13 +70,8 @@ impl World {
             principal: None,
         };
         let Some((answer, _)) = place.answer(handler, Box::new(request), call).await else { return true };
-        let came = match answer {
-            Ok(response) => Came::Answered(response.status.as_u16() / 100),
-            Err(_) if mark.was_refused() => Came::Incomparable,
-            Err(_) => Came::Answered(5),
-        };
         let took = Duration::from_millis(1);
-        place.came_to(came, took, Ended { class: 2, took });
+        place.came_to(Came::of(&answer, &mark), took, Ended { class: 2, took });
         true
     }
 

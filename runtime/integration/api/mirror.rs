@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, UPGRADE};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use replug_scripts::{CallContext, Handler, Mirrored, Request, Response, ScriptError};
+use http::{HeaderMap, HeaderValue};
+use replug_scripts::{CallContext, Handler, Mirrored, Request, Response};
 
 use super::{Asked, Gateway, Target};
-use crate::actors::router::{BUCKETS, Blame, CallError, Came, Ended, Place};
+use crate::actors::router::{BUCKETS, CallError, Came, Ended, Place};
 use crate::integration::{chance, decode};
 
 /// Bytes that the body of a request may have which is copied: a copy holds it after the request has given its room back.
@@ -30,7 +30,7 @@ impl Gateway {
         if asked.body.bytes.len() > MAX_BODY || is_stream(&parts.headers) {
             return;
         }
-        let Some(class) = class(result) else { return };
+        let Some(class) = Came::class(result) else { return };
         let snapshot = self.router.load();
         let module = &target.instance.key.id;
         let Some((candidate, endpoint, params)) = snapshot.copy_to(module, &parts.method, parts.uri.path()) else {
@@ -55,36 +55,13 @@ async fn ask(place: Place, handler: Handler, request: Box<Request>, call: CallCo
     let mirrored: Arc<Mirrored> = call.mirrored.clone().unwrap_or_default();
     let request_id = Arc::clone(&call.request_id);
     let Some((result, took)) = place.answer(handler.clone(), request, call).await else { return };
-    let came = came(&result, &mirrored);
+    let came = Came::of(&result, &mirrored);
     if let (Came::Answered(5), Err(error)) = (came, &result) {
         let key = &place.instance().key;
         let (module, version) = (&*key.id, &*key.version);
         tracing::warn!(request_id = &*request_id, module, version, %handler, %error, "a copy of a request failed");
     }
     place.came_to(came, took, client);
-}
-
-/// What a copy came to. It met a limit, died or was late whatever was refused to it; of any other failure that may be the reason.
-fn came(result: &Result<Response, CallError>, mirrored: &Mirrored) -> Came {
-    use ScriptError::{Engine, Limit};
-    let its_own =
-        matches!(result, Err(CallError::Timeout(_) | CallError::Crashed(_) | CallError::Script(Limit(_) | Engine(_))));
-    match class(result.as_ref()) {
-        None => Came::Refused,
-        Some(class) if class >= 5 && mirrored.was_refused() && !its_own => Came::Incomparable,
-        Some(class) => Came::Answered(class),
-    }
-}
-
-/// The first digit of the status that a client gets; nothing for what the instance has not seen.
-fn class(result: Result<&Response, &CallError>) -> Option<u16> {
-    let status = match result {
-        Ok(response) => response.status.as_u16(),
-        Err(CallError::Script(ScriptError::Problem { status, .. })) => *status,
-        Err(error) if error.blame() == Blame::Instance => StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
-        Err(_) => return None,
-    };
-    Some(status / 100)
 }
 
 /// Whether one of `share` percent of the requests is chosen.

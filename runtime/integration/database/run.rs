@@ -121,13 +121,13 @@ fn transaction(
 ) -> Result<Vec<Value>, Failure> {
     let sql =
         |error: &Error| Failure { error: fault::of_statement(session, error), spoils: fault::spoils_connection(error) };
-    let mut writes = false;
+    let (mut writes, mut denied) = (false, None);
     for (index, part) in parts.iter().enumerate() {
         let checked = session.with(Author::Script, &part.sql, |statement| Ok(check(statement, part)));
         match checked {
             Ok(Ok(false)) if access == Access::Read => {
-                let why = "permission denied: the statement changes data, and this access is only to read";
-                return Err(place.name(index, HostError::new(HostErrorKind::PermissionDenied, why)).into());
+                // what is wrong with those behind it is said first: that no access would mend
+                denied = denied.or(Some(index));
             }
             Ok(Ok(read_only)) => writes |= !read_only,
             Ok(Err(error)) => return Err(place.name(index, error).into()),
@@ -136,6 +136,10 @@ fn transaction(
                 return Err(Failure { error: place.name(index, error), spoils });
             }
         }
+    }
+    if let Some(index) = denied {
+        let why = "permission denied: the statement changes data, and this access is only to read";
+        return Err(place.name(index, HostError::new(HostErrorKind::PermissionDenied, why)).into());
     }
     // A transaction that read first could no longer write once another one did, so writers say so at the start.
     let _turn = if writes { Some(pool.write(deadline).map_err(HostError::from)?) } else { None };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
+use replug_scripts::{CallContext, HostError, HostErrorKind, Mirrored, Value};
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
@@ -41,19 +41,15 @@ pub(in crate::integration) async fn ask(
         hops: call.hops,
         mirrored: call.mirrored.clone(),
     };
-    if let Some(mirrored) = call.mirrored.as_ref().filter(|_| !host.reads(method)) {
-        mirrored.refuse();
-        return Err(HostError::new(
-            HostErrorKind::Mirrored,
-            format!(
-                "services.call: {service} is refused in a mirrored request, of which nothing may be left; the host application \
-                 says that it only reads by `HostService::reads`, if it does"
-            ),
-        ));
-    }
     let (host, method) = (Arc::clone(host), method.to_owned());
     let mut task = Task(tokio::spawn(async move {
-        if host.admits(&context.module) { host.call(&method, args, context).await } else { Err(denied(&context)) }
+        if !host.admits(&context.module) {
+            return Err(denied(&context));
+        }
+        match context.mirrored.as_ref().filter(|_| !host.reads(&method)) {
+            Some(copy) => Err(refused(copy, &context)),
+            None => host.call(&method, args, context).await,
+        }
     }));
     let failed = |kind, what: &str| Err(HostError::new(kind, format!("services.call: {service}: {what}")));
     match timeout_at(deadline.into(), &mut task.0).await {
@@ -75,6 +71,12 @@ fn denied(context: &ServiceContext) -> HostError {
         "permission denied: services.call: {service} is a service of the host application, which does not offer it to {module}; \
          whoever runs the host would have to"
     ))
+}
+
+fn refused(copy: &Mirrored, context: &ServiceContext) -> HostError {
+    let mut error = copy.refuse(&format!("services.call: {}", context.service));
+    error.message += "; the host application says that the method only reads by `HostService::reads`, if it does";
+    error
 }
 
 /// A task that ends when nobody waits for it any more.

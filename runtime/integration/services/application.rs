@@ -136,6 +136,9 @@ impl ServiceCalls {
         call: &CallContext,
     ) -> Result<Option<Value>, HostError> {
         let key = &aim.instance.key;
+        if let Some(copy) = &call.mirrored {
+            return Err(copy.refuse(&format!("{function}: {what}")));
+        }
         let mut inner = CallContext {
             module: Arc::clone(&key.id),
             version: Arc::clone(&key.version),
@@ -149,12 +152,7 @@ impl ServiceCalls {
         }
         let held = aim.instance.metrics.hold();
         let answer = aim.instance.respond(aim.handler.clone(), Box::new(request), inner).await;
-        // what comes of a copy's call says nothing of this instance, since things are refused to it
-        if call.mirrored.is_some() {
-            held.passed_on()
-        } else {
-            count(held, answer.as_ref())
-        }
+        count(held, answer.as_ref());
         match answer {
             Ok(response) if response.stream.is_some() => {
                 let why = format!("{what}: {} streams its answer, which only clients over HTTP can have", key.id);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 use replug_scripts::api::FUNCTIONS;
-use replug_scripts::{CallContext, Handler, HostFn, Mirrored, Request};
+use replug_scripts::{CallContext, Handler, HostFn, Mirrored, Request, Value};
 use serde_json::{Value as Json, json};
 
 use super::World;
@@ -15,6 +15,7 @@ use crate::integration::database::{DatabaseError, Databases};
 use crate::sandbox::ports::{Database, Statement};
 
 mod hosts;
+mod wrong;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -59,7 +60,7 @@ fn calls(function: HostFn) -> Vec<(Json, Fate)> {
         F::DbQuery => vec![(json!([select, []]), Carried), (json!([format!("{insert} returning n"), []]), Refused)],
         F::DbExecute => vec![(json!([insert, []]), Refused)],
         F::DbTransaction => vec![(json!([[select]]), Carried), (json!([[select, insert]]), Refused)],
-        // in a service; what it does for its caller is asked below
+        // nobody calls a copy
         F::DbForCaller => vec![(json!([select, []]), Carried)],
         F::DbOf => vec![
             (json!(["other", select, []]), Carried),
@@ -81,16 +82,12 @@ fn calls(function: HostFn) -> Vec<(Json, Fate)> {
         F::TimersAfter | F::TimersEvery => vec![(json!([10, "shop.made", 1]), Refused)],
         F::TimersCancel => vec![(json!(["t"]), Refused)],
         F::ServicesInvalidate => vec![(json!(["shop"]), Refused)],
-        F::ServicesCall => vec![
-            (json!(["other.read", {}]), Carried),
-            (json!(["other.write", {}]), Refused),
-            (json!(["other.write_of_caller", {}]), Refused),
-            (json!(["other.read_of_caller", {}]), Carried),
-        ],
+        // its VMs are those that clients ask
+        F::ServicesCall => vec![(json!(["other.read", {}]), Refused), (json!(["other.write_of_caller", {}]), Refused)],
         F::ServicesRequest => {
-            vec![(json!(["GET", "/api/other/read"]), Carried), (json!(["GET", "/api/other/write"]), Refused)]
+            vec![(json!(["GET", "/api/other/read"]), Refused), (json!(["GET", "/t/kv-get-0"]), Refused)]
         }
-        F::ServicesRender => vec![(json!(["Reads"]), Carried), (json!(["Writes"]), Refused)],
+        F::ServicesRender => vec![(json!(["Reads"]), Refused)],
     }
 }
 
@@ -109,8 +106,8 @@ permissions:
     network: [{ host: "127.0.0.1", ports: [9] }]
     environment: [PATH]
   application:
-    apis: [/api/other/*]
-    components: [Reads, Writes]
+    apis: [/api/other/*, /t/*]
+    components: [Reads]
     configurations: [{ module: other, keys: [depth] }]
 "#;
 
@@ -122,25 +119,22 @@ database: { migrations: [{ version: 1.0.0, file: one.sql }] }
 config: { schema: { depth: { type: number, default: 1 } } }
 apis:
   - { path: /api/other/read, methods: [GET] }
-  - { path: /api/other/write, methods: [GET] }
 routes:
   - { path: /reads, component: Reads }
-  - { path: /writes, component: Writes }
 permissions: { system: { database: [{ module: caller, access: write }] } }
 "#;
 
 const OTHERS_SCRIPT: &str = r#"
-local function read() return { body = { kept = kv.get("a") } } end
-local function write() kv.put("a", 2) return {} end
+local asked = 0
+local function read() asked = asked + 1 return { body = tostring(asked) } end
 return {
   services = {
-    ["other.read"] = function() return kv.get("a") end,
-    ["other.write"] = write,
+    ["other.read"] = read,
+    ["other.asked"] = function() return asked end,
     ["other.write_of_caller"] = function() return db.for_caller("insert into t (n) values (7)") end,
-    ["other.read_of_caller"] = function() return db.for_caller("select n from t") end,
   },
-  apis = { ["GET /api/other/read"] = read, ["GET /api/other/write"] = write },
-  pages = { Reads = read, Writes = write },
+  apis = { ["GET /api/other/read"] = read },
+  pages = { Reads = read },
 }"#;
 
 /// A literal of a language.
@@ -320,6 +314,8 @@ async fn nothing_is_left_of_copies(rhai: bool) {
         (stats.requests(), stats.errors())
     };
     assert_eq!(failed("other"), (0, 0), "what copies ask of others is counted nowhere");
+    let asked = shop.world.call("other", "other.asked", Value::Null).await.expect("it answers");
+    assert_eq!(asked.as_i64(), Some(0), "no script of another module ran for a copy, so that none remembers it");
     for (name, _, args, _) in table() {
         let (ended, refused) = shop.ask(&name, false).await;
         assert!(ended != "mirrored" && !refused, "{name} {args}: {ended}");

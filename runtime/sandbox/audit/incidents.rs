@@ -4,6 +4,7 @@
 //! as one entry at most once a minute and when the instance ends. Of one instance 64 names of a kind are told apart; all
 //! further ones count as one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -78,8 +79,13 @@ impl Incidents {
         let seen = seen.entry(kind).or_default();
         // a script may have had its say in it
         let end = name.char_indices().nth(LONGEST).map_or(name.len(), |(end, _)| end);
-        let (name, is_known) = (&name[..end], seen.contains_key(&name[..end]));
+        let name = &name[..end];
+        // what copies of requests met is no repeat of what clients did
+        let is_copy = call.is_some_and(|call| call.mirrored.is_some());
+        let as_told = |name| if is_copy { Cow::Owned(format!("{name} (mirrored)")) } else { Cow::Borrowed(name) };
+        let is_known = seen.contains_key(&*as_told(name));
         let name = if is_known || seen.len() < NAMES { name } else { OTHERS };
+        let key = as_told(name);
         let details = || {
             let mut told = if name == OTHERS { json!({ "reason": OTHERS }) } else { data(name) };
             if let Some(generation) = self.generation {
@@ -87,13 +93,16 @@ impl Incidents {
                 told["caller"] = call.and_then(|call| call.caller.as_deref()).into();
                 told["principal"] = call.and_then(|call| call.principal.as_ref()).map(|it| &*it.subject).into();
                 told["generation"] = generation.into();
+                if is_copy {
+                    told["mirrored"] = true.into();
+                }
             }
             told
         };
-        let Some(repeats) = seen.get_mut(name) else {
+        let Some(repeats) = seen.get_mut(&*key) else {
             let details = details();
             self.write(kind, who, &details, 1);
-            seen.insert(name.into(), Repeats { count: 0, told: now, last: details, who });
+            seen.insert(key.into(), Repeats { count: 0, told: now, last: details, who });
             return;
         };
         if repeats.count == 0 {

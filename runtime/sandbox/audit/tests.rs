@@ -136,3 +136,30 @@ async fn what_comes_faster_than_the_log_is_dropped_counted_and_told() {
     assert_eq!(told.iter().map(|(_, _, count)| count).sum::<u64>(), 2 * (WAITING as u64 + 500));
     assert_eq!(world.incidents.dropped(), 0);
 }
+
+#[tokio::test]
+async fn what_a_copy_of_a_request_met_says_so_and_is_no_repeat_of_what_clients_did() {
+    let world = World::new();
+    let instance = world.of_instance();
+    let call = CallContext {
+        module: "m".into(),
+        version: "1.0.0".into(),
+        request_id: "r".into(),
+        caller: None,
+        deadline: std::time::Instant::now(),
+        chain: Vec::new(),
+        hops: 0,
+        principal: None,
+        mirrored: None,
+    };
+    let copy = CallContext { mirrored: Some(Arc::default()), ..call.clone() };
+    for call in [&call, &copy, &copy] {
+        let incident = Incident { kind: Kind::CallDenied, who: Who::Runtime, name: "no", call: Some(call) };
+        instance.note(&incident, 0, |name| json!({ "reason": name }));
+    }
+    drop(instance);
+    assert_eq!(world.told().await.iter().map(|told| told.2).collect::<Vec<_>>(), [1, 1, 1]);
+    let rows = world.log.read(1, 1000).await.unwrap();
+    let marked = |row: &Row| row.entry().unwrap().data.get().contains("\"mirrored\":true");
+    assert_eq!(rows.iter().map(marked).collect::<Vec<_>>(), [false, true, true]);
+}

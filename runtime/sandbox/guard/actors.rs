@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use replug_scripts::{CallContext, HostError, HostErrorKind, Pending, Value};
 
 use super::data::DEEPEST;
-use super::{Args, Guard};
+use super::{Args, Guard, mirrored};
 use crate::manifest::ActorSpec;
 use crate::sandbox::permissions::Live;
 use crate::sandbox::ports::MAILBOX_FULL;
@@ -20,6 +20,7 @@ impl Guard {
 
     pub(super) fn actors_send(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
         let actor = self.actor(args)?;
+        mirrored::permit(args.function, call)?;
         let sent = self.residence.send(&actor, args.take(1), call);
         sent.inspect_err(|error| tell_if_full(&self.live, error, &actor, "actors.send", call))?;
         Ok(Value::Null)
@@ -40,6 +41,8 @@ impl Guard {
             let latest = Instant::now().checked_add(Duration::from_millis(timeout));
             call.deadline = latest.map_or(call.deadline, |latest| latest.min(call.deadline));
         }
+        // a message changes the state of its actor
+        mirrored::permit(args.function, &call)?;
         let (residence, live, message) = (Arc::clone(&self.residence), Arc::clone(&self.live), args.take(1));
         Ok(Box::pin(async move {
             let answer = residence.call(&actor, message, &call).await;

@@ -4,14 +4,14 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use replug_scripts::json::{self, Length};
-use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Pending, Value};
+use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Mirrored, Pending, Value};
 
 use super::{Args, Guard, mirrored};
 use crate::manifest::Access;
 use crate::sandbox::permissions::{At, CALLER, ResourceType};
-use crate::sandbox::ports::{DATABASE_FULL, Guest, Statement};
+use crate::sandbox::ports::{DATABASE_BUSY, DATABASE_FULL, Database, Guest, Statement};
 use crate::sandbox::quota::storage::Kind;
-use crate::store::{KvEntry, KvError, MAX_KV_VALUE};
+use crate::store::{KvEntry, KvError, MAX_KV_VALUE, check_key};
 
 /// Keys that `kv.list` gives where no limit is asked for.
 const LISTED: i64 = 1000;
@@ -31,14 +31,19 @@ impl Guard {
     pub(super) fn kv(&self, args: &mut Args, call: &CallContext) -> Result<Value, HostError> {
         let (kv, module, now) = (&self.supplies.kv, &*call.module, (self.clock)());
         let writes = matches!(args.function, HostFn::KvPut | HostFn::KvCas);
-        let max = if writes { self.storage_quota() } else { 0 };
+        let max = if writes && call.mirrored.is_none() { self.storage_quota() } else { 0 };
+        let function = args.function;
         let failed = |error: KvError| match error {
             // the store knows only its own share
             KvError::QuotaExceeded { used, .. } => {
-                self.live.exceed(ResourceType::Storage, At::Call(&args.function.path()), Some(call));
-                self.storage.exceeded(&args.function.path(), module, Kind::Kv, used, max)
+                self.live.exceed(ResourceType::Storage, At::Call(&function.path()), Some(call));
+                self.storage.exceeded(&function.path(), module, Kind::Kv, used, max)
             }
             error => HostError::new(kind_of(&error), error.to_string()),
+        };
+        let may_last = |key: &str| {
+            check_key(key).map_err(failed)?;
+            mirrored::permit(function, call)
         };
         match args.function {
             HostFn::KvGet => {
@@ -47,6 +52,7 @@ impl Guard {
             }
             HostFn::KvPut => {
                 let (key, entry) = (args.text(0)?, self.entry(args, 1, 2, now)?);
+                may_last(key)?;
                 let coming = self.storage.coming(module, entry.cost(key));
                 let room = self.storage.room(module, Kind::Kv, max)?;
                 kv.put(module, key, entry, room, now).map_err(failed)?;
@@ -55,7 +61,9 @@ impl Guard {
                 Ok(Value::Null)
             }
             HostFn::KvDelete => {
-                let was_there = kv.delete(module, args.text(0)?, now).map_err(failed)?;
+                let key = args.text(0)?;
+                may_last(key)?;
+                let was_there = kv.delete(module, key, now).map_err(failed)?;
                 self.storage.show(module);
                 Ok(Value::Bool(was_there))
             }
@@ -69,6 +77,7 @@ impl Guard {
                     _ => Some(self.entry(args, 2, 3, now)?),
                 };
                 let key = args.text(0)?;
+                may_last(key)?;
                 let coming = self.storage.coming(module, new.as_ref().map_or(0, |entry| entry.cost(key)));
                 let room = self.storage.room(module, Kind::Kv, max)?;
                 let done = kv.cas(module, key, expected.as_deref(), new, room, now).map_err(failed)?;
@@ -182,23 +191,20 @@ impl Guard {
         let Some(database) = &self.supplies.database else {
             return Err(args.failed(HostErrorKind::Failed, "this build of the runtime has no database"));
         };
+        if let Some(copy) = &call.mirrored {
+            return self.read_for_copy((database, copy), (args.function, module, access), statements, call);
+        }
         let max = if module == &*call.module { self.storage_quota() } else { self.storage.max(module) };
         let room = self.storage.room(module, Kind::Database, max)?;
         database.bound(module, room);
         let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));
         let _timer = seconds.start_timer();
-        // a copy of a request has a connection beside those of requests, and waits for none of them
-        let name = mirrored::lane(call);
-        let access = if call.mirrored.is_some() { Access::Read } else { access };
-        let guest = (module != &*name).then_some(Guest { module: &name, access });
+        let guest = (module != &*call.module).then_some(Guest { module: &call.module, access });
         let done = database.run(module, guest, statements, call.deadline);
         if access == Access::Write {
             self.storage.show(module);
         }
         done.map_err(|error| match error {
-            write if call.mirrored.is_some() && write.kind == HostErrorKind::PermissionDenied => {
-                mirrored::refusal(args.function, call)
-            }
             // the database knows only its own share
             full if full.kind == HostErrorKind::Overloaded && full.message.ends_with(DATABASE_FULL) => {
                 self.storage_exceeded(module, &args.function.path(), call);
@@ -207,6 +213,29 @@ impl Guard {
                 HostError::new(full.kind, format!("{}: {}", full.message, told.message))
             }
             error => error,
+        })
+    }
+
+    /// What [`Guard::run`] does for a copy of a request: it reads, on a connection that copies have beside those of requests. The
+    /// quota of its version is not that of the clients' requests, so it sets no bound.
+    fn read_for_copy(
+        &self,
+        (database, copy): (&Arc<dyn Database>, &Mirrored),
+        (function, module, access): (HostFn, &str, Access),
+        statements: &[Statement],
+        call: &CallContext,
+    ) -> Result<Vec<Value>, HostError> {
+        let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));
+        let _timer = seconds.start_timer();
+        let guest = Guest { module: &mirrored::lane(call), access: Access::Read };
+        database.run(module, Some(guest), statements, call.deadline).map_err(|error| {
+            if error.kind == HostErrorKind::PermissionDenied && access == Access::Write {
+                return copy.refuse(&function.path());
+            }
+            if error.kind == HostErrorKind::Timeout && error.message.contains(DATABASE_BUSY) {
+                copy.crowd();
+            }
+            error
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 
 use super::data::DEEPEST;
-use super::{Args, Guard};
+use super::{Args, Guard, mirrored};
 use crate::sandbox::ports::{MAX_TIMERS, TIMERS_FULL, Timer};
 
 /// The longest topic and the longest id of a timer, in bytes.
@@ -35,6 +35,7 @@ impl Guard {
             );
             return Err(args.failed(HostErrorKind::Overloaded, what));
         }
+        mirrored::permit(args.function, call)?;
         self.residence.publish(&topic, args.take(1), call);
         Ok(Value::Null)
     }
@@ -51,6 +52,7 @@ impl Guard {
             Value::Map(options) => timer_id(args, options)?,
             _ => return Err(args.wrong(3, "a map")),
         };
+        mirrored::permit(args.function, call)?;
         let timer = Timer {
             id,
             every: Duration::from_millis(millis.unsigned_abs()),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 
-use super::{Args, Guard};
+use super::{Args, Guard, mirrored};
 use crate::manifest::Access;
 use crate::sandbox::fs::{Entry, Kind};
 use crate::sandbox::permissions::{At, ResourceType};
@@ -19,7 +19,15 @@ impl Guard {
             _ => Access::Write,
         };
         let path = self.live.grants().file(&function, args.text(0)?, access)?;
-        let (module, max) = (&*call.module, self.storage_quota());
+        if call.mirrored.is_some() && access == Access::Write {
+            if matches!(args.function, HostFn::FsWrite | HostFn::FsAppend) {
+                args.bytes(1)?;
+            }
+            mirrored::permit(args.function, call)?;
+        }
+        // a copy writes nothing, and the quota of its version is not that of the clients' requests
+        let max = if call.mirrored.is_some() { 0 } else { self.storage_quota() };
+        let module = &*call.module;
         let folder = self.supplies.outside.files.folder(module);
         let room = |files| {
             let checked = self.storage.check_files(&function, module, files, max);

@@ -1,12 +1,12 @@
 //! `metrics`: what scripts count and measure themselves.
 
-use replug_scripts::{HostError, HostErrorKind, HostFn, Value};
+use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Value};
 
 use super::{Args, Guard};
 use crate::monitor::{SampleError, SampleKind};
 
 impl Guard {
-    pub(super) fn sample(&self, args: &Args) -> Result<Value, HostError> {
+    pub(super) fn sample(&self, args: &Args, call: &CallContext) -> Result<Value, HostError> {
         let kind = match args.function {
             HostFn::MetricsCount => SampleKind::Count,
             HostFn::MetricsGauge => SampleKind::Gauge,
@@ -27,7 +27,12 @@ impl Guard {
             }
             _ => return Err(args.wrong(2, "a map")),
         };
-        let taken = self.supplies.metrics.sample(&self.key, kind, args.text(0)?, value, labels);
+        let name = args.text(0)?;
+        // samples tell of what clients did
+        if call.mirrored.is_some() {
+            return Ok(Value::Null);
+        }
+        let taken = self.supplies.metrics.sample(&self.key, kind, name, value, labels);
         taken.map(|_| Value::Null).map_err(|error| {
             let kind = match error {
                 SampleError::Invalid(_) => HostErrorKind::InvalidArgument,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use replug_scripts::{CallContext, Handler, Request};
 
 use super::{Answer, Site};
-use crate::actors::router::{Instance, MOST_COPIES, Taking};
+use crate::actors::router::{Came, Instance, MOST_COPIES, Place, Taking};
 use crate::integration::tests::VERIFIER;
 use crate::manifest::Mirror;
 use crate::monitor::Sample;
@@ -45,7 +46,7 @@ impl Mirrored {
         let site = Site::empty().await;
         let baseline = site.world.serve(&format!("id: shop\nversion: 1.0.0\n{APIS}"), ECHO).await;
         let candidate = site.world.start(&format!("id: shop\nversion: 2.0.0\n{more}"), script).await;
-        let taking = candidate.take_copies(&mirror);
+        let taking = candidate.take_copies(&mirror, &baseline);
         site.world.shift(&baseline, &candidate, 0).await.expect("no route is taken");
         Self { site, candidate, taking }
     }
@@ -275,7 +276,7 @@ async fn nothing_is_copied_once_it_is_over_nor_where_there_is_no_mirror() {
         site.world.shift(&baseline, &candidate, weight).await.expect("no route is taken");
         assert!(!site.world.router.load().copies(), "at weight {weight}");
     }
-    let again = candidate.take_copies(&Mirror::default());
+    let again = candidate.take_copies(&Mirror::default(), &baseline);
     assert!(candidate.copies().is_none(), "an instance takes them once");
     drop(again);
 }
@@ -293,4 +294,94 @@ async fn a_module_without_processor_time_to_spare_drops_copies_and_answers_clien
     mirrored.candidate.account().cpu.charge(&cpu, Duration::from_secs(3), std::time::Instant::now());
     mirrored.get("/shop/1").await;
     assert_eq!((mirrored.judged().await.0.requests(), mirrored.counted("dropped")), (0, 1));
+}
+
+/// What happens between the moment at which a copy is sent and its turn.
+async fn answered(candidate: &Arc<Instance>, place: Place, time: Duration) -> Option<Came> {
+    let mark = Arc::new(replug_scripts::Mirrored::default());
+    let call = CallContext { mirrored: Some(Arc::clone(&mark)), ..candidate.context("copy", time) };
+    let (result, _) = place.answer(Handler::Api("GET /old".into()), request(), call).await?;
+    Some(Came::of(&result, &mark))
+}
+
+fn request() -> Box<Request> {
+    Box::new(Request {
+        id: "copy".into(),
+        method: Method::GET,
+        path: "/old".to_owned(),
+        params: Vec::new(),
+        query: Vec::new(),
+        headers: http::HeaderMap::new(),
+        body: Default::default(),
+        principal: None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_whose_module_has_nothing_to_spare_when_its_turn_comes_is_dropped() {
+    let quota = format!("{APIS}permissions: {{ resources: {{ cpu: {{ maxCpuUsage: 0.5, cpuQuotaPeriod: 10s }} }} }}\n");
+    let mirrored = Mirrored::new(Mirror::default(), &quota, ECHO).await;
+    let candidate = &mirrored.candidate;
+    let place = candidate.place_for_copy().expect("there is enough");
+    let cpu = crate::manifest::CpuQuota {
+        max_cpu_usage: Some(0.5),
+        cpu_quota_period: Duration::from_secs(10),
+        ..Default::default()
+    };
+    candidate.account().cpu.charge(&cpu, Duration::from_secs(3), std::time::Instant::now());
+    assert_eq!(answered(candidate, place, SOON).await, None);
+    assert_eq!((mirrored.judged().await.0.requests(), mirrored.counted("dropped")), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_no_vm_ever_began_is_dropped_and_no_failure() {
+    let endless =
+        format!("{APIS}runtime: {{ workers: 1, limits: {{ ticks: 1000000000000, cpuTime: 60s, wallTime: 60s }} }}\n");
+    let mirrored = Mirrored::new(Mirror::default(), &endless, &doing("while true do end")).await;
+    let candidate = &mirrored.candidate;
+    let busy = {
+        let (candidate, call) = (Arc::clone(candidate), candidate.context("busy", SOON));
+        tokio::spawn(async move { candidate.respond(Handler::Api("GET /old".into()), request(), call).await })
+    };
+    until(|| !candidate.pool.has_spare() && candidate.pool.waiting() == 0).await;
+    let place = candidate.place_for_copy().expect("there is enough");
+    assert_eq!(answered(candidate, place, Duration::from_millis(50)).await, None);
+    assert_eq!((mirrored.judged().await.0.requests(), mirrored.counted("dropped")), (0, 1));
+    busy.abort();
+    let Mirrored { site, candidate, taking } = mirrored;
+    drop(taking);
+    site.world.rig.stop(&candidate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_copies_run_at_once_as_leave_the_serving_version_its_vms() {
+    let runtime = |workers: usize, concurrency: usize| {
+        format!(
+            "{APIS}runtime: {{ workers: {workers}, concurrency: {concurrency}, limits: {{ memory: 8MiB }} }}\n\
+             permissions: {{ resources: {{ memory: {{ maxHeapSize: 64MiB }} }} }}\n"
+        )
+    };
+    let share = format!("{APIS}permissions: {{ resources: {{ cpu: {{ maxCpuUsage: 0.5 }} }} }}\n");
+    let database = format!("{}database: {{ migrations: [{{ version: 1.0.0, file: one.sql }}] }}\n", runtime(4, 1));
+    let site = Site::empty().await;
+    for (serving, candidate, at_once) in [
+        (runtime(1, 1), runtime(8, 1), 7),
+        (runtime(6, 1), runtime(8, 1), 2),
+        (runtime(8, 1), runtime(8, 1), 1),
+        (runtime(8, 1), runtime(2, 1), 1),
+        // calls of several VMs may all meet in as many
+        (runtime(1, 1), runtime(4, 8), 4),
+        (runtime(1, 1), runtime(1, 8), 8),
+        (runtime(1, 1), share, 1),
+        (runtime(1, 1), database, 1),
+    ] {
+        let serving = site.world.start(&format!("id: shop\nversion: 1.0.0\n{serving}"), ECHO).await;
+        let manifest = format!("id: shop\nversion: 2.0.0\n{candidate}");
+        let candidate = site.world.start(&manifest, ECHO).await;
+        let _taking = candidate.take_copies(&Mirror::default(), &serving);
+        assert_eq!(candidate.copies().expect("they are wanted").turns(), at_once, "{manifest}");
+        for instance in [serving, candidate] {
+            site.world.rig.stop(&instance).await;
+        }
+    }
 }

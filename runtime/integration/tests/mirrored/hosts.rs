@@ -13,7 +13,7 @@ const SHOP: &str = "id: shop\nversion: 1.0.0\ncapabilities: [{ id: shop }]";
 
 const SCRIPT: &str = r#"
 return { services = { ["shop.ask"] = function(method)
-  local ok, result = pcall(services.call, "mailer." .. method, 1)
+  local ok, result = pcall(services.call, method, 1)
   return if ok then "done" else result.kind
 end } }"#;
 
@@ -28,14 +28,20 @@ async fn a_copy_calls_only_what_the_host_says_that_it_reads() {
         })
         .method("count", |_: i64, _| async move { Ok(7) });
     let mailer: Arc<dyn HostService> = Arc::new(mailer.reading(["count"]).only_for(["shop"]));
-    let hosts = HostServices::new([("mailer".to_owned(), mailer)]).expect("a name that may be offered");
+    let vault: Arc<dyn HostService> =
+        Arc::new(Methods::new().method("open", |_: i64, _| async move { Ok(()) }).only_for(["bank"]));
+    let hosts = HostServices::new([("mailer".to_owned(), mailer), ("vault".to_owned(), vault)])
+        .expect("a name that may be offered");
     let world = World::beside(hosts).await;
     let shop = world.serve(SHOP, SCRIPT).await;
     for (method, mirrored, ended, times) in [
-        ("count", true, "done", 0),
-        ("send", true, "mirrored", 0),
-        ("count", false, "done", 0),
-        ("send", false, "done", 1),
+        ("mailer.count", true, "done", 0),
+        ("mailer.send", true, "mirrored", 0),
+        // that it may not is said also to a copy
+        ("vault.open", true, "permission-denied", 0),
+        ("mailer.count", false, "done", 0),
+        ("mailer.send", false, "done", 1),
+        ("vault.open", false, "permission-denied", 1),
     ] {
         let mark = Arc::new(Mirrored::default());
         let call = CallContext {
