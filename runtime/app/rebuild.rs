@@ -71,7 +71,7 @@ pub(super) fn open(data: &Path, log: &AuditLog) -> Result<(Store, Option<Report>
     settle(data)?;
     let dir = data.join(STORE);
     let (cause, damaged) = match Store::open(&dir) {
-        Ok(store) => match check(&store) {
+        Ok(store) => match whole(&store, log) {
             Ok(()) => return Ok((store, report(&dir)?)),
             Err(StoreError::Damaged { cause, .. }) => (cause, Some(store)),
             Err(error @ StoreError::Corrupt { .. }) => (error.to_string(), Some(store)),
@@ -86,6 +86,20 @@ pub(super) fn open(data: &Path, log: &AuditLog) -> Result<(Store, Option<Report>
     let store = Store::open(&dir)?;
     check(&store)?;
     Ok((store, report(&dir)?))
+}
+
+/// Whether a store has what it should; a new one is begun.
+fn whole(store: &Store, log: &AuditLog) -> Result<(), StoreError> {
+    check(store)?;
+    if !store.is_blank()? {
+        return Ok(());
+    }
+    // the engine underneath makes an empty one of a folder that lost its files
+    let told = told::first(log).map_err(|error| store.damaged(error.to_string()))?;
+    match told {
+        Some(seq) => Err(store.damaged(format!("it is empty, and entry {seq} of the audit log tells what was in it"))),
+        None => store.begin_blocking(),
+    }
 }
 
 /// Whether every record of the store can be read, and those of registry, engine and decisions make sense.
@@ -119,11 +133,8 @@ fn settle(data: &Path) -> Result<(), Error> {
 
 /// Builds a new store beside the damaged one, and names it once it is whole.
 fn build(data: &Path, log: &AuditLog, cause: String, damaged: Option<Store>) -> Result<(), Error> {
-    let (snapshot, about, records, mut left) = newest(data, log, &cause)?;
     let rebuilding = data.join(REBUILDING);
-    backup::make_private(&rebuilding)?;
-    let store = Store::open(&rebuilding)?;
-    store.load_blocking(records)?;
+    let (store, snapshot, about, mut left) = newest(data, log, &cause)?;
     let saved = salvage(damaged, &store, &mut left)?;
     told::retell(&store, &data.join("bundles"), log, about.audit.seq, &mut left)?;
     check(&store)?;
@@ -156,24 +167,51 @@ fn build(data: &Path, log: &AuditLog, cause: String, damaged: Option<Store>) -> 
     named.map_err(failed(&rebuilding, "renaming"))
 }
 
-type Snapshot = (String, About, Vec<RawRecord>, Vec<String>);
+type Begun = (Store, String, About, Vec<String>);
 
-/// The newest snapshot that is whole and fits the log; what is wrong with newer ones.
-fn newest(data: &Path, log: &AuditLog, cause: &str) -> Result<Snapshot, Error> {
-    let mut unfit = Vec::new();
+/// A store of the newest snapshot that is whole, makes sense and fits the log; what is wrong with newer ones.
+fn newest(data: &Path, log: &AuditLog, cause: &str) -> Result<Begun, Error> {
+    let (rebuilding, mut unfit) = (data.join(REBUILDING), Vec::new());
     for path in snapshots::list(&data.join(snapshots::FOLDER))? {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        match snapshots::read(&path) {
-            Ok((about, records)) => match told::fits(log, &about) {
-                Ok(()) => return Ok((name, about, records, unfit)),
-                Err(why) => unfit.push(format!("snapshot {name}: {why}")),
-            },
-            Err(error) => unfit.push(format!("snapshot: {error}")),
+        let (about, records) = match snapshots::read(&path) {
+            Ok(read) => read,
+            Err(error) => {
+                unfit.push(format!("snapshot: {error}"));
+                continue;
+            }
+        };
+        if let Err(why) = told::fits(log, &about) {
+            unfit.push(format!("snapshot {name}: {why}"));
+            continue;
         }
+        match loaded(&rebuilding, records)? {
+            Ok(store) => return Ok((store, name, about, unfit)),
+            Err(nonsense) => unfit.push(format!("snapshot {name}: {nonsense}")),
+        }
+    }
+    if rebuilding.exists() {
+        fs::remove_dir_all(&rebuilding).map_err(failed(&rebuilding, "removing"))?;
     }
     let (store, cause) = (data.join(STORE), cause.to_owned());
     let snapshots = if unfit.is_empty() { "there is no snapshot".to_owned() } else { unfit.join("; ") };
     Err(Error::StoreDamaged { store, cause, snapshots })
+}
+
+/// A store in `dir` of nothing but these records, or why they make no sense.
+fn loaded(dir: &Path, records: Vec<RawRecord>) -> Result<Result<Store, StoreError>, Error> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).map_err(failed(dir, "removing"))?;
+    }
+    backup::make_private(dir)?;
+    let store = Store::open(dir)?;
+    store.begin_blocking()?;
+    store.load_blocking(records)?;
+    match check(&store) {
+        Ok(()) => Ok(Ok(store)),
+        Err(error @ StoreError::Corrupt { .. }) => Ok(Err(error)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Saves what modules keep, and their histories, as far as the damaged store still gives it.
@@ -197,6 +235,7 @@ fn salvage(damaged: Option<Store>, store: &Store, left: &mut Vec<String>) -> Res
     });
     failed.map_or(Ok(()), Err)?;
     store.load_blocking(chunk)?;
+    crate::engine::retell::salvaged(store)?;
     let unreadable = KvStore::new(store).recount()?;
     if let Some(why) = broke_off {
         left.push(format!("{LOST} are lost from some place on: {why}"));

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::journal::{Entry, KEPT, clipped};
+use super::journal::{Entry, KEPT, Owed, clipped};
 use super::state::State;
 use crate::manifest::ActivationStrategy;
 use crate::store::{Batch, Prefix, Record, Store, StoreError, Tree, from_json, to_json};
@@ -65,6 +66,14 @@ impl Provisional {
         Some(
             self.one_way_of.as_ref().map_or_else(|| migration.to_string(), |module| format!("{migration} of {module}")),
         )
+    }
+
+    /// Adds to what the log is told of its activation what a start needs to know to decide about it.
+    pub(super) fn tell(&self, told: &mut serde_json::Value, owed: Option<&Owed>) {
+        told["oneWay"] = json!(self.one_way);
+        told["oneWayOf"] = json!(self.one_way_of);
+        told["set"] = json!(self.set);
+        told["owed"] = json!(owed.map_or(&[][..], |owed| &owed.migrations));
     }
 }
 
@@ -291,7 +300,7 @@ impl Records {
         Ok(entries)
     }
 
-    fn put_entry(&self, batch: &mut Batch, id: &str, entry: &Entry) -> Result<(), StoreError> {
+    pub(super) fn put_entry(&self, batch: &mut Batch, id: &str, entry: &Entry) -> Result<(), StoreError> {
         // one that was open for so long that its place is gone goes when it is decided
         let is_old = entry.closed && entry.number + KEPT <= self.numbers.get(id)?.unwrap_or(0);
         if is_old {
@@ -323,7 +332,7 @@ impl Records {
         self.store.commit(batch).await
     }
 
-    fn put_change(&self, batch: &mut Batch, id: &str, change: Change) -> Result<(), StoreError> {
+    pub(super) fn put_change(&self, batch: &mut Batch, id: &str, change: Change) -> Result<(), StoreError> {
         match &change.slot {
             Some(Some(slot)) => batch.put(&self.slots, id, slot)?,
             Some(None) => batch.remove(&self.slots, id)?,

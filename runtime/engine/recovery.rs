@@ -63,6 +63,9 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
     if let Some(slot) = &mut settled.slot {
         slot.decide();
     }
+    // nor does what serves lose what it migrated, whatever an entry says that was left open
+    let serving = settled.slot.as_ref().and_then(|slot| slot.serving.as_ref());
+    settled.owed.retain(|owed| Some(&owed.version) != serving);
     settled
 }
 

@@ -42,8 +42,16 @@ pub(super) async fn recover(
                 events.emit(Event::Alarm { subject: format!("{id}@{}", owed.version), message });
             }
         }
+        let generation = entries.last().map(|entry| entry.generation);
         let kept_versions = versions.iter().map(|(version, record)| (version.clone(), Some(record.clone()))).collect();
         records.write(&id, Change { slot: Some(slot.clone()), versions: kept_versions, entries }).await?;
+        // the version that is kept although nobody confirmed it
+        let waited = kept.slots.get(&id).and_then(|slot| slot.provisional.as_ref()).map(|it| &it.version);
+        let serving = slot.as_ref().and_then(|slot| slot.serving.as_ref());
+        if let Some(version) = waited.filter(|version| Some(*version) == serving) {
+            let entry = Entry::new(Kind::Confirmed, Who::Runtime, format!("{id}@{version}"));
+            audit.append(entry.with(json!({ "generation": generation }))).await?;
+        }
         for note in notes {
             audit.append(Entry::new(Kind::Recovered, Who::Runtime, id.clone()).with(json!({ "note": note }))).await?;
             events.emit(Event::Recovered { id: id.clone(), note });

@@ -1,16 +1,25 @@
 //! What the audit log tells of slots, for a store that is made anew of an older snapshot; and whether one can be read.
 //!
-//! The log says what became of each command, not all that the journal did: the entries of the history are not made anew, and a
-//! version that was provisional is one still, so that the start that follows decides about it as after any other end.
+//! The log says what became of each command, not all that the journal did: the entries of the history are not made anew. Those
+//! that a start decides about are: the one of a version that was provisional is open, so that the start that follows decides about
+//! it as after any other end, and whatever the log tells the end of is closed.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use semver::Version;
 
 use super::journal::{Entry, clipped};
-use super::record::{Choice, Provisional, Records, SlotRecord, VersionRecord};
+use super::record::{Change, Choice, Provisional, Records, SlotRecord, VersionRecord};
+use super::recovery::settle;
 use super::state::State;
 use crate::store::{Batch, Key, Prefix, RawRecord, Record, Store, StoreError, Tree};
+
+mod entries;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use entries::salvaged;
 
 /// Something that became of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +35,8 @@ pub(crate) struct Told {
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    /// A version serves, confirmed or not, by the entry of this number.
-    Serves { version: Version, provisional: bool, instant: bool, number: u64 },
+    /// A version serves by the entry of this number; whether that is to be confirmed yet.
+    Serves { version: Version, unconfirmed: Option<Unconfirmed>, instant: bool, number: u64 },
     /// It was confirmed.
     Confirmed(Version),
     /// It does not serve: its activation failed, or it was taken back.
@@ -42,6 +51,29 @@ pub(crate) enum What {
     Chosen(Option<String>),
 }
 
+/// What is told of a version that serves and is to be confirmed yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unconfirmed {
+    /// Whether there is a way back from it.
+    pub(crate) back: Back,
+    /// The modules that took over as one, if it did so with others.
+    pub(crate) set: Vec<String>,
+    /// The migrations that are taken back with it.
+    pub(crate) owed: Vec<Version>,
+}
+
+/// Whether the runtime returns from a version by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// An older program did not tell. It is then kept: what is returned from in error is lost.
+    #[default]
+    Untold,
+    /// It does.
+    Is,
+    /// It does not, because of this migration, of that module where it is another one.
+    OneWay(Version, Option<String>),
+}
+
 /// Does to the records in `store` what is told, in this order. Blocks. What they say already is left as it is.
 ///
 /// # Errors
@@ -54,14 +86,7 @@ pub(crate) fn retell(store: &Store, told: Vec<Told>) -> Result<(), StoreError> {
             What::Chosen(None) => batch.remove(&records.choices, &id)?,
             What::Chosen(Some(module)) => batch.put(&records.choices, &id, &Choice { module })?,
             What::Generation(generation) => raise(&mut batch, &records.generations, &id, generation)?,
-            What::Restarted => {
-                for (id, mut slot) in records.slots.scan(&Prefix::all(), None, usize::MAX)? {
-                    if slot.provisional.is_some() {
-                        slot.decide();
-                        batch.put(&records.slots, &id, &slot)?;
-                    }
-                }
-            }
+            What::Restarted => restarted(store, &records, at)?,
             what => slot(&mut batch, &records, &id, what, at)?,
         }
         if !batch.is_empty() {
@@ -76,14 +101,34 @@ fn raise(batch: &mut Batch, tree: &Tree<String, u64>, id: &str, to: u64) -> Resu
     if kept < to { batch.put(tree, id, &to) } else { Ok(()) }
 }
 
+/// What the start decided about what the end before it had left open. It took back what was owed.
+fn restarted(store: &Store, records: &Records, at: u64) -> Result<(), StoreError> {
+    let slots = records.slots.scan(&Prefix::all(), None, usize::MAX)?;
+    let provisional = slots.into_iter().filter(|(_, slot)| slot.provisional.is_some()).map(|(id, _)| id);
+    let ids: BTreeSet<String> = entries::open_of(records, None)?.into_keys().chain(provisional).collect();
+    for id in ids {
+        let open = entries::open_of(records, Some(&id))?.remove(&id).unwrap_or_default();
+        let settled = settle(records.slots.get(&id)?, open, at);
+        let versions = settled.versions.into_iter().map(|(version, record)| (version, Some(record))).collect();
+        let mut batch = Batch::new();
+        let slot = settled.slot.map(Some);
+        records.put_change(&mut batch, &id, Change { slot, versions, entries: settled.entries })?;
+        store.commit_blocking(batch)?;
+    }
+    Ok(())
+}
+
 fn slot(batch: &mut Batch, records: &Records, id: &str, what: What, at: u64) -> Result<(), StoreError> {
     let mut slot = records.slots.get(id)?.unwrap_or_default();
     let before = slot.clone();
     let mut ended = None;
+    for entry in entries::after(records, id, &slot, &what, at)? {
+        records.put_entry(batch, id, &entry)?;
+    }
     match what {
-        What::Serves { version, provisional, instant, number } => {
+        What::Serves { version, unconfirmed, instant, number } => {
             raise(batch, &records.numbers, id, number)?;
-            serves(&mut slot, &version, (provisional, number));
+            serves(&mut slot, &version, unconfirmed, number);
             (slot.instant, slot.last) = (instant, Some(version.clone()));
             batch.remove(&records.versions, (id, &version))?;
         }
@@ -117,19 +162,26 @@ fn slot(batch: &mut Batch, records: &Records, id: &str, what: What, at: u64) -> 
     Ok(())
 }
 
-/// What a slot is once `version` serves.
-fn serves(slot: &mut SlotRecord, version: &Version, (provisional, entry): (bool, u64)) {
+/// What a slot is once `version` serves. What the slot knows of that is more than what is told, and stays.
+fn serves(slot: &mut SlotRecord, version: &Version, unconfirmed: Option<Unconfirmed>, entry: u64) {
     let confirmed = slot.serving.as_ref() == Some(version);
-    if provisional && !confirmed {
-        let version = version.clone();
-        let (one_way, one_way_of, frozen, set) = (None, None, None, Vec::new());
-        slot.provisional = Some(Provisional { version, entry, one_way, one_way_of, frozen, set });
-    } else if !provisional {
+    let Some(Unconfirmed { back, set, .. }) = unconfirmed else {
         slot.provisional = None;
         if !confirmed {
             (slot.serving, slot.previous) = (Some(version.clone()), None);
         }
+        return;
+    };
+    let known = slot.provisional.as_ref().is_some_and(|kept| kept.version == *version && kept.entry == entry);
+    if confirmed || known {
+        return;
     }
+    let (one_way, one_way_of) = match back {
+        Back::Untold => (Some(version.clone()), None),
+        Back::Is => (None, None),
+        Back::OneWay(migration, module) => (Some(migration), module),
+    };
+    slot.provisional = Some(Provisional { version: version.clone(), entry, one_way, one_way_of, frozen: None, set });
 }
 
 /// Whether a record is an entry of a module's history with which nothing is left to do.
@@ -155,63 +207,4 @@ pub(crate) fn check(store: &Store) -> Result<(), StoreError> {
 
 fn readable<K: Key, V: Record>(tree: &Tree<K, V>) -> Result<(), StoreError> {
     tree.walk(&Prefix::all(), None, |_, record| record.map(|_| ControlFlow::Continue(())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(text: &str) -> Version {
-        text.parse().unwrap()
-    }
-
-    fn told(what: What) -> Told {
-        Told { id: "m".to_owned(), what, at: 9 }
-    }
-
-    fn serves(text: &str, provisional: bool, number: u64) -> Told {
-        told(What::Serves { version: version(text), provisional, instant: true, number })
-    }
-
-    /// The slot after what is told, told once and told twice.
-    fn slot(all: &[Told]) -> SlotRecord {
-        let dir = tempfile::TempDir::new().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        retell(&store, all.to_vec()).unwrap();
-        let once = Records::new(store.clone()).slots.get("m").unwrap().unwrap_or_default();
-        check(&store).unwrap();
-        once
-    }
-
-    #[test]
-    fn a_slot_is_what_the_commands_made_of_it() {
-        let first = [serves("1.0.0", false, 1)];
-        let shown = |slot: SlotRecord| {
-            let text = |version: Option<Version>| version.map_or("-".to_owned(), |version| version.to_string());
-            let provisional = slot.provisional.map(|it| it.version);
-            [slot.serving, provisional, slot.previous, slot.last].map(text).join(" ")
-        };
-        let after = |more: &[Told]| shown(slot(&[&first[..], more].concat()));
-        assert_eq!(after(&[]), "1.0.0 - - 1.0.0");
-        let second = serves("2.0.0", true, 2);
-        assert_eq!(after(std::slice::from_ref(&second)), "1.0.0 2.0.0 - 2.0.0");
-        let confirmed = told(What::Confirmed(version("2.0.0")));
-        assert_eq!(after(&[second.clone(), confirmed.clone()]), "2.0.0 - 1.0.0 2.0.0");
-        assert_eq!(after(&[second.clone(), told(What::Restarted)]), "1.0.0 - - 2.0.0");
-        let failed = told(What::Failed { version: version("2.0.0"), reason: Some("it failed".to_owned()), number: 2 });
-        assert_eq!(after(&[second.clone(), failed]), "1.0.0 - - 2.0.0");
-        let gone = told(What::Deactivated { version: version("2.0.0"), number: 3 });
-        assert_eq!(after(&[second.clone(), confirmed.clone(), gone]), "- - 1.0.0 2.0.0");
-        assert_eq!(after(&[second, confirmed, serves("1.0.0", false, 3)]), "1.0.0 - - 1.0.0", "a rollback");
-    }
-
-    #[test]
-    fn numbers_and_generations_are_not_given_again() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        let all = [told(What::Generation(7)), serves("1.0.0", false, 5), told(What::Generation(3))];
-        retell(&store, all.to_vec()).unwrap();
-        let records = Records::new(store);
-        assert_eq!((records.generations.get("m"), records.numbers.get("m")), (Ok(Some(7)), Ok(Some(5))));
-    }
 }

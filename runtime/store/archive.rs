@@ -99,7 +99,8 @@ pub struct About {
     pub program: String,
     /// When the records were as they are here, in milliseconds since 1970.
     pub at: u64,
-    /// The newest entry of the audit log at that time or before; all that the entries up to it tell shows in the records.
+    /// The newest entry of the audit log at that time or before. What an entry tells before it is done may lack in the records
+    /// of a backup; a snapshot waits for it.
     pub audit: Head,
 }
 

@@ -45,15 +45,12 @@ impl Disk {
         create_synced(dir).map_err(|error| failed(error.to_string()))?;
         let lock = lock(dir)?;
         let damaged = |cause: String| StoreError::Damaged { dir: dir.to_owned(), cause };
-        let db = guarded(|| open_engine(dir))
-            .map_err(damaged)?
-            .map_err(|error| if is_damage(&error) { damaged(error.to_string()) } else { failed(error.to_string()) })?;
+        let db = guarded(|| open_engine(dir)).map_err(damaged)?.map_err(|error| refused(dir, &error))?;
         // The same inode as the engine's own handle, so syncing it syncs what the engine wrote.
         let file = File::options().read(true).write(true).open(dir.join("db"));
         let file = file.map_err(|error| failed(format!("db: {error}")))?;
         file.sync_all().and_then(|()| sync_dir(dir)).map_err(|error| failed(error.to_string()))?;
-        let stored =
-            guarded(|| db.get(watermark::key())).map_err(damaged)?.map_err(|error| failed(error.to_string()))?;
+        let stored = guarded(|| db.get(watermark::key())).map_err(damaged)?.map_err(|error| refused(dir, &error))?;
         let stored = stored.map_or(Some(0), |value| watermark::decode(&value));
         let stored = stored.ok_or_else(|| damaged("the number of its last write makes no sense".to_owned()))?;
         let mark = match Watermark::open(dir, stored) {
@@ -156,11 +153,19 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// What the engine says of its files.
+pub(super) fn refused(dir: &Path, error: &sled::Error) -> StoreError {
+    let (dir, cause) = (dir.to_owned(), error.to_string());
+    if is_damage(error) { StoreError::Damaged { dir, cause } } else { StoreError::Open { dir, cause } }
+}
+
 /// Whether the engine says that its files are not what it wrote, rather than that the system fails.
 fn is_damage(error: &sled::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match error {
-        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) | sled::Error::Unsupported(_) => true,
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => true,
+        // another version of the engine wrote them
+        sled::Error::Unsupported(_) => false,
         sled::Error::Io(error) => matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof),
         sled::Error::CollectionNotFound(_) => true,
     }
@@ -178,6 +183,28 @@ fn open_engine(dir: &Path) -> sled::Result<sled::Db> {
                 std::thread::sleep(Duration::from_millis(5));
             }
             result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_that_are_not_what_was_written_are_damage() {
+        let io = |kind: io::ErrorKind| sled::Error::Io(kind.into());
+        for (error, damage) in [
+            (sled::Error::ReportableBug("x".into()), true),
+            (sled::Error::Corruption { at: None, bt: () }, true),
+            (io(io::ErrorKind::UnexpectedEof), true),
+            (io(io::ErrorKind::PermissionDenied), false),
+            (io(io::ErrorKind::StorageFull), false),
+            (sled::Error::Unsupported("it was written by another version".into()), false),
+        ] {
+            let refused = refused(Path::new("store"), &error);
+            assert_eq!(matches!(refused, StoreError::Damaged { .. }), damage, "{refused}");
+            assert_eq!(matches!(refused, StoreError::Open { .. }), !damage, "{refused}");
         }
     }
 }

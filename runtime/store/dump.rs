@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::disk::refused;
 use super::keys::{Key, MAX_KEY};
 use super::watermark;
 use super::{Batch, MAX_VALUE, Store, StoreError};
@@ -92,19 +93,37 @@ impl Store {
     /// Reads every record once, so that what is damaged shows before anything rests on it. Blocks.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`], with the place as far as it is known.
+    /// [`StoreError::Damaged`], with the place as far as it is known; [`StoreError::Open`] where the system fails.
     pub fn look_through(&self) -> Result<u64, StoreError> {
         let look = || {
             let mut count = 0;
             for pair in self.disk.db.iter() {
-                let (key, value) = pair.map_err(|error| error.to_string())?;
+                let (key, value) = pair.map_err(|error| refused(self.disk.dir(), &error))?;
                 RawRecord::new(key.to_vec(), value.to_vec())
-                    .map_err(|cause| format!("record {:02x?}: {cause}", &key[..key.len().min(64)]))?;
+                    .map_err(|cause| self.damaged(format!("record {:02x?}: {cause}", &key[..key.len().min(64)])))?;
                 count += 1;
             }
             Ok(count)
         };
-        guarded(look).and_then(|found| found).map_err(|cause| self.damaged(cause))
+        guarded(look).unwrap_or_else(|panic| Err(self.damaged(panic)))
+    }
+
+    /// Whether nothing was ever written to it. Blocks.
+    ///
+    /// # Errors
+    /// The first record cannot be read.
+    pub(crate) fn is_blank(&self) -> Result<bool, StoreError> {
+        let first = guarded(|| self.disk.db.iter().next().transpose()).map_err(|panic| self.damaged(panic))?;
+        first.map(|first| first.is_none()).map_err(|error| refused(self.disk.dir(), &error))
+    }
+
+    /// Writes that it is there, so that one that is emptied later is not taken for a new one. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub(crate) fn begin_blocking(&self) -> Result<(), StoreError> {
+        // what is written counts itself
+        self.commit_blocking(Batch::new())
     }
 
     /// What can still be read of the trees that `wants` names, in a store that is damaged: all records before the first
@@ -125,7 +144,7 @@ impl Store {
         guarded(look).and_then(|found| found).err()
     }
 
-    fn damaged(&self, cause: String) -> StoreError {
+    pub(crate) fn damaged(&self, cause: String) -> StoreError {
         StoreError::Damaged { dir: self.disk.dir().to_owned(), cause }
     }
 }

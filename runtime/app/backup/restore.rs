@@ -103,7 +103,9 @@ fn prepared(file: &Path, data: &Path, replace: bool) -> Result<Placed, BackupErr
     let log = AuditLog::open(&data.join(audit::FOLDER))?;
     let held = data.join("store");
     let store = held.is_dir().then(|| crate::store::hold(&held)).transpose()?;
-    settle(data)?.map_or(Ok(()), |_| forget(data))?;
+    if let Some(order) = settle(data)? {
+        tokio::runtime::Handle::current().block_on(tell(data, &log, &order, Who::Runtime))?;
+    }
     let found = PARTS.iter().find(|part| holds(&data.join(part)));
     if let Some(found) = found.filter(|_| !replace) {
         return Err(BackupError::NotEmpty { data: data.to_owned(), found });
@@ -138,10 +140,12 @@ fn build(file: &Path, to: &Path, order: &Order) -> Result<(), BackupError> {
     }
     parts::make_private(to)?;
     let store = Store::open(&to.join("store"))?;
+    store.begin_blocking()?;
     let mut archive = Archive::open(file)?;
     let (mut needed, mut open) = (BTreeSet::new(), None::<(PathBuf, File)>);
     while let Some(section) = archive.next()? {
         if section.kind == Part::Records {
+            ended(&archive, open.as_ref())?;
             let records = section.records().map_err(|cause| archive.damaged(cause))?;
             needed.extend(records.iter().filter_map(registry::digest_of));
             store.load_blocking(records)?;
@@ -152,10 +156,8 @@ fn build(file: &Path, to: &Path, order: &Order) -> Result<(), BackupError> {
         let path = to.join(path);
         let mut writing = match open.take() {
             Some((name, writing)) if name == path => writing,
-            Some((name, _)) => {
-                return Err(archive.damaged(format!("`{}` is not told to its end", name.display())).into());
-            }
-            None => {
+            other => {
+                ended(&archive, other.as_ref())?;
                 parts::make_private(path.parent().unwrap_or(to))?;
                 parts::create(&path)?
             }
@@ -167,6 +169,7 @@ fn build(file: &Path, to: &Path, order: &Order) -> Result<(), BackupError> {
             open = Some((path, writing));
         }
     }
+    ended(&archive, open.as_ref())?;
     if archive.hash() != Some(&order.hash) {
         return Err(archive.damaged("it was changed while it was read").into());
     }
@@ -189,6 +192,12 @@ fn build(file: &Path, to: &Path, order: &Order) -> Result<(), BackupError> {
         .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
         .map_err(failed(&path, "writing"))?;
     sync_folders(to).map_err(failed(to, "syncing"))
+}
+
+/// Whether no file is open that has more parts.
+fn ended<R: io::Read>(archive: &Archive<R>, open: Option<&(PathBuf, File)>) -> Result<(), BackupError> {
+    let cut = |(path, _): &(PathBuf, File)| archive.damaged(format!("`{}` is not told to its end", path.display()));
+    open.map_or(Ok(()), |open| Err(cut(open).into()))
 }
 
 /// Where a part belongs, below the data directory. Nothing leads out of it.

@@ -216,3 +216,62 @@ fn what_the_log_took_back_did_not_come_about() {
     let definitions = keys(&store).iter().filter(|key| key.starts_with("definitions")).count();
     assert_eq!(definitions, 2, "1.0.0 and 1.1.0");
 }
+
+#[test]
+fn a_store_whose_files_are_gone_while_its_folder_stayed_is_made_anew_and_a_new_one_is_begun() {
+    let (dir, log, store) = data();
+    drop(store);
+    fs::remove_dir_all(dir.path().join(STORE)).unwrap();
+    fs::create_dir(dir.path().join(STORE)).unwrap();
+    let (store, report) = open(dir.path(), &log).unwrap();
+    let report = report.expect("it is told");
+    assert!(report.cause.contains("it is empty, and entry 1"), "{report:?}");
+    assert_eq!(keys(&store).iter().filter(|key| key.starts_with("definitions")).count(), 2);
+
+    let dir = TempDir::new().unwrap();
+    let log = AuditLog::open(&dir.path().join("audit")).unwrap();
+    told(&log, Kind::RuntimeStarted, "runtime", json!({}));
+    for registered in [false, true] {
+        let (store, report) = open(dir.path(), &log).unwrap();
+        assert!(report.is_none() && !store.is_blank().unwrap());
+        if !registered {
+            // the log has it, and the end came before the store had
+            told(&log, Kind::Registered, "m@1.0.0", json!({ "digest": DIGEST }));
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_whole_and_makes_no_sense_is_passed_over() {
+    let (dir, log, store) = data();
+    let tree: Tree<String, u64> = store.tree("definitions");
+    let mut batch = crate::store::Batch::new();
+    batch.put(&tree, "x", &1).unwrap();
+    store.commit_blocking(batch).unwrap();
+    snapshot(dir.path(), &store, log.head().unwrap());
+    drop((store, tree));
+    let (_store, report) = open(dir.path(), &log).unwrap();
+    let report = report.unwrap();
+    assert!(report.from == 1 && report.left[0].contains("is corrupt"), "{report:?}");
+}
+
+#[test]
+fn the_log_says_of_a_version_that_is_not_confirmed_whether_there_is_a_way_back() {
+    let ended = |more: serde_json::Value| {
+        let (dir, log, store) = data();
+        let mut data = json!({ "outcome": "provisional", "number": 2 });
+        data.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        told(&log, Kind::ActivationEnded, "m@1.0.0", data);
+        lose(dir.path(), store);
+        let (store, report) = open(dir.path(), &log).unwrap();
+        let slot = keys(&store).into_iter().find(|key| key.starts_with("slots")).unwrap();
+        (slot, report.unwrap().left.join("\n"))
+    };
+    let (slot, left) = ended(json!({ "oneWay": "1.0.0", "oneWayOf": "n", "set": ["m", "n"], "owed": [] }));
+    assert!(slot.contains(r#""oneWay":"1.0.0","oneWayOf":"n""#) && slot.contains(r#""set":["m","n"]"#), "{slot}");
+    assert!(!left.contains("a way back"), "{left}");
+    let (slot, _) = ended(json!({ "oneWay": null, "oneWayOf": null, "set": [], "owed": ["1.0.0"] }));
+    assert!(slot.contains(r#""oneWay":null"#), "{slot}");
+    let (slot, left) = ended(json!({}));
+    assert!(slot.contains(r#""oneWay":"1.0.0""#) && left.contains("a way back"), "{slot}: {left}");
+}

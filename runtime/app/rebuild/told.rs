@@ -6,17 +6,17 @@ use std::path::Path;
 use semver::Version;
 use serde_json::Value;
 
-use crate::engine::retell::{self as engine, What};
+use crate::engine::retell::{self as engine, Back, Unconfirmed, What};
 use crate::error::Error;
 use crate::registry;
 use crate::registry::versions::ModuleRef;
 use crate::sandbox::permissions::retell as permissions;
 use crate::store::Store;
 use crate::store::archive::About;
-use crate::store::audit::{AuditLog, Kind, MAX_READ, Record, Row};
+use crate::store::audit::{AuditError, AuditLog, Kind, MAX_READ, Record, Row};
 
-/// Whether a snapshot is one of this log: the entry that it knows as the newest is there and has the same hash, and nothing was
-/// restored over it since.
+/// Whether a snapshot is one of this log: the entry that it knows as the newest is there and has the same hash. A restore puts
+/// aside the snapshots of before it.
 pub(super) fn fits(log: &AuditLog, about: &About) -> Result<(), String> {
     let seq = about.audit.seq;
     if seq > log.newest() {
@@ -29,6 +29,27 @@ pub(super) fn fits(log: &AuditLog, about: &About) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The first entry that tells of something which a store has; none: the runtime was started, and no more.
+pub(super) fn first(log: &AuditLog) -> Result<Option<u64>, AuditError> {
+    let mut next = 1;
+    loop {
+        let rows = log.read_blocking(next, MAX_READ)?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        next = follows(last, next);
+        let mut entries = rows.iter().filter_map(Row::entry);
+        if let Some(entry) = entries.find(|it| matches!(it.kind, Kind::Registered | Kind::ActivationEnded)) {
+            return Ok(Some(entry.seq));
+        }
+    }
+}
+
+fn follows(row: &Row, next: u64) -> u64 {
+    match row {
+        Row::Entry(entry) => entry.seq + 1,
+        Row::Damage(damage) => damage.before.max(next + 1),
+    }
 }
 
 /// Does what the log tells behind entry `after` to the records in `store`; what it does not tell enough of is added to `left`.
@@ -44,10 +65,7 @@ pub(super) fn retell(
     loop {
         let rows = log.read_blocking(next, MAX_READ)?;
         let Some(last) = rows.last() else { break };
-        next = match last {
-            Row::Entry(entry) => entry.seq + 1,
-            Row::Damage(damage) => damage.before.max(next + 1),
-        };
+        next = follows(last, next);
         for row in &rows {
             match row {
                 Row::Entry(entry) => told.hear(entry, left),
@@ -107,8 +125,14 @@ impl Told {
                 let instant = self.begun.remove(&(id.clone(), version.clone())).unwrap_or(false);
                 match text("outcome").as_deref() {
                     Some(outcome @ ("active" | "provisional")) => {
-                        let provisional = outcome == "provisional";
-                        self.slot(id, What::Serves { version, provisional, instant, number }, entry.at);
+                        let unconfirmed = (outcome == "provisional").then(|| unconfirmed(data)).transpose()?;
+                        if unconfirmed.as_ref().is_some_and(|it| it.back == Back::Untold) {
+                            left.push(format!(
+                                "the log does not tell whether there is a way back from {id}@{version}, so it is not returned \
+                                 from by itself"
+                            ));
+                        }
+                        self.slot(id, What::Serves { version, unconfirmed, instant, number }, entry.at);
                     }
                     Some("rolled-back" | "failed") => {
                         self.slot(id, What::Failed { version, reason: text("reason"), number }, entry.at);
@@ -195,6 +219,21 @@ fn module(entry: &Record) -> Result<(String, Version), String> {
         Ok(ModuleRef { id, version: Some(version) }) => Ok((id, version)),
         _ => Err("it names no version".to_owned()),
     }
+}
+
+/// What is told of a version that is to be confirmed yet.
+fn unconfirmed(data: &Value) -> Result<Unconfirmed, String> {
+    let version = |text: &str| text.parse::<Version>().map_err(|error| format!("migration `{text}`: {error}"));
+    let back = match data.get("oneWay") {
+        None => Back::Untold,
+        Some(Value::Null) => Back::Is,
+        Some(migration) => {
+            let module = data["oneWayOf"].as_str().map(str::to_owned);
+            Back::OneWay(version(migration.as_str().unwrap_or_default())?, module)
+        }
+    };
+    let owed = texts(&data["owed"]).iter().map(|text| version(text)).collect::<Result<_, _>>()?;
+    Ok(Unconfirmed { back, set: texts(&data["set"]), owed })
 }
 
 fn texts(list: &Value) -> Vec<String> {

@@ -214,6 +214,36 @@ fn a_restore_that_is_cut_off_anywhere_is_gone_on_with() {
 }
 
 #[test]
+fn a_restore_that_the_next_one_completes_is_told_before_that() {
+    let dir = TempDir::new().unwrap();
+    let (file, data) = (backup(dir.path(), What::Backup), dir.path().join("data"));
+    let contents = archive::verify(&file).unwrap();
+    let (hash, at, audit) = (contents.hash, 11, contents.about.audit);
+    let order = Order { hash, at, audit, kept: None };
+    fs::create_dir(&data).unwrap();
+    build(&file, &data.join(UNFINISHED), &order).unwrap();
+    fs::rename(data.join(UNFINISHED), data.join(READY)).unwrap();
+    wait(restore(&file, &data, true)).unwrap();
+    let log = AuditLog::open(&data.join(audit::FOLDER)).unwrap();
+    let rows = log.read_blocking(1, 10).unwrap();
+    let told: Vec<serde_json::Value> =
+        rows.iter().map(|row| serde_json::from_str(row.entry().unwrap().data.get()).unwrap()).collect();
+    assert!(told.len() == 2 && told[0]["at"] == 11 && told[1]["at"] != 11, "{told:?}");
+}
+
+#[test]
+fn a_file_of_a_backup_that_has_no_end_is_refused_wherever_it_breaks_off() {
+    let dir = TempDir::new().unwrap();
+    let file = backup(dir.path(), What::Backup);
+    let archive = Archive::open(&file).unwrap();
+    let path = dir.path().join("open");
+    let open = (path.clone(), File::create(&path).unwrap());
+    let error = ended(&archive, Some(&open)).unwrap_err().to_string();
+    assert!(error.contains("is not told to its end"), "{error}");
+    ended(&archive, None).unwrap();
+}
+
+#[test]
 fn no_name_leads_out_of_the_data_directory() {
     let name = |kind, name: &str| path_of(&Section { kind, name: name.to_owned(), content: Vec::new() });
     let digest = |path: &str| format!("{DIGEST}/{path}");
