@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::sync::broadcast;
 
 use super::EngineError;
@@ -295,11 +294,7 @@ impl<'a> Attempt<'a> {
             (self.entry.owed, self.entry.closed) = (Some(owed), false);
         }
         let kind = if outcome == Outcome::RolledBack { Kind::RolledBack } else { Kind::ActivationEnded };
-        let mut told = json!({ "outcome": outcome.name(), "reason": reason, "number": self.entry.number });
-        let provisional = shared.board.slot(&self.key.id).record.and_then(|record| record.provisional);
-        if let Some(provisional) = provisional.filter(|_| outcome == Outcome::Provisional) {
-            provisional.tell(&mut told, self.entry.owed.as_ref());
-        }
+        let told = shared.told_of_end(&self.key.id, &self.entry, outcome, reason.as_deref());
         let written = shared.records.write_entry(&self.key.id, &self.entry).await.map_err(EngineError::from);
         let mut written = written.and(self.work.audit(kind, self.manifest.label(), told).await);
         let mut outcome = outcome;

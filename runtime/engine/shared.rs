@@ -125,4 +125,20 @@ impl Shared {
     ) -> Result<(), EngineError> {
         self.audit.append(Entry::new(kind, by, subject).with(data)).await.map(drop).map_err(EngineError::from)
     }
+
+    /// What the log is told of the end of an activation; of a version that is to be confirmed also what a start decides by.
+    pub(super) fn told_of_end(
+        &self,
+        id: &str,
+        entry: &super::journal::Entry,
+        outcome: Outcome,
+        reason: Option<&str>,
+    ) -> serde_json::Value {
+        let mut told = serde_json::json!({ "outcome": outcome.name(), "reason": reason, "number": entry.number });
+        let provisional = self.board.slot(id).record.and_then(|record| record.provisional);
+        if let Some(provisional) = provisional.filter(|_| outcome == Outcome::Provisional) {
+            provisional.tell(&mut told, entry.owed.as_ref());
+        }
+        told
+    }
 }
