@@ -89,7 +89,7 @@ impl Came {
             result,
             Err(CallError::Timeout(_) | CallError::Crashed(_) | CallError::Script(Limit(_) | Engine(_)))
         );
-        match Self::class(result) {
+        match Self::class(result.as_ref()) {
             None => Self::Refused,
             Some(_) if mirrored.was_crowded() => Self::Incomparable,
             Some(class) if class >= 5 && mirrored.was_refused() && !its_own => Self::Incomparable,
@@ -99,7 +99,7 @@ impl Came {
 
     /// The first digit of the status that a client gets; nothing for what the instance has not seen.
     #[must_use]
-    pub fn class(result: &Result<Response, CallError>) -> Option<u16> {
+    pub fn class(result: Result<&Response, &CallError>) -> Option<u16> {
         let status = match result {
             Ok(response) => response.status.as_u16(),
             Err(CallError::Script(ScriptError::Problem { status, .. })) => *status,

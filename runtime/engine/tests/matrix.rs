@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | inside `commit`, between the records and the routes | error, panic, hang | nothing there can fail: two stores of pointers |
 //! | after `commit` | error, panic, hang | nothing is left of it but to tell it; what fails comes from the step around it |
-//! | inside `deactivate` | error, panic | the supervisor of modules gives no error; what hangs there is a script, see `requests` |
+//! | inside `deactivate` | error, panic | the supervisor of modules gives no error; what hangs there is a script, which ends by its limits |
 //! | inside `unregister`, `restore` | error, panic, hang | one forgets endpoints in memory, one only looks |
 
 use std::panic::AssertUnwindSafe;
