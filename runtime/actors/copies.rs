@@ -300,10 +300,13 @@ impl Place {
         let counts = || (copies.answered.load(Ordering::Acquire), copies.timed_out.load(Ordering::Acquire));
         let (entered, (answered, timed_out)) = (Instant::now(), counts());
         let turn = tokio::time::timeout_at(call.deadline.into(), copies.turns.acquire()).await;
+        let is_stuck = || {
+            let now = counts();
+            now.0 == answered && now.1 > timed_out
+        };
         let Ok(_turn) = turn else {
-            let (waited, now) = (entered.elapsed(), counts());
-            let is_stuck = now.0 == answered && now.1 > timed_out;
-            return is_stuck.then(|| (Err(CallError::Timeout(waited)), waited));
+            let waited = entered.elapsed();
+            return is_stuck().then(|| (Err(CallError::Timeout(waited)), waited));
         };
         // what there was to spare when it was sent may be gone
         if !self.instance.has_to_spare() {
@@ -313,15 +316,15 @@ impl Place {
         let answer = self.instance.respond(handler, request, call).await;
         let took = mirrored.began().map(|began| began.elapsed());
         if let Err(CallError::Timeout(_)) = answer
-            && (took.is_none() || self.instance.is_held_up())
+            && (self.instance.is_held_up() || (took.is_none() && !is_stuck()))
         {
             return None;
         }
-        if is_out_of_time(&answer) && !mirrored.was_crowded() {
+        if took.is_some() && is_out_of_time(&answer) && !mirrored.was_crowded() {
             // before its turn ends: whoever waits for it looks
             copies.timed_out.fetch_add(1, Ordering::AcqRel);
         }
-        Some((answer, took.unwrap_or_default()))
+        Some((answer, took.unwrap_or_else(|| entered.elapsed())))
     }
 
     /// Counts what the copy came to after it `took` so long, beside what the client's request came to.

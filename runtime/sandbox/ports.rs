@@ -25,8 +25,8 @@ pub struct Statement {
 /// What a transaction says that would make a database larger than it may be.
 pub const DATABASE_FULL: &str = "the database is full";
 
-/// What a transaction says that got no connection to a database before its deadline, or no right to write.
-pub const DATABASE_BUSY: &str = "busy until the deadline";
+/// What a transaction says that found the connection of its guest taken until its deadline, or its call's limit of time.
+pub const CONNECTION_TAKEN: &str = "the one connection that another module has is in use";
 
 /// What a message says that found the mailbox of its actor full.
 pub const MAILBOX_FULL: &str = "its mailbox is full";

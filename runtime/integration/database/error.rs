@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use replug_scripts::{HostError, HostErrorKind};
 
-use crate::sandbox::ports::DATABASE_BUSY;
-
 /// A failure of a module's database as a whole; what a script's statement did wrong is a [`HostError`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -39,7 +37,7 @@ pub enum DatabaseError {
         cause: String,
     },
     /// All connections or the right to write stayed taken, or a statement of the runtime's own ran, until the deadline.
-    #[error("database of module {module}: {busy}: {what}", busy = DATABASE_BUSY)]
+    #[error("database of module {module}: busy until the deadline: {what}")]
     Busy {
         /// The module's id.
         module: String,

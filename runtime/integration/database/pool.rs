@@ -11,6 +11,7 @@ use replug_scripts::may_go_on;
 use super::error::DatabaseError;
 use super::fault;
 use super::session::{MAX_PAGES, PAGE, Session};
+use crate::sandbox::ports::CONNECTION_TAKEN;
 
 /// The most connections that a module has to its own file. Each other module that works on it has one beside them.
 pub(super) const MAX_CONNECTIONS: usize = 4;
@@ -118,7 +119,7 @@ impl Pool {
             let Some(wait) = patience(deadline) else {
                 return Err(self.busy(match guest {
                     None => "all connections are in use",
-                    Some(_) => "the one connection that another module has is in use",
+                    Some(_) => CONNECTION_TAKEN,
                 }));
             };
             state = self.freed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;

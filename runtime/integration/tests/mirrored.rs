@@ -350,11 +350,11 @@ async fn copies_that_read_without_end_keep_no_request_from_its_database() {
     );
     let candidate = shop.world.start(&manifest, &script).await;
     let begun = shop.world.rig.metrics.host_calls(&candidate.key, "db.query");
-    let spin = || {
-        let candidate = Arc::clone(&candidate);
-        tokio::spawn(async move {
-            let mirrored = Some(Arc::new(Mirrored::default()));
-            let call = CallContext { mirrored, ..candidate.context("copy", Duration::from_secs(3)) };
+    let spin = |seconds: u64| {
+        let (candidate, mark) = (Arc::clone(&candidate), Arc::new(Mirrored::default()));
+        let mirrored = Some(Arc::clone(&mark));
+        let call = CallContext { mirrored, ..candidate.context("copy", Duration::from_secs(seconds)) };
+        let answer = tokio::spawn(async move {
             let request = Request {
                 id: "copy".into(),
                 method: Method::GET,
@@ -366,15 +366,22 @@ async fn copies_that_read_without_end_keep_no_request_from_its_database() {
                 principal: None,
             };
             candidate.respond(Handler::Api("GET /spin".into()), Box::new(request), call).await
-        })
+        });
+        (answer, mark)
     };
-    let spins: Vec<_> = (0..6).map(|_| spin()).collect();
+    let mut spins = vec![spin(3)];
+    super::gatekeeper::until(|| begun.get() == 1).await;
+    spins.extend((0..5).map(|_| spin(2)));
     super::gatekeeper::until(|| begun.get() == 6).await;
     for _ in 0..10 {
         assert_eq!(shop.ask("db-query-0", false).await.0, "done");
     }
-    assert!(spins.iter().all(|spin| !spin.is_finished()), "they went on meanwhile");
-    for spin in spins {
+    assert!(spins.iter().all(|(spin, _)| !spin.is_finished()), "they went on meanwhile");
+    let mut marks = Vec::new();
+    for (spin, mark) in spins {
         spin.await.expect("no panic").expect_err("it ends at its deadline");
+        marks.push(mark);
     }
+    // no fault of those that got no connection
+    super::gatekeeper::until(|| marks.iter().any(|mark| mark.was_crowded())).await;
 }

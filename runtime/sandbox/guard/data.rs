@@ -9,7 +9,7 @@ use replug_scripts::{CallContext, HostError, HostErrorKind, HostFn, Mirrored, Pe
 use super::{Args, Guard, mirrored};
 use crate::manifest::Access;
 use crate::sandbox::permissions::{At, CALLER, ResourceType};
-use crate::sandbox::ports::{DATABASE_BUSY, DATABASE_FULL, Database, Guest, Statement};
+use crate::sandbox::ports::{CONNECTION_TAKEN, DATABASE_FULL, Database, Guest, Statement};
 use crate::sandbox::quota::storage::Kind;
 use crate::store::{KvEntry, KvError, MAX_KV_VALUE, check_key};
 
@@ -232,7 +232,7 @@ impl Guard {
             if error.kind == HostErrorKind::PermissionDenied && access == Access::Write {
                 return copy.refuse(&function.path());
             }
-            if error.kind == HostErrorKind::Timeout && error.message.contains(DATABASE_BUSY) {
+            if error.message.ends_with(CONNECTION_TAKEN) {
                 copy.crowd();
             }
             error
