@@ -41,7 +41,8 @@ fn counter(id: &str, version: &str, language: &str) -> Module {
 }
 
 /// A drain waits this long for streams that do not end.
-const IMPATIENT: &str = "lifecycle:\n  deactivation: { timeout: 200ms }\n";
+const IMPATIENT: &str =
+    "lifecycle:\n  activation: { trafficShifting: { interval: 20ms } }\n  deactivation: { timeout: 200ms }\n";
 
 /// A stream as a client reads it.
 struct Count {
