@@ -83,9 +83,9 @@ async fn drive(mut streaming: Streaming, follow: Follow, parts: mpsc::Sender<Par
         () = instance.streams_cut() => StreamOutcome::CutOff,
         outcome = follow.to_the_end(&mut streaming, &parts) => outcome,
     };
-    // before the body learns of it: who has seen the end finds it counted
-    drop(streaming);
+    // before its drain and the body learn of it: who has seen the end finds it counted
     instance.metrics.stream_ended(outcome);
+    drop(streaming);
     if outcome == StreamOutcome::Ended {
         // a place is free, since the last piece was taken; a client that is gone needs no end
         let _ = parts.try_send(Part::End);
