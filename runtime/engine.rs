@@ -16,7 +16,7 @@
 //! | `choosing` | which of several providers of a capability is called |
 //! | `quarantine` | versions that brought the process down |
 //! | `board`, `record` | what is now, for readers; what outlives the process |
-//! | [`retell`] | what the audit log tells, for a store that is made anew |
+//! | `retell` | what the audit log tells, for a store that is made anew |
 
 pub mod analysis;
 pub mod error;

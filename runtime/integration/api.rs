@@ -9,7 +9,7 @@
 //! is sent to the version that took its place. While the traffic of a slot shifts from one version to another, it is known
 //! who asks before a version is chosen, and path, permissions and parameters are that version's own. Where a candidate is judged
 //! before it has a share, it gets a copy of what was answered, whose answer nobody gets. An answer that streams is counted when
-//! its head is there; what follows is [`stream`]'s.
+//! its head is there; what follows is `stream`'s.
 //!
 //! What goes wrong is answered as `application/problem+json` ([RFC 9457]) with the `type`s of the book's HTTP
 //! reference. `x-request-id` is on every answer, `x-replug-module: ID@V` on those for which a version was chosen.
