@@ -163,3 +163,19 @@ fn wait(error: &CallError, tried: u32) -> Duration {
     }
     .min(LONGEST_WAIT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_turned_away_waits_longer_each_time_and_as_long_as_it_was_told_within_bounds() {
+        let full = CallError::Overloaded { instance: "a@1".into(), queue: 1 };
+        let throttled = |millis| CallError::Throttled { instance: "a@1".into(), wait: Duration::from_millis(millis) };
+        let waits: Vec<_> = (0..TRIES).map(|tried| wait(&full, tried).as_millis()).collect();
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+        assert_eq!(wait(&full, u32::MAX), LONGEST_WAIT);
+        assert_eq!(wait(&throttled(700), 0), Duration::from_millis(700));
+        assert_eq!(wait(&throttled(60_000), 0), LONGEST_WAIT);
+    }
+}

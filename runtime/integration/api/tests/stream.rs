@@ -84,12 +84,12 @@ const LANGUAGES: &[In] = &[In::Lua, In::Rhai];
 #[cfg(not(feature = "rhai"))]
 const LANGUAGES: &[In] = &[In::Lua];
 
-async fn news(site: &Site, language: In, version: &str, limits: &str) -> Arc<Instance> {
+async fn news(site: &Site, language: In, version: &str, more: &str) -> Arc<Instance> {
     let paths = ["held", "quick", "idle", "broken", "odd", "missing", "who"];
     let apis: String = paths.iter().map(|path| format!("  - {{ path: /news/{path}, methods: [GET] }}\n")).collect();
     let manifest = format!(
         "id: news\nversion: {version}\napis:\n{apis}  - {{ path: \"/news/go/{{n}}\", methods: [POST] }}\n\
-         runtime: {{ workers: 1, limits: {{ {limits} }} }}\n"
+         runtime: {{ workers: 1{more} }}\n"
     );
     match language {
         In::Lua => site.world.serve(&manifest, LUA).await,
@@ -227,7 +227,7 @@ async fn a_stream_that_waits_holds_no_vm() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_streams_are_open_than_the_manifest_says() {
     let site = Site::empty().await;
-    let instance = news(&site, In::Lua, "1.0.0", "streams: 2").await;
+    let instance = news(&site, In::Lua, "1.0.0", ", limits: { streams: 2 }").await;
     let (first, _second) = (open(&site, "/news/idle").await, open(&site, "/news/idle").await);
     let refused = site.get("/news/idle", &[]).await;
     assert_eq!((refused.status, &*refused.problem(), refused.module()), (503, "overloaded", Some("news@1.0.0")));
@@ -300,6 +300,20 @@ async fn nobody_streams_to_who_asks_for_the_head_alone() {
     until(|| instance.in_flight() == 0).await;
     assert_eq!(instance.metrics.streams.get(), 0);
     assert_eq!((ended(&site, "ended"), ended(&site, "abandoned")), (0, 0), "no stream was begun");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vm_that_holds_several_calls_streams_as_well() {
+    let site = Site::empty().await;
+    let instance = news(&site, In::Lua, "1.0.0", ", concurrency: 4").await;
+    let mut held = open(&site, "/news/held").await;
+    for number in 1..4 {
+        go(&site, number).await;
+        assert_eq!(held.piece().await, format!("{number} 1.0.0\n"));
+    }
+    assert_eq!(held.end().await, Ok(()));
+    until(|| instance.in_flight() == 0).await;
+    assert_eq!(errors(&instance.metrics), (4, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
