@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{BackupError, Backups, Made};
+use super::{BackupError, Made};
 use crate::app::Runtime;
 use crate::error::Error;
 use crate::store::archive::{self, ArchiveError, Contents, Draft};
@@ -33,9 +33,10 @@ fn keep(mut made: Made, to: &Path) -> Result<Contents, BackupError> {
 mod admin {
     use async_trait::async_trait;
 
-    use super::{BackupError, Backups};
+    use super::BackupError;
     use crate::admin::CommandError;
     use crate::admin::commands::{self, BackupFile};
+    use crate::app::backup::Backups;
     use crate::store::audit::By;
 
     #[async_trait]
