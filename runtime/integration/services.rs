@@ -21,6 +21,10 @@ mod application;
 #[cfg(all(test, feature = "lua"))]
 mod tests;
 
+/// How often a call that met a closing instance looks for the provider again. One look suffices after a swap; more means that it is
+/// going away.
+const LOOKS: usize = 3;
+
 /// The function that scripts call.
 const CALL: &str = "services.call";
 
@@ -39,8 +43,8 @@ impl ServiceCalls {
         Self { router, hosts, auth }
     }
 
-    /// The module to call, the bucket to call it with, and the instance where the caller and the module gave way as one; it has the
-    /// service.
+    /// Who is called: one instance, out of the same moment in which it was found to fit. A switch may come before the call does, and
+    /// then it is still this one. It has the service.
     fn provider(
         &self,
         allowed: &Suppliers,
@@ -68,7 +72,7 @@ impl ServiceCalls {
                 && instance.exports().has(handler)
         };
         if companions && let Some(instance) = snapshot.companion((caller, &call.version), fits) {
-            return Ok(Provider { module: Arc::clone(&instance.key.id), bucket: 0, instance: Some(instance) });
+            return Ok(Provider { instance, gave_way: true });
         }
         let Some(module) = serving else {
             return Err(match providers {
@@ -93,7 +97,7 @@ impl ServiceCalls {
                 format_args!("{}@{} provides {capability}, but its script has no {handler}", key.id, key.version);
             return Err(failed(HostErrorKind::NotFound, what));
         }
-        Ok(Provider { module: Arc::clone(module), bucket, instance: None })
+        Ok(Provider { instance: Arc::clone(instance), gave_way: false })
     }
 
     /// Finds the provider of a service and calls it. One that gave way with the caller and has ended meanwhile is replaced by
@@ -106,29 +110,27 @@ impl ServiceCalls {
         call: &CallContext,
     ) -> Result<Value, HostError> {
         let handler = Handler::Service(service.into());
-        let mut provider = self.provider(allowed, capability, &handler, call, true)?;
-        // whoever is called serves clients, and remembers what it was asked
-        if let Some(copy) = &call.mirrored {
-            return Err(copy.refuse(&format!("{CALL}: {service}")));
-        }
         let mut inner = CallContext { caller: Some(Arc::clone(&call.module)), ..call.clone() };
         inner.chain.push(Arc::clone(&call.module));
-        if let Some(instance) = &provider.instance {
-            if inner.chain.contains(&provider.module) && !instance.pool.has_spare() {
-                return Err(stands_still(service, &provider.module, &inner.chain));
+        let (mut companions, mut closed) = (true, missing(allowed, capability));
+        for _ in 0..LOOKS {
+            let Provider { instance, gave_way } = self.provider(allowed, capability, &handler, call, companions)?;
+            // whoever is called serves clients, and remembers what it was asked
+            if let Some(copy) = &call.mirrored {
+                return Err(copy.refuse(&format!("{CALL}: {service}")));
             }
-            match router::serve(instance, &handler, vec![args.clone()], inner.clone()).await {
-                Err(CallError::Closed(_)) => {}
-                result => return result.map_err(|error| translate(CALL, service, &provider.module, error, call)),
+            let module = &instance.key.id;
+            if inner.chain.contains(module) && !instance.pool.has_spare() {
+                return Err(stands_still(service, module, &inner.chain));
             }
-            provider = self.provider(allowed, capability, &handler, call, false)?;
+            let translated = |error| translate(CALL, service, module, error, call);
+            match router::serve(&instance, &handler, vec![args.clone()], inner.clone()).await {
+                Err(error @ CallError::Closed(_)) => closed = translated(error),
+                result => return result.map_err(translated),
+            }
+            companions = !gave_way;
         }
-        let Provider { module, bucket, .. } = &provider;
-        if standstill(&self.router, module, *bucket, &handler, &inner.chain).is_some() {
-            return Err(stands_still(service, module, &inner.chain));
-        }
-        let answer = self.router.call(module, *bucket, &handler, vec![args], inner).await;
-        answer.map_err(|error| translate(CALL, service, module, error, call))
+        Err(closed)
     }
 }
 
@@ -143,10 +145,9 @@ fn stands_still(service: &str, module: &Arc<str>, chain: &[Arc<str>]) -> HostErr
 
 /// Who is called.
 struct Provider {
-    module: Arc<str>,
-    bucket: u16,
-    /// The instance, where it is not what serves that is called.
-    instance: Option<Arc<Instance>>,
+    instance: Arc<Instance>,
+    /// Whether it gave way together with the caller, so that it is not what serves.
+    gave_way: bool,
 }
 
 /// The bucket of a call. Whoever stands behind it has the one that their requests have; all other calls of one request
