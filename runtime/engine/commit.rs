@@ -252,6 +252,9 @@ impl Coordinator {
             [alone] => validate::fits(alone, &snapshot, &placed)?,
             set => validate::fit_together(set, &snapshot, &placed)?,
         }
+        if going.is_empty() {
+            return Ok(());
+        }
         let dependents = resolver::dependents_beside(&going, &snapshot, &placed);
         let Some((id, _)) = going.pop_first().filter(|_| !dependents.is_empty()) else { return Ok(()) };
         Err(EngineError::Needed { id, action: "deactivated".into(), dependents })
