@@ -1,6 +1,7 @@
 //! What an instance answers requests with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use replug_scripts::{CallContext, Handler, Request, Response};
 use tokio::sync::oneshot;
@@ -21,11 +22,13 @@ impl Instance {
         request: Box<Request>,
         call: CallContext,
     ) -> Result<(Response, Option<Streaming>), CallError> {
-        let (reply, answer) = oneshot::channel();
-        let told = call.clone();
-        let Answered { mut response, stay } = self.run(Work::Respond { handler, request, reply }, call, answer).await?;
+        let request_id = Arc::clone(&call.request_id);
+        let Answered { mut response, stay } = self.answered(handler, request, call).await?;
         let streaming = match (response.stream.take(), stay) {
-            (Some(stream), Some(stay)) => Some(Streaming::open(stay.shared(), *stream, &told)?),
+            (Some(stream), Some(stay)) => {
+                let told = CallContext { request_id, ..self.context("stream", Duration::ZERO) };
+                Some(Streaming::open(stay.shared(), *stream, &told)?)
+            }
             _ => None,
         };
         Ok((response, streaming))
@@ -41,9 +44,17 @@ impl Instance {
         request: Box<Request>,
         call: CallContext,
     ) -> Result<Response, CallError> {
+        Ok(self.answered(handler, request, call).await?.response)
+    }
+
+    async fn answered(
+        self: &Arc<Self>,
+        handler: Handler,
+        request: Box<Request>,
+        call: CallContext,
+    ) -> Result<Answered, CallError> {
         let (reply, answer) = oneshot::channel();
-        let answered: Answered = self.run(Work::Respond { handler, request, reply }, call, answer).await?;
-        Ok(answered.response)
+        self.run(Work::Respond { handler, request, reply }, call, answer).await
     }
 
     /// The same for the runtime itself, which asks also when the module has used up its share of the processor.
