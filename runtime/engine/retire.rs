@@ -50,7 +50,7 @@ pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> us
     let mut cut_off = 0;
     let farewell = async {
         place!(work.shared, &key.id, "drain", Before);
-        cut_off = drain(&instance, &instance.manifest.lifecycle.deactivation).await;
+        cut_off = drain(&instance, patience(&instance.manifest.lifecycle.deactivation)).await;
         place!(work.shared, &key.id, "farewell", Before);
         hands.farewell(&instance, why == Why::Deactivated).await;
         place!(work.shared, &key.id, "farewell", After);
@@ -103,12 +103,16 @@ async fn let_go(work: &Activation, key: &InstanceKey) {
     }
 }
 
-/// Lets nobody enter and waits for those inside, at most as long as the manifest gives them; says how many are left.
-pub(super) async fn drain(instance: &Arc<Instance>, deactivation: &Deactivation) -> usize {
-    let patience = match deactivation.strategy {
+/// How long those inside may take to finish.
+pub(super) const fn patience(deactivation: &Deactivation) -> Duration {
+    match deactivation.strategy {
         DeactivationStrategy::Graceful => deactivation.timeout,
         DeactivationStrategy::Immediate => Duration::ZERO,
-    };
+    }
+}
+
+/// Lets nobody enter and waits for those inside, at most this long; says how many are left.
+pub(super) async fn drain(instance: &Arc<Instance>, patience: Duration) -> usize {
     instance.close();
     if tokio::time::timeout(patience, instance.drained()).await.is_ok() {
         return 0;

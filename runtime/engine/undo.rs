@@ -79,10 +79,10 @@ impl Undo<'_> {
         Ok((outcome, reason))
     }
 
-    /// The six steps, within the manifest's time for a rollback.
+    /// The six steps. The manifest's time for a rollback begins once the traffic is given back: nobody waits for the rest.
     pub(super) async fn run(&mut self) -> Result<(), String> {
         let time = self.manifest.lifecycle.rollback.timeout;
-        let deadline = Instant::now() + time;
+        let mut deadline = Instant::now() + time;
         let slot = self.work.shared.board.slot(&self.key.id).state;
         let returned = slot.turned(&Turn::Withdraw(self.key.clone())).serving;
         let (mut faults, mut done) = (Vec::new(), std::mem::take(&mut self.done));
@@ -94,8 +94,11 @@ impl Undo<'_> {
             let fault = self.step(&step, deadline, &time).await.err();
             let failed = fault.is_some();
             faults.extend(fault);
-            if failed && step.name == StepName::StopTraffic {
-                break;
+            if step.name == StepName::StopTraffic {
+                if failed {
+                    break;
+                }
+                deadline = Instant::now() + time;
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
@@ -136,7 +139,8 @@ impl Undo<'_> {
         if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
     }
 
-    /// Gives the traffic back, whole and not cut off; then those inside finish, within the drain deadline.
+    /// Gives the traffic back, whole and not cut off; then those inside finish, within the drain deadline and at most in the
+    /// time for a rollback: a stream without end must not keep a module from its next command.
     async fn give_back(&self) -> Result<(), String> {
         if let Some(fault) = &self.kept {
             return Err(fault.clone());
@@ -146,7 +150,8 @@ impl Undo<'_> {
         self.work.commit(commit).await.map_err(|error| error.to_string())?;
         // requests that entered meanwhile end on it
         if let Some(instance) = self.work.shared.hands.instances.instance(&self.key) {
-            retire::drain(&instance, &self.manifest.lifecycle.deactivation).await;
+            let lifecycle = &self.manifest.lifecycle;
+            retire::drain(&instance, retire::patience(&lifecycle.deactivation).min(lifecycle.rollback.timeout)).await;
         }
         Ok(())
     }

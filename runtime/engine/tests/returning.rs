@@ -4,6 +4,7 @@ use super::confirming::state_is;
 use replug_scripts::Handler;
 
 use super::*;
+use crate::actors::gate::Pass;
 
 /// A version with a table of its own, which goes with it.
 const TABLE: &str = "database: { migrations: [{ version: 2.0.0, file: 2.sql }] }\nlifecycle:\n  rollback: { preserveData: false, timeout: 200ms }\n  activation:\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
@@ -75,6 +76,27 @@ async fn a_step_that_fails_on_the_way_back_is_told_and_the_confirmed_version_ser
             );
         }
     }
+}
+
+/// Who is inside and stays there, as a stream without end does, has neither its time nor more than its own.
+#[tokio::test]
+async fn a_way_back_waits_for_who_is_inside_no_longer_than_it_may_take_and_ends_well() {
+    let lifecycle = "lifecycle:\n  deactivation: { timeout: 1h }\n  rollback: { timeout: 300ms }\n  activation:\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.register("a", "2.0.0", lifecycle).await;
+    world.serves("a@1.0.0").await;
+    world.provisional("a@2.0.0").await;
+    let instance = Arc::clone(world.router.snapshot().instance("a", 0).unwrap());
+    let inside = Pass::enter(Arc::clone(&instance)).unwrap();
+    world.trip();
+    world.comes_to(State::Failed).await;
+    world.is_returned();
+    let history = world.engine.history("a", 9).await.unwrap();
+    let returned = history.iter().find(|entry| entry.version == "2.0.0").unwrap();
+    assert_eq!(returned.outcome, Some(Outcome::RolledBack), "{returned:?}");
+    assert_eq!(instance.in_flight(), 1);
+    drop(inside);
 }
 
 #[tokio::test]
