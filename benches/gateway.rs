@@ -1,4 +1,5 @@
-//! What does the gateway add to a request? Bare axum handlers that give the same answers, in the same process, are 1.
+//! What does the gateway add to a request? Bare axum handlers that give the same answers, in the same process, are 1. And what do
+//! copies of requests for a candidate cost who asks?
 
 #[path = "support/allocator.rs"]
 mod allocator;
@@ -11,12 +12,16 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::routing::get;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use replug::Event;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use world::World;
 
 /// Connections that are kept open, each with one request at a time.
 const CONNECTIONS: u64 = 64;
+
+const API: &str = "apis:\n  - path: /hello/{name}\n    methods: [GET]\n";
 
 const LUA: &str = r#"
 return { apis = { ["GET /hello/{name}"] = function(req)
@@ -78,24 +83,54 @@ async fn requests(mut socket: TcpStream, count: u64) {
     }
 }
 
+/// A version of the module `hello` that gets copies of so many requests, in percent, for as long as the benchmark takes.
+async fn mirror_to(world: &World, share: u8) {
+    let shift = format!("{{ interval: 1h, mirror: {{ methods: [GET], share: {share} }} }}");
+    let manifest = format!("{API}lifecycle:\n  activation:\n    trafficShifting: {shift}\n");
+    world.register("hello", "1.1.0", &manifest, "lua", LUA).await;
+    let mut events = world.runtime.events();
+    let mirrored = async {
+        while let Some(event) = events.next().await {
+            if matches!(*event.expect("no event is missed"), Event::TrafficShifted { weight: 0, .. }) {
+                break;
+            }
+        }
+    };
+    // the engine goes on with it when nobody waits for it any more
+    tokio::select! {
+        done = world.runtime.activate("hello@1.1.0").into_future() => panic!("it ended: {done:?}"),
+        () = mirrored => {}
+    }
+}
+
 fn gateway(criterion: &mut Criterion) {
     let tokio = world::tokio();
     let bare = tokio.block_on(serve(bare()));
-    let api = "apis:\n  - path: /hello/{name}\n    methods: [GET]\n";
     let served = |language: &str, script: &str| {
-        let world = tokio.block_on(world::World::new());
-        tokio.block_on(world.install("hello", "1.0.0", api, language, script));
+        let world = tokio.block_on(World::new());
+        tokio.block_on(world.install("hello", "1.0.0", API, language, script));
         let address = tokio.block_on(serve(world.runtime.router()));
         (world, address)
     };
     let (lua, rhai) = (served("lua", LUA), served("rhai", RHAI));
+    let mirrored = [10, 100].map(|share| {
+        let (world, address) = served("lua", LUA);
+        tokio.block_on(mirror_to(&world, share));
+        (world, address)
+    });
     let mut group = criterion.benchmark_group("gateway");
     group.throughput(Throughput::Elements(1)).measurement_time(Duration::from_secs(10));
-    for (name, address) in [("bare axum", bare), ("lua", lua.1), ("rhai", rhai.1)] {
+    for (name, address) in [
+        ("bare axum", bare),
+        ("lua", lua.1),
+        ("rhai", rhai.1),
+        ("lua, 10 % copied", mirrored[0].1),
+        ("lua, 100 % copied", mirrored[1].1),
+    ] {
         group.bench_function(name, |bencher| bencher.iter_custom(|count| tokio.block_on(drive(address, count))));
     }
     group.finish();
-    for world in [lua.0, rhai.0] {
+    for (world, _) in [lua, rhai].into_iter().chain(mirrored) {
         tokio.block_on(world.end());
     }
 }

@@ -30,6 +30,7 @@ mod streams;
 
 pub use aside::Lane;
 pub(super) use aside::workers_aside;
+use streams::Streams;
 pub use streams::{Broken, Piece, Streaming};
 
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
@@ -53,10 +54,8 @@ pub struct Instance {
     pub(super) aside: Pool,
     /// The calls that [`Instance::call_aside`] holds.
     calls_aside: AtomicUsize,
-    /// The streams that are open.
-    streams: AtomicUsize,
-    /// Set when they are broken off.
-    cut: SetOnce<()>,
+    /// Its streamed answers.
+    streams: Streams,
     /// Its counters.
     pub metrics: InstanceMetrics,
     /// What its prober found last; see [`super::health::examine`] for what it is now.
@@ -107,8 +106,7 @@ impl Instance {
         Self {
             pool: Pool::new(key.to_string(), spec.queue).throttled(throttle()),
             calls_aside: AtomicUsize::new(0),
-            streams: AtomicUsize::new(0),
-            cut: SetOnce::new(),
+            streams: Streams::new(&manifest.runtime),
             aside: Pool::new(key.to_string(), aside::ASIDE).throttled(throttle()),
             account,
             quotas,

@@ -160,9 +160,7 @@ impl Job {
                 answer(result, (reply, patience), (instance, &handler, &call), response_failed)
             }
             Work::Call { handler, args, reply } => {
-                // what the runtime asks of its own accord is no request
-                let is_request = matches!(handler, Handler::Service(_));
-                let failed = |result: &Result<Value, CallError>| is_request && service_failed(result);
+                let failed = |result: &Result<Value, CallError>| call_failed(&handler, result);
                 let result = vm.call(&handler, &args, &call);
                 answer(result, (reply, patience), (instance, &handler, &call), failed)
             }
@@ -175,18 +173,13 @@ impl Job {
     pub fn begin(self, vm: &mut dyn Vm, instance: &Instance) -> Progress {
         let Self { work, mut call, stay, .. } = self;
         let patience = begin(&mut call, instance);
-        let (task, reply, is_request) = match work {
-            Work::Respond { handler, request, reply } => {
-                (Task::Respond(handler, request), Waiting::Response(reply), true)
-            }
-            Work::Call { handler, args, reply } => {
-                let is_request = matches!(handler, Handler::Service(_));
-                (Task::Call(handler, args), Waiting::Value(reply), is_request)
-            }
+        let (task, reply) = match work {
+            Work::Respond { handler, request, reply } => (Task::Respond(handler, request), Waiting::Response(reply)),
+            Work::Call { handler, args, reply } => (Task::Call(handler, args), Waiting::Value(reply)),
         };
         let step = vm.begin(&task, &call);
         let (Task::Respond(handler, _) | Task::Call(handler, _)) = task;
-        Held { reply, patience, handler, call, is_request, stay }.follow(step, instance)
+        Held { reply, patience, handler, call, stay }.follow(step, instance)
     }
 }
 
@@ -207,8 +200,14 @@ fn response_failed(result: &Result<Answered, CallError>) -> bool {
     }
 }
 
-fn service_failed(result: &Result<Value, CallError>) -> bool {
-    result.as_ref().err().map(CallError::blame_of_service) == Some(Blame::Instance)
+/// What the runtime asks of its own accord is no request.
+fn call_failed(handler: &Handler, result: &Result<Value, CallError>) -> bool {
+    let blame = result.as_ref().err().map(|error| match handler {
+        Handler::Service(_) => error.blame_of_service(),
+        Handler::Stream(_) => error.blame(),
+        _ => Blame::Nobody,
+    });
+    blame == Some(Blame::Instance)
 }
 
 /// Sends the result. A caller that went away counted its request as abandoned, and cannot know that it failed; one that

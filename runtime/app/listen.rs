@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -22,6 +23,13 @@ const CONNECTIONS: usize = 8192;
 /// How long the head of a request may take to arrive, on a new connection and on one that was kept open. A client that is
 /// slower holds a connection for nothing.
 const HEAD: Duration = Duration::from_secs(30);
+
+/// How long after a probe of a quiet connection the next one is sent, when nobody answered.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// How long a peer may leave what it was sent where it is.
+#[cfg(target_os = "linux")]
+const UNTAKEN: Duration = Duration::from_secs(60);
 
 /// How long to wait when the system has no more file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -52,8 +60,8 @@ pub(super) async fn listen(
                 }
             },
         };
-        // an answer is written whole: waiting for more to send only costs time
-        let _ = socket.set_nodelay(true);
+        // what a socket cannot be told costs time, no answer
+        let _ = prepare(&socket);
         let (app, addresses) = (TowerToHyperService::new(router.clone()), addresses.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             if addresses() {
@@ -76,6 +84,17 @@ pub(super) async fn listen(
     }
     drop(listener);
     connections.shutdown().await;
+}
+
+/// An answer is written whole: waiting for more to send only costs time. And a peer that has vanished, or takes nothing of what
+/// it was sent, is noticed by the system, also where nobody reads from it or writes to it any more.
+fn prepare(socket: &TcpStream) -> std::io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(HEAD).with_interval(PROBE))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNTAKEN))?;
+    Ok(())
 }
 
 async fn accept(
@@ -112,6 +131,19 @@ mod tests {
         stop.send(true).expect("it listens");
         listening.await.expect("it stops");
         (answer.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned(), own)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_system_looks_after_a_peer_that_vanished_or_takes_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let peer = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        let (socket, _) = listener.accept().await.expect("a connection");
+        prepare(&socket).expect("it can be told so");
+        let (told, untold) = (SockRef::from(&socket), SockRef::from(&peer));
+        assert!(told.keepalive().expect("a flag") && !untold.keepalive().expect("a flag"));
+        assert_eq!(told.tcp_keepalive_time().expect("a time"), HEAD);
+        assert_eq!(told.tcp_user_timeout().expect("a time"), Some(UNTAKEN));
     }
 
     #[tokio::test]

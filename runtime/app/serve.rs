@@ -106,6 +106,8 @@ pub async fn serve(options: Options) -> Result<(), Error> {
     // idle connections close at once, the others when their request is answered
     if tokio::time::timeout(DRAIN, gateway).await.is_err() {
         tracing::warn!("connections are cut off: the drain deadline passed");
+        // what has no end takes nothing of the time in which modules say goodbye
+        runtime.engine.cut_streams();
     }
     let stopped = runtime.shutdown(CLOSE).await;
     stop_admin.send_replace(true);

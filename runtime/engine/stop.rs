@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Engine, plan};
 use crate::monitor::InstanceKey;
 
@@ -10,10 +12,16 @@ use crate::monitor::InstanceKey;
 const ENDS: Duration = Duration::from_secs(1);
 
 impl Engine {
+    /// Breaks off the streamed answers of all instances.
+    pub(crate) fn cut_streams(&self) {
+        let instances = &self.shared.hands.instances;
+        instances.keys().iter().filter_map(|key| instances.instance(key)).for_each(|instance| instance.cut_streams());
+    }
+
     /// Refuses commands from now on, lets every instance finish what it holds within `patience`, and stops them. What
     /// serves is started again by the next runtime; of an activation that has not committed nothing is kept.
     pub async fn stop(&self, patience: Duration) {
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = Instant::now() + patience;
         let shared = &self.shared;
         let _ = shared.stopping.set(());
         shared.drains.close();
@@ -38,14 +46,18 @@ impl Engine {
         let _ = self.coordinator.stop_and_wait(None, Some(ENDS)).await;
     }
 
-    async fn stop_one(&self, key: &InstanceKey, deadline: tokio::time::Instant) {
+    /// Those inside have three quarters of the time, streams half of it; the rest is for the module to say goodbye.
+    async fn stop_one(&self, key: &InstanceKey, deadline: Instant) {
         let hands = &self.shared.hands;
         if let Some(instance) = hands.instances.instance(key) {
             instance.close();
-            if tokio::time::timeout_at(deadline, instance.drained()).await.is_err() {
+            let quarter = deadline.saturating_duration_since(Instant::now()) / 4;
+            if tokio::time::timeout_at(deadline - quarter * 2, instance.drained()).await.is_err() {
+                instance.cut_streams();
+            }
+            if tokio::time::timeout_at(deadline - quarter, instance.drained()).await.is_err() {
                 let left = instance.in_flight();
                 tracing::warn!(instance = %key, left, "requests are cut off: the runtime stops");
-                instance.cut_streams();
             }
             if tokio::time::timeout_at(deadline, hands.farewell(&instance, false)).await.is_err() {
                 tracing::warn!(instance = %key, "the module's shutdown was cut off: the runtime stops");

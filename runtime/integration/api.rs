@@ -29,6 +29,7 @@ use replug_scripts::{CallContext, Handler, Principal, Request, Response};
 use self::id::{RequestId, RequestIds};
 use self::refusal::Refusal;
 use self::sticky::Asker;
+use self::stream::Patience;
 use super::auth::{Authenticator, VerifyError, token};
 use super::counted::count;
 use super::decode;
@@ -65,6 +66,7 @@ pub struct Gateway {
     auth: Authenticator,
     ids: RequestIds,
     bodies: body::Room,
+    patience: Patience,
 }
 
 /// What a path leads to, as owned parts of one snapshot: the snapshot is not held while anything is waited for.
@@ -117,7 +119,8 @@ impl Gateway {
     /// A gateway to what `router` routes to; `auth` says who asks.
     #[must_use]
     pub fn new(router: Arc<Router>, auth: Authenticator) -> Self {
-        Self { router, auth, ids: RequestIds::default(), bodies: body::Room::default() }
+        let (ids, bodies) = (RequestIds::default(), body::Room::default());
+        Self { router, auth, ids, bodies, patience: Patience::default() }
     }
 
     /// The gateway as a router with one handler for every path, to serve or to mount. Answers to `HEAD` lose their body

@@ -65,6 +65,12 @@ impl Stats {
         self.add(&self.abandoned, waited);
     }
 
+    /// Counts the end of a streamed answer, whose head was counted before. It has no time: as long as it lasts it is well.
+    pub fn end_stream(&self, failed: bool) {
+        let counter = if failed { &self.failed } else { &self.answered };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts that the instance failed a request which was abandoned before.
     pub fn fail_unheard(&self) {
         self.failed_unheard.fetch_add(1, Ordering::Relaxed);
@@ -143,7 +149,7 @@ impl Sample {
         }
     }
 
-    /// How many requests were answered, failed, or abandoned by their clients.
+    /// How many requests were answered, failed, or abandoned by their clients; and how many streamed answers ended or failed.
     #[must_use]
     pub const fn requests(&self) -> u64 {
         self.answered + self.failed + self.abandoned
@@ -213,6 +219,17 @@ mod tests {
         let p95 = between.p95().expect("there were requests");
         assert!((Duration::from_millis(80)..Duration::from_millis(83)).contains(&p95), "{p95:?}");
         assert_eq!(stats.sample().requests(), 50);
+    }
+
+    #[test]
+    fn the_ends_of_streams_count_in_the_interval_in_which_they_come() {
+        let stats = Stats::default();
+        (0..20).for_each(|_| stats.record(false, Duration::from_millis(1)));
+        let heads = stats.sample();
+        (0..15).for_each(|_| stats.end_stream(true));
+        (0..5).for_each(|_| stats.end_stream(false));
+        let ends = stats.sample().since(&heads);
+        assert_eq!((ends.requests(), ends.errors(), ends.p95()), (20, 15, None));
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! Streamed answers over real connections, while versions change, stop and end.
 
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::support::{Module, Server, until};
 
@@ -152,12 +157,67 @@ async fn a_client_that_goes_away_ends_its_stream() {
     assert_eq!(ended["result"]["cutOff"], 0, "{ended}");
 }
 
+/// The clean-up of a module with streams that do not end has the time that they were to end in no longer.
 #[tokio::test]
-async fn a_stop_of_the_runtime_breaks_streams_off_in_time() {
-    let mut server = Server::with(&[counter("news", "1.0.0", "lua")]).await;
+async fn a_stop_of_the_runtime_breaks_streams_off_and_modules_say_goodbye() {
+    let polite = Module::new("news", "1.0.0").api("/api/news/count", "GET").api("/api/news/bye", "GET").lua(
+        r#"return {
+  apis = {
+    ["GET /api/news/count"] = function() return { headers = { ["content-type"] = "text/plain" }, stream = "count", state = 1 } end,
+    ["GET /api/news/bye"] = function() return kv.get("bye") or "nothing" end,
+  },
+  streams = { count = function(at, ctx) return { body = ctx.version .. " " .. at .. "\n", state = at + 1, after = 5 } end },
+  shutdown = function() kv.put("bye", "said") end,
+}"#,
+    );
+    let mut server = Server::with(&[polite]).await;
+    assert_eq!(server.get("/api/news/bye").await.body, "nothing");
     let mut count = Count::of(&server, "news", "1.0.0").await;
     count.read(1).await;
     let broken = tokio::spawn(async move { count.end().await });
     assert!(server.terminate().await.success(), "{}", server.logged());
     assert!(!broken.await.expect("it reads"));
+    assert!(!server.logged().contains("was cut off"), "{}", server.logged());
+    server.start().await;
+    assert_eq!(server.get("/api/news/bye").await.body, "said");
+}
+
+/// A client that speaks HTTP/2 without having asked for it.
+async fn http2(server: &Server) -> SendRequest<Empty<Bytes>> {
+    let socket = TcpStream::connect(server.address("gateway")).await.expect("it listens");
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.expect("it speaks HTTP/2");
+    tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test]
+async fn over_http_2_a_stream_comes_piece_by_piece_and_is_reset_where_it_breaks_off() {
+    let server = Server::with(&[counter("news", "1.0.0", "lua").manifest(IMPATIENT)]).await;
+    let mut client = http2(&server).await;
+    let mut open = async || {
+        let uri = format!("http://{}/api/news/count", server.address("gateway"));
+        let request = http::Request::get(uri).body(Empty::new()).expect("a request");
+        let mut body = client.send_request(request).await.expect("a head").into_body();
+        let first = body.frame().await.expect("there is more").expect("it goes on").into_data().expect("a piece");
+        assert_eq!(first, "1.0.0 1\n");
+        body
+    };
+    let gone = open().await;
+    assert!(server.metrics().await.contains(&gauge("news", "1.0.0", 1)));
+    drop(gone);
+    until("nothing is open", async || server.metrics().await.contains(&gauge("news", "1.0.0", 0))).await;
+    let mut cut = open().await;
+    server.settle(&counter("news", "2.0.0", "rhai").manifest(IMPATIENT)).await;
+    let error = loop {
+        match cut.frame().await.expect("it does not end as if it were whole") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    let reset = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(reset.contains("reset"), "{error}: {reset}");
+    // the connection is as good as it was
+    let uri = format!("http://{}/api/news", server.address("gateway"));
+    let request = http::Request::get(uri).body(Empty::new()).expect("a request");
+    assert_eq!(client.send_request(request).await.expect("a head").headers()["x-replug-module"], "news@2.0.0");
 }

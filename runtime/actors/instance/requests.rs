@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use replug_scripts::{CallContext, Handler, Request, Response};
 use tokio::sync::oneshot;
 
@@ -12,7 +13,7 @@ use crate::actors::error::CallError;
 use crate::actors::job::{Answered, Work};
 
 impl Instance {
-    /// Runs a request in one of the workers; what streams is opened.
+    /// Runs a request in one of the workers; what streams is opened, but for `HEAD`, which gets the head alone.
     ///
     /// # Errors
     /// As [`Instance::respond`], and [`CallError::Crowded`] where as many streams are open as may be.
@@ -22,9 +23,10 @@ impl Instance {
         request: Box<Request>,
         call: CallContext,
     ) -> Result<(Response, Option<Streaming>), CallError> {
-        let request_id = Arc::clone(&call.request_id);
+        let (request_id, opens) = (Arc::clone(&call.request_id), request.method != Method::HEAD);
         let Answered { mut response, stay } = self.answered(handler, request, call).await?;
-        let streaming = match (response.stream.take(), stay) {
+        let stream = if opens { response.stream.take() } else { None };
+        let streaming = match (stream, stay) {
             (Some(stream), Some(stay)) => {
                 let told = CallContext { request_id, ..self.context("stream", Duration::ZERO) };
                 Some(Streaming::open(stay.shared(), *stream, &told)?)

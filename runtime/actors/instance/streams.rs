@@ -3,28 +3,50 @@
 //! for it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use replug_scripts::streamed;
 pub use replug_scripts::streamed::Piece;
 use replug_scripts::{CallContext, Handler, Value};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SetOnce, oneshot};
 
 use super::Instance;
 use crate::actors::error::CallError;
 use crate::actors::gate::Pass;
 use crate::actors::job::{Job, Stay, Work};
 use crate::actors::vm;
+use crate::manifest::RuntimeSpec;
 use crate::sandbox::permissions::{At, ResourceType};
 use crate::sandbox::quota::Parcel;
 use crate::sandbox::quota::heap::NoRoom;
+
+/// The streamed answers of an instance.
+#[derive(Debug)]
+pub(super) struct Streams {
+    /// How many are open.
+    open: AtomicUsize,
+    /// Set when they are broken off.
+    cut: SetOnce<()>,
+    /// Pieces that are made or wait for a VM: no more than all workers can make, so that however many streams are open, the
+    /// queue is there for requests.
+    turns: Semaphore,
+}
+
+impl Streams {
+    pub(super) fn new(runtime: &RuntimeSpec) -> Self {
+        let at_once = runtime.workers * runtime.concurrency;
+        Self { open: AtomicUsize::new(0), cut: SetOnce::new(), turns: Semaphore::new(at_once) }
+    }
+}
 
 /// A stream that is open. Dropping it ends it.
 pub struct Streaming {
     stay: Arc<Pass<Instance>>,
     handler: Handler,
     state: Value,
-    /// What its state takes of the module's memory.
+    /// Bytes of its last piece that nobody has taken yet.
+    left: usize,
+    /// What its state and what is left of its piece take of the module's memory.
     room: Parcel,
 }
 
@@ -42,8 +64,8 @@ pub enum Broken {
         /// What it must look like.
         fault: String,
     },
-    /// There is no room for its state.
-    #[error("the state of {handler} does not fit: {source}")]
+    /// There is no room for its state and its piece.
+    #[error("the state and the piece of {handler} do not fit: {source}")]
     Room {
         /// Which stream.
         handler: Handler,
@@ -56,12 +78,12 @@ impl Instance {
     /// Breaks off the streams that are open.
     pub fn cut_streams(&self) {
         // cut off twice is cut off
-        let _ = self.cut.set(());
+        let _ = self.streams.cut.set(());
     }
 
     /// Waits until its streams are broken off.
     pub async fn streams_cut(&self) {
-        self.cut.wait().await;
+        self.streams.cut.wait().await;
     }
 }
 
@@ -76,15 +98,15 @@ impl Streaming {
         let most = instance.manifest.runtime.limits.streams;
         let one_more = |open| (open < most).then_some(open + 1);
         let handler = Handler::Stream(stream.name);
-        if instance.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_err() {
+        if instance.streams.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_err() {
             let error = CallError::Crowded { instance: instance.key.to_string(), streams: most };
             instance.quotas.tell(&error, &handler, call);
             return Err(error);
         }
         instance.metrics.streams.inc();
         let room = Parcel::none(Arc::clone(instance.account()));
-        let mut opened = Self { stay, handler, state: Value::Null, room };
-        match opened.keep(stream.state, call) {
+        let mut opened = Self { stay, handler, state: Value::Null, left: 0, room };
+        match opened.keep(Some(stream.state), 0, call) {
             Ok(()) => Ok(opened),
             Err(source) => Err(CallError::NoRoom { instance: opened.instance().key.to_string(), source }),
         }
@@ -102,43 +124,62 @@ impl Streaming {
         &self.handler
     }
 
-    /// Has the next piece made, in any VM of its instance, also when that is closed; nothing at the end.
+    /// Has the next piece made, in any VM of its instance, also when that is closed; nothing at the end. Its turn comes in the
+    /// order of those who ask; `call` is made when it has come. The piece counts as the module's until it is [taken](Self::taken).
     ///
     /// # Errors
     /// See [`Broken`]. Its state is what it was.
-    pub async fn next(&mut self, call: CallContext) -> Result<Option<Piece>, Broken> {
+    pub async fn next(&mut self, call: impl FnOnce(&Instance) -> CallContext) -> Result<Option<Piece>, Broken> {
+        let instance = self.stay.inside();
+        let turn = instance.streams.turns.acquire().await.expect("nobody closes it");
         let (reply, answer) = oneshot::channel();
         let work = Work::Call { handler: self.handler.clone(), args: vec![self.state.clone()], reply };
         let stay = Some(Stay::Shared(Arc::clone(&self.stay)));
+        let call = call(instance);
         let told = call.clone();
-        let instance = self.stay.inside();
         let value = instance.wait(&instance.pool, Job { work, call, stay, exempt: false }, answer).await?;
+        drop(turn);
         let piece = streamed::read(value).map_err(|fault| Broken::Piece { handler: self.handler.clone(), fault })?;
         let Some(mut piece) = piece else { return Ok(None) };
-        if let Some(state) = piece.state.take() {
-            let keeps = self.keep(state, &told);
-            keeps.map_err(|source| Broken::Room { handler: self.handler.clone(), source })?;
-        }
+        let keeps = self.keep(piece.state.take(), piece.body.len(), &told);
+        keeps.map_err(|source| Broken::Room { handler: self.handler.clone(), source })?;
         Ok(Some(piece))
     }
 
-    fn keep(&mut self, state: Value, call: &CallContext) -> Result<(), NoRoom> {
+    /// Notes that so many bytes of its last piece are still to be taken.
+    pub fn taken(&mut self, left: usize) {
         let instance = self.stay.inside();
-        let size = if state == Value::Null { 0 } else { state.size() };
-        self.room.resize(vm::share(instance), size).inspect_err(|_| {
+        let size = size(&self.state).saturating_add(left.min(self.left));
+        self.left = left.min(self.left);
+        // less than before always fits
+        let shrunk = self.room.resize(vm::share(instance), size);
+        debug_assert!(shrunk.is_ok(), "{shrunk:?}");
+    }
+
+    fn keep(&mut self, state: Option<Value>, left: usize, call: &CallContext) -> Result<(), NoRoom> {
+        let instance = self.stay.inside();
+        let bytes = size(state.as_ref().unwrap_or(&self.state)).saturating_add(left);
+        self.room.resize(vm::share(instance), bytes).inspect_err(|_| {
             if let Some(live) = instance.quotas.teller() {
                 live.exceed(ResourceType::HeapSize, At::Handler(&self.handler), Some(call));
             }
         })?;
-        self.state = state;
+        self.left = left;
+        if let Some(state) = state {
+            self.state = state;
+        }
         Ok(())
     }
+}
+
+fn size(state: &Value) -> usize {
+    if *state == Value::Null { 0 } else { state.size() }
 }
 
 impl Drop for Streaming {
     fn drop(&mut self) {
         let instance = self.stay.inside();
-        instance.streams.fetch_sub(1, Ordering::AcqRel);
+        instance.streams.open.fetch_sub(1, Ordering::AcqRel);
         instance.metrics.streams.dec();
     }
 }

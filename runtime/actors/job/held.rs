@@ -6,7 +6,7 @@ use replug_scripts::{
     Advance, CallContext, Handler, HostError, Output, Pending, ScriptError, Ticket, Value, Verdict, Vm,
 };
 
-use super::{Answered, Reply, Stay, answer, response_failed, service_failed};
+use super::{Answered, Reply, Stay, answer, call_failed, response_failed};
 use crate::actors::error::CallError;
 use crate::actors::instance::Instance;
 
@@ -53,7 +53,6 @@ pub struct Held {
     pub(super) handler: Handler,
     /// Its deadline is that of what it waits for.
     pub(super) call: CallContext,
-    pub(super) is_request: bool,
     pub(super) stay: Option<Stay>,
 }
 
@@ -105,7 +104,7 @@ impl Held {
             Advance::Done(result) => result,
         };
         let left = Left::after(&result);
-        let Self { reply, patience, handler, call, is_request, mut stay } = self;
+        let Self { reply, patience, handler, call, mut stay } = self;
         let of = (instance, &handler, &call);
         match reply {
             Waiting::Response(reply) => {
@@ -120,7 +119,7 @@ impl Held {
                     Output::Value(value) => Ok(value),
                     Output::Response(_) => Err(ScriptError::Engine("a response for a plain call".to_owned())),
                 });
-                answer(result, (reply, patience), of, |result| is_request && service_failed(result));
+                answer(result, (reply, patience), of, |result| call_failed(&handler, result));
             }
         }
         drop(stay);

@@ -1,14 +1,18 @@
 //! What a script answered, or failed to, as an HTTP answer; and how it is counted.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::response::Response as HttpResponse;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use replug_scripts::{Handler, HostErrorKind, Response, ScriptError};
 
 use super::problem::Problem;
 use super::refusal::Refusal;
-use super::{Asked, Gateway, Target, stream};
+use super::stream::{self, Follow};
+use super::{Asked, Gateway, Target};
 use crate::actors::router::{CallError, Instance, Streaming};
+use crate::integration::auth::token;
 use crate::integration::ui::{self, Page};
 
 impl Gateway {
@@ -25,7 +29,13 @@ impl Gateway {
             Err(CallError::NoModule(_)) => return Err(Refusal::NoModule),
             Err(error) => {
                 log(&asked.id.text, &target.instance, &target.handler, &error);
-                return Ok(problem(error).into_response(&asked.id.text));
+                let ran = ran(&error);
+                let mut problem = problem(error);
+                // who comes again has its handler run again
+                if ran && !asked.parts.method.is_safe() {
+                    problem.retry = None;
+                }
+                return Ok(problem.into_response(&asked.id.text));
             }
         };
         if target.is_page() {
@@ -39,15 +49,24 @@ impl Gateway {
         }
         target.instance.metrics.sent.inc_by(bytes(&answer.body));
         let body = match streaming {
-            None => Body::from(answer.body),
+            None if answer.stream.is_none() => Body::from(answer.body),
             // nobody reads it; its length is not known all the same
-            Some(_) if asked.parts.method == Method::HEAD => Body::from_stream(futures::stream::empty::<Never>()),
-            Some(streaming) => stream::body(streaming, asked.follow()),
+            None => Body::from_stream(futures::stream::empty::<Never>()),
+            Some(streaming) => stream::body(streaming, self.follow(asked, target), &answer.headers, self.patience),
         };
         let mut response = HttpResponse::new(body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         Ok(response)
+    }
+}
+
+impl Gateway {
+    /// What is kept of a request for the calls of its stream.
+    fn follow(&self, asked: &Asked<'_>, target: &Target) -> Follow {
+        let token = token::of(&asked.parts.headers).map(|(token, _)| token.to_owned());
+        let (request_id, permissions) = (Arc::clone(&asked.id.text), Arc::clone(&target.permissions));
+        Follow { request_id, auth: self.auth.clone(), token, permissions }
     }
 }
 
@@ -74,6 +93,19 @@ pub(super) fn trace(error: &CallError) -> &str {
         CallError::Script(ScriptError::Thrown { trace, .. } | ScriptError::Host { trace, .. }) => trace,
         _ => "",
     }
+}
+
+/// Whether the handler of a request that came to nothing may have run. Who sends the same again has it run again.
+const fn ran(error: &CallError) -> bool {
+    let before = matches!(
+        error,
+        CallError::Overloaded { .. }
+            | CallError::Throttled { .. }
+            | CallError::HeapFull { .. }
+            | CallError::Closed(_)
+            | CallError::NoModule(_)
+    );
+    !before
 }
 
 /// What the client may know.

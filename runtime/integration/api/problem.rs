@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 /// Seconds after which somebody who was turned away may come again.
-const RETRY: HeaderValue = HeaderValue::from_static("1");
+const RETRY: u64 = 1;
 
 /// One problem.
 #[derive(Clone, Debug)]
@@ -58,13 +58,14 @@ impl Problem {
 
     /// A full queue or quota.
     pub(super) fn overloaded(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new("overloaded", StatusCode::SERVICE_UNAVAILABLE, "Overloaded", detail)
+        let turned_away = Self::new("overloaded", StatusCode::SERVICE_UNAVAILABLE, "Overloaded", detail);
+        Self { retry: Some(RETRY), ..turned_away }
     }
 
     /// A share of the processor that is used up; it is there again after `wait`.
     pub(super) fn throttled(wait: Duration) -> Self {
         let detail = "the module has used up its share of the processor";
-        let retry = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+        let retry = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(RETRY);
         Self {
             retry: Some(retry),
             ..Self::new("overloaded", StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail)
@@ -98,8 +99,8 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.kind == "overloaded" {
-            headers.insert(RETRY_AFTER, self.retry.map_or(RETRY, HeaderValue::from));
+        if let Some(seconds) = self.retry {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }

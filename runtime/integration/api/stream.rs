@@ -1,52 +1,65 @@
 //! Answers whose bodies a script makes piece by piece.
 //!
-//! A task of its own has one piece made after the other; a body takes them from it. The next piece is asked for only when the
-//! client has taken the one before, so that a slow client holds one piece and no VM. Where the task ends without having come to
-//! the end, the body breaks off: over HTTP/1.1 the last chunk is missing, over HTTP/2 the stream is reset.
+//! A task of its own holds the stream, and a body asks it for one part after the other; a piece is made when it is asked for. So
+//! a client that reads slowly has one piece wait for it, which counts in the module's memory, and no VM. Where the task ends
+//! without having come to the end, the body breaks off: over HTTP/1.1 the last chunk is missing, over HTTP/2 the stream is reset.
+//!
+//! ```text
+//! script → piece → chunks of 64 KiB → body → client
+//! ```
+//!
+//! Nothing waits without end: a client that takes nothing for a minute has gone, and so has one to which nothing was sent for ten
+//! minutes, since who has vanished is noticed by sending only. Server-sent events are kept up by comments.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures::stream;
-use replug_scripts::{CallContext, Principal};
-use tokio::sync::mpsc;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
-use super::{Asked, answer, deadline};
-use crate::actors::router::{Blame, Broken, CallError, Instance, Piece, Streaming};
+pub(super) use self::follow::Follow;
+use super::answer;
+use crate::actors::router::{Piece, Streaming};
 use crate::monitor::StreamOutcome;
+
+mod follow;
 
 /// The least time between two calls of which the first gave nothing to send: a script that looks for news does not spin.
 const BREATH: Duration = Duration::from_millis(10);
 
-/// How often a piece is asked for again that admission turned away.
-const TRIES: u32 = 8;
+/// Bytes of a piece that are handed over at once: what waits for a slow client beyond them is counted.
+const CHUNK: usize = 64 << 10;
 
-/// How long to wait before the first such try; then twice as long each time.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// A line of server-sent events that says nothing ([comment]); it ends no event.
+///
+/// [comment]: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+const COMMENT: Bytes = Bytes::from_static(b":\n");
 
-/// The longest such wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-
-/// For whom a stream is made.
-pub(super) struct Follow {
-    request_id: Arc<str>,
-    principal: Option<Arc<Principal>>,
+/// How long is waited for a client, and for something to send to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until a client has taken what was made for it.
+    pub(super) stall: Duration,
+    /// Until server-sent events without news get a comment; proxies close what is quiet for a minute.
+    pub(super) beat: Duration,
+    /// Until another stream that sends nothing breaks off.
+    pub(super) silence: Duration,
 }
 
-impl Asked<'_> {
-    /// What is kept of the request for the calls of its stream.
-    pub(super) fn follow(&self) -> Follow {
-        Follow { request_id: Arc::clone(&self.id.text), principal: self.principal.clone() }
+impl Default for Patience {
+    fn default() -> Self {
+        let (stall, beat, silence) = (Duration::from_secs(60), Duration::from_secs(15), Duration::from_secs(600));
+        Self { stall, beat, silence }
     }
 }
 
-/// What a body gets.
-enum Part {
-    Piece(Bytes),
-    End,
-}
+/// Where the next part goes: a chunk, or nothing at the end. Dropped, the body breaks off.
+type Want = oneshot::Sender<Option<Bytes>>;
 
 /// Why a body has no end.
 #[derive(Debug)]
@@ -60,122 +73,109 @@ impl fmt::Display for BrokeOff {
 
 impl std::error::Error for BrokeOff {}
 
-/// The body of a stream, which begins at once. Dropping it ends the stream.
-pub(super) fn body(streaming: Streaming, follow: Follow) -> Body {
-    let (parts, taken) = mpsc::channel(1);
-    tokio::spawn(drive(streaming, follow, parts));
-    Body::from_stream(stream::unfold(Some(taken), |taken| async {
-        let mut taken = taken?;
-        match taken.recv().await {
-            Some(Part::Piece(piece)) => Some((Ok(piece), Some(taken))),
-            Some(Part::End) => None,
-            None => Some((Err(BrokeOff), None)),
+/// The body of a stream whose head has these headers. Dropping it ends the stream.
+pub(super) fn body(streaming: Streaming, follow: Follow, headers: &HeaderMap, patience: Patience) -> Body {
+    let is_events = headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
+    let (wants, wanted) = mpsc::channel(1);
+    let now = Instant::now();
+    let made =
+        Made { streaming, follow, is_events, patience, left: Bytes::new(), sent: now, next: now, whole_line: true };
+    tokio::spawn(drive(made, wanted));
+    Body::from_stream(stream::unfold(Some(wants), |wants| async {
+        let (wants, (want, part)) = (wants?, oneshot::channel());
+        // a task that has ended takes no wish, and then there is no part
+        let _ = wants.send(want).await;
+        match part.await {
+            Ok(Some(piece)) => Some((Ok(piece), Some(wants))),
+            Ok(None) => None,
+            Err(_) => Some((Err(BrokeOff), None)),
         }
     }))
 }
 
 /// Makes a stream to its end, or until nobody wants it any more.
-async fn drive(mut streaming: Streaming, follow: Follow, parts: mpsc::Sender<Part>) {
-    let instance = Arc::clone(streaming.instance());
+async fn drive(mut made: Made, mut wanted: mpsc::Receiver<Want>) {
+    let instance = Arc::clone(made.streaming.instance());
+    let mut want = None;
     let outcome = tokio::select! {
         biased;
-        () = parts.closed() => StreamOutcome::Abandoned,
         () = instance.streams_cut() => StreamOutcome::CutOff,
-        outcome = follow.to_the_end(&mut streaming, &parts) => outcome,
+        outcome = made.to_the_end(&mut wanted, &mut want) => outcome,
     };
     // before its drain and the body learn of it: who has seen the end finds it counted
     instance.metrics.stream_ended(outcome);
-    drop(streaming);
-    if outcome == StreamOutcome::Ended {
-        // a place is free, since the last piece was taken; a client that is gone needs no end
-        let _ = parts.try_send(Part::End);
+    drop(made);
+    if let (StreamOutcome::Ended, Some(want)) = (outcome, want) {
+        // a client that is gone needs no end
+        let _ = want.send(None);
     }
 }
 
-impl Follow {
-    async fn to_the_end(&self, streaming: &mut Streaming, parts: &mpsc::Sender<Part>) -> StreamOutcome {
+/// A stream as it is made.
+struct Made {
+    streaming: Streaming,
+    follow: Follow,
+    /// Whether it is server-sent events.
+    is_events: bool,
+    patience: Patience,
+    /// What is left of the last piece.
+    left: Bytes,
+    /// When something was sent last.
+    sent: Instant,
+    /// When the next piece may be made.
+    next: Instant,
+    /// Whether what was sent ends with the end of a line.
+    whole_line: bool,
+}
+
+impl Made {
+    /// Gives parts as long as somebody wants them; how it ended. `want` is the wish that is not met then.
+    async fn to_the_end(&mut self, wanted: &mut mpsc::Receiver<Want>, want: &mut Option<Want>) -> StreamOutcome {
         loop {
-            let Ok(place) = parts.reserve().await else { return StreamOutcome::Abandoned };
-            let Piece { body, after, .. } = match self.next(streaming).await {
-                Ok(Some(piece)) => piece,
-                Ok(None) => return StreamOutcome::Ended,
-                // it stops: the pool is closed, or the script was stopped
-                Err(Broken::Call(error)) if error.blame() == Blame::Nobody => return StreamOutcome::CutOff,
-                Err(broken) => {
-                    self.log(streaming, &broken);
-                    return StreamOutcome::Failed;
+            *want = match tokio::time::timeout(self.patience.stall, wanted.recv()).await {
+                Ok(Some(want)) => Some(want),
+                // who takes nothing has gone, whether or not it said so
+                Ok(None) | Err(_) => return StreamOutcome::Abandoned,
+            };
+            let gone = async {
+                if let Some(want) = want.as_mut() {
+                    want.closed().await
                 }
             };
-            let after = if body.is_empty() { after.max(BREATH) } else { after };
-            if !body.is_empty() {
-                streaming.instance().metrics.sent.inc_by(answer::bytes(&body));
-                place.send(Part::Piece(body));
-            }
-            if !after.is_zero() {
-                tokio::time::sleep(after).await;
-            }
-        }
-    }
-
-    /// The next piece; what admission turns away is asked for again.
-    async fn next(&self, streaming: &mut Streaming) -> Result<Option<Piece>, Broken> {
-        let mut tried = 0;
-        loop {
-            let call = self.call(streaming.instance());
-            let error = match streaming.next(call).await {
-                Err(Broken::Call(error)) if error.blame() == Blame::Admission && tried < TRIES => error,
-                result => return result,
+            let part = tokio::select! {
+                biased;
+                () = gone => return StreamOutcome::Abandoned,
+                part = self.part() => part,
             };
-            tokio::time::sleep(wait(&error, tried)).await;
-            tried += 1;
+            match (part, want.take()) {
+                (Ok(Some(part)), Some(met)) => {
+                    self.sent = Instant::now();
+                    self.streaming.instance().metrics.sent.inc_by(answer::bytes(&part));
+                    // the next wish says whether it was taken
+                    let _ = met.send(Some(part));
+                }
+                (part, left) => {
+                    *want = left;
+                    return part.map_or_else(|outcome| outcome, |_| StreamOutcome::Ended);
+                }
+            }
         }
     }
 
-    /// Each call has the time of a request.
-    fn call(&self, instance: &Instance) -> CallContext {
-        CallContext {
-            module: Arc::clone(&instance.key.id),
-            version: Arc::clone(&instance.key.version),
-            request_id: Arc::clone(&self.request_id),
-            caller: None,
-            deadline: deadline(Instant::now(), instance),
-            chain: Vec::new(),
-            hops: 0,
-            principal: self.principal.clone(),
-            mirrored: None,
+    /// What is sent next; nothing at the end.
+    async fn part(&mut self) -> Result<Option<Bytes>, StreamOutcome> {
+        while self.left.is_empty() {
+            let quiet = if self.is_events && self.whole_line { self.patience.beat } else { self.patience.silence };
+            if tokio::time::timeout_at(self.sent + quiet, tokio::time::sleep_until(self.next)).await.is_err() {
+                return if self.is_events && self.whole_line { Ok(Some(COMMENT)) } else { Err(StreamOutcome::Silent) };
+            }
+            let Some(Piece { body, after, .. }) = self.follow.next(&mut self.streaming).await? else { return Ok(None) };
+            self.next = Instant::now() + if body.is_empty() { after.max(BREATH) } else { after };
+            self.left = body;
         }
-    }
-
-    fn log(&self, streaming: &Streaming, broken: &Broken) {
-        let (key, handler) = (&streaming.instance().key, streaming.handler());
-        let (request_id, module, version) = (&*self.request_id, &*key.id, &*key.version);
-        let trace = if let Broken::Call(error) = broken { answer::trace(error) } else { "" };
-        tracing::warn!(request_id, module, version, %handler, error = %broken, trace, "a stream broke off");
-    }
-}
-
-/// How long to wait after a refusal.
-fn wait(error: &CallError, tried: u32) -> Duration {
-    let wait = FIRST_WAIT.saturating_mul(1 << tried.min(16));
-    match error {
-        CallError::Throttled { wait: told, .. } => wait.max(*told),
-        _ => wait,
-    }
-    .min(LONGEST_WAIT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_turned_away_waits_longer_each_time_and_as_long_as_it_was_told_within_bounds() {
-        let full = CallError::Overloaded { instance: "a@1".into(), queue: 1 };
-        let throttled = |millis| CallError::Throttled { instance: "a@1".into(), wait: Duration::from_millis(millis) };
-        let waits: Vec<_> = (0..TRIES).map(|tried| wait(&full, tried).as_millis()).collect();
-        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
-        assert_eq!(wait(&full, u32::MAX), LONGEST_WAIT);
-        assert_eq!(wait(&throttled(700), 0), Duration::from_millis(700));
-        assert_eq!(wait(&throttled(60_000), 0), LONGEST_WAIT);
+        let part = self.left.split_to(self.left.len().min(CHUNK));
+        self.streaming.taken(self.left.len());
+        self.whole_line = part.ends_with(b"\n");
+        Ok(Some(part))
     }
 }

@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, Request};
 use tower::ServiceExt;
 
 use super::Gateway;
+use super::stream::Patience;
 use crate::integration::tests::{VERIFIER, World};
 
 mod mirror;
@@ -106,8 +107,14 @@ impl Site {
     }
 
     pub(super) async fn empty() -> Self {
+        Self::patient(Patience::default()).await
+    }
+
+    /// Waits no longer than this for the clients of streams.
+    pub(super) async fn patient(patience: Patience) -> Self {
         let world = World::new().await;
-        let app = Gateway::new(std::sync::Arc::clone(&world.router), world.auth.clone()).into_router();
+        let gateway = Gateway::new(std::sync::Arc::clone(&world.router), world.auth.clone());
+        let app = Gateway { patience, ..gateway }.into_router();
         Self { world, app }
     }
 

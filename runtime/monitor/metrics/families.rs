@@ -79,7 +79,7 @@ impl Families {
             streams: whole("replug_streams", "Streamed answers that are open."),
             streams_ended: counter(
                 "replug_streams_total",
-                "Streamed answers by how they ended: ended, failed, abandoned, cut-off.",
+                "Streamed answers by how they ended: ended, failed, abandoned, cut-off, refused, signed-out, silent.",
                 &["outcome"],
             ),
             verdicts: counter("replug_limit_verdicts_total", "Script calls ended by a limit.", &[]),

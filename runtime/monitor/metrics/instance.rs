@@ -139,10 +139,13 @@ impl InstanceMetrics {
         self.stats.fail_unheard();
     }
 
-    /// Counts how a streamed answer ended, whose head was counted as an answer. One that `failed` is an error of the instance.
+    /// Counts how a streamed answer ended, whose head was counted as an answer. One that the script ended, well or not, counts once
+    /// more: what is judged are the ends of streams too, also those of an interval in which none began.
     pub fn stream_ended(&self, outcome: StreamOutcome) {
-        if outcome == StreamOutcome::Failed {
-            self.stats.fail_unheard();
+        match outcome {
+            StreamOutcome::Ended => self.stats.end_stream(false),
+            StreamOutcome::Failed => self.stats.end_stream(true),
+            _ => {}
         }
         self.families.streams_ended.with_label_values(&[&*self.id, &*self.version, outcome.label()]).inc();
     }
@@ -166,6 +169,12 @@ pub enum StreamOutcome {
     Abandoned,
     /// Its instance stopped.
     CutOff,
+    /// Admission turned its calls away, again and again: the queue, the processor's share or the memory was used up.
+    Refused,
+    /// Whoever opened it is not signed in any more, or may not see it any more.
+    SignedOut,
+    /// It sent nothing for too long.
+    Silent,
 }
 
 impl StreamOutcome {
@@ -177,6 +186,9 @@ impl StreamOutcome {
             Self::Failed => "failed",
             Self::Abandoned => "abandoned",
             Self::CutOff => "cut-off",
+            Self::Refused => "refused",
+            Self::SignedOut => "signed-out",
+            Self::Silent => "silent",
         }
     }
 }

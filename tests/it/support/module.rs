@@ -86,7 +86,7 @@ return {{ apis = {{ ["GET {path}"] = reply, ["POST {path}"] = reply }}, health =
             }
         }
         text.push_str(&self.more);
-        if !self.more.contains("activation:") {
+        if !self.more.contains("  activation:") {
             let at = text.find("lifecycle:\n").unwrap_or_else(|| {
                 text.push_str("lifecycle:\n");
                 text.len() - "lifecycle:\n".len()
