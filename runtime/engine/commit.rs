@@ -21,7 +21,7 @@ use super::state::State;
 use super::validate;
 use crate::actors::router::{Companions, Slot as RoutedSlot, Snapshot as Routed};
 use crate::manifest::ActivationStrategy;
-use crate::monitor::InstanceKey;
+use crate::monitor::{Event, InstanceKey};
 use crate::registry::Definition;
 use crate::registry::resolver::{self, Moves};
 use crate::store::audit::{By, Kind};
@@ -39,7 +39,7 @@ pub(super) struct Commit {
     pub(super) before: Option<SlotRecord>,
     /// The command's entry in the journal.
     pub(super) entry: Option<Entry>,
-    /// What the audit log says of it, written once nothing refuses it any more and before it is made.
+    /// What the audit log says of it: that it begins, before it is made; anything else, once it is.
     pub(super) told: Option<Told>,
     /// The modules of the set that takes over with it, itself among them; empty: it does so alone.
     pub(super) joins: Vec<String>,
@@ -132,11 +132,7 @@ impl Coordinator {
         self.may(&turns)?;
         // whatever can be refused is refused before anything is written
         let routes = self.routes(&turns)?;
-        for turn in &mut turns {
-            if let Some(Told { kind, subject, data }) = turn.commit.told.take() {
-                shared.audit(kind, turn.commit.by.clone(), subject, data).await?;
-            }
-        }
+        let told = self.intended(&mut turns).await?;
         let (mut changes, mut slots, mut made) = (Vec::new(), Vec::new(), Vec::new());
         let one_way = self.one_way(&turns);
         let settled: Vec<String> =
@@ -164,6 +160,13 @@ impl Coordinator {
         shared.router.store(routes);
         settled.iter().for_each(|id| shared.router.settles(id));
         shared.board.replace(slots);
+        for (Told { kind, subject, data }, by) in told {
+            if let Err(error) = shared.audit(kind, by, subject.clone(), data).await {
+                // it was made all the same, and must not be told as one that was not
+                let message = format!("it was {}, which is not in the audit log: {error}", kind.name());
+                shared.events.emit(Event::Alarm { subject, message });
+            }
+        }
         places!(shared, &switched, "commit", After);
         for (Committed { to, .. }, happened, shifted, by) in &made {
             let share = to.shift.iter().filter(|share| share.weight > 0).map(|share| &share.key);
@@ -180,6 +183,24 @@ impl Coordinator {
             }
         }
         Ok(made.into_iter().map(|(committed, ..)| committed).collect())
+    }
+
+    /// Tells the audit log what is about to be made, and returns what is told of it once that is true. A log that takes nothing
+    /// more refuses both.
+    async fn intended(&self, turns: &mut [Turning]) -> Result<Vec<(Told, By)>, EngineError> {
+        let mut later = Vec::new();
+        for Turning { commit, .. } in turns {
+            let Some(told) = commit.told.take() else { continue };
+            if told.kind == Kind::ActivationBegan {
+                self.shared.audit(told.kind, commit.by.clone(), told.subject, told.data).await?;
+            } else {
+                later.push((told, commit.by.clone()));
+            }
+        }
+        if !later.is_empty() {
+            self.shared.audit.takes()?;
+        }
+        Ok(later)
     }
 
     /// The slot after its switch, what is kept of that, what happened by it, and the migrations that are owed for another.
@@ -257,7 +278,7 @@ impl Coordinator {
         }
         let dependents = resolver::dependents_beside(&going, &snapshot, &placed);
         let Some((id, _)) = going.pop_first().filter(|_| !dependents.is_empty()) else { return Ok(()) };
-        Err(EngineError::Needed { id, action: "deactivated".into(), dependents })
+        Err(EngineError::Needed { id, action: "deactivated".into(), dependents, together: Vec::new() })
     }
 
     /// The snapshot with the slots as they are to be.

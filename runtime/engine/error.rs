@@ -24,7 +24,7 @@ pub enum EngineError {
         obstacles: Vec<Obstacle>,
     },
     /// Running modules would lose what they need.
-    #[error("{id} cannot be {action}: {}; {} first", lines(dependents), ways_out(dependents))]
+    #[error("{id} cannot be {action}: {}; {} first{}", lines(dependents), ways_out(dependents), as_one(together))]
     Needed {
         /// The module that others need.
         id: String,
@@ -32,6 +32,8 @@ pub enum EngineError {
         action: String,
         /// Who needs it.
         dependents: Vec<Dependent>,
+        /// Versions of those that could take over together with it, `id@version`; empty: there are none for all of them.
+        together: Vec<String>,
     },
     /// Registered modules would lose the only version that they can run with.
     #[error("{id}@{version} cannot be unregistered: {}; unregister {} first", lines(dependents), names(dependents.iter().map(|it| it.id.as_str())))]
@@ -246,6 +248,17 @@ fn names<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
     let mut ids: Vec<&str> = ids.into_iter().collect();
     ids.dedup();
     ids.join(", ")
+}
+
+/// How it can be done at once with those that need it.
+fn as_one(together: &[String]) -> String {
+    match together {
+        [] => String::new(),
+        members => {
+            let set: Vec<String> = members.iter().map(|member| format!("--set {member}")).collect();
+            format!(", or activate {} together with it: {}", members.join(", "), set.join(" "))
+        }
+    }
 }
 
 /// What runs is to be deactivated; what stands by goes with a confirmation of its module.

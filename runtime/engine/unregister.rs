@@ -50,7 +50,12 @@ pub(super) async fn unregister(
                 resolver::dependents_beside(&resolver::one_move(id, None), &snapshot, &shared.board.placed());
             // what drains gives nobody anything any more
             if !dependents.is_empty() && state != State::Draining {
-                return Err(EngineError::Needed { id: id.to_owned(), action: "unregistered".to_owned(), dependents });
+                return Err(EngineError::Needed {
+                    id: id.to_owned(),
+                    action: "unregistered".to_owned(),
+                    dependents,
+                    together: Vec::new(),
+                });
             }
             return Err(EngineError::Runs {
                 id: id.to_owned(),

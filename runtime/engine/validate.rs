@@ -1,6 +1,6 @@
 //! The first step: everything that can be known before anything is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::EngineError;
 use super::ports::Subject;
 use crate::manifest::{ActivationStrategy, Manifest};
 use crate::monitor::{Aborts, InstanceKey};
-use crate::registry::resolver::{self, Moves, Placed};
+use crate::registry::resolver::{self, Dependent, Moves, Placed};
 use crate::registry::{Bundle, Definition, RegistryError, Snapshot};
 
 /// A version whose files were read and whose scripts compile.
@@ -50,7 +50,21 @@ pub(super) fn fits(definition: &Definition, snapshot: &Snapshot, placed: &Placed
         return Ok(());
     }
     let action = format!("activated at {}", manifest.version);
-    Err(EngineError::Needed { id: manifest.id.clone(), action, dependents })
+    let together = along(definition, &dependents, snapshot, placed);
+    Err(EngineError::Needed { id: manifest.id.clone(), action, dependents, together })
+}
+
+/// The newest versions of those that need something of a module, where they could take over together with this version of it.
+fn along(definition: &Definition, dependents: &[Dependent], snapshot: &Snapshot, placed: &Placed) -> Vec<String> {
+    let ids: BTreeSet<&str> = dependents.iter().map(|dependent| dependent.id.as_str()).collect();
+    let newest = |id: &&str| snapshot.newest(id).cloned();
+    let Some(others) = ids.iter().map(newest).collect::<Option<Vec<_>>>() else { return Vec::new() };
+    let own = snapshot.get(&definition.manifest.id, &definition.manifest.version).cloned();
+    let set: Vec<Arc<Definition>> = own.into_iter().chain(others.iter().cloned()).collect();
+    match fit_together(&set, snapshot, placed) {
+        Ok(()) => others.iter().map(|other| other.label()).collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Whether the versions may take over as one: each beside what runs then, and what stays can live with all of them.
@@ -69,7 +83,7 @@ pub(super) fn fit_together(set: &[Arc<Definition>], snapshot: &Snapshot, placed:
     if dependents.is_empty() {
         return Ok(());
     }
-    Err(EngineError::Needed { id: labels(), action: "activated as one".to_owned(), dependents })
+    Err(EngineError::Needed { id: labels(), action: "activated as one".to_owned(), dependents, together: Vec::new() })
 }
 
 /// Whether every setting that must have a value has one.

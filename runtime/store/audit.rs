@@ -130,6 +130,14 @@ impl AuditLog {
         self.inner.writer.fault()
     }
 
+    /// Whether it takes entries now, for what is told only once it is done.
+    ///
+    /// # Errors
+    /// As [`AuditLog::append`] where the disk failed before, or it was closed.
+    pub fn takes(&self) -> Result<(), AuditError> {
+        self.inner.writer.takes()
+    }
+
     /// Appends an entry and returns its number when it is on the disk.
     ///
     /// A caller that stops waiting does not take the entry back.

@@ -143,7 +143,7 @@ mod tests {
         ];
         let engine = [
             EngineError::Obstructed { module: id(), obstacles: vec![] },
-            EngineError::Needed { id: id(), action: id(), dependents: vec![] },
+            EngineError::Needed { id: id(), action: id(), dependents: vec![], together: vec![] },
             EngineError::Orphans { id: id(), version: version(), dependents: vec![] },
             EngineError::Unconfigured { module: id(), keys: vec![id()] },
             EngineError::Ungranted(Ungranted { module: id(), waiting: vec![], cause: None }),

@@ -88,9 +88,13 @@ impl World {
 #[tokio::test]
 async fn versions_that_fit_only_each_other_take_over_as_one_and_are_confirmed_as_one() {
     let world = World::bound().await;
-    for alone in ["a@2.0.0", "b@2.0.0"] {
+    for (alone, help) in [
+        ("a@2.0.0", "; activate b@2.0.0 first, or a@2.0.0 together with it: --set b@2.0.0"),
+        ("b@2.0.0", "; deactivate a first, or activate a@2.0.0 together with it: --set a@2.0.0"),
+    ] {
         let refused = world.activate(alone).await.unwrap_err();
         assert!(matches!(refused, EngineError::Obstructed { .. } | EngineError::Needed { .. }), "{alone}: {refused}");
+        assert!(refused.to_string().ends_with(help), "{alone}: {refused}");
     }
     let report = world.set(&["a@2.0.0", "b@2.0.0"]).await.unwrap();
     let others: Vec<_> = report.set.iter().map(|it| (it.id.as_str(), it.version.as_str(), it.outcome)).collect();

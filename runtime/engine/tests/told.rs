@@ -149,3 +149,28 @@ async fn what_a_drain_cuts_off_is_told_with_the_time_that_it_had_and_a_drain_tha
         assert_eq!(data, &expected);
     }
 }
+
+#[tokio::test]
+async fn what_could_not_be_written_is_not_told_as_done() {
+    let left = Arc::new(AtomicUsize::new(usize::MAX));
+    let world = World::failing(&left).await;
+    for version in ["1.0.0", "2.0.0"] {
+        for id in ["a", "b"] {
+            world.register(id, version, "lifecycle:\n  activation:\n    confirmWindow: 1h\n").await;
+        }
+    }
+    world.register("c", "1.0.0", "").await;
+    world.serves("c@1.0.0").await;
+    let set = |version: &str| ["a", "b"].map(|id| (id.to_owned(), version.parse().unwrap()));
+    world.engine.activate_set(&set("1.0.0"), None).await.unwrap().ensure_serves().unwrap();
+    world.engine.confirm("a").await.unwrap();
+    world.engine.activate_set(&set("2.0.0"), None).await.unwrap().ensure_serves().unwrap();
+    left.store(0, std::sync::atomic::Ordering::Release);
+    assert!(world.engine.confirm("a").await.is_err());
+    assert!(world.engine.deactivate("c").await.is_err());
+    let all = told(&world).await;
+    let done = |kind: Kind| all.iter().filter(|told| told.0 == kind).map(|told| told.2.as_str()).collect::<Vec<_>>();
+    assert_eq!(done(Kind::Confirmed), ["a@1.0.0", "b@1.0.0"], "the first set was confirmed");
+    assert_eq!(done(Kind::Deactivated), [""; 0]);
+    assert_eq!(done(Kind::CommandRefused), ["a", "c"]);
+}

@@ -217,16 +217,21 @@ impl Obstacle {
                 [] => write!(f, "register `{needs}` first"),
                 _ => write!(f, "register one in that range"),
             },
-            Self::DependencyNotRunning { needs, fitting, .. }
-            | Self::WrongVersionRunning { needs, fitting: Some(fitting), .. } => {
-                write!(f, "activate {needs}@{fitting} first")
+            Self::DependencyNotRunning { module, needs, fitting, .. }
+            | Self::WrongVersionRunning { module, needs, fitting: Some(fitting), .. } => {
+                let needed = format!("{needs}@{fitting}");
+                write!(f, "activate {needed} first, or {module} together with it: --set {needed}")
             }
             Self::WrongVersionRunning { needs, fitting: None, .. } => {
                 write!(f, "register a version of `{needs}` in that range and activate it first")
             }
-            Self::MissingCapability { providers, .. } => match providers.as_slice() {
+            Self::MissingCapability { module, providers, .. } => match providers.as_slice() {
                 [] => write!(f, "register a module that offers it"),
-                providers => write!(f, "activate one of {} first", providers.join(", ")),
+                [only] => write!(f, "activate {only} first, or {module} together with it: --set {only}"),
+                [any, ..] => {
+                    let all = providers.join(", ");
+                    write!(f, "activate one of {all} first, or {module} together with one: --set {any}")
+                }
             },
             Self::Conflict { running: other, .. } | Self::TakenCapability { owner: other, .. } => {
                 write!(f, "deactivate `{}` first", id(other))

@@ -79,13 +79,17 @@ fn a_dependency_must_be_registered_running_and_in_range() {
         &with(&["1.0.0", "1.2.0", "1.10.0"]),
         "app",
         "",
-        &["app@1.0.0 needs `db` in a version >=1.1, which does not run; activate db@1.10.0 first"],
+        &[
+            "app@1.0.0 needs `db` in a version >=1.1, which does not run; activate db@1.10.0 first, or app@1.0.0 together with it: --set db@1.10.0",
+        ],
     );
     check(
         &with(&["1.0.0", "1.2.0"]),
         "app",
         "db@1.0.0",
-        &["app@1.0.0 needs `db` in a version >=1.1, but db@1.0.0 runs; activate db@1.2.0 first"],
+        &[
+            "app@1.0.0 needs `db` in a version >=1.1, but db@1.0.0 runs; activate db@1.2.0 first, or app@1.0.0 together with it: --set db@1.2.0",
+        ],
     );
     check(
         &with(&["1.0.0"]),
@@ -173,7 +177,8 @@ fn a_required_capability_must_be_offered_by_what_runs() {
         "a",
         "m@1.0.0",
         &[
-            "a@1.0.0 needs the capability `mail` in a version ^2, which no running module offers; activate one of m@2.0.0 first",
+            "a@1.0.0 needs the capability `mail` in a version ^2, which no running module offers; activate m@2.0.0 first, \
+             or a@1.0.0 together with it: --set m@2.0.0",
         ],
     );
     check(modules, "a", "m@2.0.0", &[]);

@@ -75,6 +75,11 @@ impl Writer {
         jobs.send(job).await.map_err(|_| self.gone())
     }
 
+    pub(super) fn takes(&self) -> Result<(), AuditError> {
+        let is_closed = self.jobs.as_ref().is_none_or(mpsc::Sender::is_closed);
+        if is_closed || self.fault.cause().is_some() { Err(self.gone()) } else { Ok(()) }
+    }
+
     /// Why the writer does not answer any more.
     pub(super) fn gone(&self) -> AuditError {
         poisoned(&self.fault).unwrap_or(AuditError::Closed)

@@ -28,7 +28,8 @@ async fn deps_is_a_table_in_the_order_to_activate_and_says_what_is_in_the_way() 
         "stock 1.0.0 start shop@1.0.0 (^1)",
         "shop 1.0.0 start",
         "optional: mail * (does not run)",
-        "in the way now: shop@1.0.0 needs `stock` in a version ^1, which does not run; activate stock@1.0.0 first",
+        "in the way now: shop@1.0.0 needs `stock` in a version ^1, which does not run; activate stock@1.0.0 first, \
+         or shop@1.0.0 together with it: --set stock@1.0.0",
     ];
     assert_eq!(lines(&server.run("deps shop").await.out), expected);
     let sent = server.run("deps shop --json").await.json();
