@@ -1,5 +1,6 @@
 //! Carries out the changes of plans. Every change may come twice for the same instance and does no harm then.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -205,9 +206,12 @@ fn named(binding: &dyn Binding, error: &PortError) -> String {
 
 /// Makes a panic of what is called an error like any other.
 pub(super) async fn guarded<T>(made: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(format!("internal error: {}", text.as_deref().unwrap_or("panicked")))
-    })
+    AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|panic| Err(said(&*panic)))
+}
+
+/// What a panic said, as a reason.
+pub(super) fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("internal error: {}", text.unwrap_or("panicked"))
 }

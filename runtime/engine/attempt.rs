@@ -3,31 +3,31 @@
 //! The one point of no return is the commit of the route. It is never cut off: before it the time that is left is looked
 //! at, and after it the version serves, unless its verification fails and the route is put back.
 
+mod close;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 
 use super::EngineError;
-use super::activate::{Ran, Way, millis, report, too_late};
+use super::activate::{Ran, Way, millis, too_late};
 use super::activation::Activation;
 use super::apply::guarded;
 use super::commit::{Commit, Committed};
 use super::journal::{Action, Entry, Owed, clipped};
-use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
-use super::plan::{self, Change, Plan, Step, Turn};
+use super::outcome::{Outcome, StepOutcome, StepReport};
+use super::plan::{Change, Plan, Step, Turn};
 use super::probe::place;
 use super::record::SlotRecord;
-use super::retire::{self, Why};
-use super::state::Happening;
 use super::strategy::StepName;
 use super::undo::Undo;
-use super::window::{self, critical_error, trigger_name};
+use super::window::{critical_error, trigger_name};
 use crate::actors::Instance;
 use crate::actors::router::Taking;
 use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger, TriggerKind};
 use crate::monitor::{Event, InstanceKey, Sample};
-use crate::store::audit::Kind;
+use close::Ending;
 
 /// One activation.
 pub(super) struct Attempt<'a> {
@@ -60,6 +60,8 @@ pub(super) struct Attempt<'a> {
     pub(super) taking: Option<Taking>,
     /// What happens from the start on: a tree that gives up between two steps is noticed as well.
     pub(super) events: broadcast::Receiver<Arc<Event>>,
+    /// How far its end came.
+    ending: Arc<Ending>,
 }
 
 impl<'a> Attempt<'a> {
@@ -99,12 +101,19 @@ impl<'a> Attempt<'a> {
             reference: Sample::default(),
             taking: None,
             events: work.shared.events.subscribe(),
+            ending: Arc::default(),
         }
     }
 
     /// Runs to the end, whichever that is.
-    pub(super) async fn run(mut self, plan: &Plan) -> Result<Ran, EngineError> {
-        let made = self.steps(&plan.steps).await;
+    pub(super) async fn run(self, plan: &Plan) -> Result<Ran, EngineError> {
+        let left = self.left();
+        // apart: the futures of steps are large
+        left.or_mended(Box::pin(self.through(plan))).await
+    }
+
+    async fn through(mut self, plan: &Plan) -> Result<Ran, EngineError> {
+        let made = guarded(self.steps(&plan.steps)).await;
         let (outcome, reason) = match made {
             Ok(()) => (self.reached(), None),
             Err(_) if self.work.shared.is_stopping() => return self.abandon().await,
@@ -113,7 +122,12 @@ impl<'a> Attempt<'a> {
                 (outcome, Some(reason))
             }
         };
-        self.close(outcome, reason).await
+        self.end(outcome, reason).await
+    }
+
+    /// Whether this step was begun and has not ended.
+    pub(super) fn is_amid(&self, step: StepName) -> bool {
+        self.entry.steps.last().is_some_and(|last| last.name == step.name() && last.outcome.is_none())
     }
 
     /// Makes these steps.
@@ -275,92 +289,6 @@ impl<'a> Attempt<'a> {
     pub(super) fn reached(&self) -> Outcome {
         let provisional = self.committed.as_ref().is_some_and(|committed| committed.to.is_provisional());
         if provisional { Outcome::Provisional } else { Outcome::Active }
-    }
-
-    /// The end is written before it is told; then what has no place any more drains. The entry is written before the
-    /// version is provisional: from then on it may be confirmed, and the entry is the confirmation's.
-    pub(super) async fn close(mut self, outcome: Outcome, reason: Option<String>) -> Result<Ran, EngineError> {
-        let shared = &self.work.shared;
-        let owed = self.entry.owed.take();
-        self.entry.end(outcome, reason.clone(), shared.now());
-        // what a rollback or a provisional version owes is decided later
-        let still_owes = outcome == Outcome::Provisional || (outcome.serves() && self.entry.action == Action::Rollback);
-        // what could not be given back stays provisional, so a restart returns from it
-        let slot = shared.board.slot(&self.key.id).state;
-        let stays = !outcome.serves() && slot.is_provisional() && slot.serving.as_ref() == Some(&self.key);
-        if stays {
-            (self.entry.owed, self.entry.closed) = (owed, false);
-        } else if let Some(owed) = owed.filter(|_| still_owes) {
-            (self.entry.owed, self.entry.closed) = (Some(owed), false);
-        }
-        let kind = if outcome == Outcome::RolledBack { Kind::RolledBack } else { Kind::ActivationEnded };
-        let told = shared.told_of_end(&self.key.id, &self.entry, outcome, reason.as_deref());
-        let written = shared.records.write_entry(&self.key.id, &self.entry).await.map_err(EngineError::from);
-        let mut written = written.and(self.work.audit(kind, self.manifest.label(), told).await);
-        let mut outcome = outcome;
-        // a provisional version lost its place to this one also where this one was taken back since
-        let took_over = self.committed.take().filter(|committed| committed.to.serving.as_ref() == Some(&self.key));
-        let gone = took_over.map(|committed| plan::retired(&committed.from, &committed.to)).unwrap_or_default();
-        let retire = || gone.iter().filter_map(|key| retire::spawn(self.work, key, Why::Replaced)).collect();
-        let drains;
-        // what serves is watched and what does not stops, also where that could not be written
-        if outcome.serves() {
-            let provisional = outcome == Outcome::Provisional;
-            self.work.happened(&self.key, Happening::Succeeded { provisional }, None).await?;
-            drains = retire();
-            let reference = std::mem::take(&mut self.reference);
-            window::open(self.work, &self.key, reference, (self.triggers.clone(), self.events), None);
-            let confirms = self.manifest.lifecycle.activation.confirm_window.is_zero() && written.is_ok();
-            place!(shared, &self.key.id, "close", Inside, EngineError::Internal);
-            if outcome == Outcome::Provisional && confirms {
-                match self.work.confirm(&self.key).await {
-                    Ok(report) if !report.waits => outcome = Outcome::Active,
-                    // it waits for the others of its set, or was returned from in between, which is told for itself
-                    Ok(_) | Err(EngineError::NothingServes { .. }) => {}
-                    Err(error) => written = Err(error),
-                }
-            }
-        } else {
-            drains = retire();
-            if stays {
-                let (reference, watched) = (Sample::default(), (self.triggers.clone(), self.events));
-                window::open(self.work, &self.key, reference, watched, reason.clone());
-            }
-        }
-        // told also where it could not be written: it has ended all the same
-        shared.ended(&self.key, outcome, reason.clone(), self.started.elapsed());
-        written?;
-        let report = ActivationReport {
-            outcome,
-            reason,
-            steps: self.reports,
-            rollback: self.taken_back,
-            traffic_shift: self.entry.traffic_shift.clone(),
-            ..report(&self.key.id, &self.manifest.version, outcome)
-        };
-        Ok(Ran { report, drains, entry: self.entry })
-    }
-
-    /// The runtime stops. Before the commit nothing of this is kept, so that the next runtime knows of no failure; after
-    /// it the version serves, and the next runtime decides.
-    pub(super) async fn abandon(mut self) -> Result<Ran, EngineError> {
-        if self.entry.committed {
-            return Err(EngineError::Stopped);
-        }
-        let mut undo = self.undo();
-        // what cannot be taken back now ends with the process
-        let _ = undo.run().await;
-        self.entry = undo.entry;
-        self.work.shared.hands.instances.remove(&self.key);
-        self.work.happened(&self.key, Happening::Refused, None).await?;
-        let outcome = self.entry.taken_back();
-        self.entry.end(
-            outcome,
-            Some("the runtime was stopped; nothing of it is left".to_owned()),
-            self.work.shared.now(),
-        );
-        self.work.shared.records.write_entry(&self.key.id, &self.entry).await?;
-        Err(EngineError::Stopped)
     }
 
     /// A step failed: what was done is taken back. The reason is kept with the version.

@@ -146,6 +146,13 @@ impl Slot {
         matches!(self.serving_state(), Some(State::FailedToRestore | State::Failed))
     }
 
+    /// Why what is provisional was to be returned from, where it serves only because it could not be.
+    pub(super) fn unreturned(&self) -> Option<&str> {
+        let version = self.state.serving.as_ref().and_then(version_of).filter(|_| self.state.is_provisional())?;
+        let record = self.versions.get(&version).filter(|record| record.state == State::FailedToRestore)?;
+        record.reason.as_deref()
+    }
+
     /// The state after `happening` of the instance `key`, which becomes the version's newest.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::EngineError;
 use super::activation::{Activation, Command, Done, Reply};
+use super::apply::said;
 use super::board::version_of;
 use super::commit::{Commit, Committed};
 use super::journal::{Entry, clipped};
@@ -225,7 +226,7 @@ impl Coordinator {
     ) {
         let slot = self.shared.board.slot(&key.id);
         if slot.state.serving.as_ref() != Some(&key) || !slot.state.is_provisional() {
-            return;
+            return drop(reply.send(Ok(Done::Returned)));
         }
         let (id, reply) = (key.id.to_string(), Reply { to: reply, by: Who::Runtime.into(), since });
         // it passed its window and does not any more: the others of its set must not confirm it
@@ -238,14 +239,15 @@ impl Coordinator {
         }
         // a return that failed before is tried again later: what runs may be the version that mends it
         if slot.serving_state() != Some(State::Provisional) {
-            return;
+            return drop(reply.to.send(Ok(Done::Returned)));
         }
         let why = format!("the version it builds on, {}, is returned from: {reason}", key.version);
         for running in lanes.running.values().filter(|running| running.ids.contains(&id)) {
             running.abort.send_replace(Some(Abort::Now(why.clone())));
         }
         // clients must not wait for the end of a command that brings something else; where it fails, the command tries again
-        let withdrawn = match self.withdraw(&key, &reason).await {
+        let withdrawn = AssertUnwindSafe(self.withdraw(&key, &reason)).catch_unwind().await;
+        let withdrawn = match withdrawn.unwrap_or_else(|panic| Err(EngineError::Internal(said(&*panic)))) {
             Ok(entry) => Some(Box::new(entry)),
             Err(error) => {
                 tracing::warn!(instance = %key, %error, "its traffic is given back only in its turn");

@@ -105,7 +105,7 @@ pub(super) async fn take_back(work: &Activation, taken: Taken<'_>, reason: &str)
 }
 
 /// What the activation of `key` did, as far as it is to be taken back.
-fn done(key: &InstanceKey, slot: &SlotState, entry: &Entry) -> Vec<Change> {
+pub(super) fn done(key: &InstanceKey, slot: &SlotState, entry: &Entry) -> Vec<Change> {
     let from = SlotState { serving: slot.standby.clone(), ..SlotState::default() };
     let mut done = vec![Change::Prepare(key.clone()), Change::Start(key.clone()), Change::Bind(key.clone())];
     done.extend(entry.owed.iter().map(|owed| Change::Migrate(key.id.to_string(), owed.migrations.clone())));

@@ -11,20 +11,25 @@
 mod back;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt;
 use semver::Version;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::EngineError;
 use super::activate::{Ran, Ready, Way, begin, definition, report, validated};
 use super::activation::Activation;
+use super::apply::{guarded, said};
 use super::attempt::Attempt;
 use super::board::{Slot, version_of};
 use super::commit::Commit;
 use super::outcome::{ActivationReport, Outcome};
 use super::plan::{Change, Plan, Step, Turn};
+#[cfg(test)]
+use super::probe::When;
 use super::quarantine;
 use super::state::State;
 use super::strategy::StepName;
@@ -185,10 +190,12 @@ pub(super) fn by_way_of(manifest: &Manifest, stop: Option<&String>) -> String {
 /// Runs the members to their common end, whichever that is.
 async fn run(work: &Activation, ready: Vec<(Ready, Way)>, set: &[String]) -> Result<Vec<Ran>, EngineError> {
     let mut members = Vec::new();
-    let ended = forward(work, ready, set, &mut members).await;
+    // a panic between two steps is a fault of all like any other
+    let ended = AssertUnwindSafe(Box::pin(forward(work, ready, set, &mut members))).catch_unwind().await;
+    let ended = ended.unwrap_or_else(|panic| Err(Stop::Failed(said(&*panic))));
     let attempts = members.into_iter().map(|member| member.attempt);
     match ended {
-        Ok(()) => close(attempts.map(|attempt| (attempt.reached(), None, attempt)).collect()).await,
+        Ok(()) => close(work, attempts.map(|attempt| (attempt.reached(), None, attempt)).collect()).await,
         Err(_) if work.shared.is_stopping() => {
             for attempt in attempts.rev() {
                 let _ = attempt.abandon().await;
@@ -197,7 +204,7 @@ async fn run(work: &Activation, ready: Vec<(Ready, Way)>, set: &[String]) -> Res
         }
         // nothing was begun
         Err(stop) if attempts.len() == 0 => Err(stop.into()),
-        Err(stop) => close(back::take_back(work, attempts.collect(), &stop.to_string()).await).await,
+        Err(stop) => close(work, back::take_back(work, attempts.collect(), &stop.to_string()).await).await,
     }
 }
 
@@ -219,13 +226,32 @@ impl From<Stop> for EngineError {
     }
 }
 
-/// Ends the members; that of one could not be told keeps no other from being ended.
-async fn close(ended: Vec<(Outcome, Option<String>, Attempt<'_>)>) -> Result<Vec<Ran>, EngineError> {
-    let (mut closed, mut failed) = (Vec::new(), None);
+/// Ends the members; that of one could not be told keeps no other from being ended. What a panic leaves of one is put right once
+/// the others have ended, since it may take all of them back.
+async fn close(work: &Activation, ended: Vec<(Outcome, Option<String>, Attempt<'_>)>) -> Result<Vec<Ran>, EngineError> {
+    let (mut closed, mut failed, mut left) = (Vec::new(), None, Vec::new());
     for (outcome, reason, attempt) in ended {
-        match attempt.close(outcome, reason).await {
+        match attempt.left().or_fault(Box::pin(attempt.end(outcome, reason))).await {
+            Ok(Ok(ran)) => closed.push(ran),
+            Ok(Err(error)) => failed = failed.or(Some(error)),
+            Err(unended) => left.push(unended),
+        }
+    }
+    let mends = !left.is_empty();
+    for (left, fault) in left {
+        match Box::pin(left.mend(&fault)).await {
             Ok(ran) => closed.push(ran),
             Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    for ran in closed.iter_mut().filter(|_| mends) {
+        let slot = work.shared.board.slot(&ran.report.id).state;
+        let serves = slot.serving.is_some_and(|key| *key.version == *ran.report.version);
+        let entry = work.shared.records.entry(&ran.report.id, ran.entry.number)?;
+        if let (false, Some(entry)) = (serves, entry) {
+            // it was returned from with the others
+            ran.report.outcome = entry.outcome.unwrap_or(Outcome::RolledBack);
+            ran.report.reason.clone_from(&entry.reason);
         }
     }
     failed.map_or(Ok(closed), Err)
@@ -301,27 +327,46 @@ fn gives_up(work: &Activation) -> Result<(), Stop> {
     reason.map_or(Ok(()), |reason| Err(Stop::Failed(reason.to_owned())))
 }
 
-/// The step `activate` of all: one commit, which is made whole or not at all.
+/// The step `activate` of all: one commit, which is made whole or not at all. What goes wrong in it is of all of them.
 async fn switch(work: &Activation, members: &mut [Member<'_>]) -> Result<(), String> {
     let started = Instant::now();
+    let mut fault = guarded(turned(work, members)).await.err();
+    for Member { attempt, .. } in members.iter_mut().filter(|member| member.attempt.is_amid(StepName::Activate)) {
+        #[cfg(test)]
+        if fault.is_none() {
+            fault = guarded(met(&work.shared, attempt, When::After)).await.err();
+        }
+        let noted = attempt.ended(StepName::Activate, started, fault.as_ref()).await;
+        fault = fault.or(noted.err());
+    }
+    fault.map_or(Ok(()), |fault| Err(format!("{}: {fault}", StepName::Activate.name())))
+}
+
+/// Switches the slots of all, and lets each member know where it is then.
+async fn turned(work: &Activation, members: &mut [Member<'_>]) -> Result<(), String> {
     let joins: Vec<String> = members.iter().map(|member| member.attempt.manifest.id.clone()).collect();
     let mut commits = Vec::new();
     for Member { attempt, plan, .. } in &mut *members {
         if let Some(step) = plan.steps.iter().find(|step| step.name == StepName::Activate) {
             attempt.intends(step).await?;
         }
+        #[cfg(test)]
+        met(&work.shared, attempt, When::Before).await?;
         attempt.compares();
         let turn = Turn::TakeOver { key: attempt.key.clone(), keeps_standby: true, joins: true };
         commits.push(Commit { joins: joins.clone(), ..attempt.turn(turn) });
     }
-    let committed = work.commit_all(commits).await.map_err(|error| error.to_string());
+    let committed = work.commit_all(commits).await.map_err(|error| error.to_string())?;
     // each knows where it is before anything else may fail
-    for (Member { attempt, .. }, committed) in members.iter_mut().zip(committed.iter().flatten()) {
-        attempt.made(committed.clone());
+    for (Member { attempt, .. }, committed) in members.iter_mut().zip(committed) {
+        attempt.made(committed);
     }
-    let mut ended = committed.as_ref().map(drop).map_err(Clone::clone);
-    for Member { attempt, .. } in members {
-        ended = ended.and(attempt.ended(StepName::Activate, started, committed.as_ref().err()).await);
-    }
-    ended
+    Ok(())
+}
+
+/// A place of the common step in the name of one member.
+#[cfg(test)]
+async fn met(shared: &super::shared::Shared, attempt: &Attempt<'_>, when: When) -> Result<(), String> {
+    let met = shared.probe.at(&attempt.key.id, StepName::Activate.name(), when).await;
+    met.map_err(|fault| format!("{}: {fault}", attempt.manifest.label()))
 }

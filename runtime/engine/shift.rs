@@ -72,7 +72,9 @@ impl Attempt<'_> {
         let metrics = self.work.shared.metrics.activation(&self.key);
         loop {
             if let Some(given) = self.wait_until(shift.due(), shift.is_held(), &mut steered).await? {
+                place!(shared, &self.key.id, "steer", Before);
                 let decision = self.take(given, &mut shift, &steered).await;
+                place!(shared, &self.key.id, "steer", After);
                 self.tell(shift.reports()).await?;
                 match decision {
                     Decision::Route(weight) => {

@@ -23,6 +23,14 @@ use super::strategy::StepName;
 use crate::manifest::Manifest;
 use crate::monitor::{Event, InstanceKey};
 
+/// What stands between the reason of a way back and why it failed.
+const KEPT: &str = "; and what was done could not be taken back: ";
+
+/// Why a version was to be taken back that could not be.
+pub(super) fn called_for(reason: &str) -> &str {
+    reason.split_once(KEPT).map_or(reason, |(called_for, _)| called_for)
+}
+
 /// An instance that is taken back.
 pub(super) struct Undo<'a> {
     pub(super) work: &'a Activation,
@@ -51,7 +59,7 @@ impl Undo<'_> {
         }
         let taken = self.run().await;
         if let Err(faults) = taken {
-            let reason = clipped(format!("{reason}; and what was done could not be taken back: {faults}"));
+            let reason = clipped(format!("{reason}{KEPT}{faults}"));
             work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;
             let placed = work.shared.board.slot(&self.key.id).state;
             if placed.keys().all(|key| *key != self.key) {
@@ -95,13 +103,30 @@ impl Undo<'_> {
             let failed = fault.is_some();
             faults.extend(fault);
             if step.name == StepName::StopTraffic {
-                if failed {
+                if failed && !self.gave_back().await {
                     break;
                 }
                 deadline = Instant::now() + time;
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    }
+
+    /// Whether it takes no traffic, although the step that sees to that failed. A candidate's share is tried once more: nobody watches
+    /// it from now on, as somebody does what serves.
+    async fn gave_back(&self) -> bool {
+        let takes = || {
+            let slot = self.work.shared.board.slot(&self.key.id).state;
+            (slot.keys().any(|key| *key == self.key), slot.serving.as_ref() == Some(&self.key))
+        };
+        match takes() {
+            (false, _) => true,
+            (true, true) => false,
+            (true, false) => {
+                let again = guarded(self.give_back()).await;
+                again.is_ok() && !takes().0
+            }
+        }
     }
 
     async fn step(&mut self, step: &Step, deadline: Instant, time: &Duration) -> Result<(), String> {

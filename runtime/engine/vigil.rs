@@ -125,6 +125,14 @@ impl Vigil {
         is_news
     }
 
+    /// It serves only because somebody else could not return from it: that is to be made up for as well.
+    pub(super) fn makes_up(&mut self, now: Instant, reason: &str) {
+        if self.unreturned.is_none() {
+            let reason = reason.to_owned();
+            self.put_off(now, reason.clone(), reason);
+        }
+    }
+
     pub(super) fn observe(&mut self, now: Instant, seen: &Seen<'_>, reference: &Sample, rules: &Rules) -> Duty {
         self.looked = now;
         let interval = seen.sample.since(&self.before);

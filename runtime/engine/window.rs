@@ -16,6 +16,7 @@ use super::coordinator::Message;
 use super::record::Provisional;
 use super::state::State;
 use super::traffic::Health;
+use super::undo::called_for;
 use super::vigil::{Duty, Seen, Vigil};
 use crate::manifest::{RollbackTrigger, TriggerKind};
 use crate::monitor::{Event, InstanceKey, Sample};
@@ -79,6 +80,9 @@ async fn watch(
             critical: critical.as_deref(),
         };
         let now = Instant::now();
+        if let Some(reason) = slot.unreturned() {
+            vigil.makes_up(now, called_for(reason));
+        }
         let duty = vigil.observe(now, &seen, reference, rules);
         if let Some(began) = vigil.ended_interval() {
             instance.metrics.stats.set_recent(began);
@@ -149,7 +153,10 @@ pub(super) async fn critical_error(events: &mut broadcast::Receiver<Arc<Event>>,
 async fn return_from(work: &Activation, key: &InstanceKey, reason: &str, since: Instant) -> Result<Done, EngineError> {
     let (reply, answer) = oneshot::channel();
     let _ = work.coordinator.send_message(Message::Return(key.clone(), (reason.to_owned(), since), reply));
-    answer.await.unwrap_or(Err(EngineError::Stopped))
+    answer.await.unwrap_or_else(|_| match work.shared.is_stopping() {
+        true => Err(EngineError::Stopped),
+        false => Err(EngineError::Internal("the return came to no end; look at the log".to_owned())),
+    })
 }
 
 /// Returns from a confirmed version whose manifest wants that, if it serves still when its turn comes.

@@ -1,13 +1,16 @@
 //! The way back of a set: one commit gives the traffic of all members back, then each is taken back by the six steps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 
+use futures::FutureExt;
 use semver::Version;
 
 use super::told;
 use crate::engine::EngineError;
 use crate::engine::activate::{definition, report};
 use crate::engine::activation::{Activation, Done};
+use crate::engine::apply::said;
 use crate::engine::attempt::Attempt;
 use crate::engine::board::{Slot, version_of};
 use crate::engine::commit::Commit;
@@ -44,7 +47,9 @@ pub(super) async fn take_back<'a>(
     }
     let mut ended = Vec::new();
     for mut attempt in attempts.into_iter().rev() {
-        let back = attempt.back_but_for(reason.to_owned(), kept.clone()).await;
+        let back = Box::pin(attempt.back_but_for(reason.to_owned(), kept.clone()));
+        let back = AssertUnwindSafe(back).catch_unwind().await;
+        let back = back.unwrap_or_else(|panic| Err(EngineError::Internal(said(&*panic))));
         let (outcome, reason) = back.unwrap_or_else(|error| {
             (Outcome::FailedToRestore, format!("{reason}; and it was not taken back: {error}"))
         });

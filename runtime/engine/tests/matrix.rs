@@ -29,6 +29,8 @@ mod exits;
 mod forward;
 mod meets;
 mod process;
+mod sets;
+mod steered;
 mod writes;
 
 use check::Told;
@@ -133,7 +135,7 @@ impl Cell {
         match self.place.0 {
             "init" => "load",
             "commit" if self.back => "stopTraffic",
-            "commit" | "shift" => "activate",
+            "commit" | "shift" | "steer" => "activate",
             "health" => "verify",
             step => step,
         }
@@ -202,6 +204,11 @@ const RHAI: &str = r#"fn at(place) {
 impl World {
     /// Registers three versions for a cell: 1.0.0 serves, unless 2.0.0 is the first; 2.0.0 is what it is about, and 3.0.0 is good.
     async fn set_up(&self, cell: &Cell) {
+        self.set_up_with(cell, |_| String::new()).await;
+    }
+
+    /// The same, where the manifest of each version says more.
+    async fn set_up_with(&self, cell: &Cell, says: impl Fn(&str) -> String) {
         let Cell { id, kind, .. } = cell;
         let strategy = if kind.is_gradual() { "gradual" } else { "instant" };
         let time = TIME.as_millis();
@@ -212,7 +219,7 @@ impl World {
              rollback: {{ preserveData: {}, timeout: {time} }}\n  activation:\n    strategy: {strategy}\n    timeout: {time}\n    \
              confirmWindow: 1h\n    rollbackTriggers: [criticalError, healthCheckFailure]\n    \
              healthChecks: [{{ type: custom, timeout: 300ms, interval: 10s, retries: 0 }}]\n    \
-             trafficShifting: {{ interval: 10ms, increment: 50, maxIncrement: 50 }}\n",
+             trafficShifting: {{ interval: 10ms, increment: 40, maxIncrement: 40 }}\n",
             kind.preserve
         );
         let script = match kind.language {
@@ -223,7 +230,8 @@ impl World {
         let files = [script, ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
         for version in ["1.0.0", "2.0.0", "3.0.0"] {
             let more = if kind.is_gradual() && version != "1.0.0" { table } else { "" };
-            self.register_files(id, version, &format!("{more}{lifecycle}"), &files).await;
+            let says = says(version);
+            self.register_files(id, version, &format!("{says}{more}{lifecycle}"), &files).await;
         }
         if !kind.first {
             self.serves(&cell.label(1)).await;

@@ -30,7 +30,7 @@ pub(super) fn places(what: What, kind: Kind) -> (Vec<Place>, Vec<Place>) {
             let all = super::forward::places(Kind { strategy, ..kind });
             let commit = all.iter().position(|place| place.0 == "commit").unwrap();
             let (before, after) = all.split_at(commit + 1);
-            (before.to_vec(), written.iter().chain(after).copied().collect())
+            (before.to_vec(), written.iter().chain(after).chain(&super::forward::ENDS).copied().collect())
         }
         What::WayBack | What::Return => {
             let mut all = super::back::places(kind);

@@ -39,8 +39,12 @@ fn cells(kind: Kind) -> Vec<Cell> {
         let engine = WRONGS.iter().filter(move |wrong| !(place.0 == "commit" && **wrong == Wrong::Hang));
         engine.chain(scripts).map(move |wrong| Cell::new(kind, place, *wrong))
     };
-    places(kind).into_iter().flat_map(of).collect()
+    let ends = ENDS.iter().map(|place| Cell::new(kind, *place, Wrong::Panic));
+    places(kind).into_iter().flat_map(of).chain(ends).collect()
 }
+
+/// The places of its end, after all steps, where nothing can give an error.
+pub(super) const ENDS: [Place; 3] = [("close", When::Before), ("close", When::Inside), ("close", When::After)];
 
 /// Arms a cell's place.
 fn arm(world: &World, cell: &Cell) {

@@ -138,3 +138,41 @@ async fn a_return_meets_the_way_back_of_a_newer_version_anywhere() {
 async fn a_return_meets_the_way_back_of_an_instant_activation_anywhere() {
     each(Newer::Unwell, GRADUAL, ActivationStrategy::Instant).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_return_whose_traffic_cannot_be_given_back_at_once_gives_it_back_in_its_turn() {
+    for wrong in [Wrong::Error, Wrong::Panic] {
+        let cell = Cell::new(GRADUAL, ("commit", When::Before), wrong);
+        let (world, go) = (Arc::new(World::new().await), Arc::new(Notify::new()));
+        world.set_up(&cell).await;
+        world.provisional(&cell.label(2)).await;
+        world.arm(&cell, ("prepare", When::Before), 0, Act::Freeze(Arc::clone(&go)));
+        let coming = tokio::spawn({
+            let (engine, id, version) = (world.engine.clone(), cell.id.clone(), Version::new(3, 0, 0));
+            async move { engine.activate(&id, &version, None).await }
+        });
+        let probe = Arc::clone(&world.engine.shared.probe);
+        tokio::time::timeout(Duration::from_secs(20), probe.reached.notified()).await.expect("it comes there");
+        world.arm(&cell, cell.place, 0, wrong.act(cell.place.1, TIME));
+        world.trips_at(&cell);
+        let refused = async {
+            while !world.met(&cell, cell.place) {
+                probe.reached.notified().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), refused).await.expect("it is to be given back");
+        go.notify_one();
+        let told = tokio::time::timeout(Duration::from_secs(20), coming).await.expect("it ends").unwrap();
+        assert!(!told.is_ok_and(|report| report.serves()), "{cell}");
+        let returned = async {
+            while world.state(&cell.label(2)) != State::Failed {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), returned).await.unwrap_or_else(|_| panic!("{cell}: it stays"));
+        assert_eq!(world.is_one(&cell).await.as_deref(), Some("1.0.0"), "{cell}");
+        assert_eq!(world.entry(&cell).await.unwrap().outcome, Some(Outcome::RolledBack), "{cell}");
+        world.goes_on(&cell).await;
+        world.engine.stop(Duration::from_secs(5)).await;
+    }
+}
