@@ -79,17 +79,15 @@ fn a_dependency_must_be_registered_running_and_in_range() {
         &with(&["1.0.0", "1.2.0", "1.10.0"]),
         "app",
         "",
-        &[
-            "app@1.0.0 needs `db` in a version >=1.1, which does not run; activate db@1.10.0 first, or app@1.0.0 together with it: --set db@1.10.0",
-        ],
+        &["app@1.0.0 needs `db` in a version >=1.1, which does not run; activate db@1.10.0 first, \
+           or app@1.0.0 together with it: --set db@1.10.0"],
     );
     check(
         &with(&["1.0.0", "1.2.0"]),
         "app",
         "db@1.0.0",
-        &[
-            "app@1.0.0 needs `db` in a version >=1.1, but db@1.0.0 runs; activate db@1.2.0 first, or app@1.0.0 together with it: --set db@1.2.0",
-        ],
+        &["app@1.0.0 needs `db` in a version >=1.1, but db@1.0.0 runs; activate db@1.2.0 first, \
+           or app@1.0.0 together with it: --set db@1.2.0"],
     );
     check(
         &with(&["1.0.0"]),
