@@ -19,6 +19,7 @@ mod fault;
 mod keys;
 mod kv;
 mod rouse;
+mod sum;
 mod tap;
 mod tree;
 mod watermark;

@@ -1,17 +1,19 @@
 //! The files: opened once, locked, and synced by a handle of our own.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::StoreError;
 use super::batch::Change;
 use super::dump::guarded;
 use super::rouse::Rouse;
+use super::sum::Sum;
 use super::tap::Taps;
-use super::watermark::{self, Fault, Watermark};
+use super::watermark::{self, Fault, Mark, Unreadable, Watermark};
 
 /// Bytes of tree pages kept in memory.
 const CACHE: u64 = 64 * 1024 * 1024;
@@ -51,10 +53,25 @@ impl Disk {
         let file = file.map_err(|error| failed(format!("db: {error}")))?;
         file.sync_all().and_then(|()| sync_dir(dir)).map_err(|error| failed(error.to_string()))?;
         let stored = guarded(|| db.get(watermark::key())).map_err(damaged)?.map_err(|error| refused(dir, &error))?;
-        let stored = stored.map_or(Some(0), |value| watermark::decode(&value));
-        let stored = stored.ok_or_else(|| damaged("the number of its last write makes no sense".to_owned()))?;
+        let mut stored =
+            stored.map_or(Ok(Mark::default()), |value| watermark::decode(&value)).map_err(|why| match why {
+                Unreadable::Nonsense => damaged("the number of its last write makes no sense".to_owned()),
+                Unreadable::TooNew(format) => failed(format!(
+                    "its last write was counted in format {format}, of a newer version of Replug; use that one"
+                )),
+            })?;
+        if lenient {
+            // whatever it is, it is not what was written
+            stored.sum = None;
+        } else if stored.sum.is_none() {
+            // an older program wrote it, or nobody did: what is there is what counts
+            let all = guarded(|| sum(&db)).map_err(damaged)?.map_err(|error| refused(dir, &error))?;
+            stored.sum = Some(all);
+        }
         let mark = match Watermark::open(dir, stored) {
-            Err(Fault::Behind { acknowledged, .. }) if lenient => Watermark::open(dir, acknowledged),
+            Err(Fault::Behind { acknowledged, .. }) if lenient => {
+                Watermark::open(dir, Mark { number: acknowledged, ..stored })
+            }
             mark => mark,
         };
         let mark = mark.map_err(|fault| match fault {
@@ -72,31 +89,39 @@ impl Disk {
         &self.dir
     }
 
-    /// Applies changes, not yet durably.
+    /// Applies changes, not yet durably. They are counted, and the sum of all records is as they leave it, in the same write.
     pub(super) fn apply(&self, changes: Vec<Change>) -> sled::Result<()> {
         self.taps.over(&self.db, changes, |changes| {
+            let mut mark = self.mark();
+            let Mark { number, mut sum } = mark.record();
             let mut writes = sled::Batch::default();
-            for (key, value) in changes {
+            // of two changes to one key the later counts
+            for (key, value) in changes.into_iter().collect::<BTreeMap<_, _>>() {
+                if let Some(sum) = &mut sum {
+                    self.db.get(&key)?.iter().for_each(|old| sum.take(&key, old));
+                    value.iter().for_each(|value| sum.add(&key, value));
+                }
                 match value {
                     Some(value) => writes.insert(key, value),
                     None => writes.remove(key),
                 }
             }
-            self.rouse.over(|| self.db.apply_batch(writes))
+            let record = Mark { number: number.saturating_add(1), sum };
+            writes.insert(watermark::key(), watermark::encode(record));
+            self.rouse.over(|| self.db.apply_batch(writes))?;
+            mark.applied(record);
+            Ok(())
         })
     }
 
-    /// Counts the group that is about to be made durable.
-    pub(super) fn count(&self) -> Result<(), StoreError> {
-        let next = self.mark.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let counted = self.rouse.over(|| self.db.insert(watermark::key(), watermark::encode(next)));
-        counted.map(drop).map_err(|error| StoreError::Write { cause: error.to_string() })
+    /// Says that all that was applied is on the disk.
+    pub(super) fn counted(&self) -> Result<(), StoreError> {
+        self.mark().write().map_err(|error| StoreError::Write { cause: format!("watermark: {error}") })
     }
 
-    /// Says that the group is on the disk.
-    pub(super) fn counted(&self) -> Result<(), StoreError> {
-        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        mark.advance().map_err(|error| StoreError::Write { cause: format!("watermark: {error}") })
+    /// How far it has got. While it is held nothing is applied.
+    pub(super) fn mark(&self) -> MutexGuard<'_, Watermark> {
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts all that was applied onto the disk: the engine's flush writes it out, the sync makes it survive a power cut.
@@ -104,6 +129,18 @@ impl Disk {
         self.rouse.over(|| self.db.flush()).map_err(|error| StoreError::Write { cause: error.to_string() })?;
         self.file.sync_data().map_err(|error| StoreError::Write { cause: format!("sync: {error}") })
     }
+}
+
+/// The sum of all records but that of the watermark.
+fn sum(db: &sled::Db) -> sled::Result<Sum> {
+    let (mut sum, mark) = (Sum::default(), watermark::key());
+    for pair in db.iter() {
+        let (key, value) = pair?;
+        if *key != *mark {
+            sum.add(&key, &value);
+        }
+    }
+    Ok(sum)
 }
 
 /// Creates `dir` and what leads to it; each new entry is synced in its parent.

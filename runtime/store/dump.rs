@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::disk::refused;
 use super::keys::{Key, MAX_KEY};
+use super::sum::Sum;
 use super::watermark;
 use super::{Batch, MAX_VALUE, Store, StoreError};
 
@@ -90,22 +91,36 @@ impl Store {
         if batch.is_empty() { Ok(()) } else { self.commit_blocking(batch) }
     }
 
-    /// Reads every record once, so that what is damaged shows before anything rests on it. Blocks.
+    /// Reads every record once, so that what is damaged shows before anything rests on it, and counts them. Nothing is written
+    /// meanwhile. Blocks.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`], with the place as far as it is known; [`StoreError::Open`] where the system fails.
+    /// [`StoreError::Damaged`], with the place as far as it is known, also where all can be read and is not what was written;
+    /// [`StoreError::Open`] where the system fails.
     pub fn look_through(&self) -> Result<u64, StoreError> {
+        let (held, mark) = (self.disk.mark(), watermark::key());
         let look = || {
-            let mut count = 0;
+            let mut sum = Sum::default();
             for pair in self.disk.db.iter() {
                 let (key, value) = pair.map_err(|error| refused(self.disk.dir(), &error))?;
                 RawRecord::new(key.to_vec(), value.to_vec())
                     .map_err(|cause| self.damaged(format!("record {:02x?}: {cause}", &key[..key.len().min(64)])))?;
-                count += 1;
+                if *key != *mark {
+                    sum.add(&key, &value);
+                }
             }
-            Ok(count)
+            Ok(sum)
         };
-        guarded(look).unwrap_or_else(|panic| Err(self.damaged(panic)))
+        let found = guarded(look).unwrap_or_else(|panic| Err(self.damaged(panic)))?;
+        match held.record().sum {
+            Some(kept) if kept.records != found.records => {
+                Err(self.damaged(format!("it has {} records, and {} were written", found.records, kept.records)))
+            }
+            Some(kept) if kept != found => {
+                Err(self.damaged("not all of its records are the last that were written".to_owned()))
+            }
+            _ => Ok(found.records),
+        }
     }
 
     /// Whether nothing was ever written to it. Blocks.

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod dump;
+mod lost;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Note {

@@ -209,9 +209,6 @@ impl<F: FnMut() -> Result<(), StoreError>> State<F> {
         let applied = group.answers.iter().any(|(_, result)| result.is_ok());
         if (applied || group.closing.is_some()) && self.fault.cause().is_none() {
             let make_durable = || {
-                if applied {
-                    self.disk.count()?;
-                }
                 (self.make_durable)()?;
                 if applied { self.disk.counted() } else { Ok(()) }
             };

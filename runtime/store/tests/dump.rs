@@ -81,7 +81,7 @@ fn what_was_dumped_is_the_same_store_elsewhere() {
         )
         .unwrap();
     assert_eq!(of, ["numbers"; 3]);
-    assert_eq!(other.look_through(), Ok(6), "with the number of its last write");
+    assert_eq!(other.look_through(), Ok(5));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_store_without_writes_that_were_acknowledged_is_damaged_and_can_be_saved_fro
     assert!(Store::open(&before).is_err(), "that it was looked at changes nothing");
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub(super) fn copy(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
