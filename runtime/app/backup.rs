@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::engine::retell::Pending;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::store::archive::{About, ArchiveError, Kind as Part, What, Writer};
@@ -29,6 +30,8 @@ mod error;
 mod keep;
 mod parts;
 pub mod restore;
+#[cfg(test)]
+mod tests;
 
 pub use error::BackupError;
 pub(super) use parts::make_private;
@@ -43,7 +46,7 @@ const PRIVATE: [&str; 2] = ["webhook.secret", "aborts"];
 /// Where a backup is put together, below the data directory; emptied at each start.
 pub(super) const SPOOL: &str = "spool";
 
-/// How often a backup begins anew because a version was unregistered in the middle of it.
+/// How often a backup begins anew because a version was unregistered or activated in the middle of it.
 const TRIES: usize = 3;
 
 /// Makes backups of a runtime. Clones share it.
@@ -85,7 +88,7 @@ impl Backups {
     /// in the data directory as the backup takes, until the file is closed.
     ///
     /// # Errors
-    /// Something cannot be read or written, or modules were unregistered again and again meanwhile.
+    /// Something cannot be read or written, or modules were unregistered or activated again and again meanwhile.
     pub(crate) async fn make(&self, by: By) -> Result<Made, BackupError> {
         let _turn = self.inner.turn.lock().await;
         let sources = self.inner.sources.clone();
@@ -101,6 +104,11 @@ impl Backups {
 
 impl Sources {
     fn made(&self) -> Result<(Made, About), BackupError> {
+        self.made_around(&mut || {})
+    }
+
+    /// [`Sources::made`]; `between` is called when the records are written and the databases are not, in each try.
+    fn made_around(&self, between: &mut dyn FnMut()) -> Result<(Made, About), BackupError> {
         let spool = self.data.join(SPOOL);
         parts::make_private(&spool)?;
         for _ in 0..TRIES {
@@ -108,16 +116,25 @@ impl Sources {
             let file = parts::create(&path)?;
             // a crash leaves nothing of it; where an open file keeps its name, the next start removes it
             parts::unlink(&path)?;
-            match self.write(BufWriter::with_capacity(256 * 1024, file), &path, &spool)? {
+            match self.write(BufWriter::with_capacity(256 * 1024, file), &path, &spool, between)? {
                 Some(made) => return Ok(made),
-                None => tracing::info!("a version was unregistered while a backup was made, which begins anew"),
+                None => {
+                    tracing::info!("a version was unregistered or activated while a backup was made, which begins anew")
+                }
             }
         }
         Err(BackupError::Restless)
     }
 
-    /// Writes a backup; nothing where a bundle went that its records need.
-    fn write(&self, to: BufWriter<File>, path: &Path, spool: &Path) -> Result<Option<(Made, About)>, BackupError> {
+    /// Writes a backup; nothing where a bundle went that its records need, or an activation was on its way between the records
+    /// and the databases: its migrations would be in the one and not in the other.
+    fn write(
+        &self,
+        to: BufWriter<File>,
+        path: &Path,
+        spool: &Path,
+        between: &mut dyn FnMut(),
+    ) -> Result<Option<(Made, About)>, BackupError> {
         // what is registered and cannot be used now is taken as it is
         let known: BTreeSet<String> = self.registry.snapshot().problems.iter().map(|it| it.digest.clone()).collect();
         let about = about(What::Backup, self.audit.head()?);
@@ -127,6 +144,7 @@ impl Sources {
         // before the records: one of them may be unregistered meanwhile
         parts::bundles(&bundles, &mut written, &mut writer)?;
         let mut needed = BTreeSet::new();
+        let pending = Pending::of(&self.store)?;
         self.store.dump(
             |_| true,
             |record| {
@@ -139,7 +157,11 @@ impl Sources {
         if needed.iter().any(|digest| !written.contains(digest) && !known.contains(digest)) {
             return Ok(None);
         }
+        between();
         self.databases(spool, &mut writer)?;
+        if Pending::of(&self.store)? != pending {
+            return Ok(None);
+        }
         parts::files(&self.data.join("files"), &mut writer)?;
         for name in PRIVATE {
             parts::file(&self.data.join(name), Part::Private, name, &mut writer)?;

@@ -19,7 +19,7 @@ mod entries;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use entries::salvaged;
+pub(crate) use entries::{Pending, salvaged};
 
 /// Something that became of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,12 @@ pub(crate) fn retell(store: &Store, told: Vec<Told>) -> Result<(), StoreError> {
             What::Chosen(Some(module)) => batch.put(&records.choices, &id, &Choice { module })?,
             What::Generation(generation) => raise(&mut batch, &records.generations, &id, generation)?,
             What::Restarted => restarted(store, &records, at)?,
-            what => slot(&mut batch, &records, &id, what, at)?,
+            what => {
+                for (id, what) in with_set(&records, &id, &what)? {
+                    slot(&mut batch, &records, &id, what, at)?;
+                }
+                slot(&mut batch, &records, &id, what, at)?;
+            }
         }
         if !batch.is_empty() {
             store.commit_blocking(batch)?;
@@ -116,6 +121,32 @@ fn restarted(store: &Store, records: &Records, at: u64) -> Result<(), StoreError
         store.commit_blocking(batch)?;
     }
     Ok(())
+}
+
+/// What becomes of the other modules of a set when something is told of one: a set is confirmed as one and returns as one, in
+/// one write, but the log is told of one after the other and may end in between.
+fn with_set(records: &Records, id: &str, what: &What) -> Result<Vec<(String, What)>, StoreError> {
+    let Some(slot) = records.slots.get(id)? else { return Ok(Vec::new()) };
+    let Some(waits) = slot.provisional.as_ref().filter(|it| !it.set.is_empty()) else { return Ok(Vec::new()) };
+    let confirmed = match what {
+        What::Confirmed(version) if *version == waits.version => true,
+        What::Failed { version, .. } if *version == waits.version => false,
+        // a rollback of the set
+        What::Serves { version, unconfirmed: None, .. } if *version != waits.version => false,
+        _ => return Ok(Vec::new()),
+    };
+    let mut others = Vec::new();
+    for other in waits.set.iter().filter(|other| *other != id) {
+        let provisional = records.slots.get(other)?.and_then(|slot| slot.provisional);
+        let Some(Provisional { version, entry, .. }) = provisional.filter(|it| it.set == waits.set) else { continue };
+        let what = if confirmed {
+            What::Confirmed(version)
+        } else {
+            What::Failed { version, reason: Some(format!("the set returned with {id}")), number: entry }
+        };
+        others.push((other.clone(), what));
+    }
+    Ok(others)
 }
 
 fn slot(batch: &mut Batch, records: &Records, id: &str, what: What, at: u64) -> Result<(), StoreError> {

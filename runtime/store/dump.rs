@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::disk::refused;
 use super::keys::{Key, MAX_KEY};
@@ -54,22 +55,20 @@ impl RawRecord {
 
 impl Store {
     /// Shows `sink` every record of the trees that `wants` names, in the order of their keys, as all of them are when this
-    /// begins. Writes go on meanwhile and do not show. One dump at a time; another one waits. Blocks.
+    /// begins. Others are not read. Writes go on meanwhile and do not show. One dump at a time; another one waits. Blocks.
     ///
     /// # Errors
     /// What `sink` returns; [`StoreError::Dump`] when the records cannot be read, or so much was written meanwhile that what
     /// was there before could not be kept for the dump.
     pub fn dump<E: From<StoreError>>(
         &self,
-        wants: impl Fn(&str) -> bool,
+        wants: impl Fn(&str) -> bool + Send + Sync + 'static,
         mut sink: impl FnMut(RawRecord) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.disk.taps.dump(&self.disk.db, |stretch| {
+        let wants = Arc::new(move |tree: &str| tree != watermark::TREE && wants(tree));
+        self.disk.taps.dump(&self.disk.db, wants, |stretch| {
             for (key, value) in stretch {
-                let record = RawRecord::new(key, value).map_err(|cause| StoreError::Dump { cause })?;
-                if record.tree != watermark::TREE && wants(&record.tree) {
-                    sink(record)?;
-                }
+                sink(RawRecord::new(key, value).map_err(|cause| StoreError::Dump { cause })?)?;
             }
             Ok(())
         })

@@ -54,8 +54,8 @@ pub enum BackupError {
         /// What was found.
         found: &'static str,
     },
-    /// Versions were unregistered again and again while a backup was made.
-    #[error("modules are unregistered while the backup is made; make it again when that has ended")]
+    /// Versions were unregistered or activated again and again while a backup was made.
+    #[error("modules are unregistered or activated while the backup is made; make it again when that has ended")]
     Restless,
     /// The work on it broke off.
     #[error("the backup broke off: {cause}")]

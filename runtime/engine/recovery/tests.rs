@@ -102,6 +102,21 @@ fn what_an_undone_version_migrated_is_taken_back_and_what_serves_keeps_its_table
     assert_eq!(settle(Some(slot(Some(1), None)), vec![serves], NOW).owed, []);
 }
 
+/// As a store that was made anew may have it: the end of an activation was told, and its entry is open still.
+#[test]
+fn whatever_is_open_what_serves_keeps_its_migrations() {
+    let open = |action, committed| Entry { committed, owed: owed(2), ..entry(1, action, 2, Some(1)) };
+    for action in [Action::Activate, Action::Resume, Action::Rollback, Action::Deactivate] {
+        for committed in [false, true] {
+            let settled = settle(Some(slot(Some(2), None)), vec![open(action, committed)], NOW);
+            assert_eq!(settled.owed, [], "{action:?} {committed}");
+            assert_eq!(settled.slot.unwrap().serving, Some(version(2)), "{action:?} {committed}");
+        }
+        let settled = settle(Some(slot(Some(1), None)), vec![open(action, false)], NOW);
+        assert_eq!(settled.owed.is_empty(), action == Action::Rollback, "{action:?}: it serves not");
+    }
+}
+
 #[test]
 fn a_provisional_version_behind_a_one_way_migration_is_kept() {
     let provisional = Provisional { one_way: Some(version(2)), frozen: Some("it fails".into()), ..provisionally(2, 1) };

@@ -25,6 +25,30 @@ pub(super) fn open_of(records: &Records, id: Option<&String>) -> Result<BTreeMap
     Ok(open)
 }
 
+/// What shows that an activation began, went on or ended: the number of each module's last entry; of each that is open how far it
+/// came, and the migrations that it owes. A step that changes a database is noted before it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    numbers: Vec<(String, u64)>,
+    open: Vec<(String, u64, usize, bool, Option<Owed>)>,
+}
+
+impl Pending {
+    /// What the store says now. Blocks.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn of(store: &Store) -> Result<Self, StoreError> {
+        let records = Records::new(store.clone());
+        let open = open_of(&records, None)?.into_iter().flat_map(|(id, entries)| {
+            let told = move |it: Entry| (id.clone(), it.number, it.steps.len(), it.committed, it.owed);
+            entries.into_iter().map(told)
+        });
+        let open = open.collect();
+        Ok(Self { numbers: records.numbers.scan(&Prefix::all(), None, usize::MAX)?, open })
+    }
+}
+
 /// The entries of a module that are others after what is told; `slot` is the one before that.
 pub(super) fn after(
     records: &Records,
@@ -81,7 +105,7 @@ pub(super) fn after(
 }
 
 /// Its version serves, and need not be confirmed. What a rollback owes is taken back behind its switch, of which nothing is
-/// told: that is done once more.
+/// told: that is done once more, and what is taken back already is no migration that could be taken back.
 fn served(entry: &mut Entry, at: u64) {
     let owed = entry.owed.take().filter(|_| entry.action == Action::Rollback);
     entry.committed = true;

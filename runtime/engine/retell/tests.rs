@@ -159,6 +159,33 @@ fn a_provisional_version_has_an_open_entry_that_owes_what_is_told_also_where_the
     }
 }
 
+/// A rollback takes back behind its switch, and the log does not tell that it did: it is done once more, and finds nothing
+/// unless the version that it left serves again.
+#[test]
+fn what_a_rollback_owes_is_taken_back_once_more_unless_something_served_since() {
+    let back = || serves("1.0.0", false, 3);
+    for (since, owes) in [
+        (vec![back()], 1),
+        (vec![back(), back()], 1),
+        (vec![back(), told(What::Failed { version: version("3.0.0"), reason: None, number: 4 })], 1),
+        (vec![back(), serves("2.0.0", false, 4)], 0),
+        (vec![back(), serves("2.0.0", true, 4)], 0),
+        (vec![back(), told(What::Deactivated { version: version("1.0.0"), number: 4 })], 0),
+        (vec![back(), told(What::Restarted)], 0),
+    ] {
+        let (_dir, records) = interrupted(&[serves("2.0.0", false, 2)]);
+        let begun = Entry::begun(Action::Rollback, version("1.0.0"), None, ActivationStrategy::Instant, 1);
+        let owed = Some(Owed { version: version("2.0.0"), migrations: vec![version("2.0.0")] });
+        let mut batch = Batch::new();
+        records.put_entry(&mut batch, "m", &Entry { number: 3, owed, ..begun }).unwrap();
+        records.store.commit_blocking(batch).unwrap();
+        retell(&records.store, since.clone()).unwrap();
+        let mut kept = records.all().unwrap();
+        let settled = settle(kept.slots.remove("m"), kept.open.remove("m").unwrap_or_default(), 9);
+        assert_eq!(settled.owed.len(), owes, "{since:?}: {settled:?}");
+    }
+}
+
 #[test]
 fn a_salvaged_entry_that_is_closed_is_not_open_and_its_number_is_not_given_again() {
     let (_dir, records) = interrupted(&[]);
@@ -173,4 +200,37 @@ fn a_salvaged_entry_that_is_closed_is_not_open_and_its_number_is_not_given_again
     salvaged(&records.store).unwrap();
     assert_eq!(records.all().unwrap().open.len(), 0);
     assert_eq!(records.numbers.get("m"), Ok(Some(7)));
+}
+
+#[test]
+fn a_set_is_confirmed_as_one_and_returns_as_one_where_the_log_ends_in_between() {
+    let of = |id: &str, told: Told| Told { id: id.to_owned(), ..told };
+    let failed = What::Failed { version: version("2.0.0"), reason: None, number: 2 };
+    for (what, expected) in
+        [(What::Confirmed(version("2.0.0")), "2.0.0"), (failed, "1.0.0"), (serves("1.0.0", false, 3).what, "1.0.0")]
+    {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let mut all = Vec::new();
+        for id in ["m", "n"] {
+            all.push(of(id, serves("1.0.0", false, 1)));
+            all.push(of(id, unconfirmed(Back::Is, &["m", "n"], &["2.0.0"])));
+        }
+        // one that was provisional with others, since
+        all.push(of("x", serves("1.0.0", false, 1)));
+        all.push(of("x", unconfirmed(Back::Is, &["n", "x"], &[])));
+        all.push(told(what.clone()));
+        retell(&store, all).unwrap();
+        let kept = Records::new(store).all().unwrap();
+        for id in ["m", "n"] {
+            let slot = &kept.slots[id];
+            assert_eq!(
+                (slot.serving.clone(), slot.provisional.clone()),
+                (Some(version(expected)), None),
+                "{what:?} {id}"
+            );
+        }
+        assert!(kept.slots["x"].provisional.is_some(), "{what:?}");
+        assert_eq!(kept.open.keys().collect::<Vec<_>>(), ["x"], "{what:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! A migration that cannot be taken back: what would be returned from is frozen, and a person decides.
 
 use super::*;
+use crate::store::audit::{Kind, Row, Who};
 
 /// 2.0.0 changes rows for good.
 const FOR_GOOD: &str = "database: { migrations: [{ version: 2.0.0, file: 2.sql, irreversible: true }] }\nlifecycle:\n  activation:\n    confirmWindow: 1h\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
@@ -74,6 +75,11 @@ async fn after_a_kill_it_serves_on_frozen_or_not() {
         let history = killed.engine.history("a", 9).await.unwrap();
         let kept = history.iter().find(|entry| entry.version == "2.0.0" && entry.command == "activate").unwrap();
         assert_eq!((kept.outcome, kept.confirmed.is_some()), (Some(Outcome::Active), true), "{kept:?}");
+        // the log has it too: a store that is made anew of it does not return from the version
+        let records = killed.engine.audit().read(1, 100).await.unwrap();
+        let told: Vec<_> = records.iter().filter_map(Row::entry).filter(|it| it.kind == Kind::Confirmed).collect();
+        let told: Vec<_> = told.iter().map(|it| (it.subject.as_str(), it.who)).collect();
+        assert_eq!(told.last(), Some(&("a@2.0.0", Who::Runtime)), "{told:?}");
     }
 }
 
