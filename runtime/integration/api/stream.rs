@@ -100,7 +100,7 @@ async fn drive(mut made: Made, mut wanted: mpsc::Receiver<Want>) {
     let outcome = tokio::select! {
         biased;
         () = instance.streams_cut() => StreamOutcome::CutOff,
-        outcome = made.to_the_end(&mut wanted, &mut want) => outcome,
+        outcome = made.run(&mut wanted, &mut want) => outcome,
     };
     // before its drain and the body learn of it: who has seen the end finds it counted
     instance.metrics.stream_ended(outcome);
@@ -130,7 +130,7 @@ struct Made {
 
 impl Made {
     /// Gives parts as long as somebody wants them; how it ended. `want` is the wish that is not met then.
-    async fn to_the_end(&mut self, wanted: &mut mpsc::Receiver<Want>, want: &mut Option<Want>) -> StreamOutcome {
+    async fn run(&mut self, wanted: &mut mpsc::Receiver<Want>, want: &mut Option<Want>) -> StreamOutcome {
         loop {
             *want = match tokio::time::timeout(self.patience.stall, wanted.recv()).await {
                 Ok(Some(want)) => Some(want),

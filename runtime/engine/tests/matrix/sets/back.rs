@@ -69,7 +69,7 @@ async fn returned(world: &World, way: Way, pair: Pair) -> Pair {
         let is_wrong = cell.id == pair.wrong().id;
         assert!(is_done || is_wrong, "{pair}: what goes wrong with one keeps no other: {entry:?}");
         let alarmed = seen.iter().any(|(subject, _)| subject.starts_with(&cell.label(2)));
-        assert!(alarmed == !is_done || is_kept, "{pair}: {is_done} beside {seen:?}");
+        assert!(alarmed != is_done || is_kept, "{pair}: {is_done} beside {seen:?}");
         // what is wrong elsewhere in it keeps no table
         let is_left = is_wrong && cell.place.0 == "rollback";
         assert!(is_left || world.tables(&cell.id).is_empty(), "{pair}: {:?}, {entry:?}", world.tables(&cell.id));
