@@ -31,7 +31,7 @@ mod streams;
 pub use aside::Lane;
 pub(super) use aside::workers_aside;
 use streams::Streams;
-pub use streams::{Broken, Piece, Streaming};
+pub use streams::{Broken, Piece, Streaming, Turn};
 
 /// A new VM may take this much longer to come up than a call may take, whatever the limits of a call are: a start that
 /// is merely slow must not look like a failing `init`.
@@ -276,6 +276,7 @@ impl Instance {
             return Err(StartError::Actors { module: self.key.to_string(), message: error.to_string() });
         }
         let exports = made.await.map_err(|_| fault(CallError::Crashed(self.key.to_string())))?.map_err(fault)?;
+        self.streams.learn(&exports);
         let _ = self.exports.set(exports);
         Ok(())
     }

@@ -127,7 +127,7 @@ pub(super) fn share(instance: &Instance) -> HeapShare {
     let quota = instance.quotas().read(|quotas| quotas.memory.max_heap_size);
     let aside = instance.workers(Lane::Aside);
     // the first VM may set timers before it is known what the script hears
-    let waits = aside > 0 || instance.exports().handlers.is_empty();
+    let waits = aside > 0 || instance.makes_streams() || instance.exports().handlers.is_empty();
     HeapShare::new(quota, instance.limits().memory as u64, instance.workers(Lane::Requests), waits).with_aside(aside)
 }
 

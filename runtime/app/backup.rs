@@ -30,7 +30,7 @@ mod error;
 mod keep;
 mod parts;
 pub mod restore;
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
 pub use error::BackupError;
@@ -126,8 +126,8 @@ impl Sources {
         Err(BackupError::Restless)
     }
 
-    /// Writes a backup; nothing where a bundle went that its records need, or an activation was on its way between the records
-    /// and the databases: its migrations would be in the one and not in the other.
+    /// Writes a backup; nothing where a bundle went that its records need, or a module with a database was on its way to another version
+    /// between the records and the databases: its migrations would be in the one and not in the other.
     fn write(
         &self,
         to: BufWriter<File>,
@@ -159,7 +159,8 @@ impl Sources {
         }
         between();
         self.databases(spool, &mut writer)?;
-        if Pending::of(&self.store)? != pending {
+        let moved = Pending::of(&self.store)?.moved_since(&pending);
+        if self.with_databases()?.iter().any(|module| moved.contains(module)) {
             return Ok(None);
         }
         parts::files(&self.data.join("files"), &mut writer)?;
@@ -175,6 +176,15 @@ impl Sources {
         let mut file = to.into_inner().map_err(|error| failed(error.error()))?;
         file.rewind().map_err(|error| failed(&error))?;
         Ok(Some((Made { file, hash }, about)))
+    }
+
+    /// The modules that have a database.
+    fn with_databases(&self) -> Result<Vec<String>, BackupError> {
+        #[cfg(feature = "sqlite")]
+        return Ok(self.databases.modules()?);
+        // nobody writes to them
+        #[cfg(not(feature = "sqlite"))]
+        Ok(Vec::new())
     }
 
     #[cfg(feature = "sqlite")]

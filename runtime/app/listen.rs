@@ -31,6 +31,11 @@ const PROBE: Duration = Duration::from_secs(10);
 #[cfg(target_os = "linux")]
 const UNTAKEN: Duration = Duration::from_secs(60);
 
+/// Bytes that wait in the system for a slow peer, beyond what is on its way: it shows that it goes on reading each time it has taken
+/// about as many, not once it has emptied buffers of several MiB.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 << 10;
+
 /// How long to wait when the system has no more file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -93,7 +98,10 @@ fn prepare(socket: &TcpStream) -> std::io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(HEAD).with_interval(PROBE))?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNTAKEN))?;
+    {
+        socket.set_tcp_user_timeout(Some(UNTAKEN))?;
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+    }
     Ok(())
 }
 
@@ -143,6 +151,7 @@ mod tests {
         let (told, untold) = (SockRef::from(&socket), SockRef::from(&peer));
         assert!(told.keepalive().expect("a flag") && !untold.keepalive().expect("a flag"));
         assert_eq!(told.tcp_keepalive_time().expect("a time"), HEAD);
+        assert_eq!(told.tcp_notsent_lowat().expect("a number"), UNSENT);
         assert_eq!(told.tcp_user_timeout().expect("a time"), Some(UNTAKEN));
     }
 

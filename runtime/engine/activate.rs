@@ -247,6 +247,11 @@ pub(super) fn millis(started: Instant) -> f64 {
     (started.elapsed().as_secs_f64() * 1e6).round() / 1e3
 }
 
+/// Milliseconds until `deadline`, to the microsecond.
+pub(super) fn millis_left(deadline: Instant) -> f64 {
+    (deadline.saturating_duration_since(Instant::now()).as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// A report of a command that had nothing to do.
 pub(super) fn report(id: &str, version: &Version, outcome: Outcome) -> ActivationReport {
     ActivationReport {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 use super::EngineError;
-use super::activate::{Ran, Way, millis, too_late};
+use super::activate::{Ran, Way, millis, millis_left, too_late};
 use super::activation::Activation;
 use super::apply::guarded;
 use super::commit::{Commit, Committed};
@@ -134,7 +134,7 @@ impl<'a> Attempt<'a> {
     pub(super) async fn steps(&mut self, steps: &[Step]) -> Result<(), String> {
         for step in steps {
             let started = if step.name == StepName::Validate { self.started } else { Instant::now() };
-            self.entry.intends(step.name);
+            self.begins(step);
             // a panic is a fault of its step like any other
             let made = guarded(self.step(step)).await;
             self.ended(step.name, started, made.as_ref().err()).await?;
@@ -153,8 +153,14 @@ impl<'a> Attempt<'a> {
 
     /// Notes that a step begins; where its effect outlives the process, the note is on the disk when this returns.
     pub(super) async fn intends(&mut self, step: &Step) -> Result<(), String> {
-        self.entry.intends(step.name);
+        self.begins(step);
         self.noted(step).await
+    }
+
+    fn begins(&mut self, step: &Step) {
+        self.entry.intends(step.name);
+        let (instance, left_ms) = (self.key.clone(), millis_left(self.deadline));
+        self.work.shared.events.emit(Event::StepBegan { instance, step: step.name.name(), left_ms });
     }
 
     async fn noted(&mut self, step: &Step) -> Result<(), String> {

@@ -48,7 +48,8 @@ impl Attempt<'_> {
         let manifest = Arc::clone(&self.manifest);
         let activation = &manifest.lifecycle.activation;
         let rules = Rules::of(&self.triggers);
-        let mut shift = Shift::new(&activation.traffic_shifting, activation.on_inconclusive, Instant::now());
+        let policies = (activation.on_pass, activation.on_inconclusive);
+        let mut shift = Shift::new(&activation.traffic_shifting, policies, Instant::now());
         // nothing is routed to a candidate that is not well
         let verify = Change::Verify(self.key.clone());
         let health = tokio::select! {
@@ -105,9 +106,9 @@ impl Attempt<'_> {
             self.tell(shift.reports()).await?;
             match decision {
                 Decision::Wait => {}
-                Decision::Hold { reason } => {
+                Decision::Hold { verdict, reason } => {
                     let (instance, detail) = (self.key.clone(), format!("{reason}; held"));
-                    let (weight, verdict) = (shift.weight(), "inconclusive".to_owned());
+                    let (weight, verdict) = (shift.weight(), verdict.to_owned());
                     self.work.shared.events.emit(Event::Judged { instance, weight, verdict, detail });
                 }
                 Decision::Route(weight) => {

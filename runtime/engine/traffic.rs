@@ -6,7 +6,7 @@
 //! | any weight, any moment | a failure | back to the baseline, at once |
 //! | weight 0 or 100 | health passes, or nobody wants it judged | the next weight, without waiting |
 //! | weight 0, where it is mirrored to | as at a weight between | as there: it is judged by copies of requests |
-//! | end of an interval | pass | the next weight |
+//! | end of an interval | pass | the next weight, or with `onPass: hold` held until somebody promotes it |
 //! | end of the first interval | inconclusive | the weight is held one interval more; its samples add up |
 //! | end of a later interval | inconclusive, `promote` | the next weight if health passes, else held |
 //! | end of a later interval | inconclusive, `hold` | held, and judged anew each interval |
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::analysis::{Rules, Verdict, beside, judge, look_every};
 use super::outcome::ShiftReport;
-use crate::manifest::{OnInconclusive, TrafficShifting, TriggerKind};
+use crate::manifest::{OnInconclusive, OnPass, TrafficShifting, TriggerKind};
 use crate::monitor::{HealthStatus, Sample};
 
 #[cfg(test)]
@@ -98,8 +98,10 @@ impl<'a> Health<'a> {
 pub enum Decision {
     /// Nothing; observe again at [`Shift::due`].
     Wait,
-    /// An interval ended without a verdict: the weight stays as it is.
+    /// An interval ended, and the weight stays as it is.
     Hold {
+        /// `pass` or `inconclusive`.
+        verdict: &'static str,
         /// What is missing, for people.
         reason: String,
     },
@@ -122,6 +124,7 @@ pub struct Shift {
     weights: Weights,
     weight: u8,
     interval: Duration,
+    on_pass: OnPass,
     on_inconclusive: OnInconclusive,
     /// Whether it gets copies of requests as long as it has no share.
     mirrors: bool,
@@ -132,6 +135,8 @@ pub struct Shift {
     looked: Option<Instant>,
     /// How many intervals of this weight ended without a verdict.
     held: u32,
+    /// Whether this weight passed, and somebody is to promote it.
+    passed: bool,
     /// Whether somebody keeps it at its weight.
     paused: bool,
     reports: Vec<ShiftReport>,
@@ -141,19 +146,21 @@ pub struct Shift {
 impl Shift {
     /// A shift that begins at `now` with its first weight.
     #[must_use]
-    pub fn new(shifting: &TrafficShifting, on_inconclusive: OnInconclusive, now: Instant) -> Self {
+    pub fn new(shifting: &TrafficShifting, (on_pass, on_inconclusive): (OnPass, OnInconclusive), now: Instant) -> Self {
         let mut weights = Weights::of(shifting);
         let weight = weights.next().unwrap_or(100);
         Self {
             weights,
             weight,
             interval: shifting.interval,
+            on_pass,
             on_inconclusive,
             mirrors: shifting.mirror.is_some(),
             began: now,
             ends: now + shifting.interval,
             looked: None,
             held: 0,
+            passed: false,
             paused: false,
             reports: Vec::new(),
             ended: None,
@@ -174,10 +181,10 @@ impl Shift {
     }
 
     /// Whether it waits without an end in sight: for a verdict, its weight being held already for longer than one more interval,
-    /// or for whoever paused it.
+    /// for whoever is to promote it, or for whoever paused it.
     #[must_use]
     pub const fn is_held(&self) -> bool {
-        self.held > 1 || self.paused
+        self.held > 1 || self.passed || self.paused
     }
 
     /// Whether somebody keeps it at its weight.
@@ -267,6 +274,10 @@ impl Shift {
         }
         match verdict {
             Verdict::Inconclusive { reason } => self.without_verdict(now, &reason, health),
+            verdict if self.on_pass == OnPass::Hold => {
+                self.passed = true;
+                self.hold(now, verdict.name(), "it waits to be promoted, since `onPass` is hold".to_owned())
+            }
             verdict => {
                 let copies = || format!("{} copies of requests{}", candidate.requests(), beside(candidate));
                 let detail = if self.is_mirroring() { copies() } else { String::new() };
@@ -288,11 +299,12 @@ impl Shift {
         self.held += 1;
         let reason = format!("{reason} in {} intervals", self.held);
         match self.on_inconclusive {
-            _ if self.held == 1 => self.hold(now, reason),
+            // what passed before waits for whoever is to promote it, not for requests
+            _ if self.held == 1 || self.passed => self.hold(now, "inconclusive", reason),
             OnInconclusive::Promote if health == Health::Passed => {
                 self.advance(now, "inconclusive", format!("{reason}; promoted, since health passes"))
             }
-            OnInconclusive::Promote | OnInconclusive::Hold => self.hold(now, reason),
+            OnInconclusive::Promote | OnInconclusive::Hold => self.hold(now, "inconclusive", reason),
             OnInconclusive::Rollback => {
                 let verdict = ("inconclusive", format!("{reason}; rolled back"));
                 self.roll_back(now, None, verdict, format!("{reason}, and `onInconclusive` is rollback"))
@@ -300,9 +312,9 @@ impl Shift {
         }
     }
 
-    fn hold(&mut self, now: Instant, reason: String) -> Decision {
+    fn hold(&mut self, now: Instant, verdict: &'static str, reason: String) -> Decision {
         self.ends = now + self.interval;
-        Decision::Hold { reason }
+        Decision::Hold { verdict, reason }
     }
 
     fn advance(&mut self, now: Instant, verdict: &str, detail: String) -> Decision {
@@ -312,7 +324,8 @@ impl Shift {
             self.ended = Some(Decision::Promote);
             return Decision::Promote;
         }
-        (self.began, self.ends, self.looked, self.held) = (now, now + self.interval, None, 0);
+        (self.began, self.ends, self.looked) = (now, now + self.interval, None);
+        (self.held, self.passed) = (0, false);
         Decision::Route(self.weight)
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::EngineError;
-use super::activate::millis;
+use super::activate::{millis, millis_left};
 use super::activation::Activation;
 use super::apply::guarded;
 use super::commit::Commit;
@@ -120,7 +120,10 @@ impl Undo<'_> {
             (slot.keys().any(|key| *key == self.key), slot.serving.as_ref() == Some(&self.key))
         };
         match takes() {
-            (false, _) => true,
+            (false, _) => {
+                self.drain().await;
+                true
+            }
             (true, true) => false,
             (true, false) => {
                 let again = guarded(self.give_back()).await;
@@ -133,6 +136,8 @@ impl Undo<'_> {
         let (started, id) = (Instant::now(), self.key.id.to_string());
         let records = &self.work.shared.records;
         self.entry.intends(step.name);
+        let (instance, left_ms) = (self.key.clone(), millis_left(deadline));
+        self.work.shared.events.emit(Event::StepBegan { instance, step: step.name.name(), left_ms });
         // a journal that cannot be written must not keep a slot from being put right: the commit will say so
         let _ = records.note(&id, &self.entry).await;
         let fault = guarded(self.taken_back(step, deadline, time)).await.err();
@@ -173,12 +178,16 @@ impl Undo<'_> {
         let turn = Commit::of(&self.key.id, Turn::Withdraw(self.key.clone()), self.work.by.clone());
         let commit = Commit { before: self.before.clone(), entry: Some(self.entry.clone()), ..turn };
         self.work.commit(commit).await.map_err(|error| error.to_string())?;
-        // requests that entered meanwhile end on it
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Requests that entered meanwhile end on it.
+    async fn drain(&self) {
         if let Some(instance) = self.work.shared.hands.instances.instance(&self.key) {
             let lifecycle = &self.manifest.lifecycle;
             retire::drain(&instance, retire::patience(&lifecycle.deactivation).min(lifecycle.rollback.timeout)).await;
         }
-        Ok(())
     }
 
     async fn take_back(&self, change: &Change) -> Result<(), String> {

@@ -14,12 +14,12 @@ mod lifecycle;
 mod mirror;
 mod permissions;
 mod runtime;
+mod shifting;
 
 pub use config::{Config, ConfigKey, ConfigKind};
 pub use lifecycle::{
     Activation, ActivationStrategy, AfterConfirm, Deactivation, DeactivationStrategy, HealthCheck, HealthCheckKind,
-    Lifecycle, MigrationPath, NotificationChannel, OnInconclusive, Rollback, RollbackTrigger, StickyBy, Threshold,
-    TrafficShifting, TriggerKind, Updates,
+    Lifecycle, MigrationPath, NotificationChannel, Rollback, RollbackTrigger, Threshold, TriggerKind, Updates,
 };
 pub use mirror::Mirror;
 pub use permissions::{
@@ -27,6 +27,7 @@ pub use permissions::{
     MemoryQuota, NetworkPermission, NetworkQuota, Permissions, ResourceQuotas, StorageQuota, SystemPermissions,
 };
 pub use runtime::{ActorSpec, LimitsSpec, Restart, RestartStrategy, RuntimeSpec, SupervisionSpec};
+pub use shifting::{OnInconclusive, OnPass, StickyBy, TrafficShifting};
 
 /// The scripts looked for when `runtime.entry` does not name one.
 pub const ENTRY_FILES: [&str; 2] = ["main.lua", "main.rhai"];

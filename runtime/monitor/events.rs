@@ -138,6 +138,15 @@ pub enum Event {
         /// What was decided.
         note: String,
     },
+    /// A step of an activation or a rollback began.
+    StepBegan {
+        /// Which instance it is about.
+        instance: InstanceKey,
+        /// The step's name.
+        step: &'static str,
+        /// How long it and what follows may take, in milliseconds.
+        left_ms: f64,
+    },
     /// A step of an activation or a rollback ended.
     StepEnded {
         /// Which instance it is about.
@@ -166,7 +175,8 @@ pub enum Event {
         actor: String,
         /// Why.
         reason: String,
-        /// What follows: `restarted`, `held` for a while, `ended`, or `state kept`, when an upgrade of its state failed.
+        /// What follows: `restarted`, `held` for a while, `ended`, `state kept`, when an upgrade of its state failed, or `state of
+        /// before the swap`, when the version before did not take its state back.
         next: &'static str,
     },
     /// An instance's tree exceeded its restart intensity.
@@ -224,6 +234,7 @@ impl Event {
             Self::ActivationEnded { instance, outcome, reason } => {
                 tracing::info!(%instance, outcome, reason = reason.as_deref(), "activation ended");
             }
+            Self::StepBegan { instance, step, left_ms } => tracing::debug!(%instance, step, left_ms, "step begins"),
             Self::StepEnded { instance, step, ms, fault: None } => tracing::debug!(%instance, step, ms, "step done"),
             Self::StepEnded { instance, step, ms, fault: Some(fault) } => {
                 tracing::warn!(%instance, step, ms, %fault, "step failed");

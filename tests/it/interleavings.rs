@@ -1,14 +1,14 @@
 //! The route flip, the count of requests inside a version, and its drain, in every interleaving of their threads: loom runs the real
-//! entrance over atomics of its own.
+//! entrance over atomics of its own. The route is an atomic pointer in the runtime and an atomic index here: what is read of either is
+//! what was stored before.
 
 use std::sync::Arc;
 
-use loom::sync::Mutex;
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
 use gate::{Gate, Gated, Pass};
-use primitives::Ordering;
+use primitives::{AtomicUsize, Ordering};
 
 #[path = "../../runtime/actors/gate.rs"]
 #[expect(unreachable_pub, reason = "it is the runtime's own source")]
@@ -82,22 +82,23 @@ impl Gated for Version {
     }
 }
 
-/// A slot: the version that requests are routed to.
+/// A slot: its versions, and the one that requests are routed to.
 struct Slot {
-    versions: [Arc<Version>; 2],
-    route: Mutex<usize>,
+    versions: Vec<Arc<Version>>,
+    route: AtomicUsize,
 }
 
 impl Slot {
-    fn new() -> Arc<Self> {
+    fn of(versions: usize) -> Arc<Self> {
         let version = || Arc::new(Version { gate: Gate::default(), stopped: AtomicBool::new(false) });
-        Arc::new(Self { versions: [version(), version()], route: Mutex::new(0) })
+        Arc::new(Self { versions: (0..versions).map(|_| version()).collect(), route: AtomicUsize::new(0) })
     }
 
-    /// A request: it enters what is routed, and looks again where that was closed meanwhile. Gives the version that answered.
-    fn request(&self) -> Option<usize> {
-        for _ in 0..2 {
-            let at = *self.route.lock().unwrap();
+    /// A request: it enters what is routed, and looks again where that was closed meanwhile, `looks` times in all. Gives the version
+    /// that answered.
+    fn request(&self, looks: usize) -> Option<usize> {
+        for _ in 0..looks {
+            let at = self.route.load(Ordering::Acquire);
             let Some(pass) = Pass::enter(Arc::clone(&self.versions[at])) else { continue };
             let answers = !pass.inside().stopped.load(Ordering::SeqCst);
             thread::yield_now();
@@ -107,13 +108,18 @@ impl Slot {
         None
     }
 
-    /// A swap, as the engine makes it: flip, close, drain, stop.
+    /// A swap to the next version, as the engine makes it: flip, close, drain, stop.
     fn swap(&self) {
-        *self.route.lock().unwrap() = 1;
-        let before = &self.versions[0];
+        let at = self.route.load(Ordering::Acquire);
+        self.route.store(at + 1, Ordering::Release);
+        let before = &self.versions[at];
         before.gate.close();
         loom::future::block_on(before.gate.drained());
         before.stopped.store(true, Ordering::SeqCst);
+    }
+
+    fn inside(&self) -> Vec<usize> {
+        self.versions.iter().map(|version| version.gate.inside()).collect()
     }
 }
 
@@ -127,19 +133,33 @@ fn everywhere(model: impl Fn() + Send + Sync + 'static) {
 #[test]
 fn a_swap_loses_no_request_and_stops_no_version_under_one() {
     everywhere(|| {
-        let slot = Slot::new();
+        let slot = Slot::of(2);
         let clients: Vec<_> = (0..2)
             .map(|_| {
                 let slot = Arc::clone(&slot);
-                thread::spawn(move || slot.request())
+                thread::spawn(move || slot.request(2))
             })
             .collect();
         slot.swap();
         for client in clients {
             assert!(client.join().unwrap().is_some(), "a request found no version open");
         }
-        assert_eq!(slot.request(), Some(1));
-        assert_eq!(slot.versions.each_ref().map(|version| version.gate.inside()), [0, 0]);
+        assert_eq!((slot.request(1), slot.inside()), (Some(1), vec![0, 0]));
+    });
+}
+
+#[test]
+fn each_swap_that_overtakes_a_request_costs_it_one_look() {
+    everywhere(|| {
+        let slot = Slot::of(3);
+        let client = {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || slot.request(3))
+        };
+        slot.swap();
+        slot.swap();
+        assert!(client.join().unwrap().is_some(), "three looks are enough for two swaps");
+        assert_eq!((slot.request(1), slot.inside()), (Some(2), vec![0, 0, 0]));
     });
 }
 

@@ -3,12 +3,12 @@
 //! for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use replug_scripts::streamed;
 pub use replug_scripts::streamed::Piece;
-use replug_scripts::{CallContext, Handler, Value};
-use tokio::sync::{Semaphore, SetOnce, oneshot};
+use replug_scripts::{CallContext, Exports, Handler, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
 
 use super::Instance;
 use crate::actors::error::CallError;
@@ -27,15 +27,28 @@ pub(super) struct Streams {
     open: AtomicUsize,
     /// Set when they are broken off.
     cut: SetOnce<()>,
+    /// Whether its script makes any.
+    are_made: AtomicBool,
     /// Pieces that are made or wait for a VM: no more than all workers can make, so that however many streams are open, the
     /// queue is there for requests.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 impl Streams {
     pub(super) fn new(runtime: &RuntimeSpec) -> Self {
         let at_once = runtime.workers * runtime.concurrency;
-        Self { open: AtomicUsize::new(0), cut: SetOnce::new(), turns: Semaphore::new(at_once) }
+        Self {
+            open: AtomicUsize::new(0),
+            cut: SetOnce::new(),
+            are_made: AtomicBool::new(false),
+            turns: Arc::new(Semaphore::new(at_once)),
+        }
+    }
+
+    /// Learns what the script exports.
+    pub(super) fn learn(&self, exports: &Exports) {
+        let are_made = exports.handlers.iter().any(|handler| matches!(handler, Handler::Stream(_)));
+        self.are_made.store(are_made, Ordering::Relaxed);
     }
 }
 
@@ -44,10 +57,18 @@ pub struct Streaming {
     stay: Arc<Pass<Instance>>,
     handler: Handler,
     state: Value,
+    /// A piece that was made, and for which there was no room.
+    made: Option<Piece>,
     /// Bytes of its last piece that nobody has taken yet.
     left: usize,
     /// What its state and what is left of its piece take of the module's memory.
     room: Parcel,
+}
+
+/// The turn of a stream to have a piece made.
+#[derive(Debug)]
+pub struct Turn {
+    _place: OwnedSemaphorePermit,
 }
 
 /// Why a stream breaks off.
@@ -81,6 +102,11 @@ impl Instance {
         let _ = self.streams.cut.set(());
     }
 
+    /// Whether its script makes streams.
+    pub(in crate::actors) fn makes_streams(&self) -> bool {
+        self.streams.are_made.load(Ordering::Relaxed)
+    }
+
     /// Waits until its streams are broken off.
     pub async fn streams_cut(&self) {
         self.streams.cut.wait().await;
@@ -105,8 +131,8 @@ impl Streaming {
         }
         instance.metrics.streams.inc();
         let room = Parcel::none(Arc::clone(instance.account()));
-        let mut opened = Self { stay, handler, state: Value::Null, left: 0, room };
-        match opened.keep(Some(stream.state), 0, call) {
+        let mut opened = Self { stay, handler, state: Value::Null, made: None, left: 0, room };
+        match opened.keep(Some(&stream.state), 0, call) {
             Ok(()) => Ok(opened),
             Err(source) => Err(CallError::NoRoom { instance: opened.instance().key.to_string(), source }),
         }
@@ -124,26 +150,41 @@ impl Streaming {
         &self.handler
     }
 
-    /// Has the next piece made, in any VM of its instance, also when that is closed; nothing at the end. Its turn comes in the
-    /// order of those who ask; `call` is made when it has come. The piece counts as the module's until it is [taken](Self::taken).
+    /// Waits until it may have a piece made; those who ask come in their order.
+    pub async fn turn(&self) -> Turn {
+        let turns = Arc::clone(&self.stay.inside().streams.turns);
+        Turn { _place: turns.acquire_owned().await.expect("nobody closes it") }
+    }
+
+    /// Has the next piece made, in any VM of its instance, also when that is closed; nothing at the end. The piece counts as
+    /// the module's until it is [taken](Self::taken).
     ///
     /// # Errors
-    /// See [`Broken`]. Its state is what it was.
-    pub async fn next(&mut self, call: impl FnOnce(&Instance) -> CallContext) -> Result<Option<Piece>, Broken> {
-        let instance = self.stay.inside();
-        let turn = instance.streams.turns.acquire().await.expect("nobody closes it");
+    /// See [`Broken`]. Its state is what it was; a piece for which there was no room is kept, and the next call gives it.
+    pub async fn next(&mut self, turn: Turn, call: CallContext) -> Result<Option<Piece>, Broken> {
+        let piece = match self.made.take() {
+            Some(piece) => piece,
+            None => match self.make(turn, call.clone()).await? {
+                Some(piece) => piece,
+                None => return Ok(None),
+            },
+        };
+        match self.keep(piece.state.as_ref(), piece.body.len(), &call) {
+            Ok(()) => Ok(Some(piece)),
+            Err(source) => {
+                self.made = Some(piece);
+                Err(Broken::Room { handler: self.handler.clone(), source })
+            }
+        }
+    }
+
+    async fn make(&self, _turn: Turn, call: CallContext) -> Result<Option<Piece>, Broken> {
         let (reply, answer) = oneshot::channel();
         let work = Work::Call { handler: self.handler.clone(), args: vec![self.state.clone()], reply };
         let stay = Some(Stay::Shared(Arc::clone(&self.stay)));
-        let call = call(instance);
-        let told = call.clone();
+        let instance = self.stay.inside();
         let value = instance.wait(&instance.pool, Job { work, call, stay, exempt: false }, answer).await?;
-        drop(turn);
-        let piece = streamed::read(value).map_err(|fault| Broken::Piece { handler: self.handler.clone(), fault })?;
-        let Some(mut piece) = piece else { return Ok(None) };
-        let keeps = self.keep(piece.state.take(), piece.body.len(), &told);
-        keeps.map_err(|source| Broken::Room { handler: self.handler.clone(), source })?;
-        Ok(Some(piece))
+        streamed::read(value).map_err(|fault| Broken::Piece { handler: self.handler.clone(), fault })
     }
 
     /// Notes that so many bytes of its last piece are still to be taken.
@@ -156,9 +197,9 @@ impl Streaming {
         debug_assert!(shrunk.is_ok(), "{shrunk:?}");
     }
 
-    fn keep(&mut self, state: Option<Value>, left: usize, call: &CallContext) -> Result<(), NoRoom> {
+    fn keep(&mut self, state: Option<&Value>, left: usize, call: &CallContext) -> Result<(), NoRoom> {
         let instance = self.stay.inside();
-        let bytes = size(state.as_ref().unwrap_or(&self.state)).saturating_add(left);
+        let bytes = size(state.unwrap_or(&self.state)).saturating_add(left);
         self.room.resize(vm::share(instance), bytes).inspect_err(|_| {
             if let Some(live) = instance.quotas.teller() {
                 live.exceed(ResourceType::HeapSize, At::Handler(&self.handler), Some(call));
@@ -166,7 +207,7 @@ impl Streaming {
         })?;
         self.left = left;
         if let Some(state) = state {
-            self.state = state;
+            self.state = state.clone();
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ impl Runtime {
     /// file is there whole, looked through and for its owner alone, or not at all; one of that name is replaced. It holds secrets.
     ///
     /// # Errors
-    /// Something cannot be read or written, or modules are unregistered again and again meanwhile.
+    /// Something cannot be read or written, or modules are unregistered, or such with a database activated, again and again meanwhile.
     pub async fn backup(&self, file: impl Into<PathBuf>) -> Result<Contents, Error> {
         let (made, file) = (self.backups.make(Who::Host.into()).await?, file.into());
         let kept = tokio::task::spawn_blocking(move || keep(made, &file)).await;

@@ -186,26 +186,32 @@ impl Left<'_> {
             return Ok(self.ran(outcome, kept));
         }
         if serves && slot.state.is_provisional() {
-            let done = returning::return_from(self.work, &self.key, fault, None).await?;
-            if let Done::Unreturned(cause) = &done {
-                self.watch(Some(cause.clone()));
+            let done = returning::return_from(self.work, &self.key, fault, None).await;
+            // what serves on is watched, whatever kept it from being returned from
+            match &done {
+                Ok(Done::Unreturned(cause)) => self.watch(Some(cause.clone())),
+                Err(error) => self.watch(Some(error.to_string())),
+                Ok(_) => {}
             }
+            done?;
             let entry = shared.records.entry(&self.key.id, kept.number)?.unwrap_or(kept);
             let outcome = entry.outcome.filter(|outcome| !outcome.serves()).unwrap_or(Outcome::FailedToRestore);
             return Ok(self.ran(outcome, entry));
         }
-        let (outcome, reason) = if serves { (self.go_on().await?, None) } else { self.take_back(&kept, fault).await? };
-        let mut entry = kept;
+        let (outcome, reason, mut entry) =
+            if serves { (self.go_on().await?, None, kept) } else { self.take_back(kept, fault).await? };
         let owed = entry.owed.take();
         entry.end(outcome, reason.clone(), shared.now());
         if let Some(owed) = owed.filter(|_| outcome.serves() && entry.action == Action::Rollback) {
             (entry.owed, entry.closed) = (Some(owed), false);
         }
-        shared.records.write_entry(&self.key.id, &entry).await?;
+        let written = shared.records.write_entry(&self.key.id, &entry).await.map_err(EngineError::from);
         let kind = if outcome == Outcome::RolledBack { Kind::RolledBack } else { Kind::ActivationEnded };
         let told = shared.told_of_end(&self.key.id, &entry, outcome, reason.as_deref());
-        self.work.audit(kind, self.manifest.label(), told).await?;
+        let written = written.and(self.work.audit(kind, self.manifest.label(), told).await);
+        // told also where it could not be written: it has ended all the same
         shared.ended(&self.key, outcome, reason, self.started.elapsed());
+        written?;
         Ok(self.ran(outcome, entry))
     }
 
@@ -213,6 +219,7 @@ impl Left<'_> {
     async fn go_on(&self) -> Result<Outcome, EngineError> {
         let shared = &self.work.shared;
         let slot = shared.board.slot(&self.key.id);
+        self.watch(None);
         if slot.serving_state() == Some(State::Activating) {
             self.work.happened(&self.key, Happening::Succeeded { provisional: false }, None).await?;
         }
@@ -223,7 +230,6 @@ impl Left<'_> {
                 retire::spawn(self.work, &key, Why::Replaced);
             }
         }
-        self.watch(None);
         Ok(Outcome::Active)
     }
 
@@ -235,32 +241,32 @@ impl Left<'_> {
         window::open(self.work, &self.key, Sample::default(), watched, unreturned);
     }
 
-    /// It does not serve; of what it did nothing is to stay.
-    async fn take_back(&self, kept: &Entry, fault: &str) -> Result<(Outcome, Option<String>), EngineError> {
+    /// It does not serve; of what it did nothing is to stay. The entry has the steps of that.
+    async fn take_back(&self, kept: Entry, fault: &str) -> Result<(Outcome, Option<String>, Entry), EngineError> {
         let shared = &self.work.shared;
         let record = shared.board.state(&self.key.id, &self.manifest.version);
-        let (outcome, reason) = match record.state {
-            State::FailedToRestore => (Outcome::FailedToRestore, record.reason),
+        let (outcome, reason, entry) = match record.state {
+            State::FailedToRestore => (Outcome::FailedToRestore, record.reason, kept),
             State::Activating | State::RollingBack => {
                 let slot = shared.board.slot(&self.key.id).state;
                 let mut undo = Undo {
                     work: self.work,
                     key: self.key.clone(),
                     manifest: Arc::clone(&self.manifest),
-                    entry: kept.clone(),
                     before: None,
-                    done: returning::done(&self.key, &slot, kept),
+                    done: returning::done(&self.key, &slot, &kept),
+                    entry: kept,
                     kept: None,
                     known: None,
                     reports: Vec::new(),
                 };
                 undo.done.retain(|change| !matches!(change, plan::Change::Route(_)));
                 let (outcome, reason) = undo.end(fault.to_owned(), Instant::now()).await?;
-                (outcome, Some(reason))
+                (outcome, Some(reason), undo.entry)
             }
-            _ => (kept.taken_back(), record.reason),
+            _ => (kept.taken_back(), record.reason, kept),
         };
-        Ok((outcome, Some(reason.unwrap_or_else(|| fault.to_owned()))))
+        Ok((outcome, Some(reason.unwrap_or_else(|| fault.to_owned())), entry))
     }
 
     fn ran(&self, outcome: Outcome, entry: Entry) -> Ran {

@@ -1,6 +1,6 @@
 //! The entries of the journal that a start decides about, after what the log tells and what was salvaged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::{Unconfirmed, What, raise};
@@ -25,13 +25,15 @@ pub(super) fn open_of(records: &Records, id: Option<&String>) -> Result<BTreeMap
     Ok(open)
 }
 
-/// What shows that an activation began, went on or ended: the number of each module's last entry; of each that is open how far it
-/// came, and the migrations that it owes. A step that changes a database is noted before it does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What shows that an activation of a module began, went on or ended: the number of its last entry; of each that is open how far
+/// it came, and the migrations that it owes. A step that changes a database is noted before it does.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pending {
-    numbers: Vec<(String, u64)>,
-    open: Vec<(String, u64, usize, bool, Option<Owed>)>,
+    modules: BTreeMap<String, (u64, Vec<Open>)>,
 }
+
+/// Number, steps, whether it is committed, and what it owes.
+type Open = (u64, usize, bool, Option<Owed>);
 
 impl Pending {
     /// What the store says now. Blocks.
@@ -40,12 +42,21 @@ impl Pending {
     /// The store's.
     pub(crate) fn of(store: &Store) -> Result<Self, StoreError> {
         let records = Records::new(store.clone());
-        let open = open_of(&records, None)?.into_iter().flat_map(|(id, entries)| {
-            let told = move |it: Entry| (id.clone(), it.number, it.steps.len(), it.committed, it.owed);
-            entries.into_iter().map(told)
-        });
-        let open = open.collect();
-        Ok(Self { numbers: records.numbers.scan(&Prefix::all(), None, usize::MAX)?, open })
+        let mut modules = BTreeMap::<String, (u64, Vec<Open>)>::new();
+        for (id, number) in records.numbers.scan(&Prefix::all(), None, usize::MAX)? {
+            modules.entry(id).or_default().0 = number;
+        }
+        for (id, entries) in open_of(&records, None)? {
+            let told = |it: Entry| (it.number, it.steps.len(), it.committed, it.owed);
+            modules.entry(id).or_default().1 = entries.into_iter().map(told).collect();
+        }
+        Ok(Self { modules })
+    }
+
+    /// The modules of which something else is said than `earlier`.
+    pub(crate) fn moved_since(&self, earlier: &Self) -> BTreeSet<String> {
+        let all = self.modules.keys().chain(earlier.modules.keys());
+        all.filter(|id| self.modules.get(*id) != earlier.modules.get(*id)).cloned().collect()
     }
 }
 

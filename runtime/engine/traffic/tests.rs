@@ -4,6 +4,7 @@ use super::*;
 use crate::manifest::ActivationStrategy;
 use crate::monitor::Stats;
 
+mod holding;
 mod mirroring;
 
 /// `requests` answers of 1 ms, of which `errors` failed.
@@ -32,7 +33,12 @@ struct Drive {
 impl Drive {
     fn new(shifting: &TrafficShifting, on_inconclusive: OnInconclusive) -> Self {
         let start = Instant::now();
-        Self { shift: Shift::new(shifting, on_inconclusive, start), now: start, start, rules: rules() }
+        Self {
+            shift: Shift::new(shifting, (OnPass::Promote, on_inconclusive), start),
+            now: start,
+            start,
+            rules: rules(),
+        }
     }
 
     fn default() -> Self {
@@ -160,7 +166,7 @@ fn looks_come_ten_times_an_interval_within_bounds() {
         let interval = Duration::from_millis(interval);
         let shifting = TrafficShifting { initial: 50, interval, ..TrafficShifting::default() };
         let start = Instant::now();
-        let mut shift = Shift::new(&shifting, OnInconclusive::Promote, start);
+        let mut shift = Shift::new(&shifting, (OnPass::Promote, OnInconclusive::Promote), start);
         let first = shift.due();
         assert_eq!((first - start).as_millis(), tick, "{interval:?}");
         let later = start + Duration::from_millis(3);
@@ -222,7 +228,7 @@ fn a_weight_that_is_to_be_held_is_held_until_there_is_a_verdict() {
     for _ in 0..500 {
         match drive.look(&sample(3, 0), &sample(9, 0), Health::Passed) {
             Decision::Wait => {}
-            Decision::Hold { reason } => told.push(reason),
+            Decision::Hold { reason, .. } => told.push(reason),
             other => panic!("{other:?}"),
         }
     }
@@ -295,23 +301,6 @@ fn any_shifting() -> impl Strategy<Value = TrafficShifting> {
         interval: Duration::from_millis(interval),
         mirror: None,
     })
-}
-
-#[test]
-fn a_paused_shift_is_judged_and_goes_on_where_it_was() {
-    let mut drive = Drive::new(&shifting(10, 10, 50), OnInconclusive::Promote);
-    let good = sample(100, 0);
-    drive.shift.pause();
-    for _ in 0..100 {
-        assert_eq!(drive.look(&good, &good, Health::Passed), Decision::Wait);
-    }
-    assert!(drive.shift.is_held() && drive.shift.weight() == 10);
-    drive.shift.resume(drive.now);
-    assert_eq!(drive.until_decided(&good, Health::Passed), (Decision::Route(20), 1000), "a whole interval");
-    drive.shift.pause();
-    let failed = drive.look(&sample(100, 100), &good, Health::Passed);
-    assert!(matches!(failed, Decision::RollBack { trigger: Some(TriggerKind::ErrorRateExceeded), .. }), "{failed:?}");
-    assert_eq!(drive.shift.promote(drive.now, true, "somebody"), failed, "it has ended");
 }
 
 #[test]

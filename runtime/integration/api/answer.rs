@@ -64,7 +64,8 @@ impl Gateway {
 impl Gateway {
     /// What is kept of a request for the calls of its stream.
     fn follow(&self, asked: &Asked<'_>, target: &Target) -> Follow {
-        let token = token::of(&asked.parts.headers).map(|(token, _)| token.to_owned());
+        let token = asked.principal.as_ref().and_then(|_| token::of(&asked.parts.headers));
+        let token = token.map(|(token, _)| token.to_owned());
         let (request_id, permissions) = (Arc::clone(&asked.id.text), Arc::clone(&target.permissions));
         Follow { request_id, auth: self.auth.clone(), token, permissions }
     }

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures::stream;
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -75,12 +75,10 @@ impl std::error::Error for BrokeOff {}
 
 /// The body of a stream whose head has these headers. Dropping it ends the stream.
 pub(super) fn body(streaming: Streaming, follow: Follow, headers: &HeaderMap, patience: Patience) -> Body {
-    let is_events = headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
     let (wants, wanted) = mpsc::channel(1);
-    let now = Instant::now();
-    let made =
-        Made { streaming, follow, is_events, patience, left: Bytes::new(), sent: now, next: now, whole_line: true };
-    tokio::spawn(drive(made, wanted));
+    let reader = Reader { wanted, want: None, stall: patience.stall };
+    let made = Made { streaming, follow, pace: Pace::new(is_events(headers), patience) };
+    tokio::spawn(drive(made, reader));
     Body::from_stream(stream::unfold(Some(wants), |wants| async {
         let (wants, (want, part)) = (wants?, oneshot::channel());
         // a task that has ended takes no wish, and then there is no part
@@ -93,21 +91,96 @@ pub(super) fn body(streaming: Streaming, follow: Follow, headers: &HeaderMap, pa
     }))
 }
 
+/// Whether they are those of server-sent events.
+fn is_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
 /// Makes a stream to its end, or until nobody wants it any more.
-async fn drive(mut made: Made, mut wanted: mpsc::Receiver<Want>) {
+async fn drive(mut made: Made, mut reader: Reader) {
     let instance = Arc::clone(made.streaming.instance());
-    let mut want = None;
     let outcome = tokio::select! {
         biased;
         () = instance.streams_cut() => StreamOutcome::CutOff,
-        outcome = made.run(&mut wanted, &mut want) => outcome,
+        ended = made.run(&mut reader) => ended.err().unwrap_or(StreamOutcome::Ended),
     };
     // before its drain and the body learn of it: who has seen the end finds it counted
     instance.metrics.stream_ended(outcome);
     drop(made);
-    if let (StreamOutcome::Ended, Some(want)) = (outcome, want) {
+    if outcome == StreamOutcome::Ended {
+        reader.end();
+    }
+}
+
+/// The side of the body.
+struct Reader {
+    wanted: mpsc::Receiver<Want>,
+    /// The wish that is being met.
+    want: Option<Want>,
+    stall: Duration,
+}
+
+impl Reader {
+    /// Waits until it wants a part. Who takes nothing has gone, whether or not it said so.
+    async fn wants(&mut self) -> Result<(), StreamOutcome> {
+        if self.want.is_none() {
+            self.want = tokio::time::timeout(self.stall, self.wanted.recv()).await.ok().flatten();
+        }
+        if self.want.is_some() { Ok(()) } else { Err(StreamOutcome::Abandoned) }
+    }
+
+    /// Waits until it wants nothing any more.
+    async fn gone(&mut self) {
+        match &mut self.want {
+            Some(want) => want.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next wish says whether it was taken.
+    fn give(&mut self, part: Bytes) {
+        let _ = self.want.take().map(|want| want.send(Some(part)));
+    }
+
+    fn end(mut self) {
         // a client that is gone needs no end
-        let _ = want.send(None);
+        let _ = self.want.take().map(|want| want.send(None));
+    }
+}
+
+/// When something is to be sent.
+struct Pace {
+    is_events: bool,
+    patience: Patience,
+    /// When something was sent last.
+    sent: Instant,
+    /// Whether that ends with the end of a line.
+    whole_line: bool,
+    /// When the next piece may be made.
+    next: Instant,
+}
+
+impl Pace {
+    fn new(is_events: bool, patience: Patience) -> Self {
+        let now = Instant::now();
+        Self { is_events, patience, sent: now, whole_line: true, next: now }
+    }
+
+    /// Whether a comment keeps it up: in the middle of a line it would become part of that.
+    const fn has_comments(&self) -> bool {
+        self.is_events && self.whole_line
+    }
+
+    /// Until when there need not be anything to send.
+    fn quiet_until(&self) -> Instant {
+        self.sent + if self.has_comments() { self.patience.beat } else { self.patience.silence }
+    }
+
+    fn sends(&mut self, part: &[u8]) {
+        self.sent = Instant::now();
+        self.whole_line = matches!(part.last(), Some(b'\n' | b'\r'));
     }
 }
 
@@ -115,67 +188,60 @@ async fn drive(mut made: Made, mut wanted: mpsc::Receiver<Want>) {
 struct Made {
     streaming: Streaming,
     follow: Follow,
-    /// Whether it is server-sent events.
-    is_events: bool,
-    patience: Patience,
-    /// What is left of the last piece.
-    left: Bytes,
-    /// When something was sent last.
-    sent: Instant,
-    /// When the next piece may be made.
-    next: Instant,
-    /// Whether what was sent ends with the end of a line.
-    whole_line: bool,
+    pace: Pace,
 }
 
 impl Made {
-    /// Gives parts as long as somebody wants them; how it ended. `want` is the wish that is not met then.
-    async fn run(&mut self, wanted: &mut mpsc::Receiver<Want>, want: &mut Option<Want>) -> StreamOutcome {
+    /// Gives parts to its end, or until it breaks off.
+    async fn run(&mut self, reader: &mut Reader) -> Result<(), StreamOutcome> {
         loop {
-            *want = match tokio::time::timeout(self.patience.stall, wanted.recv()).await {
-                Ok(Some(want)) => Some(want),
-                // who takes nothing has gone, whether or not it said so
-                Ok(None) | Err(_) => return StreamOutcome::Abandoned,
-            };
-            let gone = async {
-                if let Some(want) = want.as_mut() {
-                    want.closed().await
-                }
-            };
-            let part = tokio::select! {
-                biased;
-                () = gone => return StreamOutcome::Abandoned,
-                part = self.part() => part,
-            };
-            match (part, want.take()) {
-                (Ok(Some(part)), Some(met)) => {
-                    self.sent = Instant::now();
-                    self.streaming.instance().metrics.sent.inc_by(answer::bytes(&part));
-                    // the next wish says whether it was taken
-                    let _ = met.send(Some(part));
-                }
-                (part, left) => {
-                    *want = left;
-                    return part.map_or_else(|outcome| outcome, |_| StreamOutcome::Ended);
-                }
+            reader.wants().await?;
+            let Some(mut left) = self.piece(reader).await? else { return Ok(()) };
+            while !left.is_empty() {
+                reader.wants().await?;
+                let part = left.split_to(left.len().min(CHUNK));
+                self.streaming.taken(left.len());
+                self.pace.sends(&part);
+                self.streaming.instance().metrics.sent.inc_by(answer::bytes(&part));
+                reader.give(part);
             }
         }
     }
 
-    /// What is sent next; nothing at the end.
-    async fn part(&mut self) -> Result<Option<Bytes>, StreamOutcome> {
-        while self.left.is_empty() {
-            let quiet = if self.is_events && self.whole_line { self.patience.beat } else { self.patience.silence };
-            if tokio::time::timeout_at(self.sent + quiet, tokio::time::sleep_until(self.next)).await.is_err() {
-                return if self.is_events && self.whole_line { Ok(Some(COMMENT)) } else { Err(StreamOutcome::Silent) };
+    /// The next piece that is not empty; nothing at the end. However long that takes, the reader hears something meanwhile.
+    async fn piece(&mut self, reader: &mut Reader) -> Result<Option<Bytes>, StreamOutcome> {
+        let Self { streaming, follow, pace } = self;
+        let (instance, mut next) = (Arc::clone(streaming.instance()), pace.next);
+        let made = async {
+            loop {
+                tokio::time::sleep_until(next).await;
+                let Some(Piece { body, after, .. }) = follow.next(streaming).await? else { return Ok(None) };
+                next = Instant::now() + if body.is_empty() { after.max(BREATH) } else { after };
+                if !body.is_empty() {
+                    return Ok(Some((body, next)));
+                }
             }
-            let Some(Piece { body, after, .. }) = self.follow.next(&mut self.streaming).await? else { return Ok(None) };
-            self.next = Instant::now() + if body.is_empty() { after.max(BREATH) } else { after };
-            self.left = body;
+        };
+        tokio::pin!(made);
+        loop {
+            tokio::select! {
+                biased;
+                () = reader.gone() => return Err(StreamOutcome::Abandoned),
+                made = &mut made => {
+                    let Some((body, next)) = made? else { return Ok(None) };
+                    pace.next = next;
+                    return Ok(Some(body));
+                }
+                () = tokio::time::sleep_until(pace.quiet_until()) => {
+                    if !pace.has_comments() {
+                        return Err(StreamOutcome::Silent);
+                    }
+                    pace.sends(&COMMENT);
+                    instance.metrics.sent.inc_by(answer::bytes(&COMMENT));
+                    reader.give(COMMENT);
+                    reader.wants().await?;
+                }
+            }
         }
-        let part = self.left.split_to(self.left.len().min(CHUNK));
-        self.streaming.taken(self.left.len());
-        self.whole_line = part.ends_with(b"\n");
-        Ok(Some(part))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::parse::Scalar;
 use super::super::{
     Activation, ActivationStrategy, AfterConfirm, Database, Deactivation, DeactivationStrategy, Lifecycle,
-    MigrationPath, Mirror, NotificationChannel, OnInconclusive, Rollback, RollbackTrigger, StickyBy, Threshold,
+    MigrationPath, Mirror, NotificationChannel, OnInconclusive, OnPass, Rollback, RollbackTrigger, StickyBy, Threshold,
     TrafficShifting, TriggerKind, Updates,
 };
 use super::Checker;
@@ -73,6 +73,8 @@ impl Checker<'_, '_> {
         });
         let shifting = fields.read(self, "trafficShifting", Self::traffic_shifting).unwrap_or_default();
         let sticky_by = fields.read(self, "stickyBy", Self::sticky_by).unwrap_or(StickyBy::None);
+        let pass = [("promote", OnPass::Promote), ("hold", OnPass::Hold)];
+        let on_pass = fields.read(self, "onPass", |cx, item| cx.choice(item, &pass));
         let inconclusive = [
             ("promote", OnInconclusive::Promote),
             ("hold", OnInconclusive::Hold),
@@ -88,6 +90,7 @@ impl Checker<'_, '_> {
             rollback_triggers: triggers.unwrap_or_else(|| strategy.default_triggers()),
             traffic_shifting: shifting,
             sticky_by,
+            on_pass: on_pass.unwrap_or(OnPass::Promote),
             on_inconclusive: on_inconclusive.unwrap_or(OnInconclusive::Promote),
             confirm_window: confirm_window.unwrap_or(Activation::CONFIRM_WINDOW),
         })

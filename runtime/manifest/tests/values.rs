@@ -92,6 +92,7 @@ lifecycle:
       - { type: responseTimeExceeded, threshold: 2s }
     trafficShifting: { initial: 5, increment: 60, interval: 1s }
     stickyBy: header:X-Client
+    onPass: hold
     onInconclusive: hold
   deactivation: { strategy: immediate, timeout: 1, cleanup: [clearCache, flushAll] }
   rollback: { timeout: 2h, preserveData: false, notificationChannels: [log, events, "https://x.org/hook?a=b"] }

@@ -139,13 +139,11 @@ impl InstanceMetrics {
         self.stats.fail_unheard();
     }
 
-    /// Counts how a streamed answer ended, whose head was counted as an answer. One that the script ended, well or not, counts once
-    /// more: what is judged are the ends of streams too, also those of an interval in which none began.
+    /// Counts how a streamed answer ended, whose head was counted as an answer. One that `failed` is an
+    /// error of the instance, also in an interval in which none began.
     pub fn stream_ended(&self, outcome: StreamOutcome) {
-        match outcome {
-            StreamOutcome::Ended => self.stats.end_stream(false),
-            StreamOutcome::Failed => self.stats.end_stream(true),
-            _ => {}
+        if outcome == StreamOutcome::Failed {
+            self.stats.fail_stream();
         }
         self.families.streams_ended.with_label_values(&[&*self.id, &*self.version, outcome.label()]).inc();
     }

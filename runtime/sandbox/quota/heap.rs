@@ -151,7 +151,7 @@ pub struct HeapShare {
 }
 
 impl HeapShare {
-    /// The share of a module for whose actors, events or timers values may wait, if `waits`.
+    /// The share of a module for whose actors, events, timers or streams values may wait, if `waits`.
     #[must_use]
     pub fn new(quota: u64, limit: u64, workers: usize, waits: bool) -> Self {
         let quota = quota.min(BYTES);

@@ -26,7 +26,8 @@ impl Parcel {
     /// The quota leaves none for what is more than before; the room is as it was.
     pub fn resize(&mut self, share: HeapShare, size: usize) -> Result<(), NoRoom> {
         let bytes = size as u64;
-        if let Some(more) = bytes.checked_sub(self.bytes) {
+        // what needs nothing more is never refused
+        if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
             self.account.heap.keep(share, more)?;
             self.account.counts.heap(signed(more));
         } else {

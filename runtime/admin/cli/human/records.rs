@@ -193,6 +193,10 @@ pub(in crate::admin::cli) fn event(event: &Value) -> String {
             let until = from.map_or(String::new(), |from| format!(", {from} serves until then"));
             format!("{label} begins ({}){until}", field("strategy"))
         }
+        "stepBegan" => {
+            let left = event["leftMs"].as_f64().unwrap_or_default() / 1000.0;
+            format!("{label}   {} begins ({left:.1} s left)", field("step"))
+        }
         "stepEnded" if event["fault"].is_null() => format!("{label}   {} done ({ms:.1} ms)", field("step")),
         "stepEnded" => format!("{label}   {} failed ({ms:.1} ms){}", field("step"), because("fault")),
         "trafficShifted" => format!("{label}   takes {weight} % of the traffic"),

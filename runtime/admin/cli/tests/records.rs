@@ -297,6 +297,7 @@ async fn an_operation_is_watched_to_its_end_and_shows_it_afterwards() {
 async fn a_person_sees_steps_weights_and_verdicts() {
     let server = serving().await;
     let events = [
+        Event::StepBegan { instance: instance(), step: "warmup", left_ms: 29_940.0 },
         Event::StepEnded { instance: instance(), step: "warmup", ms: 1.5, fault: None },
         Event::StepEnded { instance: instance(), step: "verify", ms: 2.0, fault: Some("unhealthy".into()) },
         Event::TrafficShifted { instance: instance(), weight: 10 },
@@ -307,6 +308,7 @@ async fn a_person_sees_steps_weights_and_verdicts() {
     let done = watched(&server, "watch a", &events).await;
     assert!(done.err.starts_with("nothing is in flight for a; waiting for the next activation\n"), "{}", done.err);
     for line in [
+        "a@1.1.0   warmup begins (29.9 s left)",
         "a@1.1.0   warmup done (1.5 ms)",
         "a@1.1.0   verify failed (2.0 ms): unhealthy",
         "a@1.1.0   takes 10 % of the traffic",

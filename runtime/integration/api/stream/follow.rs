@@ -23,10 +23,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 pub(in crate::integration::api) struct Follow {
     pub(in crate::integration::api) request_id: Arc<str>,
     pub(in crate::integration::api) auth: Authenticator,
-    /// What the request was signed in by.
+    /// What whoever opened it was signed in by; nothing: nobody was.
     pub(in crate::integration::api) token: Option<String>,
     /// What whoever reads it must be allowed.
     pub(in crate::integration::api) permissions: Arc<[String]>,
+}
+
+/// Why there is no piece.
+enum No {
+    /// Admission turned the call away, or the verifier did not answer: it may be tried again after so long.
+    Yet(Duration, Box<dyn std::error::Error + Send + Sync>),
+    /// It breaks off.
+    More(StreamOutcome),
 }
 
 impl Follow {
@@ -34,49 +42,49 @@ impl Follow {
     pub(super) async fn next(&self, streaming: &mut Streaming) -> Result<Option<Piece>, StreamOutcome> {
         let mut tried = 0;
         loop {
-            let principal = self.principal(streaming).await?;
-            let call = |instance: &Instance| self.call(instance, principal);
-            match streaming.next(call).await {
+            match self.once(streaming, tried).await {
                 Ok(piece) => return Ok(piece),
-                Err(Broken::Call(error)) if error.blame() == Blame::Admission && tried < TRIES => {
-                    tokio::time::sleep(wait(&error, tried)).await;
+                Err(No::Yet(wait, _)) if tried < TRIES => {
+                    tokio::time::sleep(wait).await;
                     tried += 1;
                 }
-                Err(broken) => {
-                    let outcome = outcome(&broken);
-                    if outcome != StreamOutcome::CutOff {
-                        self.log(streaming, &broken);
-                    }
-                    return Err(outcome);
+                Err(No::Yet(_, error)) => {
+                    self.log(streaming, &*error, "");
+                    return Err(StreamOutcome::Refused);
                 }
+                Err(No::More(outcome)) => return Err(outcome),
             }
         }
     }
 
-    /// Who reads it now, if the endpoint is still theirs to read.
-    async fn principal(&self, streaming: &Streaming) -> Result<Option<Arc<Principal>>, StreamOutcome> {
+    async fn once(&self, streaming: &mut Streaming, tried: u32) -> Result<Option<Piece>, No> {
+        let turn = streaming.turn().await;
+        let principal = self.principal(tried).await?;
+        let call = self.call(streaming.instance(), principal);
+        let broken = match streaming.next(turn, call).await {
+            Ok(piece) => return Ok(piece),
+            Err(broken) => broken,
+        };
+        if let Some(wait) = turned_away(&broken, tried) {
+            return Err(No::Yet(wait, Box::new(broken)));
+        }
+        let outcome = outcome(&broken);
+        if outcome != StreamOutcome::CutOff {
+            let trace = if let Broken::Call(error) = &broken { answer::trace(error) } else { "" };
+            self.log(streaming, &broken, trace);
+        }
+        Err(No::More(outcome))
+    }
+
+    /// Who reads it now, if it is still theirs to read.
+    async fn principal(&self, tried: u32) -> Result<Option<Arc<Principal>>, No> {
         let Some(token) = &self.token else { return Ok(None) };
-        let mut tried = 0;
-        loop {
-            match self.auth.principal(token, &self.request_id).await {
-                Ok(principal) => {
-                    let may = |permission| principal.as_ref().is_some_and(|principal| principal.may(permission));
-                    return match self.permissions.iter().all(|permission| may(permission)) {
-                        true => Ok(principal),
-                        false => Err(StreamOutcome::SignedOut),
-                    };
-                }
-                // as at its begin: what is open to all is so without a verifier too
-                Err(_) if self.permissions.is_empty() => return Ok(None),
-                Err(_) if tried < TRIES => {
-                    tokio::time::sleep(backoff(tried)).await;
-                    tried += 1;
-                }
-                Err(error) => {
-                    self.log(streaming, &error);
-                    return Err(StreamOutcome::Refused);
-                }
+        let asked = self.auth.principal(token, &self.request_id).await;
+        match asked.map_err(|error| No::Yet(backoff(tried), Box::new(error)))? {
+            Some(principal) if self.permissions.iter().all(|permission| principal.may(permission)) => {
+                Ok(Some(principal))
             }
+            _ => Err(No::More(StreamOutcome::SignedOut)),
         }
     }
 
@@ -95,19 +103,15 @@ impl Follow {
         }
     }
 
-    fn log(&self, streaming: &Streaming, error: &(dyn std::error::Error + 'static)) {
+    fn log(&self, streaming: &Streaming, error: &dyn std::error::Error, trace: &str) {
         let (key, handler) = (&streaming.instance().key, streaming.handler());
         let (request_id, module, version) = (&*self.request_id, &*key.id, &*key.version);
-        let trace = match error.downcast_ref() {
-            Some(Broken::Call(error)) => answer::trace(error),
-            _ => "",
-        };
         tracing::warn!(request_id, module, version, %handler, %error, trace, "a stream broke off");
     }
 }
 
 /// How a stream ends whose next piece is this.
-fn outcome(broken: &Broken) -> StreamOutcome {
+const fn outcome(broken: &Broken) -> StreamOutcome {
     match broken {
         Broken::Call(error) => match error.blame() {
             // it stops: the pool is closed, or the script was stopped
@@ -120,11 +124,13 @@ fn outcome(broken: &Broken) -> StreamOutcome {
     }
 }
 
-/// How long to wait after a refusal.
-fn wait(error: &CallError, tried: u32) -> Duration {
-    match error {
-        CallError::Throttled { wait: told, .. } => backoff(tried).max(*told).min(LONGEST_WAIT),
-        _ => backoff(tried),
+/// How long to wait before the next try, where this is a refusal.
+fn turned_away(broken: &Broken, tried: u32) -> Option<Duration> {
+    match broken {
+        Broken::Call(CallError::Throttled { wait, .. }) => Some(backoff(tried).max(*wait).min(LONGEST_WAIT)),
+        Broken::Call(error) if error.blame() != Blame::Admission => None,
+        Broken::Call(_) | Broken::Room { .. } => Some(backoff(tried)),
+        Broken::Piece { .. } => None,
     }
 }
 
@@ -138,13 +144,16 @@ mod tests {
 
     #[test]
     fn what_is_turned_away_waits_longer_each_time_and_as_long_as_it_was_told_within_bounds() {
-        let full = CallError::Overloaded { instance: "a@1".into(), queue: 1 };
-        let throttled = |millis| CallError::Throttled { instance: "a@1".into(), wait: Duration::from_millis(millis) };
+        let full = Broken::Call(CallError::Overloaded { instance: "a@1".into(), queue: 1 });
+        let throttled =
+            |millis| Broken::Call(CallError::Throttled { instance: "a@1".into(), wait: Duration::from_millis(millis) });
+        let wait = |broken: &Broken, tried| turned_away(broken, tried).expect("a refusal");
         let waits: Vec<_> = (0..TRIES).map(|tried| wait(&full, tried).as_millis()).collect();
         assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
         assert_eq!(wait(&full, u32::MAX), LONGEST_WAIT);
         assert_eq!(wait(&throttled(700), 0), Duration::from_millis(700));
         assert_eq!(wait(&throttled(60_000), 0), LONGEST_WAIT);
+        assert_eq!(turned_away(&Broken::Call(CallError::Crashed("a@1".into())), 0), None);
     }
 
     #[test]

@@ -48,17 +48,28 @@ async fn a_fragment_is_put_into_the_shell() {
     assert_eq!(answer.header("cache-control"), Some("private, no-cache"));
 }
 
+/// Where the navigation of a page leads.
+fn links(page: &str) -> Vec<String> {
+    let nav = page.split("</nav>").next().unwrap_or_default();
+    let href = |li: &str| Some(li.split("href=\"").nth(1)?.split('"').next()?.to_owned());
+    nav.split("<li>").skip(1).filter_map(href).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_and_their_entries_in_the_navigation_go_with_their_module() {
+    let site = Site::new().await;
+    tools(&site.world).await;
+    assert_eq!(site.get("/notes", &[ADA]).await.status, 200);
+    assert!(links(&site.get("/item/7", &[ADA]).await.body).contains(&"/notes".to_owned()));
+    site.world.remove("notes");
+    assert_eq!(site.get("/notes", &[ADA]).await.status, 404);
+    assert_eq!(links(&site.get("/item/7", &[ADA]).await.body), ["/plain", "/own"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn navigation_lists_by_order_what_whoever_looks_may_see() {
     let site = Site::new().await;
     tools(&site.world).await;
-    let links = |page: &str| -> Vec<String> {
-        let nav = page.split("</nav>").next().unwrap_or_default();
-        nav.split("<li>")
-            .skip(1)
-            .filter_map(|li| Some(li.split("href=\"").nth(1)?.split('"').next()?.to_owned()))
-            .collect()
-    };
     let nobody = site.get("/item/7", &[]).await;
     assert_eq!(links(&nobody.body), ["/plain", "/own"], "{}", nobody.body);
     assert!(

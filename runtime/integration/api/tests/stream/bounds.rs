@@ -17,6 +17,9 @@ return {
     ["GET /b/events"] = function() return { headers = { ["content-type"] = "text/event-stream" }, stream = "quiet" } end,
     ["GET /b/open"] = function() return { headers = { ["content-type"] = "text/event-stream" }, stream = "cut" } end,
     ["GET /b/hang"] = function() return { stream = "hang" } end,
+    ["GET /b/spin"] = function() while not kv.get("stop") do end return "" end,
+    ["GET /b/stop"] = function() kv.put("stop", true) return "" end,
+    ["GET /b/slow"] = function() return { headers = { ["content-type"] = "Text/Event-Stream; charset=utf-8" }, stream = "slow" } end,
     ["GET /b/plain"] = function() return if kv.get("hangs") then "hangs" else "plain" end,
   },
   streams = {
@@ -25,15 +28,16 @@ return {
     large = function() return { body = string.rep("x", 1048576) } end,
     quiet = function(begun) return { body = if begun then nil else "a\n", state = true } end,
     cut = function(begun) return { body = if begun then nil else "data: a", state = true } end,
+    slow = function() while not kv.get("stop") do end return { body = "data: a\n\n", state = true } end,
     hang = function() kv.put("hangs", true) while true do end end,
   },
 }"#;
 
-const QUICK: Patience =
-    Patience { stall: Duration::from_millis(50), beat: Duration::from_millis(20), silence: Duration::from_millis(60) };
+/// Calls may loop for as long as a test takes.
+const LONG: &str = "runtime: { workers: 2, limits: { ticks: 100000000000, cpuTime: 60s, wallTime: 60s } }\n";
 
 async fn bounds(site: &Site, more: &str) -> Arc<Instance> {
-    let paths = ["tick", "large", "quiet", "events", "open", "hang", "plain"];
+    let paths = ["tick", "large", "quiet", "events", "open", "hang", "plain", "spin", "stop", "slow"];
     let apis: String = paths.iter().map(|path| format!("  - {{ path: /b/{path}, methods: [GET, POST] }}\n")).collect();
     let mine = "  - { path: /b/mine, methods: [GET], permissions: [notes.view] }\n";
     let config = "config: { permissions: [notes.view] }\n";
@@ -44,10 +48,11 @@ async fn bounds(site: &Site, more: &str) -> Arc<Instance> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_nothing_for_a_while_has_gone() {
-    let site = Site::patient(QUICK).await;
+    let site = Site::patient(Patience { stall: Duration::from_secs(1), ..Patience::default() }).await;
     let instance = bounds(&site, "").await;
-    let (mut stalled, unread) = (open(&site, "/b/tick").await, open(&site, "/b/tick").await);
+    let mut stalled = open(&site, "/b/tick").await;
     assert_eq!(stalled.piece().await, "0\n");
+    let unread = open(&site, "/b/tick").await;
     until(|| ended(&site, "abandoned") == 2 && instance.in_flight() == 0).await;
     assert!(stalled.end().await.is_err(), "it must not take it for whole");
     drop(unread);
@@ -56,7 +61,8 @@ async fn a_client_that_takes_nothing_for_a_while_has_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_sent_events_without_news_get_comments_and_other_streams_break_off() {
-    let site = Site::patient(Patience { stall: Duration::from_secs(60), ..QUICK }).await;
+    let (stall, beat, silence) = (Duration::from_secs(60), Duration::from_millis(20), Duration::from_millis(60));
+    let site = Site::patient(Patience { stall, beat, silence }).await;
     bounds(&site, "").await;
     let mut events = open(&site, "/b/events").await;
     for expected in ["a\n", ":\n", ":\n", ":\n", ":\n", ":\n"] {
@@ -70,6 +76,41 @@ async fn server_sent_events_without_news_get_comments_and_other_streams_break_of
     assert_eq!(cut.piece().await, "data: a");
     assert!(cut.end().await.is_err());
     assert_eq!(ended(&site, "silent"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn comments_come_also_while_a_piece_is_being_made() {
+    let site = Site::patient(Patience { beat: Duration::from_millis(20), ..Patience::default() }).await;
+    bounds(&site, LONG).await;
+    let mut slow = open(&site, "/b/slow").await;
+    for _ in 0..3 {
+        assert_eq!(slow.piece().await, ":\n");
+    }
+    assert_eq!(site.get("/b/stop", &[]).await.status, 200);
+    let piece = async { while slow.piece().await != "data: a\n\n" {} };
+    tokio::time::timeout(Duration::from_secs(20), piece).await.expect("it was not lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_small_pieces_go_on_while_all_other_vms_are_busy() {
+    let site = Site::empty().await;
+    let instance = bounds(&site, &LONG.replace("workers: 2", "workers: 4")).await;
+    let busy: Vec<_> = (0..3)
+        .map(|_| {
+            let request = Request::get("/b/spin").body(Body::empty()).expect("a request");
+            tokio::spawn(site.app.clone().oneshot(request))
+        })
+        .collect();
+    until(|| instance.in_flight() == 3 && instance.pool.waiting() == 0).await;
+    let mut tick = open(&site, "/b/tick").await;
+    for at in 0..100 {
+        assert_eq!(tick.piece().await, format!("{at}\n"));
+    }
+    assert_eq!(site.get("/b/stop", &[]).await.status, 200);
+    for one in busy {
+        assert_eq!(one.await.expect("it runs").expect("it never fails").status(), 200);
+    }
+    assert_eq!(ended(&site, "refused"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
