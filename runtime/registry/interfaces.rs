@@ -1,4 +1,5 @@
-//! What a newer version no longer offers of a capability, although the capability's version says that it is compatible. Pure.
+//! What a newer version no longer offers, although a version number says that it is compatible: the capability's of what is in
+//! it, the module's of the capability itself. Pure.
 
 use std::fmt;
 
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use crate::manifest::{Capability, Interface, Manifest};
 
-/// What a capability lost under a compatible version number.
+/// What was lost under a compatible version number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
@@ -15,53 +16,89 @@ pub struct Difference {
     pub capability: String,
     /// Its version in the older module version.
     pub from: Version,
-    /// Its version in the newer one.
-    pub to: Version,
-    /// The interface that lacks something.
-    pub interface: String,
-    /// The methods that are gone; all of the interface's, where it is gone itself.
-    pub methods: Vec<String>,
-    /// Whether the interface itself is gone.
-    pub whole: bool,
+    /// Its version in the newer one; none: it is not offered any more.
+    pub to: Option<Version>,
+    /// What is lost of it.
+    pub lost: Lost,
+}
+
+/// What is lost of a capability.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Lost {
+    /// All of it, or its version went down, so that who needs the higher one finds none.
+    Capability,
+    /// An interface.
+    Interface {
+        /// Its name.
+        interface: String,
+    },
+    /// Methods of an interface.
+    Methods {
+        /// Its name.
+        interface: String,
+        /// The methods.
+        methods: Vec<String>,
+    },
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { capability, from, to, interface, methods, whole } = self;
-        write!(f, "`{capability}` {to} lacks ")?;
-        if *whole {
-            write!(f, "the interface `{interface}`")?;
-        } else {
-            let methods: Vec<_> = methods.iter().map(|method| format!("`{interface}.{method}`")).collect();
-            write!(f, "{}", methods.join(", "))?;
+        let Self { capability, from, to, lost } = self;
+        let Some(to) = to else { return write!(f, "`{capability}` {from} is not offered any more") };
+        match lost {
+            Lost::Capability => write!(f, "`{capability}` goes down from {from} to {to}"),
+            Lost::Interface { interface } => {
+                write!(f, "`{capability}` {to} lacks the interface `{interface}` that {from} has")
+            }
+            Lost::Methods { interface, methods } => {
+                let methods: Vec<_> = methods.iter().map(|method| format!("`{interface}.{method}`")).collect();
+                write!(f, "`{capability}` {to} lacks {} that {from} has", methods.join(", "))
+            }
         }
-        write!(f, " that {from} has")
     }
 }
 
-/// What `newer` took away from the capabilities of `older` that it still offers in a compatible version.
+/// What `newer` took away from the capabilities of `older`: whole ones, where the module's version says that it is compatible,
+/// and parts of those whose own version does.
 #[must_use]
 pub fn differences(older: &Manifest, newer: &Manifest) -> Vec<Difference> {
-    let kept = older.capabilities.iter().filter_map(|before| {
-        let after = newer.capabilities.iter().find(|after| after.id == before.id)?;
-        is_compatible(&before.version, &after.version).then_some((before, after))
-    });
-    kept.flat_map(|(before, after)| lost(before, after)).collect()
+    let keeps = is_compatible(&older.version, &newer.version);
+    let mut found = Vec::new();
+    for before in &older.capabilities {
+        let after = newer.capabilities.iter().find(|after| after.id == before.id);
+        let is_less = after.is_none_or(|after| after.version.cmp_precedence(&before.version).is_lt());
+        match after {
+            _ if keeps && is_less => found.push(Difference {
+                capability: before.id.clone(),
+                from: before.version.clone(),
+                to: after.map(|after| after.version.clone()),
+                lost: Lost::Capability,
+            }),
+            Some(after) if is_compatible(&before.version, &after.version) => found.extend(lost(before, after)),
+            _ => {}
+        }
+    }
+    found
 }
 
 fn lost<'a>(before: &'a Capability, after: &'a Capability) -> impl Iterator<Item = Difference> + 'a {
     before.interfaces.iter().filter_map(|interface| {
         let Interface { name, methods, .. } = interface;
-        let same = after.interfaces.iter().find(|other| other.name == *name);
-        let gone = |method: &&String| same.is_none_or(|same| !same.methods.contains(method));
-        let methods: Vec<String> = methods.iter().filter(gone).cloned().collect();
-        (same.is_none() || !methods.is_empty()).then(|| Difference {
+        let interface = name.clone();
+        let lost = match after.interfaces.iter().find(|other| other.name == *name) {
+            None => Lost::Interface { interface },
+            Some(same) => {
+                let gone = methods.iter().filter(|method| !same.methods.contains(method));
+                Lost::Methods { interface, methods: gone.cloned().collect() }
+            }
+        };
+        let is_nothing = matches!(&lost, Lost::Methods { methods, .. } if methods.is_empty());
+        (!is_nothing).then(|| Difference {
             capability: before.id.clone(),
             from: before.version.clone(),
-            to: after.version.clone(),
-            interface: name.clone(),
-            methods,
-            whole: same.is_none(),
+            to: Some(after.version.clone()),
+            lost,
         })
     })
 }
@@ -69,8 +106,8 @@ fn lost<'a>(before: &'a Capability, after: &'a Capability) -> impl Iterator<Item
 /// Two versions of a module that cannot both keep what they promise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{id}@{version} and {id}@{other}, which is registered, contradict each other: {}; offer it again, or raise the capability's version \
-     so that it says that something is lost",
+    "{id}@{version} and {id}@{other}, which is registered, contradict each other: {}; offer it again, or say that something is lost: \
+     raise the capability's version, or the module's where the whole capability is gone or goes down",
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 )]
 pub struct Contradiction {
@@ -121,10 +158,32 @@ mod tests {
     use super::*;
 
     fn manifest(version: &str, interfaces: &str) -> Manifest {
-        let text = format!(
-            "id: m\nname: M\nversion: 1.0.0\ncapabilities:\n  - {{ id: mail, version: {version}, interfaces: {interfaces} }}\n"
-        );
+        module("1.0.0", &format!("{{ id: mail, version: {version}, interfaces: {interfaces} }}"))
+    }
+
+    fn module(version: &str, capability: &str) -> Manifest {
+        let text = format!("id: m\nname: M\nversion: {version}\ncapabilities: [{capability}]\n");
         crate::manifest::load("m", text.as_bytes()).unwrap_or_else(|faults| panic!("{faults}")).manifest
+    }
+
+    #[test]
+    fn a_capability_that_is_gone_or_goes_down_under_a_compatible_module_version_is_told() {
+        let older = module("1.0.0", "{ id: mail, version: 1.2.0 }");
+        let told = |version: &str, capability: &str| -> Vec<String> {
+            differences(&older, &module(version, capability)).iter().map(ToString::to_string).collect()
+        };
+        for version in ["1.0.1", "1.1.0"] {
+            assert_eq!(told(version, ""), ["`mail` 1.2.0 is not offered any more"]);
+            assert_eq!(told(version, "{ id: post, version: 1.2.0 }"), ["`mail` 1.2.0 is not offered any more"]);
+            assert_eq!(told(version, "{ id: mail, version: 1.1.0 }"), ["`mail` goes down from 1.2.0 to 1.1.0"]);
+            assert_eq!(told(version, "{ id: mail, version: 0.9.0 }"), ["`mail` goes down from 1.2.0 to 0.9.0"]);
+            assert_eq!(told(version, "{ id: mail, version: 2.0.0 }"), [""; 0], "the capability says so itself");
+            assert_eq!(told(version, "{ id: mail, version: 1.2.0 }"), [""; 0]);
+        }
+        for version in ["2.0.0", "0.9.0", "1.1.0-rc.1"] {
+            assert_eq!(told(version, ""), [""; 0], "{version} promises nothing of 1.0.0");
+            assert_eq!(told(version, "{ id: mail, version: 1.1.0 }"), [""; 0], "{version}");
+        }
     }
 
     #[test]
@@ -138,7 +197,7 @@ mod tests {
             ["`mail` 1.3.0 lacks `send.many` that 1.2.0 has", "`mail` 1.3.0 lacks the interface `read` that 1.2.0 has"]
         );
         assert_eq!(told("2.0.0", "[]"), [""; 0], "it says so");
-        assert_eq!(told("1.1.0", "[]"), [""; 0], "it is the older one");
+        assert_eq!(told("1.1.0", "[]"), ["`mail` goes down from 1.2.0 to 1.1.0"]);
         assert_eq!(told("1.3.0-rc.1", "[]"), [""; 0]);
         assert_eq!(
             told("1.2.1", "[{ name: send, methods: [one, many, more] }, { name: read, methods: [all] }]"),
