@@ -48,6 +48,15 @@ pub enum Impassable {
         /// Those of it that are not registered.
         unregistered: Vec<Version>,
     },
+    /// The way leads by a version that cannot follow the one before it.
+    Stop {
+        /// The whole way.
+        via: Vec<Version>,
+        /// That version.
+        stop: Version,
+        /// The one before it.
+        after: Version,
+    },
 }
 
 impl fmt::Display for Impassable {
@@ -70,6 +79,12 @@ impl fmt::Display for Impassable {
                 list(via),
                 list(unregistered)
             ),
+            Self::Stop { via, stop, after } => write!(
+                f,
+                "its manifest leads by {}, and {stop} cannot follow {after} by `lifecycle.updates` of its own manifest; activate a version \
+                 that it follows first",
+                list(via)
+            ),
         }
     }
 }
@@ -91,6 +106,7 @@ pub(super) fn stops(
             return Ok(via.iter().filter_map(|version| snapshot.get(&manifest.id, version).cloned()).collect());
         }
         Leads::Missing { via, unregistered } => Impassable::Missing { via, unregistered },
+        Leads::Refused { via, stop, after } => Impassable::Stop { via, stop, after },
         Leads::None if !updates.supported => Impassable::Unsupported,
         Leads::None => Impassable::Outside(updates.compatibility.get(&manifest.version).cloned()),
     };

@@ -1,11 +1,13 @@
 //! Which version of a module may take over from which, and by which way. Pure.
 
+use std::fmt;
+
 use semver::Version;
 use serde::Serialize;
 
 use super::Snapshot;
 use super::interfaces::{Difference, differences};
-use super::versions::way;
+use super::versions::{can_follow, list, way};
 use crate::manifest::Manifest;
 
 /// Whether a version can take over from another one of its module.
@@ -39,6 +41,15 @@ pub enum Way {
         via: Vec<Version>,
         /// Those that are not registered.
         unregistered: Vec<Version>,
+    },
+    /// The same, but one of the versions on it cannot follow the one before, by its own manifest.
+    Refused {
+        /// The versions between.
+        via: Vec<Version>,
+        /// The version on the way that cannot follow.
+        stop: Version,
+        /// The one that it would have to follow.
+        after: Version,
     },
     /// By `lifecycle.updates` there is none.
     None,
@@ -79,11 +90,40 @@ impl Snapshot {
     pub fn way(&self, to: &Manifest, from: &Version) -> Way {
         let Some(mut via) = way(to, from) else { return Way::None };
         via.pop();
+        if via.is_empty() {
+            return Way::Direct;
+        }
         let unregistered: Vec<_> = via.iter().filter(|version| self.get(&to.id, version).is_none()).cloned().collect();
-        match (via.is_empty(), unregistered.is_empty()) {
-            (true, _) => Way::Direct,
-            (false, true) => Way::Through { via },
-            (false, false) => Way::Missing { via, unregistered },
+        if !unregistered.is_empty() {
+            return Way::Missing { via, unregistered };
+        }
+        // that the last leads to `to` is said by the path itself
+        let legs = std::iter::once(from).chain(&via).zip(&via);
+        let refused = legs
+            .into_iter()
+            .find(|(after, stop)| self.get(&to.id, stop).is_some_and(|stop| !can_follow(&stop.manifest, after)));
+        match refused {
+            None => Way::Through { via },
+            Some((after, stop)) => Way::Refused { stop: stop.clone(), after: after.clone(), via },
         }
     }
 }
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct => f.write_str("directly"),
+            Self::Through { via } => write!(f, "by {}", list(via)),
+            Self::Missing { via, unregistered } => {
+                write!(f, "by {}, of which {} is not registered", list(via), list(unregistered))
+            }
+            Self::Refused { via, stop, after } => {
+                write!(f, "by {}, of which {stop} cannot follow {after} by its own manifest", list(via))
+            }
+            Self::None => f.write_str("by no way"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

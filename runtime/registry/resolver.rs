@@ -30,7 +30,7 @@ mod standby;
 mod starts;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::registry) mod tests;
 
 pub use obstacle::{Dependent, Obstacle};
 pub use order::{Cycle, start_order};

@@ -123,7 +123,9 @@ pub fn can_follow(to: &Manifest, from: &Version) -> bool {
 }
 
 /// The versions to activate in turn to get from `from` to `to`, `to` included: one step if it can follow directly,
-/// otherwise the first of `lifecycle.updates.migrationPaths` that leads there. `None`: there is no way.
+/// otherwise the first of `lifecycle.updates.migrationPaths` that leads there; such a way leads up, never down. `None`: there is
+/// no way. Whether the versions between can follow each other is said by their own manifests, see
+/// [`Snapshot::way`](super::Snapshot::way).
 #[must_use]
 pub fn way(to: &Manifest, from: &Version) -> Option<Vec<Version>> {
     if can_follow(to, from) {
@@ -131,9 +133,10 @@ pub fn way(to: &Manifest, from: &Version) -> Option<Vec<Version>> {
     }
     let updates = &to.lifecycle.updates;
     let path = updates.migration_paths.iter().find(|path| path.to == to.version && path.from.matches(from));
-    let path = path.filter(|path| updates.supported && !path.via.is_empty())?;
-    // Whoever stopped on the way goes on from there.
-    let rest = path.via.iter().filter(|version| *version > from).cloned();
+    let path = path.filter(|_| updates.supported && *from < to.version)?;
+    // Whoever stopped on the way goes on from there; whoever is past its last stop was never on it.
+    let last = path.via.last().filter(|last| *last >= from)?;
+    let rest = path.via.iter().filter(|version| *version > from && *version <= last).cloned();
     Some(rest.chain([to.version.clone()]).collect())
 }
 
@@ -224,5 +227,13 @@ mod tests {
         assert_eq!(texts(way(&strict, &version("1.0.0"))).as_deref(), Some("1.4.0, 1.5.0, 2.0.0"));
         assert_eq!(texts(way(&strict, &version("1.4.0"))).as_deref(), Some("1.5.0, 2.0.0"));
         assert_eq!(way(&strict, &version("0.9.0")), None);
+
+        let narrow = manifest(
+            r#"{ compatibility: { "2.0.0": "^1.7" }, migrationPaths: [{ from: ">=1", via: [1.4.0, 1.5.0], to: 2.0.0 }] }"#,
+        );
+        assert_eq!(texts(way(&narrow, &version("1.5.0"))).as_deref(), Some("2.0.0"), "the path's last stop");
+        assert_eq!(way(&narrow, &version("1.6.0")), None, "past the stops, and not in the range");
+        assert_eq!(way(&narrow, &version("3.0.0")), None, "a path does not lead down");
+        assert_eq!(texts(way(&narrow, &version("1.0.0"))).as_deref(), Some("1.4.0, 1.5.0, 2.0.0"));
     }
 }

@@ -105,6 +105,10 @@ async fn a_way_that_cannot_be_gone_is_refused_and_says_why() {
     };
     assert_eq!(refused("a@5.0.0").await, Impassable::Unsupported);
     assert_eq!(refused("a@6.0.0").await, Impassable::Outside(Some("^5".parse().unwrap())));
+    world.register("a", "7.0.0", &LEADS.replace("3.0.0", "7.0.0").replace("2.0.0, 2.1.0", "2.0.0, 5.0.0")).await;
+    let (via, [two, five]) =
+        (vec![Version::new(2, 0, 0), Version::new(5, 0, 0)], [2, 5].map(|n| Version::new(n, 0, 0)));
+    assert_eq!(refused("a@7.0.0").await, Impassable::Stop { via, stop: five, after: two });
     assert_eq!((world.done().await, world.routed("a").as_deref()), (before, Some("1.0.0")));
 
     let forecast = world.engine.forecast("a", &Version::new(5, 0, 0), None).await.unwrap();

@@ -12,7 +12,8 @@ use semver::Version;
 use serde::Serialize;
 
 use super::{Cycle, Running, Snapshot, start_order};
-use crate::registry::versions::{self, ModuleRef};
+use crate::registry::compatibility::Way;
+use crate::registry::versions::ModuleRef;
 
 mod derivation;
 mod universe;
@@ -123,9 +124,10 @@ fn change(id: &str, version: &Version, snapshot: &Snapshot, running: &Running) -
         None => Change::Start,
         Some(current) if current == version => Change::Keep,
         Some(from) => {
-            let way = snapshot.get(id, version).and_then(|definition| versions::way(&definition.manifest, from));
-            let mut via = way.unwrap_or_default();
-            via.pop();
+            let via = match snapshot.get(id, version).map(|definition| snapshot.way(&definition.manifest, from)) {
+                Some(Way::Through { via }) => via,
+                _ => Vec::new(),
+            };
             Change::Replace { from: from.clone(), via }
         }
     }

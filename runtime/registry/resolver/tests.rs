@@ -15,7 +15,7 @@ mod starts;
 
 /// A snapshot of the modules written in a small form: a line `ID VERSION` begins one, further lines are parts of its
 /// manifest.
-fn snapshot(text: &str) -> Snapshot {
+pub(in crate::registry) fn snapshot(text: &str) -> Snapshot {
     let mut modules: BTreeMap<String, BTreeMap<Version, Arc<Definition>>> = BTreeMap::new();
     let mut seq = 0;
     for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {

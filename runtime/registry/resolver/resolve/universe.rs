@@ -14,7 +14,8 @@ use semver::{Version, VersionReq};
 
 use super::super::{Running, SOLE, Snapshot, offered, required_capabilities, routes};
 use crate::manifest::{CapabilityRequirement, Manifest};
-use crate::registry::versions::{ModuleRef, way};
+use crate::registry::compatibility::Way;
+use crate::registry::versions::ModuleRef;
 use crate::registry::{Definition, versions};
 
 /// Versions of a module, by what they have in common.
@@ -177,9 +178,12 @@ impl<'a> Universe<'a> {
             return Some(format!("offers `{}`, which the host application offers itself", own.id));
         }
         let from = self.running.get(&manifest.id)?;
-        match way(manifest, from) {
-            Some(_) => None,
-            None => Some(format!("cannot follow {}@{from}, by `lifecycle.updates` of its manifest", manifest.id)),
+        match self.snapshot.way(manifest, from) {
+            Way::Direct | Way::Through { .. } => None,
+            Way::None => Some(format!("cannot follow {}@{from}, by `lifecycle.updates` of its manifest", manifest.id)),
+            way @ (Way::Missing { .. } | Way::Refused { .. }) => {
+                Some(format!("follows {}@{from} only {way}", manifest.id))
+            }
         }
     }
 }

@@ -77,6 +77,21 @@ fn a_version_that_cannot_follow_directly_goes_through_those_between() {
 }
 
 #[test]
+fn a_way_that_cannot_be_gone_is_none() {
+    let leads = r#"lifecycle: { updates: { compatibility: { "3.0.0": ">=2" }, migrationPaths: [{ from: "^1", via: [2.0.0], to: 3.0.0 }] } }"#;
+    let app = "app 1.0.0\ndependencies: [{ id: db, version: '>=3' }]";
+    let fails = |stop: &str, expected: &str| {
+        let error = resolved(&format!("{app}\n\ndb 1.0.0\n\n{stop}db 3.0.0\n{leads}"), "app", "db@1.0.0").unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    };
+    fails("", "db@3.0.0 follows db@1.0.0 only by 2.0.0, of which 2.0.0 is not registered");
+    fails(
+        "db 2.0.0\nlifecycle: { updates: { supported: false } }\n\n",
+        "db@3.0.0 follows db@1.0.0 only by 2.0.0, of which 2.0.0 cannot follow 1.0.0 by its own manifest",
+    );
+}
+
+#[test]
 fn needs_that_what_runs_lacks_already_are_not_demanded() {
     let modules = "app 1.0.0\ndependencies: [{ id: gone }]\n\nother 1.0.0";
     assert_eq!(resolved(modules, "other", "app@1.0.0").unwrap(), "(app@1.0.0) other@1.0.0");
