@@ -8,6 +8,7 @@
 //! | [`traffic`], [`analysis`] | how traffic moves to a candidate, and whether it is well |
 //! | `validate` | what can be known before anything is changed |
 //! | `apply` | carries changes out through the [`ports`] |
+//! | `forecast`, `refusals` | what a command would do, and what it would be refused for |
 //! | `activate`, `through`, `rollback`, `confirm`, `deactivate`, `unregister`, `retire` | the commands |
 //! | `sets` | several modules that take over, are confirmed, and return as one |
 //! | `coordinator` | the one actor that changes slots and states |
@@ -49,6 +50,7 @@ mod probe;
 mod quarantine;
 mod record;
 mod recovery;
+mod refusals;
 mod resume;
 mod retire;
 mod returning;
@@ -91,6 +93,7 @@ use crate::actors::modules::ModulesMsg;
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::registry::Registry;
+use crate::registry::resolver::Running;
 use crate::sandbox::{PermissionManager, Supplies};
 use crate::store::Store;
 use crate::store::audit::{AuditLog, By, Kind, Who};
@@ -296,6 +299,12 @@ impl Engine {
     #[must_use]
     pub fn registered(&self, id: &str) -> Vec<Version> {
         self.shared.registry.snapshot().versions(id).cloned().collect()
+    }
+
+    /// The version of each module that serves, confirmed or not, also where it does so only because its rollback failed.
+    #[must_use]
+    pub fn running(&self) -> Running {
+        self.shared.board.placed().running
     }
 
     /// The slots of this moment, by module id.

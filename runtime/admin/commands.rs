@@ -137,9 +137,8 @@ impl Commands {
         registered: Registered,
         strategy: Option<ActivationStrategy>,
     ) -> Result<Updated, CommandError> {
-        let serving = self.slot(&registered.id).filter(|slot| serves(slot.state));
-        let activation = match serving {
-            Some(slot) if slot.version != registered.version => {
+        let activation = match self.running().get(&registered.id) {
+            Some(serving) if serving.to_string() != registered.version => {
                 let wanted: ModuleRef = format!("{}@{}", registered.id, registered.version).parse()?;
                 Some(self.activate(&wanted, strategy).await?)
             }
@@ -277,8 +276,7 @@ impl Commands {
     /// It is not registered, or it is but cannot be used.
     pub fn show(&self, wanted: &ModuleRef) -> Result<ModuleView, CommandError> {
         let slot = self.slot(&wanted.id);
-        let serving = slot.as_ref().filter(|slot| serves(slot.state)).and_then(|slot| slot.version.parse().ok());
-        let version = wanted.version.clone().or(serving);
+        let version = wanted.version.clone().or_else(|| self.running().remove(&wanted.id));
         let definition = self.resolve(&ModuleRef { id: wanted.id.clone(), version })?;
         let state = self.engine.state(&wanted.id, &definition.manifest.version);
         Ok(ModuleView::of(&definition, state, slot))

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::activate::{definition, schema_key};
 use super::board::version_of;
 use super::plan::{self, Change};
+use super::refusals::Found;
 use super::sets;
 use super::strategy::{self, StepName};
-use super::through;
 use super::traffic::Weights;
 use super::validate;
 use super::{Engine, EngineError};
@@ -134,50 +134,22 @@ impl Engine {
     async fn forecast_of(
         &self,
         definition: &Arc<Definition>,
-        strategy: Option<ActivationStrategy>,
+        strategy_asked: Option<ActivationStrategy>,
         (running, joins): (&Running, bool),
         fits: Result<(), EngineError>,
     ) -> Result<Forecast, EngineError> {
         let shared = &self.shared;
         let manifest = &definition.manifest;
         let (id, version) = (manifest.id.as_str(), &manifest.version);
-        let strategy = strategy.unwrap_or(manifest.lifecycle.activation.strategy);
+        let strategy = strategy_asked.unwrap_or(manifest.lifecycle.activation.strategy);
         let snapshot = shared.registry.snapshot();
         let slot = shared.board.slot(id);
         let serving = slot.state.serving.as_ref().and_then(version_of);
         let before = serving.as_ref().and_then(|version| snapshot.get(id, version));
 
-        let mut refused = Vec::new();
-        let mut note = |checked: Result<(), EngineError>| refused.extend(checked.err().map(|error| error.to_string()));
-        if let Some(before) = before.filter(|before| before.manifest.version != *version) {
-            note(validate::reversible(before, definition));
-        }
-        let mut via = Vec::new();
-        if let Some(from) = serving.as_ref().filter(|from| *from != version) {
-            match through::stops(&snapshot, definition, from) {
-                Ok(stops) => via.extend(stops.iter().map(|stop| stop.manifest.version.to_string())),
-                Err(error) => note(Err(error)),
-            }
-        }
-        if joins && !via.is_empty() {
-            note(Err(EngineError::Set { reason: sets::by_way_of(manifest, via.first()) }));
-        }
-        note(sets::alone(id, &slot, || format!("activated at {version}")));
-        note(fits);
-        note(validate::configured(manifest));
-        let waiting = shared.hands.supplies.permissions.waiting(manifest);
-        let pending = match validate::read(Arc::clone(definition), &shared.hands.supplies.aborts).await {
-            Ok(checked) => self.pending(&checked, manifest).await?,
-            Err(error) => {
-                note(Err(error));
-                Vec::new()
-            }
-        };
-        note(validate::migrates(manifest, strategy, &pending));
-        if !waiting.is_empty() {
-            let asked: Vec<_> = waiting.iter().map(|asked| asked.permission.to_string()).collect();
-            refused.push(format!("{} asks for what nobody granted yet: {}", manifest.label(), asked.join(", ")));
-        }
+        let Found { refused, via, pending } = self.looked_over(definition, strategy_asked, joins, fits).await;
+        let mut refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        let via = via.iter().map(|stop| stop.manifest.version.to_string()).collect();
         let serves = serving.as_ref() == Some(version) && !slot.is_stuck();
         if serves {
             refused.push(format!("{} serves already: nothing would be done", manifest.label()));
@@ -209,12 +181,6 @@ impl Engine {
             set: Vec::new(),
             rollback: way_back(definition, returns_to.as_ref().and_then(|it| snapshot.get(id, it)).map(|it| &**it)),
         })
-    }
-
-    async fn pending(&self, checked: &validate::Checked, manifest: &Manifest) -> Result<Vec<Version>, EngineError> {
-        let Some(migrator) = &self.shared.hands.migrator else { return Ok(Vec::new()) };
-        let asked = migrator.pending(&checked.subject(schema_key(manifest))).await;
-        asked.map_err(|error| EngineError::Port { module: manifest.label(), cause: error.to_string() })
     }
 }
 

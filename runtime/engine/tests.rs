@@ -37,6 +37,7 @@ mod measures;
 mod mirroring;
 mod model;
 mod quarantine;
+mod refusals;
 mod resuming;
 mod returning;
 mod sets;

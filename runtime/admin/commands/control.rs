@@ -10,6 +10,7 @@ use crate::engine::{
     HealthView, HistoryEntry, Order, SlotView, SteerReport, VersionState,
 };
 use crate::manifest::ActivationStrategy;
+use crate::registry::resolver::Running;
 use crate::sandbox::permissions::PermissionManager;
 
 /// The engine as the commands see it; each method is that of [`Engine`].
@@ -56,6 +57,12 @@ pub trait Control: Send + Sync + 'static {
         version: &Version,
         strategy: Option<ActivationStrategy>,
     ) -> Result<Forecast, EngineError>;
+
+    /// See [`Engine::refusals`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn refusals(&self, id: &str, version: &Version) -> Result<Vec<EngineError>, EngineError>;
 
     /// See [`Engine::deactivate`].
     ///
@@ -113,6 +120,9 @@ pub trait Control: Send + Sync + 'static {
         None
     }
 
+    /// See [`Engine::running`].
+    fn running(&self) -> Running;
+
     /// See [`Engine::slots`].
     fn slots(&self) -> Vec<SlotView>;
 
@@ -162,6 +172,10 @@ impl Control for Engine {
         Self::forecast_set(self, members, strategy).await
     }
 
+    async fn refusals(&self, id: &str, version: &Version) -> Result<Vec<EngineError>, EngineError> {
+        Self::refusals(self, id, version, None).await
+    }
+
     async fn deactivate(&self, id: &str) -> Result<DeactivationReport, EngineError> {
         Self::deactivate(self, id).await
     }
@@ -200,6 +214,10 @@ impl Control for Engine {
 
     fn asked_in(&self, request: &Arc<str>) -> Option<Arc<dyn Control>> {
         Some(Arc::new(Self::asked_in(self, request)))
+    }
+
+    fn running(&self) -> Running {
+        Self::running(self)
     }
 
     fn slots(&self) -> Vec<SlotView> {

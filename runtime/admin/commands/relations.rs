@@ -1,9 +1,12 @@
 //! How versions stand to each other: what goes with what, what keeps apart, what may follow what.
 
+use std::sync::Arc;
+
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::{CommandError, Commands, FoundModule, ModuleRef, VersionRow, serves};
+use super::{CommandError, Commands, FoundModule, ModuleRef, VersionRow};
+use crate::engine::EngineError;
 use crate::registry::Snapshot;
 use crate::registry::resolver::{self, Change, Chosen, Need, Resolution, Running, Unresolved};
 use crate::registry::versions::Requirement;
@@ -19,7 +22,7 @@ pub struct Dependencies {
     pub modules: Vec<DependencyRow>,
     /// What it can do without, and whether it is there.
     pub optional: Vec<OptionalRow>,
-    /// What stands in the way as things are; empty: it can be activated at once.
+    /// What an activation would be refused for as things are; empty: it can be activated at once, or it serves.
     pub obstacles: Vec<String>,
 }
 
@@ -83,13 +86,22 @@ impl Commands {
     ///
     /// # Errors
     /// It is not registered, or there is no such set; the message derives why.
-    pub fn dependencies(&self, wanted: &ModuleRef) -> Result<Dependencies, CommandError> {
+    pub async fn dependencies(&self, wanted: &ModuleRef) -> Result<Dependencies, CommandError> {
         let definition = self.resolve(wanted)?;
         let (snapshot, running) = (self.registry.snapshot(), self.running());
         let manifest = &definition.manifest;
         let exactly = [ModuleRef { id: manifest.id.clone(), version: Some(manifest.version.clone()) }];
-        let found = resolver::resolve(&exactly, &snapshot, &running)?;
-        let obstacles = resolver::obstacles(&definition, &snapshot, &running);
+        let search = {
+            let (snapshot, running) = (Arc::clone(&snapshot), running.clone());
+            // it may take a while
+            tokio::task::spawn_blocking(move || resolver::resolve(&exactly, &snapshot, &running)).await
+        };
+        let found = search.map_err(|error| EngineError::Internal(error.to_string()))??;
+        let refused = self.engine.refusals(&manifest.id, &manifest.version).await?;
+        let obstacles = refused.iter().flat_map(|refusal| match refusal {
+            EngineError::Obstructed { obstacles, .. } => obstacles.iter().map(ToString::to_string).collect(),
+            other => vec![other.to_string()],
+        });
         let optional = manifest.dependencies.iter().filter(|need| !need.required).map(|need| OptionalRow {
             id: need.id.clone(),
             range: need.version.to_string(),
@@ -100,7 +112,7 @@ impl Commands {
             version: manifest.version.to_string(),
             modules: related(&found, &manifest.id),
             optional: optional.collect(),
-            obstacles: obstacles.iter().map(ToString::to_string).collect(),
+            obstacles: obstacles.collect(),
         })
     }
 
@@ -146,8 +158,7 @@ impl Commands {
 
     /// The version of each module that serves.
     pub(super) fn running(&self) -> Running {
-        let slots = self.engine.slots().into_iter().filter(|slot| serves(slot.state));
-        slots.filter_map(|slot| Some((slot.id, slot.version.parse().ok()?))).collect()
+        self.engine.running()
     }
 }
 

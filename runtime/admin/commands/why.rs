@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Commands, ModuleRef, serves};
-use crate::engine::{HistoryEntry, State};
+use crate::engine::{EngineError, HistoryEntry, State};
 use crate::registry::resolver::{self, Change, Running, Unresolved};
 use crate::registry::versions::by_age;
 use crate::registry::{Definition, Snapshot};
@@ -27,7 +27,8 @@ pub struct Why {
 /// A reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// `command`, `needed`, `newer`, `state`, `obstacle`, `permission`, `derivation` or `ready`.
+    /// `command`, `needed`, `newer`, `state`, `obstacle`, `permission`, `refused`, `derivation`, `together` or `ready`; the last only
+    /// where an activation would begin.
     pub kind: String,
     /// In words.
     pub text: String,
@@ -39,6 +40,23 @@ pub struct Reason {
 impl Reason {
     fn new(kind: &str, text: impl Into<String>) -> Self {
         Self { kind: kind.to_owned(), text: text.into(), at: None }
+    }
+
+    /// What an activation would be refused for: one reason, or one for each thing that is in the way.
+    fn of_refusal(refusal: &EngineError) -> Vec<Self> {
+        match refusal {
+            EngineError::Obstructed { obstacles, .. } => {
+                obstacles.iter().map(|obstacle| Self::new("obstacle", obstacle.to_string())).collect()
+            }
+            EngineError::Ungranted(ungranted) if ungranted.cause.is_none() => {
+                let asked = ungranted.waiting.iter().map(|asked| {
+                    let grant = format!("replug permissions grant {}", ungranted.module);
+                    Self::new("permission", format!("it waits for {}: {grant}", asked.permission))
+                });
+                asked.collect()
+            }
+            other => vec![Self::new("refused", other.to_string())],
+        }
     }
 }
 
@@ -56,14 +74,17 @@ impl Commands {
         let history = self.engine.history(&manifest.id, 100).await?;
         let snapshot = self.registry.snapshot();
         let mut reasons = Vec::new();
-        if serves(state.state) {
+        if running.get(&manifest.id) == Some(&manifest.version) {
+            if !serves(state.state) {
+                reasons.push(kept_on(state.state, state.reason.as_deref()));
+            }
             reasons.extend(brought(&definition, &history));
             reasons.extend(needed(&definition, &snapshot, &running));
             reasons.extend(newer(&definition, &snapshot, &running));
         } else {
             reasons.push(idle(&definition, state.state, state.reason.as_deref(), &history));
             reasons.extend(replaced(&definition, &running));
-            reasons.extend(self.in_the_way(&definition, &snapshot, &running));
+            reasons.extend(self.in_the_way(&definition, &snapshot, &running).await?);
         }
         Ok(Why {
             id: manifest.id.clone(),
@@ -73,25 +94,25 @@ impl Commands {
         })
     }
 
-    /// What would keep the version from running now.
-    fn in_the_way(&self, definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec<Reason> {
+    /// What an activation of the version would be refused for now, and which versions would go together with it.
+    async fn in_the_way(
+        &self,
+        definition: &Definition,
+        snapshot: &Snapshot,
+        running: &Running,
+    ) -> Result<Vec<Reason>, CommandError> {
         let manifest = &definition.manifest;
-        let obstacles = resolver::obstacles(definition, snapshot, running);
-        let mut reasons: Vec<_> = obstacles.iter().map(|it| Reason::new("obstacle", it.to_string())).collect();
-        let waiting = self.engine.permissions().waiting(manifest);
-        reasons.extend(waiting.iter().map(|asked| {
-            let label = manifest.label();
-            let text = format!("it waits for {}: replug permissions grant {label}", asked.permission);
-            Reason::new("permission", text)
-        }));
-        if !obstacles.is_empty() {
+        let refused = self.engine.refusals(&manifest.id, &manifest.version).await?;
+        let mut reasons: Vec<Reason> = refused.iter().flat_map(Reason::of_refusal).collect();
+        if refused.iter().any(|refusal| matches!(refusal, EngineError::Obstructed { .. } | EngineError::Needed { .. }))
+        {
             reasons.push(together(definition, snapshot, running));
         }
         if reasons.is_empty() {
             let label = manifest.label();
             reasons.push(Reason::new("ready", format!("nothing is in the way: replug activate {label}")));
         }
-        reasons
+        Ok(reasons)
     }
 }
 
@@ -110,6 +131,13 @@ fn brought(definition: &Definition, history: &[HistoryEntry]) -> Option<Reason> 
         _ => format!("it was activated ({}){from}", entry.strategy),
     };
     Some(Reason { at: Some(entry.began), ..Reason::new("command", text) })
+}
+
+/// Why it runs although it is to be got rid of.
+fn kept_on(state: State, reason: Option<&str>) -> Reason {
+    let because = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+    let text = format!("it is {}{because} and serves only since nothing could take its place", state.name());
+    Reason::new("state", text)
 }
 
 /// Who needs it.
@@ -156,10 +184,10 @@ fn together(definition: &Definition, snapshot: &Snapshot, running: &Running) -> 
                 .collect();
             let label = manifest.label();
             let text = match others.as_slice() {
-                [] => format!("it could run: replug activate {label}"),
+                [] => format!("no other version would have to change: replug plan {label}"),
                 others => format!("it could run with {}: replug deps {label}", others.join(", ")),
             };
-            Reason::new("ready", text)
+            Reason::new("together", text)
         }
         Err(Unresolved::NoSet(derivation)) => Reason::new("derivation", derivation.to_string()),
         Err(Unresolved::Cycle(cycle)) => Reason::new("derivation", cycle.to_string()),

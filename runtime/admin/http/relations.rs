@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 
 use super::read::{Parameters, Placeholders, module, version};
-use super::reads::apart;
 use super::{App, Problem};
 use crate::admin::commands::{self, Conflicts, Dependencies, Why};
 use crate::engine::Forecast;
@@ -15,10 +14,7 @@ pub(super) async fn dependencies(
     path: Placeholders,
     parameters: Parameters,
 ) -> Result<Json<Dependencies>, Problem> {
-    let wanted = wanted(&path, &parameters)?;
-    // a search may take a while
-    let Json(found) = apart(move || shared.admin.commands.dependencies(&wanted)).await?;
-    Ok(Json(found?))
+    Ok(Json(shared.admin.commands.dependencies(&wanted(&path, &parameters)?).await?))
 }
 
 pub(super) async fn conflicts(

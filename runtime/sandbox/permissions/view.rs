@@ -91,6 +91,18 @@ impl PermissionManager {
                 cause: Some(Box::new(error)),
             })?;
         }
+        self.all_decided(manifest)
+    }
+
+    /// What [`Self::admit`] would say, without granting anything.
+    ///
+    /// # Errors
+    /// As there; that it could not be granted is not known before it is tried.
+    pub fn would_admit(&self, manifest: &Manifest) -> Result<(), Ungranted> {
+        if self.grants_all() { Ok(()) } else { self.all_decided(manifest) }
+    }
+
+    fn all_decided(&self, manifest: &Manifest) -> Result<(), Ungranted> {
         let waiting = self.waiting(manifest);
         if waiting.is_empty() {
             return Ok(());

@@ -19,6 +19,7 @@ use crate::engine::{
 use crate::manifest::{self, ActivationStrategy};
 use crate::monitor::health::{CheckReport, Report};
 use crate::monitor::{Events, HealthStatus, Metrics};
+use crate::registry::resolver::{self, Running};
 use crate::registry::{Bundle, Hosted, Registry};
 use crate::sandbox::fs::Files;
 use crate::sandbox::permissions::PermissionManager;
@@ -37,6 +38,8 @@ pub(crate) struct Played {
     pub(crate) outcome: Option<Outcome>,
     /// What the journal tells of every module, newest first.
     pub(crate) history: Vec<HistoryEntry>,
+    /// What an activation would be refused for besides.
+    pub(crate) refusal: Option<EngineError>,
     /// The module that is chosen for the one capability.
     pub(crate) chosen: Option<String>,
     /// What the engine was told, in order.
@@ -136,6 +139,17 @@ impl Control for Fake {
         })
     }
 
+    async fn refusals(&self, id: &str, version: &Version) -> Result<Vec<EngineError>, EngineError> {
+        let (snapshot, running) = (self.registry.snapshot(), self.running());
+        let definition = snapshot.get(id, version).unwrap();
+        let obstacles = resolver::obstacles(definition, &snapshot, &running);
+        let module = definition.label();
+        let obstructed = (!obstacles.is_empty()).then_some(EngineError::Obstructed { module, obstacles });
+        let ungranted = self.permissions.would_admit(&definition.manifest).err().map(EngineError::from);
+        let needed = self.played.lock().unwrap().refusal.clone();
+        Ok(obstructed.into_iter().chain(ungranted).chain(needed).collect())
+    }
+
     async fn deactivate(&self, id: &str) -> Result<DeactivationReport, EngineError> {
         self.call(format!("deactivate {id}"));
         let gone = self.played.lock().unwrap().slots.remove(id);
@@ -227,6 +241,12 @@ impl Control for Fake {
         Ok(Evaluated { id: id.into(), version: "1.0.0".into(), value, text: None, log, ms: 1.0 })
     }
 
+    fn running(&self) -> Running {
+        let serves = |state: State| matches!(state, State::Active | State::Provisional | State::FailedToRestore);
+        let slots = self.slots().into_iter().filter(|slot| serves(slot.state));
+        slots.map(|slot| (slot.id, slot.version.parse().unwrap())).collect()
+    }
+
     fn slots(&self) -> Vec<SlotView> {
         self.played.lock().unwrap().slots.values().cloned().collect()
     }
@@ -252,8 +272,9 @@ impl Control for Fake {
     }
 
     fn state(&self, id: &str, version: &Version) -> VersionState {
-        let serving = self.played.lock().unwrap().slots.get(id).is_some_and(|slot| slot.version == version.to_string());
-        let state = if serving { State::Active } else { State::Registered };
+        let played = self.played.lock().unwrap();
+        let slot = played.slots.get(id).filter(|slot| slot.version == version.to_string());
+        let (serving, state) = (slot.is_some(), slot.map_or(State::Registered, |slot| slot.state));
         VersionState { state, reason: None, since: 0, generation: u64::from(serving) }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::{HistoryEntry, Outcome};
+use crate::registry::resolver;
 
 /// `shop` needs `stock` in 1.x, `pay` keeps from running what it conflicts with, and `stock` is there twice.
 async fn shop() -> World {
@@ -26,19 +27,19 @@ fn row(label: &str, change: &str) -> (String, String) {
 #[tokio::test]
 async fn dependencies_are_the_newest_set_and_what_runs_stays_where_it_goes() {
     let world = shop().await;
-    let found = world.commands.dependencies(&wanted("shop")).unwrap();
+    let found = world.commands.dependencies(&wanted("shop")).await.unwrap();
     assert_eq!(rows(&found), [row("stock@1.1.0", "start"), row("shop@1.0.0", "start")]);
     assert_eq!(found.modules[0].needed[0].by, "shop@1.0.0");
     assert_eq!((found.optional[0].id.as_str(), &found.optional[0].met), ("mail", &None));
     assert!(found.obstacles[0].contains("activate stock@1.1.0 first"), "{found:?}");
 
     serves(&world, "stock@1.0.0").await;
-    let found = world.commands.dependencies(&wanted("shop")).unwrap();
+    let found = world.commands.dependencies(&wanted("shop")).await.unwrap();
     assert_eq!(rows(&found), [row("stock@1.0.0", "keep"), row("shop@1.0.0", "start")]);
     assert!(found.obstacles.is_empty(), "{found:?}");
 
     serves(&world, "stock@2.0.0").await;
-    let found = world.commands.dependencies(&wanted("shop")).unwrap();
+    let found = world.commands.dependencies(&wanted("shop")).await.unwrap();
     assert_eq!(rows(&found), [row("stock@1.1.0", "replace"), row("shop@1.0.0", "start")]);
     assert_eq!(found.modules[0].from.as_deref(), Some("2.0.0"));
 }
@@ -48,7 +49,7 @@ async fn where_no_versions_go_together_the_error_derives_why() {
     let world = shop().await;
     let needs = "dependencies:\n  - { id: stock, version: ^2 }\n  - { id: shop, version: ^1 }\n";
     world.commands.register(bundle("mall", "1.0.0", needs)).await.unwrap();
-    let error = world.commands.dependencies(&wanted("mall")).unwrap_err();
+    let error = world.commands.dependencies(&wanted("mall")).await.unwrap_err();
     assert_eq!(error.kind, "unresolvable");
     for part in [
         "mall@1.0.0 needs `stock` in a version ^2",
@@ -60,7 +61,7 @@ async fn where_no_versions_go_together_the_error_derives_why() {
     let circle = |needs: &str| format!("dependencies:\n  - {{ id: {needs}, version: '*' }}\n");
     world.commands.register(bundle("a", "1.0.0", &circle("b"))).await.unwrap();
     world.commands.register(bundle("b", "1.0.0", &circle("a"))).await.unwrap();
-    let error = world.commands.dependencies(&wanted("a")).unwrap_err();
+    let error = world.commands.dependencies(&wanted("a")).await.unwrap_err();
     assert_eq!(error.kind, "cycle");
     assert!(error.message.contains("a -> b -> a"), "{}", error.message);
 }
@@ -153,6 +154,40 @@ async fn why_a_version_does_not_run_beside_another_names_that_one() {
     assert_eq!(why.version, "2.0.0");
     assert!(reasons.contains(&("state".into(), "stock@1.1.0 runs in its place".into())), "{reasons:?}");
     assert_eq!(world.commands.why(&wanted("nobody")).await.unwrap_err().kind, "not-registered");
+}
+
+#[tokio::test]
+async fn nothing_is_said_to_be_ready_that_an_activation_would_be_refused_for() {
+    let world = shop().await;
+    serves(&world, "stock@1.1.0").await;
+    serves(&world, "shop").await;
+    let dependents = resolver::dependents(
+        &resolver::one_move("stock", Some(&Version::new(2, 0, 0))),
+        &world.commands.registry.snapshot(),
+        &world.commands.running(),
+    );
+    let needed = EngineError::Needed { id: "stock".into(), action: "activated at 2.0.0".into(), dependents };
+    world.fake.played.lock().unwrap().refusal = Some(needed);
+    let (_, reasons) = told(&world, "stock@2.0.0").await;
+    let refused = reasons.iter().find(|(kind, _)| kind == "refused").unwrap();
+    assert!(refused.1.contains("shop@1.0.0 needs `stock` in a version ^1; deactivate shop first"), "{reasons:?}");
+    assert!(reasons.iter().all(|(kind, _)| kind != "ready"), "{reasons:?}");
+    let error = world.commands.dependencies(&wanted("stock@2.0.0")).await.unwrap_err();
+    assert_eq!(error.kind, "unresolvable");
+    let found = world.commands.dependencies(&wanted("stock@1.0.0")).await.unwrap();
+    assert!(found.obstacles[0].contains("deactivate shop first"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_version_that_serves_since_its_rollback_failed_is_said_to_run() {
+    let world = shop().await;
+    serves(&world, "stock@1.1.0").await;
+    world.fake.played.lock().unwrap().slots.get_mut("stock").unwrap().state = State::FailedToRestore;
+    let found = world.commands.dependencies(&wanted("shop")).await.unwrap();
+    assert_eq!(rows(&found), [row("stock@1.1.0", "keep"), row("shop@1.0.0", "start")]);
+    let (why, reasons) = told(&world, "stock").await;
+    assert_eq!(why.version, "1.1.0");
+    assert!(reasons[0].1.contains("serves only since nothing could take its place"), "{reasons:?}");
 }
 
 #[tokio::test]
