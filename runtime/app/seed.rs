@@ -1,20 +1,27 @@
 //! The modules of the folders that a runtime is started with. They only seed: what the data says of a module counts.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use semver::Version;
 
 use crate::error::Error;
 use crate::manifest;
 use crate::monitor::Event;
 use crate::registry::RegistryError;
 use crate::registry::resolver::{Running, start_order};
+use crate::registry::versions::by_age;
 use crate::store::audit::Who;
 
 use super::Runtime;
 
+/// The newest version of each module that is to be activated, with the number of its registration.
+type Fresh = BTreeMap<String, (Version, u64)>;
+
 impl Runtime {
     /// Registers the modules of the folders, and activates those that have no slot, what is needed before who needs it.
     pub(super) async fn seed(&self) {
-        let mut fresh = Running::new();
+        let mut fresh = Fresh::new();
         for dir in &self.seeds {
             if !dir.exists() {
                 tracing::warn!(dir = %dir.display(), "there is no such folder, so no module comes from it");
@@ -29,6 +36,7 @@ impl Runtime {
                 Err(error) => self.alarm(&dir.display().to_string(), &error.to_string()),
             }
         }
+        let fresh: Running = fresh.into_iter().map(|(id, (version, _))| (id, version)).collect();
         let order = start_order(&fresh, &self.registry.snapshot()).unwrap_or_else(|cycle| {
             self.alarm("modules", &cycle.to_string());
             fresh.keys().cloned().collect()
@@ -46,17 +54,18 @@ impl Runtime {
         }
     }
 
-    async fn seed_one(&self, dir: &Path, fresh: &mut Running) {
+    async fn seed_one(&self, dir: &Path, fresh: &mut Fresh) {
         match self.register_by(Who::Runtime, dir.to_owned()).await {
             Ok(done) => {
-                let manifest = &done.definition.manifest;
+                let (manifest, seq) = (&done.definition.manifest, done.definition.seq);
                 if self.engine.has_slot(&manifest.id) {
                     return;
                 }
                 // of several versions in the folders the newest is meant
-                let newest = fresh.entry(manifest.id.clone()).or_insert_with(|| manifest.version.clone());
-                if *newest < manifest.version {
-                    *newest = manifest.version.clone();
+                let own = || (manifest.version.clone(), seq);
+                let newest = fresh.entry(manifest.id.clone()).or_insert_with(own);
+                if by_age((&newest.0, newest.1), (&manifest.version, seq)).is_lt() {
+                    *newest = own();
                 }
             }
             Err(Error::Registry(error @ RegistryError::ContentDiffers { .. })) => {
