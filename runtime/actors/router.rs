@@ -235,13 +235,23 @@ impl Snapshot {
     /// Whether a module offers a capability in a version of this range: each of its versions that takes traffic does.
     #[must_use]
     pub fn offers(&self, module: &str, capability: &str, range: &VersionReq) -> bool {
-        let offers = |target: &Target| {
-            let mut offered = target.instance.manifest.capabilities.iter();
+        self.takes(module, |instance| {
+            let mut offered = instance.manifest.capabilities.iter();
             offered.any(|own| own.id == capability && range.matches(&own.version))
-        };
+        })
+    }
+
+    /// Whether a module serves in a version of this range: each of its versions that takes traffic is in it.
+    #[must_use]
+    pub fn serves(&self, module: &str, range: &VersionReq) -> bool {
+        self.takes(module, |instance| range.matches(&instance.manifest.version))
+    }
+
+    /// Whether something takes traffic of the module, and this is so of all that does.
+    fn takes(&self, module: &str, is_so: impl Fn(&Instance) -> bool) -> bool {
         let targets = self.slots.get(module).into_iter().flat_map(|slot| &slot.targets);
         let mut reached = targets.filter(|target| target.weight > 0).peekable();
-        reached.peek().is_some() && reached.all(offers)
+        reached.peek().is_some() && reached.all(|target| is_so(&target.instance))
     }
 
     /// The modules whose scripts have a handler for a topic, by id.

@@ -122,10 +122,13 @@ pub(super) fn definition(shared: &Shared, id: &str, version: &Version) -> Result
 /// Runs an activation to its end, whichever that is.
 pub(super) async fn run(work: &Activation, definition: &Arc<Definition>, way: &Way) -> Result<Ran, EngineError> {
     let started = Instant::now();
-    if way.action != Action::Resume {
+    let (snapshot, board) = (work.shared.registry.snapshot(), &work.shared.board);
+    if way.action == Action::Resume {
+        validate::fits_again(definition, &snapshot, board)?;
+    } else {
         quarantine::admit(work, &definition.manifest)?;
+        validate::fits(definition, &snapshot, &board.placed())?;
     }
-    validate::fits(definition, &work.shared.registry.snapshot(), &work.shared.board.placed())?;
     let ready = validated(work, definition, way, started).await?;
     let (attempt, plan) = begin(work, ready, way, &[]).await?;
     attempt.run(&plan).await

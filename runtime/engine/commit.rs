@@ -13,7 +13,7 @@ use semver::Version;
 use super::EngineError;
 use super::board::{Slot, version_of};
 use super::coordinator::Coordinator;
-use super::journal::{Entry, Owed};
+use super::journal::{Action, Entry, Owed};
 use super::plan::{SlotState, Turn};
 use super::probe::places;
 use super::record::{Change, OneWay, SlotRecord};
@@ -238,6 +238,8 @@ impl Coordinator {
     /// Whether the commits may be made now; all that was validated is looked at once more.
     fn may(&self, turns: &[Turning]) -> Result<(), EngineError> {
         let mut fits = Vec::new();
+        let resumes = |commit: &Commit| commit.entry.as_ref().is_some_and(|entry| entry.action == Action::Resume);
+        let again = turns.iter().any(|turning| resumes(&turning.commit));
         for Turning { commit, slot, to } in turns {
             let (id, from) = (&commit.id, &slot.state);
             let internal = |what: &str| Err(EngineError::Internal(format!("{id} {what}")));
@@ -252,10 +254,10 @@ impl Coordinator {
                 Turn::TakeOver { .. } | Turn::ReturnToStandby | Turn::Clear => fits.push((id, to)),
             }
         }
-        self.still_fits(&fits)
+        self.still_fits(&fits, again)
     }
 
-    fn still_fits(&self, turns: &[(&String, &SlotState)]) -> Result<(), EngineError> {
+    fn still_fits(&self, turns: &[(&String, &SlotState)], again: bool) -> Result<(), EngineError> {
         let (snapshot, placed) = (self.shared.registry.snapshot(), self.shared.board.placed());
         let mut taking: Vec<Arc<Definition>> = Vec::new();
         let mut going = Moves::new();
@@ -270,6 +272,7 @@ impl Coordinator {
         }
         match &*taking {
             [] => {}
+            [alone] if again => validate::fits_again(alone, &snapshot, &self.shared.board)?,
             [alone] => validate::fits(alone, &snapshot, &placed)?,
             set => validate::fit_together(set, &snapshot, &placed)?,
         }

@@ -1,5 +1,6 @@
 //! Forgets versions that do not run and that nobody needs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use semver::Version;
@@ -12,8 +13,8 @@ use super::board::version_of;
 use super::shared::Shared;
 use super::state::State;
 use crate::monitor::Event;
-use crate::registry::resolver;
 use crate::registry::versions::ModuleRef;
+use crate::registry::{Snapshot, resolver};
 
 /// How long what drains is waited for: by default a drain takes 15 s at most. A manifest may give it an hour, for which nobody
 /// waits.
@@ -75,7 +76,8 @@ pub(super) async fn unregister(
         if let Some(versions) = modules.get_mut(id) {
             versions.remove(version);
         }
-        snapshot = crate::registry::Snapshot::new(snapshot.revision, modules, Vec::new());
+        let hosted = Arc::clone(&snapshot.hosted);
+        snapshot = Snapshot::new(snapshot.revision, modules, Vec::new()).beside(hosted);
     }
     shared.registry.unregister_by(work.by.clone(), id, &doomed).await?;
     for version in &doomed {

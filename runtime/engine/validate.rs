@@ -9,7 +9,9 @@ use replug_scripts::{Exports, Language, Program, SourceFault, Sources, compile};
 use semver::Version;
 
 use super::EngineError;
+use super::board::Board;
 use super::ports::Subject;
+use super::state::State;
 use crate::manifest::{ActivationStrategy, Manifest};
 use crate::monitor::{Aborts, InstanceKey};
 use crate::registry::resolver::{self, Dependent, Moves, Placed};
@@ -39,6 +41,45 @@ impl Checked {
 /// # Errors
 /// What stands in the way.
 pub(super) fn fits(definition: &Definition, snapshot: &Snapshot, placed: &Placed) -> Result<(), EngineError> {
+    goes_beside(definition, snapshot, placed)?;
+    let manifest = &definition.manifest;
+    let moves = resolver::one_move(&manifest.id, Some(&manifest.version));
+    closes_no_circle(manifest.label(), &moves, snapshot, placed)
+}
+
+/// Whether what served when the runtime ended may start again. Modules that need each other in a circle are no reason against
+/// that: they ran, and each counts as there for the others until its own start has failed.
+///
+/// # Errors
+/// What stands in the way.
+pub(super) fn fits_again(definition: &Definition, snapshot: &Snapshot, board: &Board) -> Result<(), EngineError> {
+    let mut placed = board.placed();
+    let refused = goes_beside(definition, snapshot, &placed);
+    if refused.is_ok() {
+        return refused;
+    }
+    let slots = board.slots();
+    let served = slots.iter().filter_map(|(id, slot)| {
+        let version = slot.record.as_ref()?.serving.clone()?;
+        let failed = slot.versions.get(&version).is_some_and(|record| record.state == State::Failed);
+        (!failed).then(|| (id.clone(), version))
+    });
+    let circle = resolver::circle_of(&definition.manifest.id, &served.collect(), snapshot);
+    if circle.is_empty() {
+        return refused;
+    }
+    placed.running.extend(circle);
+    goes_beside(definition, snapshot, &placed)
+}
+
+fn closes_no_circle(module: String, moves: &Moves, snapshot: &Snapshot, placed: &Placed) -> Result<(), EngineError> {
+    match resolver::circles_beside(moves, snapshot, placed) {
+        None => Ok(()),
+        Some(circle) => Err(EngineError::Obstructed { module, obstacles: vec![circle] }),
+    }
+}
+
+fn goes_beside(definition: &Definition, snapshot: &Snapshot, placed: &Placed) -> Result<(), EngineError> {
     let manifest = &definition.manifest;
     let obstacles = resolver::obstacles_beside(definition, snapshot, placed);
     if !obstacles.is_empty() {
@@ -81,7 +122,7 @@ pub(super) fn fit_together(set: &[Arc<Definition>], snapshot: &Snapshot, placed:
     }
     let dependents = resolver::dependents_beside(&moves, snapshot, placed);
     if dependents.is_empty() {
-        return Ok(());
+        return closes_no_circle(labels(), &moves, snapshot, placed);
     }
     Err(EngineError::Needed { id: labels(), action: "activated as one".to_owned(), dependents, together: Vec::new() })
 }

@@ -55,20 +55,27 @@ impl ServiceCalls {
     ) -> Result<Provider, HostError> {
         let (snapshot, caller) = (self.router.load(), &call.module);
         let providers = snapshot.providers(capability);
-        let depends = |id: &str| allowed.modules.iter().any(|one| one == id);
+        let depends = |id: &str| {
+            let mut ranges = allowed.modules.iter().filter(|(one, _)| one == id);
+            ranges.any(|(_, range)| range.as_ref().is_none_or(|range| snapshot.serves(id, range)))
+        };
         let requires = |id: &str| {
             let ranges = allowed.capabilities.iter().filter(|(needed, _)| needed == capability);
             ranges.map(|(_, range)| range).any(|range| snapshot.offers(id, capability, range))
         };
         let serving = providers.iter().find(|id| id != &caller && (depends(id) || requires(id)));
         // what a caller began with the versions that it fits it ends with them
+        let in_range = |instance: &Instance| {
+            let mut ranges = allowed.modules.iter().filter(|(one, _)| **one == *instance.key.id);
+            ranges.any(|(_, range)| range.as_ref().is_none_or(|range| range.matches(&instance.manifest.version)))
+        };
         let fits = |instance: &Instance| {
             let mut own = instance.manifest.capabilities.iter().filter(|own| own.id == capability);
             let requires = |own: &Capability| {
                 allowed.capabilities.iter().any(|(needed, range)| needed == capability && range.matches(&own.version))
             };
             serving.is_none_or(|id| *id == instance.key.id)
-                && own.any(|own| depends(&instance.key.id) || requires(own))
+                && own.any(|own| in_range(instance) || requires(own))
                 && instance.exports().has(handler)
         };
         if companions && let Some(instance) = snapshot.companion((caller, &call.version), fits) {
@@ -81,6 +88,17 @@ impl ServiceCalls {
                     HostErrorKind::PermissionDenied,
                     format_args!("{caller} provides {capability} itself; call the function, not the service"),
                 ),
+                [other, ..]
+                    if let Some((_, Some(range))) = allowed.modules.iter().find(|(one, _)| **one == **other) =>
+                {
+                    failed(
+                        HostErrorKind::NotFound,
+                        format_args!(
+                            "{capability} is provided by {other}, which does not serve in a version {range}, as `dependencies` of {caller} \
+                         asks for it"
+                        ),
+                    )
+                }
                 [other, ..] => HostError::refusal(format!(
                     "permission denied: services.call: {capability} is provided by {other}, on which {caller} does not \
                      depend; `dependencies: [{{ id: {other} }}]` in module.manifest.yaml would grant it, or `requirements: \
@@ -202,7 +220,7 @@ impl Services for ServiceCalls {
             return host::ask(host, capability, method, nothing, call).await;
         }
         let service = format!("{capability}.{method}");
-        let modules = self.router.load().providers(capability).iter().map(|id| id.to_string()).collect();
+        let modules = self.router.load().providers(capability).iter().map(|id| (id.to_string(), None)).collect();
         let anyone = Suppliers { modules, capabilities: Vec::new() };
         self.reach(&anyone, (capability, &service), nothing, call).await
     }
@@ -223,7 +241,7 @@ fn missing(allowed: &Suppliers, capability: &str) -> HostError {
     let what = if allowed.modules.is_empty() {
         format!("nothing that serves provides {capability}; declare its module under `dependencies` and activate it")
     } else {
-        let dependencies = allowed.modules.join(", ");
+        let dependencies = allowed.modules.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ");
         format!("nothing that serves provides {capability}; activate the one that does among {dependencies}")
     };
     failed(HostErrorKind::NotFound, what)

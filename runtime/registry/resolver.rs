@@ -8,20 +8,25 @@
 //! | the same, where versions stand by that may run again | [`obstacles_beside`], [`dependents_beside`] |
 //! | where everything is once these take over as one | [`together`] |
 //! | which registered modules lose the last version that they need | [`orphans`] |
+//! | which circle of needs these would close | [`circles_beside`] |
+//! | who is in a circle with this one | [`circle_of`] |
 //! | in which order to start these | [`start_order`] |
 //! | which of these can start while others are starting | [`Starts`] |
 //! | which versions go together around those that are wanted | [`resolve`] |
 //!
-//! Only what is `required` counts, of module dependencies and of capability requirements alike. Ranges are semver's: a
+//! What is `required` must be there, of module dependencies and of capability requirements alike. A module that is not required may be
+//! absent, but where it runs it runs in the range. Ranges are semver's: a
 //! pre-release is in a range only if the range names a pre-release of the same version, and build metadata never counts.
 
 use std::collections::BTreeMap;
 
 use semver::{Version, VersionReq};
 
+use super::capabilities::Provider;
 use super::{Definition, Snapshot};
-use crate::manifest::{CapabilityRequirement, Manifest};
+use crate::manifest::{CapabilityRequirement, Dependency, Manifest};
 
+mod circles;
 mod obstacle;
 mod order;
 mod resolve;
@@ -32,6 +37,7 @@ mod starts;
 #[cfg(test)]
 pub(in crate::registry) mod tests;
 
+pub use circles::{circle_of, circles_beside};
 pub use obstacle::{Dependent, Obstacle};
 pub use order::{Cycle, start_order};
 pub use resolve::{Change, Chosen, Derivation, Fact, Need, Resolution, Unresolved, resolve};
@@ -50,6 +56,7 @@ pub fn obstacles(definition: &Definition, snapshot: &Snapshot, running: &Running
     let manifest = &definition.manifest;
     let mut found = Vec::new();
     found.extend(dependencies(manifest, snapshot, running));
+    found.extend(optional(manifest, snapshot, running));
     found.extend(requirements(manifest, snapshot, running));
     found.extend(conflicts(manifest, snapshot, running));
     let others = others(&manifest.id, snapshot, running);
@@ -122,7 +129,8 @@ pub fn moved(running: &Running, moves: &Moves) -> Running {
     then
 }
 
-/// The running modules that need something of those that move which these no longer give afterwards. A module whose need is
+/// The running modules that need something of those that move which these no longer give afterwards, or that can do without one of
+/// them but not in that version. A module whose need is
 /// not met now either is not among them, and neither is one that moves itself.
 #[must_use]
 pub fn dependents(moves: &Moves, snapshot: &Snapshot, running: &Running) -> Vec<Dependent> {
@@ -136,9 +144,15 @@ pub fn dependents(moves: &Moves, snapshot: &Snapshot, running: &Running) -> Vec<
             version: manifest.version.clone(),
             needs: needs.to_owned(),
             range: range.clone(),
+            optional: false,
             stands_by: false,
             returned: Vec::new(),
         };
+        for need in manifest.dependencies.iter().filter(|need| !need.required && moves.contains_key(&need.id)) {
+            if leaves_be(need, running) && !leaves_be(need, &then) {
+                found.push(Dependent { optional: true, ..dependent(&need.id, &need.version) });
+            }
+        }
         for need in manifest.dependencies.iter().filter(|need| need.required && moves.contains_key(&need.id)) {
             let meets = |running: &Running| running.get(&need.id).is_some_and(|version| need.version.matches(version));
             if meets(running) && !meets(&then) {
@@ -156,22 +170,32 @@ pub fn dependents(moves: &Moves, snapshot: &Snapshot, running: &Running) -> Vec<
 }
 
 /// The registered definitions that could not run any more without `id@version`: it is the last registered version that
-/// meets a dependency of theirs. Versions of `id` itself are not among them.
+/// meets a dependency of theirs, or that offers a capability which they need. Versions of `id` itself are not among them.
 #[must_use]
 pub fn orphans(id: &str, version: &Version, snapshot: &Snapshot) -> Vec<Dependent> {
     let mut found = Vec::new();
     for manifest in snapshot.definitions().map(|definition| &definition.manifest).filter(|it| it.id != id) {
+        let orphaned = |needs: &str, range: &VersionReq| Dependent {
+            id: manifest.id.clone(),
+            version: manifest.version.clone(),
+            needs: needs.to_owned(),
+            range: range.clone(),
+            optional: false,
+            stands_by: false,
+            returned: Vec::new(),
+        };
         for need in manifest.dependencies.iter().filter(|need| need.required && need.id == id) {
             let mut others = snapshot.versions(id).filter(|other| *other != version);
             if need.version.matches(version) && !others.any(|other| need.version.matches(other)) {
-                found.push(Dependent {
-                    id: manifest.id.clone(),
-                    version: manifest.version.clone(),
-                    needs: need.id.clone(),
-                    range: need.version.clone(),
-                    stands_by: false,
-                    returned: Vec::new(),
-                });
+                found.push(orphaned(&need.id, &need.version));
+            }
+        }
+        for need in required_capabilities(manifest).filter(|need| offers(need, id, version, snapshot)) {
+            let hosted = snapshot.hosted.get(&need.capability).is_some_and(|own| need.version.matches(own));
+            let mut others = snapshot.providers(&need.capability).iter().filter(|it| it.module != manifest.id);
+            let is_other = |it: &Provider| (it.module.as_str(), &it.version) != (id, version);
+            if !hosted && !others.any(|it| is_other(it) && need.version.matches(&it.capability_version)) {
+                found.push(orphaned(&need.capability, &need.version));
             }
         }
     }
@@ -205,6 +229,25 @@ fn dependencies(manifest: &Manifest, snapshot: &Snapshot, running: &Running) -> 
         }
     }
     found
+}
+
+/// Whether a module that is not required is absent or in its range.
+fn leaves_be(need: &Dependency, running: &Running) -> bool {
+    running.get(&need.id).is_none_or(|version| need.version.matches(version))
+}
+
+fn optional(manifest: &Manifest, snapshot: &Snapshot, running: &Running) -> Vec<Obstacle> {
+    let others = manifest.dependencies.iter().filter(|need| !need.required && need.id != manifest.id);
+    let wrong = others.filter(|need| !leaves_be(need, running)).filter_map(|need| {
+        Some(Obstacle::WrongOptional {
+            module: manifest.label(),
+            takes: need.id.clone(),
+            range: need.version.clone(),
+            running: running.get(&need.id)?.clone(),
+            fitting: newest_fitting(snapshot, &need.id, &need.version),
+        })
+    });
+    wrong.collect()
 }
 
 fn newest_fitting(snapshot: &Snapshot, id: &str, range: &VersionReq) -> Option<Version> {

@@ -140,8 +140,8 @@ impl Usage for KvStore {
 /// Whom a module may call, by what its manifest declares.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Suppliers {
-    /// The modules that it depends on.
-    pub modules: Vec<String>,
+    /// The modules that it depends on, required or not, each in these versions; none: in any.
+    pub modules: Vec<(String, Option<VersionReq>)>,
     /// The capabilities that it requires, each in these versions, of whichever module.
     pub capabilities: Vec<(String, VersionReq)>,
 }
@@ -152,7 +152,7 @@ impl Suppliers {
     pub fn of(manifest: &Manifest) -> Self {
         let required = manifest.capabilities.iter().flat_map(|capability| &capability.requirements);
         Self {
-            modules: manifest.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
+            modules: manifest.dependencies.iter().map(|need| (need.id.clone(), Some(need.version.clone()))).collect(),
             capabilities: required.map(|need| (need.capability.clone(), need.version.clone())).collect(),
         }
     }

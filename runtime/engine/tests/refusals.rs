@@ -81,3 +81,19 @@ async fn what_a_version_on_the_way_is_refused_for_is_foreseen() {
     world.serves("a@1.0.0").await;
     asked(&world, "a@3.0.0", None, Some("a@2.0.0 cannot be activated: a@2.0.0 needs `gone`")).await;
 }
+
+#[tokio::test]
+async fn what_a_module_can_do_without_is_refused_in_a_wrong_version_and_may_go() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.register("a", "2.0.0", "").await;
+    world.register("b", "1.0.0", "dependencies: [{ id: a, version: ^1, required: false }]\n").await;
+    world.serves("a@2.0.0").await;
+    asked(&world, "b@1.0.0", None, Some("b@1.0.0 takes `a` in a version ^1 or not at all, but a@2.0.0 runs")).await;
+    world.engine.deactivate("a").await.unwrap();
+    asked(&world, "b@1.0.0", None, None).await;
+    asked(&world, "a@2.0.0", None, Some("b@1.0.0 takes `a` in a version ^1 or not at all; deactivate b first")).await;
+    asked(&world, "a@1.0.0", None, None).await;
+    world.engine.deactivate("a").await.unwrap();
+    assert_eq!(world.routed("b").as_deref(), Some("1.0.0"));
+}

@@ -83,3 +83,76 @@ async fn a_start_has_the_time_of_the_manifest_whatever_the_strategy_of_the_activ
     let faults = world.engine.resume().await;
     assert!(faults[0].ends_with("the steps took longer than 200 ms"), "{faults:?}");
 }
+
+/// `a` 1.0.0 serves, and `b` needs it; `a` 2.0.0 needs `b`.
+async fn about_to_close() -> World {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.register("b", "1.0.0", "dependencies: [{ id: a }]\n").await;
+    world.register("a", "2.0.0", "dependencies: [{ id: b }]\n").await;
+    world.serves("a@1.0.0").await;
+    world.serves("b@1.0.0").await;
+    world
+}
+
+#[tokio::test]
+async fn an_upgrade_that_closes_a_circle_is_refused_and_named_before() {
+    let world = about_to_close().await;
+    let refused = world.activate("a@2.0.0").await.unwrap_err().to_string();
+    assert!(refused.contains("with a@2.0.0 modules need each other in a circle: a -> b -> a"), "{refused}");
+    let forecast = world.engine.forecast("a", &Version::new(2, 0, 0), None).await.unwrap();
+    assert_eq!(forecast.refused, [refused]);
+    assert_eq!(world.routed("a").as_deref(), Some("1.0.0"));
+
+    // a version that stands by closes one as well, if it returns
+    world.register("c", "1.0.0", "dependencies: [{ id: d }]\n").await;
+    world.register("d", "1.0.0", "").await;
+    world.register("d", "2.0.0", "dependencies: [{ id: c }]\n").await;
+    world.register("c", "2.0.0", "").await;
+    for label in ["d@1.0.0", "c@1.0.0"] {
+        world.serves(label).await;
+    }
+    world.provisional("c@2.0.0").await;
+    let refused = world.activate("d@2.0.0").await.unwrap_err().to_string();
+    assert!(
+        refused.contains("c@1.0.0 stands by until c@2.0.0 is confirmed, and if it returns, with d@2.0.0"),
+        "{refused}"
+    );
+    world.engine.confirm("c").await.unwrap();
+    world.activate("d@2.0.0").await.unwrap().ensure_serves().unwrap();
+}
+
+#[tokio::test]
+async fn a_circle_that_was_made_before_circles_were_refused_starts_again() {
+    let world = about_to_close().await;
+    world.register("c", "1.0.0", "dependencies: [{ id: a }]\n").await;
+    world.serves("c@1.0.0").await;
+    let mut record = world.engine.shared.board.slot("a").record.unwrap();
+    record.serving = Some(Version::new(2, 0, 0));
+    let change = crate::engine::record::Change { slot: Some(Some(record)), ..Default::default() };
+    world.engine.shared.records.write("a", change).await.unwrap();
+    let world = world.killed().await;
+    let mut events = world.events.subscribe();
+    assert_eq!(world.engine.resume().await, Vec::<String>::new());
+    let routed = ["a", "b", "c"].map(|id| world.routed(id));
+    assert_eq!(routed.each_ref().map(Option::as_deref), [Some("2.0.0"), Some("1.0.0"), Some("1.0.0")]);
+    World::until(&mut events, |event| matches!(event, Event::Alarm { message, .. } if message.contains("a -> b -> a")))
+        .await;
+    // an unrelated module comes and goes, and a version without the need opens the circle
+    world.register("e", "1.0.0", "").await;
+    world.serves("e@1.0.0").await;
+    world.register("a", "3.0.0", "").await;
+    world.serves("a@3.0.0").await;
+
+    // where one of them fails, the others are tried: what needs it is told
+    let world = about_to_close().await;
+    let mut record = world.engine.shared.board.slot("a").record.unwrap();
+    record.serving = Some(Version::new(2, 0, 0));
+    let change = crate::engine::record::Change { slot: Some(Some(record)), ..Default::default() };
+    world.engine.shared.records.write("a", change).await.unwrap();
+    let world = world.killed().await;
+    world.fail_of("a", &[(Place::Commit, Fault::Error)]);
+    let faults = world.engine.resume().await;
+    assert_eq!(faults.len(), 2, "{faults:#?}");
+    assert!(faults[1].contains("b@1.0.0 needs `a` in a version *, which does not run"), "{faults:#?}");
+}

@@ -85,6 +85,24 @@ async fn a_module_that_is_no_dependency_is_refused_with_the_line_that_would_make
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dependency_out_of_its_range_is_not_reached() {
+    let world = World::new().await;
+    world.serve(PROVIDER.0, PROVIDER.1).await;
+    let version =
+        |range: &str| CALLER.0.replace("{ id: sums }", &format!("{{ id: sums, version: '{range}', required: false }}"));
+    world.serve(&version("^9"), CALLER.1).await;
+    let answer = relay(&world, "math.sums.add", Value::Null).await;
+    let (kind, message) = fault(&answer);
+    assert_eq!(kind, "not-found");
+    assert!(message.contains("math.sums is provided by sums, which does not serve in a version ^9"), "{message}");
+    let in_range = World::new().await;
+    in_range.serve(PROVIDER.0, PROVIDER.1).await;
+    in_range.serve(&version(">=0.1"), CALLER.1).await;
+    let args = Value::List(vec![Value::Int(2), Value::Int(3)]);
+    assert_eq!(relay(&in_range, "math.sums.add", args).await.get("ok"), Some(&Value::Bool(true)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_there_is_not_found() {
     let world = world().await;
     let method = relay(&world, "math.sums.subtract", Value::Null).await;

@@ -4,12 +4,12 @@ use std::fmt;
 use std::mem::Discriminant;
 
 use semver::{Version, VersionReq};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::registry::versions::list;
 
 /// Why a version cannot run now. Displays as one line that names both sides and says what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Obstacle {
     /// No registered version of a module it needs will do.
@@ -40,6 +40,19 @@ pub enum Obstacle {
         module: String,
         /// The module that it needs.
         needs: String,
+        /// The versions that would do.
+        range: VersionReq,
+        /// The version that runs.
+        running: Version,
+        /// The newest registered version that would do, if there is one.
+        fitting: Option<Version>,
+    },
+    /// A module that it can do without runs in a version that will not do.
+    WrongOptional {
+        /// Who takes it, `id@version`.
+        module: String,
+        /// The module that it takes.
+        takes: String,
         /// The versions that would do.
         range: VersionReq,
         /// The version that runs.
@@ -98,6 +111,13 @@ pub enum Obstacle {
         /// The owner's path, which may name its parameters otherwise.
         owner_path: String,
     },
+    /// It and others would need each other in a circle, which no restart could start.
+    Circle {
+        /// Who is to run, `id@version`.
+        module: String,
+        /// The ids around the circle: each needs the next, the last is the first again.
+        chain: Vec<String>,
+    },
     /// Nothing that runs is in the way, but a version that stands by would be if its module returned to it.
     StandsBy {
         /// What stands by, `id@version`.
@@ -105,7 +125,7 @@ pub enum Obstacle {
         /// What runs of that module and is not confirmed, `id@version`.
         unconfirmed: String,
         /// Other versions that stand by, `id@version`, where it takes their return as well.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         with: Vec<String>,
         /// What would be in the way.
         obstacle: Box<Obstacle>,
@@ -126,12 +146,14 @@ impl Obstacle {
         let (one, other) = match self {
             Self::MissingDependency { needs, .. }
             | Self::DependencyNotRunning { needs, .. }
-            | Self::WrongVersionRunning { needs, .. } => (needs.as_str(), ""),
+            | Self::WrongVersionRunning { needs, .. }
+            | Self::WrongOptional { takes: needs, .. } => (needs.as_str(), ""),
             Self::MissingCapability { capability, .. }
             | Self::TakenCapability { capability, .. }
             | Self::HostedCapability { capability, .. } => (capability.as_str(), ""),
             Self::Conflict { running, .. } => (id(running), ""),
             Self::TakenRoute { method, path, .. } => (method.as_str(), path.as_str()),
+            Self::Circle { .. } => ("", ""),
             Self::StandsBy { obstacle, .. } => return obstacle.matter(),
         };
         (std::mem::discriminant(self), one, other)
@@ -141,10 +163,12 @@ impl Obstacle {
     pub(super) const fn is_conflict(&self) -> bool {
         match self {
             Self::Conflict { .. }
+            | Self::WrongOptional { .. }
             | Self::TakenCapability { .. }
             | Self::HostedCapability { .. }
             | Self::TakenRoute { .. } => true,
             Self::StandsBy { .. }
+            | Self::Circle { .. }
             | Self::MissingDependency { .. }
             | Self::DependencyNotRunning { .. }
             | Self::WrongVersionRunning { .. }
@@ -175,6 +199,9 @@ impl Obstacle {
             Self::WrongVersionRunning { module, needs, range, running, .. } => {
                 write!(f, "{module} needs `{needs}` in a version {range}, but {needs}@{running} runs")
             }
+            Self::WrongOptional { module, takes, range, running, .. } => {
+                write!(f, "{module} takes `{takes}` in a version {range} or not at all, but {takes}@{running} runs")
+            }
             Self::MissingCapability { module, capability, range, .. } => write!(
                 f,
                 "{module} needs the capability `{capability}` in a version {range}, which no running module offers"
@@ -202,6 +229,9 @@ impl Obstacle {
                 write!(f, "{method} {path} of {claimant} is taken: {owner} serves ")?;
                 if path == owner_path { write!(f, "it") } else { write!(f, "{owner_path}") }
             }
+            Self::Circle { module, chain } => {
+                write!(f, "with {module} modules need each other in a circle: {}", chain.join(" -> "))
+            }
             Self::StandsBy { standby, unconfirmed, with, obstacle } => {
                 write!(f, "{standby} stands by until {unconfirmed} is confirmed, and if it returns")?;
                 let together = if with.is_empty() { String::new() } else { format!(" as well as {}", with.join(", ")) };
@@ -225,6 +255,10 @@ impl Obstacle {
             Self::WrongVersionRunning { needs, fitting: None, .. } => {
                 write!(f, "register a version of `{needs}` in that range and activate it first")
             }
+            Self::WrongOptional { takes, fitting: Some(fitting), .. } => {
+                write!(f, "activate {takes}@{fitting} first, or deactivate `{takes}`")
+            }
+            Self::WrongOptional { takes, fitting: None, .. } => write!(f, "deactivate `{takes}` first"),
             Self::MissingCapability { module, providers, .. } => match providers.as_slice() {
                 [] => write!(f, "register a module that offers it"),
                 [only] => write!(f, "activate {only} first, or {module} together with it: --set {only}"),
@@ -242,6 +276,7 @@ impl Obstacle {
             Self::TakenRoute { owner, .. } => {
                 write!(f, "change the path in the manifest or deactivate `{}` first", id(owner))
             }
+            Self::Circle { .. } => write!(f, "make one of these dependencies `required: false`"),
             Self::StandsBy { standby, .. } => write!(f, "confirm `{}` first", id(standby)),
         }
     }
@@ -264,6 +299,9 @@ pub struct Dependent {
     pub needs: String,
     /// The versions that would do.
     pub range: VersionReq,
+    /// Whether it can do without, and only not with another version.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
     /// Whether it does not run but stands by, to be returned to until a newer version of its module is confirmed.
     pub stands_by: bool,
     /// The versions of other modules that stand by, `id@version`, where it lacks what it needs only once they are returned
@@ -291,9 +329,12 @@ impl Dependent {
 
 impl fmt::Display for Dependent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, version, needs, range, stands_by, returned } = self;
+        let Self { id, version, needs, range, optional, stands_by, returned } = self;
         let until = if *stands_by { format!(", which stands by until `{id}` is confirmed,") } else { String::new() };
-        write!(f, "{id}@{version}{until} needs `{needs}` in a version {range}")?;
+        match optional {
+            false => write!(f, "{id}@{version}{until} needs `{needs}` in a version {range}")?,
+            true => write!(f, "{id}@{version}{until} takes `{needs}` in a version {range} or not at all")?,
+        }
         match returned.as_slice() {
             [] => Ok(()),
             returned => write!(f, ", which no other module gives once {} is returned to", returned.join(" and ")),

@@ -3,7 +3,8 @@
 //! The search is a SAT solver's (CDCL, as [`resolvo`] has it): a module is a package of which one version is chosen at most, a
 //! dependency requires a version in its range, a capability one of the modules that offer it, and conflicts, taken paths and
 //! capabilities that one module alone may offer are constraints. What runs is tried in its own version first, all else from the
-//! newest on.
+//! newest on. Circles are no rule of the solver's: where what it chose closes one, it is asked again without one version of the circle
+//! after the other, or with another provider of what is needed in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,10 @@ use resolvo::{Problem, Requirement, Solver, UnsolvableOrCancelled};
 use semver::Version;
 use serde::Serialize;
 
-use super::{Cycle, Running, Snapshot, start_order};
+use super::circles::{Closed, closed};
+use super::starts::in_turn;
+use super::{Cycle, Moves, Running, Snapshot};
+use crate::manifest::CapabilityRequirement;
 use crate::registry::compatibility::Way;
 use crate::registry::versions::ModuleRef;
 
@@ -92,31 +96,89 @@ impl Resolution {
     }
 }
 
+/// How often the solver is asked again because of circles. Each answer costs as much as a search without any.
+const TRIES: usize = 64;
+
 /// The newest consistent set around what is wanted: those modules (a version that is named, otherwise the newest that goes), all
 /// that they need, and each module that runs, in its own version where that goes. Needs of what runs that are not met now are
-/// not demanded.
+/// not demanded, and a circle of needs among what runs stays as it is.
 ///
 /// # Errors
-/// There is none: [`Unresolved`] says why. What is not registered is among the reasons.
+/// There is none: [`Unresolved`] says why. What is not registered is among the reasons. Where it is a circle that is in the way, it
+/// is the first that was found; among very many circles a set may be missed.
 pub fn resolve(wanted: &[ModuleRef], snapshot: &Snapshot, running: &Running) -> Result<Resolution, Unresolved> {
-    let universe = Universe::of(wanted, snapshot, running);
+    let (mut open, mut circle) = (vec![Limits::default()], None);
+    for _ in 0..TRIES {
+        let Some(limits) = open.pop() else { break };
+        let chosen = match solve(wanted, snapshot, running, &limits) {
+            Ok(chosen) => chosen,
+            Err(derivation) if circle.is_none() => return Err(Unresolved::NoSet(derivation)),
+            // of the circle it is told, which led here
+            Err(_) => continue,
+        };
+        let changed = chosen.iter().filter(|(id, version)| running.get(*id) != Some(*version));
+        let moves: Moves = changed.map(|(id, version)| (id.clone(), Some(version.clone()))).collect();
+        let Some(closed) = closed(&moves, snapshot, running) else {
+            return Ok(Resolution::of(&chosen, snapshot, running));
+        };
+        // the first is tried first
+        open.extend(limits.around(&closed, &chosen).into_iter().rev());
+        circle.get_or_insert(closed.cycle);
+    }
+    let circle = circle.unwrap_or_else(|| unreachable!("the first try ends with a set, a derivation or a circle"));
+    Err(Unresolved::Cycle(circle))
+}
+
+/// What a set must keep besides the rules, so that it has no circle that was found before.
+#[derive(Clone, Default)]
+struct Limits {
+    /// Versions that are not in it.
+    without: BTreeSet<(String, Version)>,
+    /// Capabilities that one of the modules besides these offers.
+    besides: Vec<(CapabilityRequirement, BTreeSet<String>)>,
+}
+
+impl Limits {
+    /// What keeps a circle from being: one of those that wait for each other is not there in this version, or somebody else gives
+    /// what one of them waits for. A set without this circle keeps one of these.
+    fn around(&self, closed: &Closed, chosen: &Running) -> Vec<Self> {
+        let waiting = || closed.deadlock.keys();
+        let without = waiting().filter_map(|id| {
+            let mut limits = self.clone();
+            limits.without.insert((id.clone(), chosen.get(id)?.clone()));
+            Some(limits)
+        });
+        let needs: Vec<&CapabilityRequirement> = closed.deadlock.values().flatten().collect();
+        let besides = needs.into_iter().map(|need| {
+            let mut limits = self.clone();
+            limits.besides.push((need.clone(), waiting().cloned().collect()));
+            limits
+        });
+        besides.chain(without).collect()
+    }
+}
+
+fn solve(wanted: &[ModuleRef], snapshot: &Snapshot, running: &Running, limits: &Limits) -> Result<Running, Derivation> {
+    let universe = Universe::of(wanted, snapshot, running, limits);
     let requirements: Vec<Requirement> = universe.roots().collect();
     let mut solver = Solver::new(universe);
     let problem = Problem::new().requirements(requirements.into_iter().map(Into::into).collect());
-    let chosen = match solver.solve(problem) {
-        Ok(solvables) => solver.provider().versions(&solvables),
-        Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
-            return Err(Unresolved::NoSet(Derivation::of(&conflict, &solver)));
-        }
+    match solver.solve(problem) {
+        Ok(solvables) => Ok(solver.provider().versions(&solvables)),
+        Err(UnsolvableOrCancelled::Unsolvable(conflict)) => Err(Derivation::of(&conflict, &solver)),
         Err(UnsolvableOrCancelled::Cancelled(_)) => unreachable!("nothing cancels it"),
-    };
-    let order = start_order(&chosen, snapshot)?;
-    let modules = order.into_iter().filter_map(|id| {
-        let version = chosen.get(&id)?.clone();
-        let needed = needed(&id, &version, &chosen, snapshot);
-        Some(Chosen { change: change(&id, &version, snapshot, running), id, version, needed })
-    });
-    Ok(Resolution { modules: modules.collect() })
+    }
+}
+
+impl Resolution {
+    fn of(chosen: &Running, snapshot: &Snapshot, running: &Running) -> Self {
+        let modules = in_turn(chosen, snapshot).into_iter().filter_map(|id| {
+            let version = chosen.get(&id)?.clone();
+            let needed = needed(&id, &version, chosen, snapshot);
+            Some(Chosen { change: change(&id, &version, snapshot, running), id, version, needed })
+        });
+        Self { modules: modules.collect() }
+    }
 }
 
 fn change(id: &str, version: &Version, snapshot: &Snapshot, running: &Running) -> Change {

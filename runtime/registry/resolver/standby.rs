@@ -26,7 +26,7 @@ pub struct Placed {
 }
 
 /// Modules that return together.
-type Returning<'a> = BTreeSet<&'a str>;
+pub(super) type Returning<'a> = BTreeSet<&'a str>;
 
 impl Placed {
     /// The module with those that return whenever it does.
@@ -36,7 +36,7 @@ impl Placed {
     }
 
     /// Each module that may return, with its set; without those that are about to move.
-    fn alone<'a>(&'a self, moving: &'a Moves) -> impl Iterator<Item = Returning<'a>> {
+    pub(super) fn alone<'a>(&'a self, moving: &'a Moves) -> impl Iterator<Item = Returning<'a>> {
         let others = self.standby.keys().chain(self.sets.iter().flatten()).filter(|id| self.running.contains_key(*id));
         let returns = others.map(|id| self.with_its_set(id));
         returns.filter(move |returning| returning.iter().all(|id| !moving.contains_key(*id)))
@@ -63,7 +63,7 @@ impl Placed {
     }
 
     /// What runs once these modules have returned.
-    fn after(&self, returning: &Returning<'_>) -> Running {
+    pub(super) fn after(&self, returning: &Returning<'_>) -> Running {
         let back = returning.iter().map(|id| ((*id).to_owned(), self.standby.get(*id).cloned())).collect();
         moved(&self.running, &back)
     }
@@ -80,14 +80,14 @@ pub fn together(placed: &Placed, moves: &Moves) -> Placed {
 }
 
 /// The combinations to look at, the smaller ones first: what one of them shows is not told again of a larger one.
-fn in_order<'a>(returns: impl Iterator<Item = Returning<'a>>) -> Vec<Returning<'a>> {
+pub(super) fn in_order<'a>(returns: impl Iterator<Item = Returning<'a>>) -> Vec<Returning<'a>> {
     let mut returns: Vec<_> = returns.filter(|returning| !returning.is_empty()).collect();
     returns.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
     returns.dedup();
     returns
 }
 
-fn label(id: &str, versions: &Running) -> String {
+pub(super) fn label(id: &str, versions: &Running) -> String {
     versions.get(id).map_or_else(|| id.to_owned(), |version| format!("{id}@{version}"))
 }
 

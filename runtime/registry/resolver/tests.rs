@@ -2,14 +2,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use proptest::prelude::*;
-
 use super::*;
-use crate::registry::claims;
 
 mod hosted;
 mod newest;
+mod properties;
 mod resolve;
+mod small;
 mod standby;
 mod starts;
 
@@ -234,165 +233,40 @@ fn a_circle_is_named_and_an_optional_one_is_none() {
     assert_eq!(start_order(&running("b@1.0.0 c@1.0.0"), &snapshot(optional)).unwrap(), ["c", "b"]);
 }
 
-const IDS: [&str; 4] = ["a", "b", "c", "d"];
-const VERSIONS: [&str; 3] = ["1.0.0", "1.1.0", "2.0.0"];
-const RANGES: [&str; 4] = ["*", "^1", ">=1.1.0", "=2.0.0"];
-const PATHS: [&str; 6] = ["/p", "/p/q", "/p/{x}", "/p/{y}", "/{x}/q", "/p/{*rest}"];
-
-/// One module version of a small universe.
-#[derive(Debug, Clone)]
-struct Small {
-    id: usize,
-    version: usize,
-    needs: BTreeMap<usize, (usize, bool)>,
-    conflicts: BTreeMap<usize, Option<usize>>,
-    api: Option<(usize, bool)>,
+#[test]
+fn what_a_module_can_do_without_is_absent_or_in_its_range() {
+    let modules =
+        "app 1.0.0\ndependencies: [{ id: db, version: ^1, required: false }]\n\ndb 1.0.0\n\ndb 2.0.0\n\nother 1.0.0";
+    check(modules, "app", "", &[]);
+    check(modules, "app", "db@1.0.0", &[]);
+    let wrong = "app@1.0.0 takes `db` in a version ^1 or not at all, but db@2.0.0 runs; activate db@1.0.0 first, or deactivate `db`";
+    check(modules, "app", "db@2.0.0", &[wrong]);
+    let modules = snapshot(modules);
+    let told = |after: Option<Version>, beside: &str| -> Vec<String> {
+        let found = dependents(&one_move("db", after.as_ref()), &modules, &running(beside));
+        found.iter().map(ToString::to_string).collect()
+    };
+    let (two, takes) = (Some(Version::new(2, 0, 0)), "app@1.0.0 takes `db` in a version ^1 or not at all");
+    assert_eq!(told(two.clone(), "app@1.0.0 db@1.0.0"), [takes]);
+    assert_eq!(told(two.clone(), "app@1.0.0"), [takes]);
+    assert_eq!(told(None, "app@1.0.0 db@1.0.0"), [""; 0], "it can do without");
+    assert_eq!(told(two, "app@1.0.0 db@2.0.0"), [""; 0], "it is so already");
 }
 
-impl Small {
-    fn text(&self) -> String {
-        let mut text = format!("{} {}", IDS[self.id], VERSIONS[self.version]);
-        let needs = self.needs.iter().map(|(id, (range, required))| {
-            format!("{{ id: {}, version: '{}', required: {required} }}", IDS[*id], RANGES[*range])
-        });
-        text += &format!("\ndependencies: [{}]", needs.collect::<Vec<_>>().join(", "));
-        let conflicts = self.conflicts.iter().map(|(id, range)| match range {
-            None => IDS[*id].to_owned(),
-            Some(range) => format!("'{}@{}'", IDS[*id], RANGES[*range]),
-        });
-        text += &format!("\nconflicts: [{}]", conflicts.collect::<Vec<_>>().join(", "));
-        if let Some((path, post)) = self.api {
-            let method = if post { "POST" } else { "GET" };
-            text += &format!("\napis: [{{ path: '{}', methods: [{method}] }}]", PATHS[path]);
-        }
-        text
-    }
-}
-
-fn universe() -> impl Strategy<Value = (Vec<Small>, Vec<Option<usize>>)> {
-    let small = |id: usize, version: usize| {
-        let needs = proptest::collection::btree_map(0..4_usize, (0..4_usize, any::<bool>()), 0..3);
-        let conflicts = proptest::collection::btree_map(0..4_usize, proptest::option::of(0..4_usize), 0..2);
-        let api = proptest::option::of((0..PATHS.len(), any::<bool>()));
-        (needs, conflicts, api).prop_map(move |(mut needs, mut conflicts, api)| {
-            needs.remove(&id);
-            conflicts.retain(|other, _| *other != id && !needs.contains_key(other));
-            Small { id, version, needs, conflicts, api }
-        })
+#[test]
+fn the_last_version_that_offers_a_capability_is_needed_like_a_module() {
+    let needs = "capabilities: [{ id: own, requirements: ['mail@^1'] }]";
+    let mail = |version: &str| format!("capabilities: [{{ id: mail, version: {version} }}]");
+    let modules = format!("app 1.0.0\n{needs}\n\npost 1.0.0\n{}\n\npost 2.0.0\n{}", mail("1.1.0"), mail("2.0.0"));
+    let orphaned = |modules: &Snapshot, version: &str| -> Vec<String> {
+        let found = orphans("post", &Version::parse(version).unwrap(), modules);
+        found.iter().map(ToString::to_string).collect()
     };
-    let all: Vec<_> = (0..12).map(|n| proptest::option::weighted(0.7, small(n / 3, n % 3))).collect();
-    let all = all.prop_map(|found: Vec<Option<Small>>| found.into_iter().flatten().collect());
-    (all, proptest::collection::vec(proptest::option::of(0..3_usize), 4))
-}
-
-/// The rules again, as plainly as possible and from the generated values rather than the manifests.
-fn may_run(one: &Small, running: &[&Small]) -> bool {
-    let in_range = |range: usize, version: usize| match RANGES[range] {
-        "*" => true,
-        "^1" => version < 2,
-        ">=1.1.0" => version >= 1,
-        _ => version == 2,
-    };
-    let others: Vec<_> = running.iter().filter(|other| other.id != one.id).collect();
-    let names = |a: &Small, b: &Small| {
-        a.conflicts.get(&b.id).is_some_and(|range| range.is_none_or(|range| in_range(range, b.version)))
-    };
-    let one_router = |a: &str, b: &str| {
-        let mut router = matchit::Router::new();
-        router.insert(a, ()).unwrap();
-        router.insert(b, ()).is_ok()
-    };
-    one.needs.iter().all(|(id, (range, required))| {
-        !required || others.iter().any(|other| other.id == *id && in_range(*range, other.version))
-    }) && others.iter().all(|other| {
-        let apart = match (one.api, other.api) {
-            (Some((a, post)), Some((b, other_post))) => post != other_post || one_router(PATHS[a], PATHS[b]),
-            _ => true,
-        };
-        apart && !names(one, other) && !names(other, one)
-    })
-}
-
-proptest! {
-    #[test]
-    fn there_are_no_obstacles_exactly_when_the_plain_rules_hold((all, chosen) in universe()) {
-        let text: Vec<_> = all.iter().map(Small::text).collect();
-        let snapshot = snapshot(&text.join("\n\n"));
-        let runs = |small: &&Small| chosen[small.id] == Some(small.version);
-        let running_small: Vec<_> = all.iter().filter(runs).collect();
-        let running: Running = running_small.iter().map(|it| (IDS[it.id].to_owned(), VERSIONS[it.version].parse().unwrap())).collect();
-        for small in &all {
-            let definition = snapshot.get(IDS[small.id], &VERSIONS[small.version].parse().unwrap()).unwrap();
-            let obstacles = obstacles(definition, &snapshot, &running);
-            prop_assert_eq!(obstacles.is_empty(), may_run(small, &running_small), "{:?}", obstacles);
-        }
-    }
-
-    #[test]
-    fn dependents_are_exactly_those_that_get_a_new_obstacle((all, chosen) in universe(), id in 0..4_usize, after in proptest::option::of(0..3_usize)) {
-        let text: Vec<_> = all.iter().map(Small::text).collect();
-        let snapshot = snapshot(&text.join("\n\n"));
-        let running: Running = all.iter().filter(|it| chosen[it.id] == Some(it.version))
-            .map(|it| (IDS[it.id].to_owned(), VERSIONS[it.version].parse().unwrap())).collect();
-        let mut then = running.clone();
-        then.remove(IDS[id]);
-        let after: Option<Version> = after.map(|version| VERSIONS[version].parse().unwrap());
-        then.extend(after.clone().map(|version| (IDS[id].to_owned(), version)));
-        let found: BTreeSet<_> = dependents(&one_move(IDS[id], after.as_ref()), &snapshot, &running).into_iter().map(|it| it.id).collect();
-        let lacks = |other: &str, version: &Version, running: &Running| {
-            let needs = dependencies(&snapshot.get(other, version).unwrap().manifest, &snapshot, running);
-            needs.iter().any(|it| match it {
-                Obstacle::MissingDependency { needs, .. } | Obstacle::DependencyNotRunning { needs, .. }
-                | Obstacle::WrongVersionRunning { needs, .. } => needs == IDS[id],
-                _ => false,
-            })
-        };
-        let expected: BTreeSet<_> = running.iter().filter(|(other, _)| *other != IDS[id])
-            .filter(|(other, version)| !lacks(other, version, &running) && lacks(other, version, &then))
-            .map(|(other, _)| other.clone()).collect();
-        prop_assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn the_order_respects_dependencies_or_there_is_a_circle((all, chosen) in universe()) {
-        let text: Vec<_> = all.iter().map(Small::text).collect();
-        let snapshot = snapshot(&text.join("\n\n"));
-        let started: Vec<_> = all.iter().filter(|it| chosen[it.id] == Some(it.version)).collect();
-        let modules: Running = started.iter().map(|it| (IDS[it.id].to_owned(), VERSIONS[it.version].parse().unwrap())).collect();
-        let needs = |id: &str, other: &str| {
-            let one = started.iter().find(|it| IDS[it.id] == id).unwrap();
-            one.needs.iter().any(|(need, (_, required))| *required && IDS[*need] == other)
-        };
-        match start_order(&modules, &snapshot) {
-            Ok(order) => {
-                let ids: BTreeSet<_> = order.iter().cloned().collect();
-                prop_assert!(order.len() == modules.len() && ids.iter().eq(modules.keys()));
-                for (at, id) in order.iter().enumerate() {
-                    prop_assert!(order[at..].iter().all(|later| !needs(id, later)), "{:?}", order);
-                }
-            }
-            Err(Cycle { chain }) => {
-                prop_assert!(chain.len() > 2 && chain.first() == chain.last());
-                prop_assert!(chain.windows(2).all(|pair| needs(&pair[0], &pair[1])), "{:?}", chain);
-            }
-        }
-    }
-
-    #[test]
-    fn paths_that_do_not_clash_fit_one_router_in_any_order(paths in proptest::collection::vec("(/(p|q|\\{x\\}|\\{y\\}|p\\{x\\})){1,3}(/\\{\\*r\\})?", 1..6)) {
-        let valid = |path: &String| matchit::Router::new().insert(path.as_str(), ()).is_ok();
-        let mut kept: Vec<String> = Vec::new();
-        for path in paths.into_iter().filter(valid) {
-            for other in &kept {
-                prop_assert_eq!(claims::clash(&path, other), claims::clash(other, &path), "{} {}", path, other);
-            }
-            if kept.iter().all(|other| !claims::clash(&path, other)) {
-                kept.push(path);
-            }
-        }
-        let mut router = matchit::Router::new();
-        for path in &kept {
-            prop_assert!(router.insert(path.as_str(), ()).is_ok(), "{} among {:?}", path, kept);
-        }
-    }
+    let alone = snapshot(&modules);
+    assert_eq!(orphaned(&alone, "1.0.0"), ["app@1.0.0 needs `mail` in a version ^1"]);
+    assert_eq!(orphaned(&alone, "2.0.0"), [""; 0]);
+    let two = snapshot(&format!("{modules}\n\nother 1.0.0\n{}", mail("1.0.0")));
+    assert_eq!(orphaned(&two, "1.0.0"), [""; 0], "another module offers it");
+    let hosted = Arc::new(BTreeMap::from([("mail".to_owned(), Version::new(1, 0, 0))]));
+    assert_eq!(orphaned(&alone.beside(hosted), "1.0.0"), [""; 0], "the host offers it");
 }

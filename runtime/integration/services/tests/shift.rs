@@ -29,7 +29,7 @@ async fn call(world: &World, service: (&str, &str), request: &str, subject: Opti
     (context.module, context.request_id) = ("caller".into(), request.into());
     context.principal =
         subject.map(|subject| Arc::new(Principal { subject: subject.to_owned(), permissions: Vec::new() }));
-    let suppliers = Suppliers { modules: vec!["shop".into()], ..Suppliers::default() };
+    let suppliers = Suppliers { modules: vec![("shop".into(), None)], ..Suppliers::default() };
     let answer = calls.call(&suppliers, service.0, service.1, Value::Null, &context).await;
     answer.ok().and_then(|value| value.as_i64())
 }

@@ -306,8 +306,9 @@ impl Facts<'_> {
                 let paths: BTreeSet<String> = taken.filter_map(|obstacle| obstacle.path()).collect();
                 format!("both serve {}", paths.into_iter().collect::<Vec<_>>().join(", "))
             }
+            Set::Within(range) => format!("its manifest takes `{other}` in a version {range} or not at all"),
             Set::Without { range: Some(range) } => format!("its manifest declares a conflict with `{other}@{range}`"),
-            Set::All | Set::Wanted(_) | Set::Within(_) | Set::Offering { .. } | Set::Without { range: None } => {
+            Set::All | Set::Wanted(_) | Set::Offering { .. } | Set::Without { range: None } => {
                 format!("its manifest declares a conflict with `{other}`")
             }
         }

@@ -13,6 +13,7 @@ use resolvo::{
 use semver::{Version, VersionReq};
 
 use super::super::{Running, SOLE, Snapshot, offered, required_capabilities, routes};
+use super::Limits;
 use crate::manifest::{CapabilityRequirement, Manifest};
 use crate::registry::compatibility::Way;
 use crate::registry::versions::ModuleRef;
@@ -56,11 +57,17 @@ pub(super) struct Universe<'a> {
     snapshot: &'a Snapshot,
     running: &'a Running,
     wanted: &'a [ModuleRef],
+    limits: &'a Limits,
 }
 
 impl<'a> Universe<'a> {
-    pub(super) fn of(wanted: &'a [ModuleRef], snapshot: &'a Snapshot, running: &'a Running) -> Self {
-        Self { pool: Pool::new(), snapshot, running, wanted }
+    pub(super) fn of(
+        wanted: &'a [ModuleRef],
+        snapshot: &'a Snapshot,
+        running: &'a Running,
+        limits: &'a Limits,
+    ) -> Self {
+        Self { pool: Pool::new(), snapshot, running, wanted, limits }
     }
 
     /// What must be in every set.
@@ -68,7 +75,8 @@ impl<'a> Universe<'a> {
         let is_known = |(id, version): &(&String, &Version)| self.snapshot.get(id, version).is_some();
         let runs = self.running.iter().filter(is_known).map(|(id, _)| self.set(id, Set::All));
         let wanted = self.wanted.iter().map(|wanted| self.set(&wanted.id, Set::Wanted(wanted.version.clone())));
-        wanted.chain(runs).map(Requirement::Single)
+        let besides = self.limits.besides.iter().map(|(need, others)| self.provided(need, |id| !others.contains(id)));
+        wanted.chain(runs).map(Requirement::Single).chain(besides)
     }
 
     /// The versions that were chosen.
@@ -134,14 +142,14 @@ impl<'a> Universe<'a> {
         let capabilities = required_capabilities(manifest).filter(|need| !hosted(need));
         let capabilities = capabilities
             .filter(|need| !runs || offered(need, &manifest.id, self.snapshot, self.running))
-            .map(|need| self.provided(need, &manifest.id));
+            .map(|need| self.provided(need, |id| id != manifest.id));
         modules.chain(capabilities).collect()
     }
 
     /// One of the modules that offer a capability; those that run come first.
-    fn provided(&self, need: &CapabilityRequirement, but: &str) -> Requirement {
+    fn provided(&self, need: &CapabilityRequirement, may: impl Fn(&str) -> bool) -> Requirement {
         let offers = self.snapshot.providers(&need.capability).iter();
-        let offers = offers.filter(|it| it.module != but && need.version.matches(&it.capability_version));
+        let offers = offers.filter(|it| may(&it.module) && need.version.matches(&it.capability_version));
         let modules: BTreeSet<&str> = offers.map(|it| it.module.as_str()).collect();
         let (run, others): (Vec<&str>, Vec<&str>) = modules.into_iter().partition(|id| self.running.contains_key(*id));
         let set = Set::Offering { capability: need.capability.clone(), range: need.version.clone() };
@@ -158,6 +166,11 @@ impl<'a> Universe<'a> {
         let others = manifest.conflicts.iter().filter(|conflict| conflict.id != manifest.id);
         let conflicts = others.map(|other| self.set(&other.id, Set::Without { range: other.range.clone() }));
         let mut found: Vec<VersionSetId> = conflicts.collect();
+        // what it can do without is there in its range or not at all; a version that runs beside another one already may go on
+        let runs = self.running.get(&manifest.id) == Some(&manifest.version) && !self.is_wanted(&manifest.id);
+        let optional = manifest.dependencies.iter().filter(|need| !need.required && need.id != manifest.id);
+        let optional = optional.filter(|need| !runs || super::super::leaves_be(need, self.running));
+        found.extend(optional.map(|need| self.set(&need.id, Set::Within(need.version.clone()))));
         for capability in SOLE {
             if manifest.capabilities.iter().any(|own| own.id == capability) {
                 let providers = self.snapshot.providers(capability).iter().map(|provider| provider.module.as_str());
@@ -176,6 +189,10 @@ impl<'a> Universe<'a> {
     fn excluded(&self, manifest: &Manifest) -> Option<String> {
         if let Some(own) = manifest.capabilities.iter().find(|own| self.snapshot.hosted.contains_key(&own.id)) {
             return Some(format!("offers `{}`, which the host application offers itself", own.id));
+        }
+        let (id, version) = (manifest.id.clone(), manifest.version.clone());
+        if self.limits.without.contains(&(id, version)) {
+            return Some("would need itself in a circle".to_owned());
         }
         let from = self.running.get(&manifest.id)?;
         match self.snapshot.way(manifest, from) {

@@ -1,5 +1,7 @@
 //! The newest version of a module is looked up without a look at all of them.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::registry::versions;
 

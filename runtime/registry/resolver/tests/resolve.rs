@@ -1,5 +1,8 @@
 //! Which versions go together.
 
+use proptest::prelude::*;
+
+use super::small::{IDS, Small, VERSIONS, boots, may_run, registered, universe};
 use super::*;
 use crate::registry::versions::ModuleRef;
 
@@ -156,6 +159,47 @@ fn a_circle_is_told_as_such() {
     assert!(error.starts_with("modules need each other in a circle: a -> b -> a"), "{error}");
 }
 
+#[test]
+fn an_older_set_without_a_circle_is_found() {
+    let modules = "a 1.0.0\ndependencies: [{ id: b }]\n\nb 1.0.0\n\nb 2.0.0\ndependencies: [{ id: a }]";
+    assert_eq!(resolved(modules, "a", "").unwrap(), "b@1.0.0 a@1.0.0");
+    assert_eq!(resolved(modules, "a", "b@1.0.0").unwrap(), "(b@1.0.0) a@1.0.0");
+    let offers = "capabilities: [{ id: x }]";
+    let modules = format!(
+        "a 1.0.0\ncapabilities: [{{ id: own, requirements: [x] }}]\n\nb 1.0.0\n{offers}\ndependencies: [{{ id: a }}]\n\nc 1.0.0\n{offers}"
+    );
+    assert_eq!(resolved(&modules, "a b", "").unwrap(), "c@1.0.0 a@1.0.0 b@1.0.0", "another provider");
+}
+
+#[test]
+fn a_circle_that_runs_already_keeps_no_other_module_from_being_resolved() {
+    let modules = "a 1.0.0\ndependencies: [{ id: b }]\n\nb 1.0.0\ndependencies: [{ id: a }]\n\nc 1.0.0\ndependencies: [{ id: a }]\n\nd 1.0.0";
+    assert_eq!(resolved(modules, "d", "a@1.0.0 b@1.0.0").unwrap(), "d@1.0.0 (a@1.0.0) (b@1.0.0)");
+    assert_eq!(resolved(modules, "c", "a@1.0.0 b@1.0.0").unwrap(), "(a@1.0.0) (b@1.0.0) c@1.0.0");
+    assert_eq!(resolved(modules, "a", "a@1.0.0 b@1.0.0").unwrap(), "(a@1.0.0) (b@1.0.0)");
+}
+
+#[test]
+fn what_a_module_can_do_without_is_in_its_range_or_absent() {
+    let modules = "app 1.0.0\ndependencies: [{ id: db, version: '^1', required: false }]\n\ndb 1.0.0\n\ndb 2.0.0\n\n\
+                   old 1.0.0\ndependencies: [{ id: db }]\n\nnew 1.0.0\ndependencies: [{ id: db, version: '^2' }]";
+    assert_eq!(resolved(modules, "app", "").unwrap(), "app@1.0.0");
+    assert_eq!(
+        resolved(modules, "app old", "").unwrap(),
+        "app@1.0.0 db@1.0.0 old@1.0.0".replace("app@1.0.0 db@1.0.0", "db@1.0.0 app@1.0.0")
+    );
+    assert_eq!(
+        resolved(modules, "app new", "").unwrap_err(),
+        "no versions go together: `app` is to run; `new` is to run; app@1.0.0 cannot run beside db@2.0.0: its manifest takes `db` in a \
+         version ^1 or not at all; new@1.0.0 needs `db` in a version ^2, so db@2.0.0"
+    );
+    assert_eq!(
+        resolved(modules, "new", "app@1.0.0 db@2.0.0").unwrap(),
+        "(db@2.0.0) (app@1.0.0) new@1.0.0",
+        "it runs so already"
+    );
+}
+
 /// All sets of versions of the universe, as indices of versions by module.
 fn sets() -> impl Iterator<Item = Vec<Option<usize>>> {
     (0..256_usize).map(|n| (0..4).map(|id| (n >> (2 * id) & 3).checked_sub(1)).collect())
@@ -167,57 +211,86 @@ fn members<'a>(all: &'a [Small], set: &[Option<usize>]) -> Option<Vec<&'a Small>
 }
 
 fn goes(all: &[Small], set: &[Option<usize>]) -> bool {
-    members(all, set).is_some_and(|members| members.iter().all(|one| may_run(one, &members)))
+    members(all, set).is_some_and(|members| members.iter().all(|one| may_run(one, &members)) && boots(&members))
+}
+
+fn label(id: usize, version: usize) -> (String, Version) {
+    (IDS[id].to_owned(), Version::parse(VERSIONS[version]).unwrap())
+}
+
+fn as_running(set: &[Option<usize>]) -> Running {
+    set.iter().enumerate().filter_map(|(id, version)| version.map(|version| label(id, version))).collect()
+}
+
+/// Whether this set goes, has what is wanted, and has everything of before in a version that may follow.
+fn holds(all: &[Small], set: &[Option<usize>], (id, version): (usize, usize), before: &[Option<usize>]) -> bool {
+    let follows = |one: &&Small| before[one.id].is_none_or(|from| one.may_follow(from));
+    goes(all, set)
+        && set[id] == Some(version)
+        && set.iter().zip(before).all(|(now, then)| now.is_some() || then.is_none())
+        && members(all, set).is_some_and(|members| members.iter().all(follows))
+}
+
+fn check_found(
+    all: &[Small],
+    wants: (usize, usize),
+    runs: &proptest::sample::Index,
+    newest: bool,
+) -> Result<(), TestCaseError> {
+    let snapshot = registered(all);
+    let alive: Vec<_> = sets().filter(|set| goes(all, set)).collect();
+    let before = &alive[runs.index(alive.len())];
+    let (id, version) = wants;
+    let holds = |set: &[Option<usize>]| holds(all, set, wants, before);
+    let wanted = [ModuleRef { id: IDS[id].to_owned(), version: Some(label(id, version).1) }];
+    let found = match resolve(&wanted, &snapshot, &as_running(before)) {
+        Ok(found) => found,
+        Err(error) => {
+            let missed = sets().find(|set| holds(set));
+            prop_assert!(missed.is_none(), "{error}, but {missed:?} from {before:?}");
+            return Ok(());
+        }
+    };
+    let chosen: Running = found.modules.iter().map(|it| (it.id.clone(), it.version.clone())).collect();
+    let set = sets().find(|set| as_running(set) == chosen).unwrap();
+    prop_assert!(holds(&set), "{chosen:?} from {before:?}");
+    for chosen in &found.modules {
+        let is_there = chosen.id == IDS[id] || as_running(before).contains_key(&chosen.id);
+        prop_assert!(is_there || !chosen.needed.is_empty(), "{} for nothing", chosen.id);
+    }
+    // no single module could be newer, or stay
+    for other in (0..4).filter(|other| newest && *other != id) {
+        let Some(now) = set[other] else { continue };
+        let better: Vec<usize> = match before[other] {
+            Some(kept) if kept == now => Vec::new(),
+            Some(kept) => vec![kept],
+            None => (now + 1..3).collect(),
+        };
+        for version in better {
+            let mut changed = set.clone();
+            changed[other] = Some(version);
+            prop_assert!(!holds(&changed), "{changed:?} is better than {set:?}");
+        }
+    }
+    Ok(())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
     #[test]
     fn versions_are_found_exactly_when_a_set_of_them_goes_together(
-        (mut all, _) in universe(), id in 0..4_usize, version in 0..3_usize, runs in any::<proptest::sample::Index>(),
+        (all, _) in universe(false), id in 0..4_usize, version in 0..3_usize, runs in any::<proptest::sample::Index>(),
     ) {
-        // no circles: those are the order's
-        for small in &mut all {
-            small.needs.retain(|other, _| *other > small.id);
-        }
         prop_assume!(all.iter().any(|it| (it.id, it.version) == (id, version)));
-        let text: Vec<_> = all.iter().map(Small::text).collect();
-        let snapshot = snapshot(&text.join("\n\n"));
-        let alive: Vec<_> = sets().filter(|set| goes(&all, set)).collect();
-        let before = &alive[runs.index(alive.len())];
-        let label = |id: usize, version: usize| (IDS[id].to_owned(), Version::parse(VERSIONS[version]).unwrap());
-        let as_running = |set: &[Option<usize>]| -> Running {
-            set.iter().enumerate().filter_map(|(id, version)| version.map(|version| label(id, version))).collect()
-        };
-        let holds = |set: &[Option<usize>]| {
-            goes(&all, set) && set[id] == Some(version) && set.iter().zip(before).all(|(now, then)| now.is_some() || then.is_none())
-        };
-        let wanted = [ModuleRef { id: IDS[id].to_owned(), version: Some(label(id, version).1) }];
-        match resolve(&wanted, &snapshot, &as_running(before)) {
-            Ok(found) => {
-                let chosen: Running = found.modules.iter().map(|it| (it.id.clone(), it.version.clone())).collect();
-                let set = sets().find(|set| as_running(set) == chosen).unwrap();
-                prop_assert!(holds(&set), "{:?} from {:?}", chosen, before);
-                for chosen in &found.modules {
-                    let is_there = chosen.id == IDS[id] || as_running(before).contains_key(&chosen.id);
-                    prop_assert!(is_there || !chosen.needed.is_empty(), "{} for nothing", chosen.id);
-                }
-                // no single module could be newer, or stay
-                for other in (0..4).filter(|other| *other != id) {
-                    let Some(now) = set[other] else { continue };
-                    let better: Vec<usize> = match before[other] {
-                        Some(kept) if kept == now => Vec::new(),
-                        Some(kept) => vec![kept],
-                        None => (now + 1..3).collect(),
-                    };
-                    for version in better {
-                        let mut changed = set.clone();
-                        changed[other] = Some(version);
-                        prop_assert!(!holds(&changed), "{:?} is better than {:?}", changed, set);
-                    }
-                }
-            }
-            Err(error) => prop_assert!(!sets().any(|set| holds(&set)), "{}", error),
-        }
+        check_found(&all, (id, version), &runs, true)?;
+    }
+
+    #[test]
+    fn versions_are_found_around_circles_as_well(
+        (all, _) in universe(true), id in 0..4_usize, version in 0..3_usize, runs in any::<proptest::sample::Index>(),
+    ) {
+        prop_assume!(all.iter().any(|it| (it.id, it.version) == (id, version)));
+        // after a circle the next best set is another one, not the nearest
+        check_found(&all, (id, version), &runs, false)?;
     }
 }

@@ -1,5 +1,8 @@
 //! What stands by counts as well as what runs.
 
+use proptest::prelude::*;
+
+use super::small::IDS;
 use super::*;
 
 fn placed(beside: &str, standby: &str) -> Placed {

@@ -42,3 +42,14 @@ fn a_circle_does_not_keep_its_modules_from_being_tried() {
     }
     assert_eq!(order, ["c", "d", "a", "b"]);
 }
+
+#[test]
+fn who_needs_a_circle_waits_for_it() {
+    let modules = snapshot(
+        "a 1.0.0\ndependencies: [{ id: n }]\n\nm 1.0.0\ndependencies: [{ id: n }]\n\nn 1.0.0\ndependencies: [{ id: m }]",
+    );
+    let running = running("a@1.0.0 m@1.0.0 n@1.0.0");
+    assert_eq!(super::super::starts::in_turn(&running, &modules), ["m", "n", "a"]);
+    assert_eq!(circle_of("m", &running, &modules).into_keys().collect::<Vec<_>>(), ["n"]);
+    assert!(circle_of("a", &running, &modules).is_empty());
+}
