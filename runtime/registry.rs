@@ -8,6 +8,7 @@ pub mod capabilities;
 pub mod compatibility;
 pub mod interfaces;
 pub mod resolver;
+pub mod validation;
 pub mod versions;
 
 mod bundle;

@@ -19,6 +19,7 @@
 //! | `GET /v1/modules/{id}/versions?compatibleWith=V` | those that can take over from that version |
 //! | `GET /v1/modules/{id}/dependencies?version=V`, `…/conflicts?version=V` | what goes together with it; what keeps it from running |
 //! | `GET /v1/modules/{id}/plan?version=V&strategy=S`, `…/why?version=V` | what an activation would do; why it is as it is |
+//! | `GET /v1/modules/{id}/validation?version=V`, `…/compatibility?version=V&from=W` | whether it can run beside what runs; whether it can take over from that version |
 //! | `GET /v1/find?capability=…`, `?category=…`, `?compatible=ID@RANGE;…` | the versions that offer it, or are in a range |
 //! | `GET /v1/events?module=ID` | what happens, as server-sent events |
 //! | `GET /v1/audit?from=1&limit=100&wait=30s`, `GET /v1/audit/verify` | the audit log; whether it is whole |
@@ -166,6 +167,8 @@ impl Admin {
             .route("/v1/modules/{id}/plan", get(relations::plan))
             .route("/v1/modules/{id}/why", get(relations::why))
             .route("/v1/modules/{id}/conflicts", get(relations::conflicts))
+            .route("/v1/modules/{id}/validation", get(relations::validation))
+            .route("/v1/modules/{id}/compatibility", get(relations::compatibility))
             .route("/v1/modules/{id}/versions/{version}", get(reads::show).delete(changes::unregister))
             .route("/v1/modules/{id}/activate", post(changes::activate))
             .route("/v1/modules/{id}/deactivate", post(changes::deactivate))

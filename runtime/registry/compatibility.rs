@@ -3,7 +3,7 @@
 use std::fmt;
 
 use semver::Version;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
 use super::interfaces::{Difference, differences};
@@ -11,13 +11,17 @@ use super::versions::{can_follow, list, way};
 use crate::manifest::Manifest;
 
 /// Whether a version can take over from another one of its module.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Compatibility {
+pub struct CompatibilityResult {
+    /// The module.
+    pub id: String,
     /// The version that is to take over.
     pub version: Version,
     /// The one that it takes over from.
     pub from: Version,
+    /// Whether it can take over as things are: there is a way, and nothing is lost.
+    pub compatible: bool,
     /// The way there.
     pub way: Way,
     /// What its capabilities lost under a version number that says otherwise.
@@ -25,7 +29,7 @@ pub struct Compatibility {
 }
 
 /// The way from one version to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Way {
     /// It follows directly.
@@ -55,34 +59,35 @@ pub enum Way {
     None,
 }
 
-impl Compatibility {
-    /// Whether it can take over as things are.
-    #[must_use]
-    pub fn is_given(&self) -> bool {
-        self.differences.is_empty() && matches!(self.way, Way::Direct | Way::Through { .. })
-    }
-}
-
 impl Snapshot {
     /// Whether this version can take over from `from`.
     #[must_use]
-    pub fn version_compatibility(&self, to: &Manifest, from: &Version) -> Compatibility {
+    pub fn version_compatibility(&self, to: &Manifest, from: &Version) -> CompatibilityResult {
         let before = self.get(&to.id, from);
-        Compatibility {
+        let way = self.way(to, from);
+        let differences = before.map_or_else(Vec::new, |before| differences(&before.manifest, to));
+        let compatible = differences.is_empty() && matches!(way, Way::Direct | Way::Through { .. });
+        CompatibilityResult {
+            id: to.id.clone(),
             version: to.version.clone(),
             from: from.clone(),
-            way: self.way(to, from),
-            differences: before.map_or_else(Vec::new, |before| differences(&before.manifest, to)),
+            compatible,
+            way,
+            differences,
         }
     }
 
     /// The versions of a module that can take over from `from`, ascending; itself is not among them.
-    pub fn compatible_versions<'a>(&'a self, id: &str, from: &'a Version) -> impl Iterator<Item = Compatibility> + 'a {
+    pub fn compatible_versions<'a>(
+        &'a self,
+        id: &str,
+        from: &'a Version,
+    ) -> impl Iterator<Item = CompatibilityResult> + 'a {
         let versions = self.modules.get(id).into_iter().flatten();
         let others = versions.filter(move |(version, _)| *version != from);
         others
             .map(move |(_, definition)| self.version_compatibility(&definition.manifest, from))
-            .filter(Compatibility::is_given)
+            .filter(|it| it.compatible)
     }
 
     /// The way to this version from `from`.

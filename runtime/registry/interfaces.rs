@@ -4,12 +4,12 @@
 use std::fmt;
 
 use semver::Version;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Capability, Interface, Manifest};
 
 /// What was lost under a compatible version number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
     /// The capability's id.
@@ -23,7 +23,7 @@ pub struct Difference {
 }
 
 /// What is lost of a capability.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Lost {
     /// All of it, or its version went down, so that who needs the higher one finds none.

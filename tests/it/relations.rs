@@ -100,3 +100,41 @@ async fn a_breaking_change_under_a_compatible_version_is_refused_at_registration
     assert!(kind == "breaking-change" && message.contains("lacks `ink.empty` that 1.0.0 has"), "{refused:?}");
     server.ok(&["register", &server.write(&offers("1.1.0", "fill, empty, shake"))]).await;
 }
+
+#[tokio::test]
+async fn why_says_ready_exactly_where_a_plan_is_not_refused() {
+    let b = Module::echo("b", "1.0.0", "lua").needs("a", "^1");
+    let server = Server::with(&[Module::echo("a", "1.0.0", "lua"), b]).await;
+    let later = [
+        Module::echo("a", "1.1.0", "lua"),
+        Module::echo("a", "2.0.0", "lua"),
+        Module::echo("a", "1.2.0", "lua").manifest("lifecycle:\n  updates: { supported: false }\n"),
+        Module::echo("a", "1.3.0", "lua").needs("b", "^1"),
+        Module::new("a", "1.4.0").api("/api/a", "GET").lua("return {"),
+    ];
+    for module in &later {
+        server.ok(&["register", &server.write(module)]).await;
+    }
+    for (label, says) in [
+        ("a@1.1.0", None),
+        ("a@2.0.0", Some("b@1.0.0 needs `a` in a version ^1; deactivate b first")),
+        ("a@1.2.0", Some("supported: false")),
+        ("a@1.3.0", Some("modules need each other in a circle: a -> b -> a")),
+        ("a@1.4.0", Some("do not compile")),
+    ] {
+        let (plan, why) = (server.ok(&["plan", label]).await, server.ok(&["why", label]).await);
+        let (refused, kinds, told) = (&plan["refused"], texts(&why["reasons"], "kind"), texts(&why["reasons"], "text"));
+        assert_eq!(kinds.contains(&"ready"), refused == &json!([]), "{label}: {plan} {why}");
+        assert_eq!(says.is_none(), refused == &json!([]), "{label}: {plan}");
+        assert!(says.is_none_or(|says| told.join("\n").contains(says)), "{label}: {why}");
+        let done = server.run(&["activate", label]).await;
+        assert_eq!(done.code, i32::from(says.is_some()), "{label}: {done:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_versions_in_a_folder_the_newest_stable_one_is_activated() {
+    let versions = ["1.9.0", "1.10.0", "2.0.0-rc.1"].map(|version| Module::echo("a", version, "lua"));
+    let server = Server::with(&versions).await;
+    assert_eq!(server.get("/api/a").await.header("x-replug-module"), "a@1.10.0");
+}

@@ -21,7 +21,7 @@ pub(super) use backup::{backup, restored};
 pub(super) use choosing::{capabilities, chosen};
 pub(super) use permissions::{decisions, permissions};
 pub(super) use records::{Confirmation, HistoryRow, Row, confirmed, entries, event, history, steered};
-pub(super) use relations::{conflicts, dependencies, plan, why};
+pub(super) use relations::{compatibility, conflicts, dependencies, plan, validation, why};
 pub(super) use usage::{usage, usages};
 
 /// What an activation came to, as it is sent.

@@ -51,6 +51,21 @@ pub(super) async fn ask(relation: Relation, client: &Client, output: &mut Output
             let found = read(&answer)?;
             show(output, &answer, || human::conflicts(&found))
         }
+        Relation::Validate { module: ModuleRef { id, version }, from: None } => {
+            let version = version.map(|version| ("version", version.to_string()));
+            let path = format!("/v1/modules/{id}/validation{}", query(version));
+            let answer = client.send(Method::GET, &path, Body::Empty).await?;
+            let found = read(&answer)?;
+            show(output, &answer, || human::validation(&found))
+        }
+        Relation::Validate { module: ModuleRef { id, version }, from: Some(from) } => {
+            let version = version.map(|version| ("version", version.to_string()));
+            let from = [("from", from.to_string())];
+            let path = format!("/v1/modules/{id}/compatibility{}", query(version.into_iter().chain(from)));
+            let answer = client.send(Method::GET, &path, Body::Empty).await?;
+            let found = read(&answer)?;
+            show(output, &answer, || human::compatibility(&found))
+        }
         Relation::Find(FindArgs { capability, category, compatible }) => {
             let ranges: Vec<_> = compatible.iter().map(ToString::to_string).collect();
             let compatible = (!ranges.is_empty()).then(|| ("compatible", ranges.join(";")));

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{CommandError, Commands, FoundModule, ModuleRef, VersionRow};
 use crate::engine::EngineError;
 use crate::registry::Snapshot;
+use crate::registry::compatibility::CompatibilityResult;
 use crate::registry::resolver::{self, Change, Chosen, Need, Resolution, Running, Unresolved};
+use crate::registry::validation::ValidationResult;
 use crate::registry::versions::Requirement;
 
 /// What `deps` tells: the versions that go together around one.
@@ -135,6 +137,28 @@ impl Commands {
             running: beside(&running),
             registered: registered.collect(),
         })
+    }
+
+    /// Whether a version (the newest, where none is named) can run beside what runs, by what is registered.
+    ///
+    /// # Errors
+    /// It is not registered.
+    pub fn validate_dependencies(&self, wanted: &ModuleRef) -> Result<ValidationResult, CommandError> {
+        let definition = self.resolve(wanted)?;
+        Ok(self.registry.snapshot().validate_dependencies(&definition, &self.running()))
+    }
+
+    /// Whether a version (the newest, where none is named) can take over from version `from` of its module, and by which way.
+    ///
+    /// # Errors
+    /// It is not registered.
+    pub fn validate_version_compatibility(
+        &self,
+        wanted: &ModuleRef,
+        from: &Version,
+    ) -> Result<CompatibilityResult, CommandError> {
+        let definition = self.resolve(wanted)?;
+        Ok(self.registry.snapshot().version_compatibility(&definition.manifest, from))
     }
 
     /// The registered versions of a module that can take over from `from`, ascending.

@@ -18,7 +18,7 @@ const fn verb(name: &'static str, args: &'static str, about: &'static str, examp
 }
 
 /// All verbs, in the order in which help shows them.
-pub const VERBS: [Verb; 36] = [
+pub const VERBS: [Verb; 37] = [
     verb(
         "serve",
         "[DIR…]",
@@ -103,6 +103,12 @@ pub const VERBS: [Verb; 36] = [
         "replug choose mail post",
     ),
     verb("conflicts", "ID[@V]", "Show what keeps a version from running beside others", "replug conflicts greeter"),
+    verb(
+        "validate",
+        "ID[@V] [--from W]",
+        "Tell whether a version can run beside what runs or, with --from, whether it can take over from that version",
+        "replug validate greeter@1.1.0 --from 1.0.0",
+    ),
     verb(
         "find",
         "--capability C | --category C | --compatible ID@RANGE…",

@@ -7,6 +7,8 @@ use super::read::{Parameters, Placeholders, module, version};
 use super::{App, Problem};
 use crate::admin::commands::{self, Conflicts, Dependencies, Why};
 use crate::engine::Forecast;
+use crate::registry::compatibility::CompatibilityResult;
+use crate::registry::validation::ValidationResult;
 use crate::registry::versions::ModuleRef;
 
 pub(super) async fn dependencies(
@@ -23,6 +25,30 @@ pub(super) async fn conflicts(
     parameters: Parameters,
 ) -> Result<Json<Conflicts>, Problem> {
     Ok(Json(shared.admin.commands.conflicts(&wanted(&path, &parameters)?)?))
+}
+
+pub(super) async fn validation(
+    State(shared): App,
+    path: Placeholders,
+    parameters: Parameters,
+) -> Result<Json<ValidationResult>, Problem> {
+    Ok(Json(shared.admin.commands.validate_dependencies(&wanted(&path, &parameters)?)?))
+}
+
+pub(super) async fn compatibility(
+    State(shared): App,
+    path: Placeholders,
+    parameters: Parameters,
+) -> Result<Json<CompatibilityResult>, Problem> {
+    let Some(from) = parameters.0.get("from") else {
+        return Err(Problem::of(
+            "bad-request",
+            "from which version it is to take over is not said",
+            "give ?from=VERSION",
+        ));
+    };
+    let wanted = wanted(&path, &parameters)?;
+    Ok(Json(shared.admin.commands.validate_version_compatibility(&wanted, &version(from)?)?))
 }
 
 pub(super) async fn plan(

@@ -65,9 +65,9 @@ fn compatibility_is_given_where_there_is_a_way_and_nothing_is_lost() {
         let to = snapshot.get("m", &to.parse().unwrap()).unwrap();
         snapshot.version_compatibility(&to.manifest, &Version::new(1, 0, 0))
     };
-    assert!(of("1.2.0").is_given() && of("1.2.0").differences.is_empty());
+    assert!(of("1.2.0").compatible && of("1.2.0").differences.is_empty());
     let less = of("1.1.0");
-    assert_eq!((less.is_given(), &less.way), (false, &Way::Direct));
+    assert_eq!((less.compatible, &less.way), (false, &Way::Direct));
     assert_eq!(less.differences[0].to_string(), "`mail` 1.0.0 lacks `send.many` that 1.0.0 has");
     let from = Version::new(1, 0, 0);
     let compatible: Vec<_> = snapshot.compatible_versions("m", &from).map(|it| it.version.to_string()).collect();

@@ -53,6 +53,16 @@ pub enum Relation {
         #[arg(value_name = "ID[@V]")]
         module: ModuleRef,
     },
+    /// Whether a version can run, or take over.
+    #[command(about = about("validate"), after_help = example("validate"))]
+    Validate {
+        /// The module, or one version of it; without a version the newest
+        #[arg(value_name = "ID[@V]")]
+        module: ModuleRef,
+        /// Whether it can take over from this version of its module
+        #[arg(long, value_name = "W")]
+        from: Option<Version>,
+    },
     /// Who offers something.
     #[command(about = about("find"), after_help = example("find"))]
     Find(FindArgs),

@@ -3,6 +3,8 @@
 use super::{moment, table, text};
 use crate::admin::commands::{Conflicts, Dependencies, DependencyRow, NeedRow, Why};
 use crate::engine::Forecast;
+use crate::registry::compatibility::CompatibilityResult;
+use crate::registry::validation::ValidationResult;
 
 /// What goes together, in the order to activate it.
 pub(in crate::admin::cli) fn dependencies(found: &Dependencies) -> String {
@@ -47,6 +49,24 @@ pub(in crate::admin::cli) fn conflicts(found: &Conflicts) -> String {
     let now = running.iter().map(|line| format!("now: {line}"));
     let later = registered.iter().map(|line| format!("if it ran: {line}"));
     now.chain(later).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a version can run beside what runs.
+pub(in crate::admin::cli) fn validation(found: &ValidationResult) -> String {
+    let ValidationResult { id, version, obstacles, .. } = found;
+    if found.valid {
+        return format!("{id}@{version} can run beside what runs");
+    }
+    let lines = obstacles.iter().map(|obstacle| format!("\n  {obstacle}"));
+    format!("{id}@{version} cannot run beside what runs{}", lines.collect::<String>())
+}
+
+/// Whether a version can take over from another one.
+pub(in crate::admin::cli) fn compatibility(found: &CompatibilityResult) -> String {
+    let CompatibilityResult { id, version, from, way, differences, .. } = found;
+    let can = if found.compatible { "can" } else { "cannot" };
+    let lost = differences.iter().map(|difference| format!("\n  {difference}"));
+    format!("{id}@{version} {can} take over from {from}: it follows {way}{}", lost.collect::<String>())
 }
 
 /// What an activation would do.

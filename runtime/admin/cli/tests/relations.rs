@@ -56,6 +56,26 @@ async fn conflicts_says_what_keeps_a_version_from_running_or_that_nothing_does()
 }
 
 #[tokio::test]
+async fn validate_says_whether_a_version_can_run_and_whether_it_can_take_over() {
+    let server = shop().await;
+    assert_eq!(server.run("validate stock").await.out, "stock@2.0.0 can run beside what runs\n");
+    let shown = lines(&server.run("validate shop").await.out);
+    assert_eq!(shown[0], "shop@1.0.0 cannot run beside what runs");
+    assert!(shown[1].ends_with("activate stock@1.0.0 first"), "{shown:?}");
+    let sent = server.run("validate shop --json").await.json();
+    assert_eq!((&sent["valid"], &sent["obstacles"][0]["kind"]), (&false.into(), &"dependencyNotRunning".into()));
+    let told = server.run("validate stock@2.0.0 --from 1.0.0").await;
+    assert_eq!(told.out, "stock@2.0.0 can take over from 1.0.0: it follows directly\n");
+    let sent = server.run("validate stock@2.0.0 --from 1.0.0 --json").await.json();
+    let direct = serde_json::json!({ "kind": "direct" });
+    assert_eq!(
+        sent,
+        serde_json::json!({ "id": "stock", "version": "2.0.0", "from": "1.0.0", "compatible": true, "way": direct, "differences": [] })
+    );
+    assert_eq!(server.run("validate nobody --json").await.error()["kind"], "not-registered");
+}
+
+#[tokio::test]
 async fn plan_shows_what_would_be_done_and_does_nothing() {
     let server = shop().await;
     let told = server.run("plan stock@2.0.0 --strategy gradual").await;

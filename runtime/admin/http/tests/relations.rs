@@ -29,6 +29,24 @@ async fn dependencies_conflicts_and_reasons_are_read_by_version() {
 }
 
 #[tokio::test]
+async fn whether_a_version_can_run_and_take_over_is_read() {
+    let server = shop().await;
+    let never = "lifecycle: { updates: { compatibility: { \"3.0.0\": ^2 } } }\n";
+    server.world.commands.register(bundle("stock", "3.0.0", never)).await.unwrap();
+    let told = server.get("/v1/modules/shop/validation?version=1.0.0").await.json();
+    assert_eq!((&told["id"], &told["valid"]), (&json!("shop"), &json!(false)));
+    assert_eq!(told["obstacles"][0]["needs"], "stock");
+    let from = async |version: &str| {
+        let told = server.get(&format!("/v1/modules/stock/compatibility?from={version}")).await.json();
+        (told["compatible"].clone(), told["way"]["kind"].clone())
+    };
+    assert_eq!(from("2.0.0").await, (json!(true), json!("direct")));
+    assert_eq!(from("1.0.0").await, (json!(false), json!("none")));
+    assert_eq!(server.get("/v1/modules/stock/compatibility").await.problem(), (400, "bad-request".into()));
+    assert_eq!(server.get("/v1/modules/nobody/validation").await.problem(), (404, "not-registered".into()));
+}
+
+#[tokio::test]
 async fn a_plan_is_told_and_nothing_is_done() {
     let server = shop().await;
     let plan = server.get("/v1/modules/stock/plan?version=2.0.0&strategy=instant").await;
