@@ -18,7 +18,7 @@ use super::plan::{SlotState, Turn};
 use super::probe::places;
 use super::record::{Change, OneWay, SlotRecord};
 use super::state::State;
-use super::validate;
+use super::validate::{self, Coming};
 use crate::actors::router::{Companions, Slot as RoutedSlot, Snapshot as Routed};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::{Event, InstanceKey};
@@ -238,10 +238,14 @@ impl Coordinator {
     /// Whether the commits may be made now; all that was validated is looked at once more.
     fn may(&self, turns: &[Turning]) -> Result<(), EngineError> {
         let mut fits = Vec::new();
-        let resumes = |commit: &Commit| commit.entry.as_ref().is_some_and(|entry| entry.action == Action::Resume);
-        let again = turns.iter().any(|turning| resumes(&turning.commit));
+        let mut coming = Coming::Over;
         for Turning { commit, slot, to } in turns {
             let (id, from) = (&commit.id, &slot.state);
+            match (&commit.turn, &commit.entry) {
+                (Turn::ReturnToStandby, _) => coming = Coming::Back,
+                (_, Some(entry)) if entry.action == Action::Resume => coming = Coming::Again,
+                _ => {}
+            }
             let internal = |what: &str| Err(EngineError::Internal(format!("{id} {what}")));
             match &commit.turn {
                 Turn::Withdraw(_) => {}
@@ -254,10 +258,10 @@ impl Coordinator {
                 Turn::TakeOver { .. } | Turn::ReturnToStandby | Turn::Clear => fits.push((id, to)),
             }
         }
-        self.still_fits(&fits, again)
+        self.still_fits(&fits, coming)
     }
 
-    fn still_fits(&self, turns: &[(&String, &SlotState)], again: bool) -> Result<(), EngineError> {
+    fn still_fits(&self, turns: &[(&String, &SlotState)], coming: Coming) -> Result<(), EngineError> {
         let (snapshot, placed) = (self.shared.registry.snapshot(), self.shared.board.placed());
         let mut taking: Vec<Arc<Definition>> = Vec::new();
         let mut going = Moves::new();
@@ -270,12 +274,7 @@ impl Coordinator {
             let unregistered = || EngineError::Internal(format!("{id}@{version} was unregistered meanwhile"));
             taking.push(Arc::clone(definition.ok_or_else(unregistered)?));
         }
-        match &*taking {
-            [] => {}
-            [alone] if again => validate::fits_again(alone, &snapshot, &self.shared.board)?,
-            [alone] => validate::fits(alone, &snapshot, &placed)?,
-            set => validate::fit_together(set, &snapshot, &placed)?,
-        }
+        validate::still_fit(&taking, coming, &snapshot, &self.shared.board)?;
         if going.is_empty() {
             return Ok(());
         }

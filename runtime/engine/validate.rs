@@ -72,6 +72,38 @@ pub(super) fn fits_again(definition: &Definition, snapshot: &Snapshot, board: &B
     goes_beside(definition, snapshot, &placed)
 }
 
+/// How versions come to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coming {
+    /// They take over.
+    Over,
+    /// They stood by, and their modules return to them. A circle is no reason against that: it is a restart's affair, and the way back
+    /// is one's that clients wait for.
+    Back,
+    /// They served when the runtime ended.
+    Again,
+}
+
+/// Whether these may serve from now on, after all that was looked at before.
+///
+/// # Errors
+/// What stands in the way.
+pub(super) fn still_fit(
+    set: &[Arc<Definition>],
+    coming: Coming,
+    snapshot: &Snapshot,
+    board: &Board,
+) -> Result<(), EngineError> {
+    match (set, coming) {
+        ([], _) => Ok(()),
+        ([alone], Coming::Over) => fits(alone, snapshot, &board.placed()),
+        ([alone], Coming::Back) => goes_beside(alone, snapshot, &board.placed()),
+        ([alone], Coming::Again) => fits_again(alone, snapshot, board),
+        (set, Coming::Over) => fit_together(set, snapshot, &board.placed()),
+        (set, Coming::Back | Coming::Again) => go_together(set, snapshot, &board.placed()),
+    }
+}
+
 fn closes_no_circle(module: String, moves: &Moves, snapshot: &Snapshot, placed: &Placed) -> Result<(), EngineError> {
     match resolver::circles_beside(moves, snapshot, placed) {
         None => Ok(()),
@@ -113,18 +145,35 @@ fn along(definition: &Definition, dependents: &[Dependent], snapshot: &Snapshot,
 /// # Errors
 /// What stands in the way.
 pub(super) fn fit_together(set: &[Arc<Definition>], snapshot: &Snapshot, placed: &Placed) -> Result<(), EngineError> {
-    let moves: Moves = set.iter().map(|it| (it.manifest.id.clone(), Some(it.manifest.version.clone()))).collect();
+    go_together(set, snapshot, placed)?;
+    closes_no_circle(labels(set), &moves_of(set), snapshot, placed)
+}
+
+fn labels(set: &[Arc<Definition>]) -> String {
+    set.iter().map(|definition| definition.label()).collect::<Vec<_>>().join(", ")
+}
+
+fn moves_of(set: &[Arc<Definition>]) -> Moves {
+    set.iter().map(|it| (it.manifest.id.clone(), Some(it.manifest.version.clone()))).collect()
+}
+
+fn go_together(set: &[Arc<Definition>], snapshot: &Snapshot, placed: &Placed) -> Result<(), EngineError> {
+    let moves = moves_of(set);
     let then = resolver::together(placed, &moves);
-    let labels = || set.iter().map(|definition| definition.label()).collect::<Vec<_>>().join(", ");
     let obstacles: Vec<_> = set.iter().flat_map(|it| resolver::obstacles_beside(it, snapshot, &then)).collect();
     if !obstacles.is_empty() {
-        return Err(EngineError::Obstructed { module: labels(), obstacles });
+        return Err(EngineError::Obstructed { module: labels(set), obstacles });
     }
     let dependents = resolver::dependents_beside(&moves, snapshot, placed);
     if dependents.is_empty() {
-        return closes_no_circle(labels(), &moves, snapshot, placed);
+        return Ok(());
     }
-    Err(EngineError::Needed { id: labels(), action: "activated as one".to_owned(), dependents, together: Vec::new() })
+    Err(EngineError::Needed {
+        id: labels(set),
+        action: "activated as one".to_owned(),
+        dependents,
+        together: Vec::new(),
+    })
 }
 
 /// Whether every setting that must have a value has one.

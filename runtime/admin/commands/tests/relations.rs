@@ -166,7 +166,12 @@ async fn nothing_is_said_to_be_ready_that_an_activation_would_be_refused_for() {
         &world.commands.registry.snapshot(),
         &world.commands.running(),
     );
-    let needed = EngineError::Needed { id: "stock".into(), action: "activated at 2.0.0".into(), dependents };
+    let needed = EngineError::Needed {
+        id: "stock".into(),
+        action: "activated at 2.0.0".into(),
+        dependents,
+        together: Vec::new(),
+    };
     world.fake.played.lock().unwrap().refusal = Some(needed);
     let (_, reasons) = told(&world, "stock@2.0.0").await;
     let refused = reasons.iter().find(|(kind, _)| kind == "refused").unwrap();
