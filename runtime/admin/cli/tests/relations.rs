@@ -61,7 +61,7 @@ async fn validate_says_whether_a_version_can_run_and_whether_it_can_take_over() 
     assert_eq!(server.run("validate stock").await.out, "stock@2.0.0 can run beside what runs\n");
     let shown = lines(&server.run("validate shop").await.out);
     assert_eq!(shown[0], "shop@1.0.0 cannot run beside what runs");
-    assert!(shown[1].ends_with("activate stock@1.0.0 first"), "{shown:?}");
+    assert!(shown[1].contains("activate stock@1.0.0 first"), "{shown:?}");
     let sent = server.run("validate shop --json").await.json();
     assert_eq!((&sent["valid"], &sent["obstacles"][0]["kind"]), (&false.into(), &"dependencyNotRunning".into()));
     let told = server.run("validate stock@2.0.0 --from 1.0.0").await;
