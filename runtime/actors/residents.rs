@@ -1,7 +1,7 @@
 //! What lives in a slot rather than in a version: script actors, what waits for the handlers of events, and timers.
 //!
 //! They run in the version that owns the slot, which is looked up at each delivery: what serves, until another version
-//! serves everything. So a swap needs no step of its own. The message in hand ends in the version that began it, whose
+//! serves everything. So a swap needs no step of its own, but that the states fit ([`Router::fit`]). The message in hand ends in the version that began it, whose
 //! drain waits for it; the next one runs in the new version.
 //!
 //! | state of a household | event → next |
@@ -35,6 +35,7 @@ mod subscription;
 mod tally;
 mod timers;
 
+pub use household::Fitted;
 use household::Household;
 use larder::Larder;
 use share::Share;
@@ -120,6 +121,16 @@ impl Router {
         let Some(owner) = self.load().owner(module).cloned() else { return };
         if let Some(household) = self.households.get(module) {
             household.settles(&owner.manifest.runtime.actors);
+        }
+    }
+
+    /// Fits the states of a module's actors to `key`, if that has the slot now. Cut off, what was not fitted yet is fitted
+    /// before the actor's next message.
+    pub async fn fit(&self, key: &InstanceKey) -> Fitted {
+        let owner = self.load().owner(&key.id).filter(|owner| owner.key == *key).cloned();
+        match (owner, self.households.get(&key.id)) {
+            (Some(owner), Some(household)) => household.fit(&owner).await,
+            _ => Fitted::default(),
         }
     }
 

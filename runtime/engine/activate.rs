@@ -266,6 +266,7 @@ pub(super) fn report(id: &str, version: &Version, outcome: Outcome) -> Activatio
         traffic_shift: Vec::new(),
         rollback: Vec::new(),
         via: Vec::new(),
+        lost: 0,
         set: Vec::new(),
     }
 }

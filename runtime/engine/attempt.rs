@@ -6,6 +6,7 @@
 mod close;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
@@ -22,7 +23,7 @@ use super::probe::place;
 use super::record::SlotRecord;
 use super::strategy::StepName;
 use super::undo::Undo;
-use super::window::{critical_error, trigger_name};
+use super::window::{Listens, critical_error};
 use crate::actors::Instance;
 use crate::actors::router::Taking;
 use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger, TriggerKind};
@@ -222,16 +223,40 @@ impl<'a> Attempt<'a> {
                 change => hands.apply(change).await,
             }
         };
-        // what served before the restart goes on as before: its window decides
-        let listens = self.entry.action != Action::Resume && self.listens_to(TriggerKind::CriticalError);
-        let gave_up = async {
-            let reason = critical_error(&mut self.events, &self.key).await;
-            format!("{}: {reason}", trigger_name(TriggerKind::CriticalError))
-        };
+        let listens = self.listens();
+        let made = tokio::time::timeout_at(self.deadline.into(), made);
         tokio::select! {
             biased;
-            reason = gave_up, if listens => Err(reason),
-            made = tokio::time::timeout_at(self.deadline.into(), made) => made.map_err(|_| self.too_late.clone())?,
+            reason = critical_error(&mut self.events, &self.key, listens) => Err(reason),
+            made = made => made.map_err(|_| self.too_late.clone())?,
+        }
+    }
+
+    /// The states of the slot's actors are fitted to the version before it has taken over for good: one that does not fit is a
+    /// fault of the step, and the actor goes on with it in the version before. Where there is none, it is kept for one.
+    pub(super) async fn fits(&mut self, until: Instant) -> Result<(), String> {
+        let listens = self.listens();
+        let fitted = tokio::time::timeout_at(until.into(), self.work.shared.router.fit(&self.key));
+        let fitted = tokio::select! {
+            biased;
+            reason = critical_error(&mut self.events, &self.key, listens) => return Err(reason),
+            fitted = fitted => fitted.map_err(|_| self.too_late.clone())?,
+        };
+        self.entry.lost += fitted.lost;
+        match fitted.faults.is_empty() || self.reached() != Outcome::Provisional {
+            true => Ok(()),
+            false => Err(fitted.faults.join("; ")),
+        }
+    }
+
+    /// Whether it ends where its tree gives up, or one of its actors.
+    fn listens(&self) -> Listens {
+        // what served before the restart goes on as before: its window decides
+        match self.entry.action != Action::Resume && self.listens_to(TriggerKind::CriticalError) {
+            false => Listens::Not,
+            // its actors run once it serves, and count where there is something to return to
+            true if self.reached() == Outcome::Provisional => Listens::ToActors,
+            true => Listens::ToTree,
         }
     }
 
@@ -254,7 +279,8 @@ impl<'a> Attempt<'a> {
         }
         self.compares();
         // made whole or not at all, and not cut off: what is half known cannot be taken back
-        self.commit(turn).await
+        self.commit(turn).await?;
+        self.fits(self.deadline).await
     }
 
     /// Remembers what the version that serves did lately.
@@ -328,6 +354,7 @@ impl<'a> Attempt<'a> {
             kept: None,
             known: None,
             reports: Vec::new(),
+            lost: AtomicU64::default(),
         }
     }
 }

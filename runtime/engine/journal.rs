@@ -81,6 +81,9 @@ pub(super) struct Entry {
     /// The versions of the set that it is one of, itself among them, as `id@version`; empty: it is about one module alone.
     #[serde(default)]
     pub(super) set: Vec<String>,
+    /// Messages to actors whose effects are lost, since what serves took no newer state.
+    #[serde(default)]
+    pub(super) lost: u64,
 }
 
 impl Entry {
@@ -110,6 +113,7 @@ impl Entry {
             closed: false,
             owed: None,
             set: Vec::new(),
+            lost: 0,
         }
     }
 
@@ -189,6 +193,7 @@ impl Entry {
             steps: self.steps.clone(),
             traffic_shift: self.traffic_shift.clone(),
             set: self.set.clone(),
+            lost: self.lost,
         }
     }
 }

@@ -100,6 +100,9 @@ pub struct ActivationReport {
     /// What the activations of the versions between came to, where the manifest says that this one follows only those.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub via: Vec<Self>,
+    /// Messages to actors whose effects are lost: what serves now took no newer state, and has that of before the swap.
+    #[serde(skip_serializing_if = "is_none")]
+    pub lost: u64,
     /// What became of the others of its set, which took over or returned with it as one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<Self>,
@@ -119,6 +122,11 @@ impl ActivationReport {
     pub fn ensure_serves(&self) -> Result<(), NotServing> {
         if self.serves() { Ok(()) } else { Err(NotServing { report: Box::new(self.clone()) }) }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_none(lost: &u64) -> bool {
+    *lost == 0
 }
 
 /// A version was to serve and does not.
@@ -200,6 +208,9 @@ pub struct HistoryEntry {
     /// The versions of the set that it was one of, as `id@version`; absent: it was about this module alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
+    /// As in [`ActivationReport`].
+    #[serde(skip_serializing_if = "is_none")]
+    pub lost: u64,
 }
 
 /// A step of a [`HistoryEntry`].

@@ -103,6 +103,13 @@ async fn let_go(work: &Activation, key: &InstanceKey) {
     }
 }
 
+/// Gives the states of the actors to what serves now, within `time`; how many messages are lost by that. What it does not
+/// take is kept and told: it keeps nobody from returning.
+pub(super) async fn hands_over(work: &Activation, to: Option<&InstanceKey>, time: Duration) -> u64 {
+    let Some(key) = to else { return 0 };
+    tokio::time::timeout(time, work.shared.router.fit(key)).await.map_or(0, |fitted| fitted.lost)
+}
+
 /// How long those inside may take to finish.
 pub(super) const fn patience(deactivation: &Deactivation) -> Duration {
     match deactivation.strategy {

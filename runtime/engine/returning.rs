@@ -1,6 +1,7 @@
 //! The way back from a version that serves provisionally, when one of its triggers says so.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use serde_json::json;
 
@@ -81,6 +82,7 @@ pub(super) async fn take_back(work: &Activation, taken: Taken<'_>, reason: &str)
         kept,
         known,
         reports: Vec::new(),
+        lost: AtomicU64::default(),
     };
     let (outcome, reason) = undo.end(reason.to_owned(), work.since).await?;
     let stays = shared.board.slot(&key.id).state.serving.as_ref() == Some(key);

@@ -138,14 +138,21 @@ pub(super) async fn switch(
     entry.committed = true;
     let gone = plan::retired(&committed.from, &committed.to);
     let drains = gone.iter().filter_map(|key| retire::spawn(work, key, Why::Replaced)).collect();
+    let left = committed.from.serving.as_ref().and_then(|key| shared.hands.instances.instance(key));
+    let time = left.map(|left| left.manifest.lifecycle.rollback.timeout).unwrap_or_default();
+    entry.lost = retire::hands_over(work, committed.to.serving.as_ref(), time).await;
+    let noted = match entry.lost {
+        0 => Ok(()),
+        _ => shared.records.write_entry(id, &entry).await.map_err(EngineError::from),
+    };
     let told = json!({ "outcome": Outcome::Active.name(), "number": entry.number });
-    let written = work.audit(Kind::ActivationEnded, subject, told).await;
+    let written = noted.and(work.audit(Kind::ActivationEnded, subject, told).await);
     // told also where it could not be written: it was made all the same
     if let Some(key) = &committed.to.serving {
         shared.told(key, Outcome::Active, None);
     }
     written?;
     let steps = vec![StepReport { name: StepName::Activate, ms: millis(started), outcome: StepOutcome::Done }];
-    let report = ActivationReport { steps, ..report(id, standby, Outcome::Active) };
+    let report = ActivationReport { steps, lost: entry.lost, ..report(id, standby, Outcome::Active) };
     Ok(Some(Ran { report, drains, entry }))
 }

@@ -361,6 +361,11 @@ async fn turned(work: &Activation, members: &mut [Member<'_>]) -> Result<(), Str
     for (Member { attempt, .. }, committed) in members.iter_mut().zip(committed) {
         attempt.made(committed);
     }
+    for Member { attempt, waits, .. } in members {
+        // it waited for the others: that is no slowness of its own
+        let until = attempt.deadline + waits.elapsed();
+        attempt.fits(until).await.map_err(|fault| format!("{}: {fault}", attempt.manifest.label()))?;
+    }
     Ok(())
 }
 

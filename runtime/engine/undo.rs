@@ -5,6 +5,7 @@
 //! must not be stopped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::EngineError;
@@ -47,6 +48,8 @@ pub(super) struct Undo<'a> {
     pub(super) known: Option<String>,
     /// The steps that ran.
     pub(super) reports: Vec<StepReport>,
+    /// Messages to actors whose effects were lost by it.
+    pub(super) lost: AtomicU64,
 }
 
 impl Undo<'_> {
@@ -58,6 +61,12 @@ impl Undo<'_> {
             work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
         }
         let taken = self.run().await;
+        let lost = std::mem::take(self.lost.get_mut());
+        self.entry.lost += lost;
+        let reason = match lost {
+            0 => reason,
+            lost => clipped(format!("{reason}; the effects of {lost} messages to its actors are lost")),
+        };
         if let Err(faults) = taken {
             let reason = clipped(format!("{reason}{KEPT}{faults}"));
             work.happened(&self.key, Happening::UndoFailed, Some(reason.clone())).await?;
@@ -121,7 +130,8 @@ impl Undo<'_> {
         };
         match takes() {
             (false, _) => {
-                self.drain().await;
+                let returned = self.work.shared.board.slot(&self.key.id).state.serving;
+                self.leave(returned.as_ref()).await;
                 true
             }
             (true, true) => false,
@@ -177,9 +187,17 @@ impl Undo<'_> {
         }
         let turn = Commit::of(&self.key.id, Turn::Withdraw(self.key.clone()), self.work.by.clone());
         let commit = Commit { before: self.before.clone(), entry: Some(self.entry.clone()), ..turn };
-        self.work.commit(commit).await.map_err(|error| error.to_string())?;
-        self.drain().await;
+        let returned = self.work.commit(commit).await.map_err(|error| error.to_string())?.to.serving;
+        self.leave(returned.as_ref()).await;
         Ok(())
+    }
+
+    /// Requests that entered meanwhile end on it, and what serves now takes the states of its actors.
+    async fn leave(&self, returned: Option<&InstanceKey>) {
+        let time = self.manifest.lifecycle.rollback.timeout;
+        let ((), lost) = tokio::join!(self.drain(), retire::hands_over(self.work, returned, time));
+        // it may be asked twice, and is the same then
+        self.lost.fetch_max(lost, Ordering::AcqRel);
     }
 
     /// Requests that entered meanwhile end on it.

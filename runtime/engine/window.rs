@@ -58,7 +58,7 @@ async fn watch(
     rules: &Rules,
 ) {
     loop {
-        let critical = wait_until(vigil.due(), key, &mut events).await;
+        let gave_up = wait_until(vigil.due(), key, &mut events).await;
         let Some(instance) = work.shared.hands.instances.instance(key) else { return };
         let slots = work.shared.board.slots();
         let Some(slot) = slots.get(&*key.id).filter(|slot| slot.state.keys().any(|placed| placed == key)) else {
@@ -68,6 +68,8 @@ async fn watch(
             vigil.rest(instance.metrics.stats.sample(), Instant::now());
             continue;
         }
+        // once it is confirmed, its actors do not call for a return any more
+        let critical = gave_up.filter(|gave_up| !gave_up.is_actor || slot.state.is_provisional());
         let report = instance.health.report();
         let detail = report.detail();
         let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
@@ -77,7 +79,7 @@ async fn watch(
             frozen: provisional.is_some_and(|it| it.frozen.is_some()),
             sample: instance.metrics.stats.sample(),
             health: Health::of(report.status, &detail),
-            critical: critical.as_deref(),
+            critical: critical.as_ref().map(|gave_up| &*gave_up.reason),
         };
         let now = Instant::now();
         if let Some(reason) = slot.unreturned() {
@@ -121,30 +123,79 @@ async fn watch(
     }
 }
 
-/// Waits until `due` or until something happens to the instance; of its tree, why it gave up.
-async fn wait_until(due: Instant, key: &InstanceKey, events: &mut broadcast::Receiver<Arc<Event>>) -> Option<String> {
+/// Why an instance cannot go on as it is.
+struct GaveUp {
+    reason: String,
+    /// Whether it is one of its actors alone that cannot.
+    is_actor: bool,
+}
+
+impl GaveUp {
+    /// What an event says of `key`: its tree gave up, or an actor is held since it cannot begin or does not take its state.
+    /// That messages fail is no such thing, however often: clients send them.
+    fn of(event: &Event, key: &InstanceKey) -> Option<Self> {
+        match event {
+            Event::CriticalError { instance, reason } if instance == key => {
+                Some(Self { reason: reason.clone(), is_actor: false })
+            }
+            Event::ActorFailed { instance, actor, cause, reason, next } if instance == key => {
+                let cannot = matches!((*cause, *next), ("init", "held") | ("upgrade", "state kept"));
+                cannot.then(|| Self { reason: format!("actor {actor} is held: {reason}"), is_actor: true })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Waits until `due` or until something happens to the instance; why, if it gave up.
+async fn wait_until(due: Instant, key: &InstanceKey, events: &mut broadcast::Receiver<Arc<Event>>) -> Option<GaveUp> {
     let sleep = tokio::time::sleep_until(due.into());
     tokio::pin!(sleep);
     loop {
         tokio::select! {
             () = &mut sleep => return None,
             event = events.recv() => match event.as_deref() {
-                Ok(Event::CriticalError { instance, reason }) if instance == key => return Some(reason.clone()),
                 Ok(Event::HealthChanged { instance, .. }) if instance == key => return None,
+                Ok(event) => {
+                    if let Some(gave_up) = GaveUp::of(event, key) {
+                        return Some(gave_up);
+                    }
+                }
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-                _ => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
             },
         }
     }
 }
 
-/// Waits until the tree of `key` gives up, and says why.
-pub(super) async fn critical_error(events: &mut broadcast::Receiver<Arc<Event>>, key: &InstanceKey) -> String {
+/// What an activation that is on its way listens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listens {
+    Not,
+    ToTree,
+    /// To the tree, and to actors that cannot go on.
+    ToActors,
+}
+
+/// Waits until `key` gives up in a way that is listened to, and says why.
+pub(super) async fn critical_error(
+    events: &mut broadcast::Receiver<Arc<Event>>,
+    key: &InstanceKey,
+    listens: Listens,
+) -> String {
+    if listens == Listens::Not {
+        return std::future::pending().await;
+    }
     loop {
         match events.recv().await.as_deref() {
-            Ok(Event::CriticalError { instance, reason }) if instance == key => return reason.clone(),
+            Ok(event) => {
+                let counts = |gave_up: &GaveUp| listens == Listens::ToActors || !gave_up.is_actor;
+                if let Some(GaveUp { reason, .. }) = GaveUp::of(event, key).filter(counts) {
+                    return format!("{}: {reason}", trigger_name(TriggerKind::CriticalError));
+                }
+            }
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-            _ => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
         }
     }
 }

@@ -173,6 +173,8 @@ pub enum Event {
         instance: InstanceKey,
         /// The actor's name.
         actor: String,
+        /// What failed: `init`, `upgrade` or `handle`.
+        cause: &'static str,
         /// Why.
         reason: String,
         /// What follows: `restarted`, `held` for a while, `ended`, `state kept`, when an upgrade of its state failed, or `state of
@@ -242,8 +244,8 @@ impl Event {
             Self::WorkerFailed { instance, child, reason } => {
                 tracing::warn!(%instance, %child, %reason, "worker failed");
             }
-            Self::ActorFailed { instance, actor, reason, next } => {
-                tracing::warn!(%instance, %actor, %reason, next, "actor failed");
+            Self::ActorFailed { instance, actor, cause, reason, next } => {
+                tracing::warn!(%instance, %actor, cause, %reason, next, "actor failed");
             }
             Self::CriticalError { instance, reason } => tracing::error!(%instance, %reason, "critical error"),
             Self::HealthChanged { instance, status, detail } => {

@@ -3,7 +3,7 @@
 //! | what stands | event → next |
 //! |---|---|
 //! | new | a message → `init`, then lives · `init` fails → as a failure |
-//! | lives | a message → `handle`, lives · another version has the slot → `upgrade`, then `handle` · `stop` → new (permanent), ended · a failure → new, at once or after a wait; held when it failed too often; ended (temporary) |
+//! | lives | a message → `handle`, lives · another version has the slot → `upgrade`, before the next message and before its take-over is final · `stop` → new (permanent), ended · a failure → new, at once or after a wait; held when it failed too often; ended (temporary) |
 //! | lives | `upgrade` fails → held, with the state as it was; where the version returns, lives with the state that it had before |
 //! | held | the pause is over, another version has the slot → as before it |
 //! | ended | another version has the slot → new |
@@ -26,9 +26,11 @@ use super::mailbox::{Mailbox, Refusal};
 use crate::manifest::{ActorSpec, Restart};
 use crate::monitor::InstanceKey;
 use crate::sandbox::ports::MAILBOX_FULL;
+use fit::Fitted;
 use life::Life;
 use turn::Turn;
 
+mod fit;
 mod life;
 mod turn;
 
@@ -43,6 +45,8 @@ pub(super) struct ScriptActor {
     standing: Mutex<Standing>,
     /// Set when the version that has the slot is confirmed, until its reader knows.
     is_settled: AtomicBool,
+    /// What came of its state in the version that took the slot over last.
+    fitted: Fitted,
     since: Instant,
 }
 
@@ -60,7 +64,8 @@ impl ScriptActor {
     pub(super) fn new(module: Arc<str>, name: Arc<str>, shared: Arc<Shared>) -> Self {
         let (life, standing) = (tokio::sync::Mutex::new(Life::new()), Mutex::new(Standing::Runs));
         let (mailbox, is_settled) = (Mailbox::default(), AtomicBool::new(false));
-        Self { module, name, shared, mailbox, life, standing, is_settled, since: Instant::now() }
+        let (fitted, since) = (Fitted::default(), Instant::now());
+        Self { module, name, shared, mailbox, life, standing, is_settled, fitted, since }
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -248,15 +253,15 @@ impl ScriptActor {
             Turn::Misfit { owner, error, reason } => {
                 self.put_back_or_answer(letter, error);
                 let pause = life.pause();
-                self.hold(&owner, &reason, "state kept", pause).await;
+                self.hold(&owner, ("upgrade", &reason), "state kept", pause).await;
             }
             Turn::NotBegun { owner, error, reason } => {
                 self.put_back_or_answer(letter, error);
-                self.fail(life, Some(owner), &reason).await;
+                self.fail(life, Some(owner), ("init", &reason)).await;
             }
             Turn::Failed { owner, error, reason } => {
                 letter.answer(Err(error));
-                self.fail(life, owner, &reason).await;
+                self.fail(life, owner, ("handle", &reason)).await;
             }
         }
         true
@@ -285,8 +290,9 @@ impl ScriptActor {
     }
 
     /// Holds it for a while: who waits is told, what was only sent waits on.
-    async fn hold(&self, owner: &InstanceKey, reason: &str, next: &'static str, pause: Duration) {
-        self.tell(owner, reason, next);
+    async fn hold(&self, owner: &InstanceKey, why: (&'static str, &str), next: &'static str, pause: Duration) {
+        self.tell(owner, why, next);
+        let (_, reason) = why;
         *self.standing() = Standing::Held(reason.to_owned());
         let error = || self.error(HostErrorKind::Overloaded, format_args!("it is held for a while: {reason}"));
         self.refuse(self.mailbox.take_out(Letter::is_asked), "it is held", &error);

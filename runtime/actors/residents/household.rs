@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use replug_scripts::Value;
+use futures::StreamExt as _;
+use replug_scripts::{Handler, Value};
 
 use super::Shared;
 use super::actor::ScriptActor;
 use super::subscription::{Delivery, Subscription, Tick};
 use super::timers::{NotSet, Timers};
+use crate::actors::instance::Instance;
 use crate::manifest::ActorSpec;
 use crate::sandbox::ports::Timer;
 use crate::sandbox::quota::Parcel;
@@ -17,6 +19,18 @@ use crate::sandbox::quota::heap::NoRoom;
 
 /// Actors that are kept before those go that no version asks for and that hold nothing.
 const MANY: usize = 256;
+
+/// States that are fitted at a time: an actor that calls another one meanwhile finds a worker.
+const AT_ONCE: usize = 4;
+
+/// What came of the states of a slot's actors in another version.
+#[derive(Debug, Default)]
+pub struct Fitted {
+    /// Messages whose effects are lost, since the version took no newer state and has that of before the swap.
+    pub lost: u64,
+    /// The actors whose state does not fit, and why. It is kept as it was.
+    pub faults: Vec<String>,
+}
 
 /// What lives in one slot.
 pub(super) struct Household {
@@ -112,6 +126,32 @@ impl Household {
         for actor in self.actors().values() {
             actor.has_another_owner();
         }
+    }
+
+    /// Fits the states of its actors to `owner`, which has the slot now: each once its message in hand is over.
+    pub(super) async fn fit(&self, owner: &Arc<Instance>) -> Fitted {
+        let takes = |name: &str| {
+            let declared = owner.manifest.runtime.actors.iter().any(|spec| *spec.id == *name);
+            declared && owner.exports().has(&Handler::ActorHandle(name.into()))
+        };
+        let actors: Vec<_> = {
+            let actors = self.actors();
+            let taken = actors.iter().filter(|(name, _)| takes(name));
+            taken.map(|(name, actor)| (Arc::clone(name), Arc::clone(actor), Arc::clone(owner))).collect()
+        };
+        let fits = futures::stream::iter(actors).map(|(name, actor, owner)| async move {
+            let fitted = actor.fit(&owner).await;
+            fitted.map_err(|reason| format!("actor {name}: {reason}"))
+        });
+        let mut fits = fits.buffer_unordered(AT_ONCE);
+        let mut all = Fitted::default();
+        while let Some(fitted) = fits.next().await {
+            match fitted {
+                Ok(lost) => all.lost += lost,
+                Err(fault) => all.faults.push(fault),
+            }
+        }
+        all
     }
 
     /// The version that has the slot is confirmed: actors that it does not declare end, and no other returns to what it was.

@@ -3,7 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures::FutureExt;
@@ -122,6 +122,7 @@ impl<'a> Attempt<'a> {
             steps: self.reports,
             rollback: self.taken_back,
             traffic_shift: self.entry.traffic_shift.clone(),
+            lost: self.entry.lost,
             ..report(&self.key.id, &self.manifest.version, outcome)
         };
         Ok(Ran { report, drains, entry: self.entry })
@@ -259,6 +260,7 @@ impl Left<'_> {
                     kept: None,
                     known: None,
                     reports: Vec::new(),
+                    lost: AtomicU64::default(),
                 };
                 undo.done.retain(|change| !matches!(change, plan::Change::Route(_)));
                 let (outcome, reason) = undo.end(fault.to_owned(), Instant::now()).await?;
@@ -273,6 +275,7 @@ impl Left<'_> {
         let report = ActivationReport {
             reason: entry.reason.clone(),
             traffic_shift: entry.traffic_shift.clone(),
+            lost: entry.lost,
             ..report(&self.key.id, &self.manifest.version, outcome)
         };
         Ran { report, drains: Vec::new(), entry }

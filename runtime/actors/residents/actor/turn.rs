@@ -42,7 +42,7 @@ pub(super) enum Turn {
 }
 
 /// Why a step came to no result.
-enum Stop {
+pub(super) enum Stop {
     /// The instance goes: another one has the slot by now, or nobody.
     Closed,
     Turn(Turn),
@@ -116,8 +116,8 @@ impl ScriptActor {
         }
     }
 
-    /// Makes the state, or fits it to the version.
-    async fn make_ready(&self, owner: &Arc<Instance>, life: &mut Life, letter: &Letter) -> Result<(), Stop> {
+    /// Makes the state, or fits it to the version; how many messages are lost by that.
+    pub(super) async fn ready(&self, owner: &Arc<Instance>, life: &mut Life, letter: &Letter) -> Result<u64, Stop> {
         let version = Arc::clone(&owner.key.version);
         let Life { state, past, .. } = life;
         let Some((state, made_by)) = state else {
@@ -140,12 +140,12 @@ impl ScriptActor {
                 Stop::Turn(Turn::NotBegun { owner, error, reason: format!("its first state is not kept: {none}") })
             })?;
             life.state = Some((kept, version));
-            return Ok(());
+            return Ok(0);
         };
         if *made_by == version {
             // it never came to the other version
             past.take_if(|past| past.made_by == version);
-            return Ok(());
+            return Ok(0);
         }
         // of versions that follow each other unconfirmed, the first is what is returned to
         if past.is_none() {
@@ -170,14 +170,14 @@ impl ScriptActor {
                     };
                     let reason =
                         format!("{reason}; what it was before the swap is back, without {lost} messages since");
-                    self.tell(&owner, &reason, "state of before the swap");
-                    return Ok(());
+                    self.tell(&owner, ("upgrade", &reason), "state of before the swap");
+                    return Ok(lost);
                 }
             }
         }
         past.take_if(|past| past.made_by == version);
         *made_by = version;
-        Ok(())
+        Ok(0)
     }
 
     /// The state as it is before another version has it. Where there is no room for both, only the one that goes on is kept.
@@ -250,21 +250,21 @@ impl ScriptActor {
     }
 
     /// Starts it anew, holds it, or ends it, as the manifest of the version that has the slot says.
-    pub(super) async fn fail(&self, life: &mut Life, failed: Option<InstanceKey>, reason: &str) {
+    pub(super) async fn fail(&self, life: &mut Life, failed: Option<InstanceKey>, why: (&'static str, &str)) {
         let Some(owner) = self.shared.owner(&self.module) else { return life.end() };
         let runtime = &owner.manifest.runtime;
         let Some(spec) = runtime.actors.iter().find(|spec| *spec.id == *self.name) else { return life.end() };
         let key = failed.as_ref().unwrap_or(&owner.key);
         if spec.restart == Restart::Temporary {
             life.end();
-            self.tell(key, reason, "ended");
+            self.tell(key, why, "ended");
             return self.end();
         }
         let rule = &runtime.supervision;
         let rule = Intensity { intensity: rule.intensity, period: rule.period };
         match life.failed(rule, self.since.elapsed()) {
             Decision::Restart(wait) => {
-                self.tell(key, reason, "restarted");
+                self.tell(key, why, "restarted");
                 if !wait.is_zero() {
                     self.mailbox.pause(wait).await;
                 }
@@ -273,12 +273,13 @@ impl ScriptActor {
                 let (pause, key) = (life.pause(), key.clone());
                 // an instance that goes must not be kept by a pause
                 drop(owner);
-                self.hold(&key, reason, "held", pause).await;
+                self.hold(&key, why, "held", pause).await;
             }
         }
     }
 
-    pub(super) fn tell(&self, key: &InstanceKey, reason: &str, next: &'static str) {
+    /// Tells what failed (`init`, `upgrade` or `handle`) and why, and what follows.
+    pub(super) fn tell(&self, key: &InstanceKey, (cause, reason): (&'static str, &str), next: &'static str) {
         let owner = self.shared.owner(&self.module).filter(|instance| instance.key == *key);
         if let Some(live) = owner.as_ref().and_then(|instance| instance.quotas().teller()) {
             live.actor_failed(&self.name, reason, next);
@@ -286,6 +287,7 @@ impl ScriptActor {
         self.shared.events.emit(Event::ActorFailed {
             instance: key.clone(),
             actor: self.name.to_string(),
+            cause,
             reason: reason.to_owned(),
             next,
         });

@@ -51,6 +51,7 @@ async fn a_history_is_a_table_of_what_was_done() {
     let server = serving().await;
     assert_eq!(server.run("history a").await.out, "nothing was done to a yet; replug activate a\n");
     let entry = |number, command: &str, ended: Option<u64>, outcome| HistoryEntry {
+        lost: 0,
         set: Vec::new(),
         number,
         command: command.into(),
@@ -226,6 +227,7 @@ async fn watching_a_module_ends_as_its_activation_does() {
 /// The journal's entry of the activation that is watched.
 fn entry(outcome: Option<Outcome>) -> HistoryEntry {
     HistoryEntry {
+        lost: 0,
         set: Vec::new(),
         number: 3,
         command: "activate".into(),

@@ -303,6 +303,7 @@ fn report(id: &str, version: &Version, outcome: Outcome, reason: Option<String>)
     let (id, version) = (id.to_owned(), version.to_string());
     ActivationReport {
         set: Vec::new(),
+        lost: 0,
         id,
         version,
         outcome,

@@ -104,6 +104,7 @@ async fn told(world: &World, label: &str) -> (Why, Vec<(String, String)>) {
 
 fn entry(command: &str, version: &str, outcome: Outcome) -> HistoryEntry {
     HistoryEntry {
+        lost: 0,
         set: Vec::new(),
         number: 1,
         command: command.into(),

@@ -77,6 +77,7 @@ async fn a_history_is_sent_newest_first_up_to_its_limit() {
     let server = Server::with(&[("a", "1.0.0")]).await;
     assert_eq!(server.get("/v1/modules/a/history").await.json(), json!([]));
     let entry = |number| HistoryEntry {
+        lost: 0,
         set: Vec::new(),
         number,
         command: "activate".into(),
