@@ -22,7 +22,7 @@ use super::instance::{Instance, Lane};
 use super::intensity::Intensity;
 use super::prober::Prober;
 use super::spec::{ChildSpec, Restart, Strategy};
-use super::supervisor::{Plan, Supervisor, SupervisorMsg};
+use super::supervisor::{Plan, Supervisor, SupervisorMsg, clock};
 use super::worker::Worker;
 use crate::manifest::RestartStrategy;
 use crate::monitor::{Event, Events};
@@ -218,6 +218,7 @@ impl ModulesSupervisor {
         let (events, key, restarts) = (self.events.clone(), instance.key.clone(), instance.metrics.restarts.clone());
         let quotas = instance.quotas().clone();
         Plan {
+            clock: clock(),
             children,
             strategy: match supervision.strategy {
                 RestartStrategy::OneForOne => Strategy::OneForOne,

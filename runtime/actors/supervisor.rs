@@ -12,6 +12,7 @@
 //! When it gives up it stops its children as for a shutdown and fails itself, and its own supervisor hears of it.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -26,6 +27,16 @@ use super::spec::{ChildSpec, Restart, Strategy};
 /// Called with the child's id and the reason when a child failed and will be started again.
 pub type OnFailure = Box<dyn Fn(&str, &str) + Send + Sync>;
 
+/// The time since any fixed moment, never decreasing.
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// A clock that begins now.
+#[must_use]
+pub fn clock() -> Clock {
+    let since = Instant::now();
+    Arc::new(move || since.elapsed())
+}
+
 /// What a supervisor needs to know.
 pub struct Plan {
     /// The children in start order.
@@ -36,6 +47,8 @@ pub struct Plan {
     pub intensity: Intensity,
     /// Who hears of each failure.
     pub on_failure: OnFailure,
+    /// What the period is measured by.
+    pub clock: Clock,
 }
 
 /// What a supervisor can be told.
@@ -61,7 +74,6 @@ pub struct State {
     plan: Plan,
     cells: Vec<Option<ActorCell>>,
     window: RestartWindow,
-    since: Instant,
     /// Where children go down together: the first position of the newest plan that was not yet carried out.
     planned: Option<usize>,
     /// Which children were terminated on purpose and are not to come back by themselves.
@@ -88,7 +100,7 @@ impl Actor for Supervisor {
             }
         }
         let (window, held) = (RestartWindow::new(plan.intensity), vec![false; cells.len()]);
-        Ok(State { window, plan, cells, since: Instant::now(), planned: None, held, plans: 0 })
+        Ok(State { window, plan, cells, planned: None, held, plans: 0 })
     }
 
     async fn handle(
@@ -190,7 +202,7 @@ async fn restart(
 ) -> Result<(), ActorProcessingErr> {
     let child = &state.plan.children[position].id;
     (state.plan.on_failure)(child, reason);
-    match state.window.failed(state.since.elapsed()) {
+    match state.window.failed((state.plan.clock)()) {
         Decision::Escalate => {
             let fault = format!(
                 "child {child} failed ({reason}) after {} restarts within {:?}",

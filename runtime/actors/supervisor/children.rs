@@ -4,7 +4,7 @@
 use ractor::ActorRef;
 
 use super::{State, SupervisorMsg, stop_all};
-use crate::actors::spec::{ChildSpec, Restart};
+use crate::actors::spec::{ChildSpec, Restart, Strategy};
 
 /// What to do with a child.
 #[derive(Debug)]
@@ -73,8 +73,15 @@ impl State {
             Some(_) => Err(Refusal::Runs(id.to_owned())),
             // plans name positions, so none may be open while these change
             None if self.plans > 0 && !self.held[position] => Err(Refusal::Restarts(id.to_owned())),
+            // what it rests on is not up yet
+            None if self.waits(position) => Err(Refusal::Restarts(id.to_owned())),
             None => Ok(position),
         }
+    }
+
+    /// Whether a child goes up with others whose start is planned.
+    fn waits(&self, position: usize) -> bool {
+        self.plan.strategy != Strategy::OneForOne && self.planned.is_some_and(|first| position >= first)
     }
 
     /// Forgets the temporary children that ended, since nothing starts them again. Plans name positions, so none may be open.

@@ -5,8 +5,8 @@ mod ends;
 mod starts;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ractor::rpc::CallResult;
 use tokio::sync::mpsc;
@@ -30,6 +30,10 @@ enum Order {
     Panic,
     /// Stop of its own accord.
     End,
+    /// Stop of its own accord, as part of a shutdown.
+    Shut,
+    /// Be killed, which no child does itself.
+    Kill,
     /// Never return from this message.
     Hang,
 }
@@ -63,6 +67,14 @@ impl Actor for Child {
             Order::Panic => panic!("told to panic"),
             Order::End => {
                 myself.stop(None);
+                Ok(())
+            }
+            Order::Shut => {
+                myself.stop(Some("shutdown".into()));
+                Ok(())
+            }
+            Order::Kill => {
+                myself.kill();
                 Ok(())
             }
             Order::Hang => {
@@ -140,6 +152,7 @@ impl Family {
     fn plan(&self, strategy: Strategy, intensity: u32, period: Duration) -> Plan {
         let failures = Arc::clone(&self.failures);
         Plan {
+            clock: clock(),
             children: self.children.clone(),
             strategy,
             intensity: Intensity { intensity, period },
@@ -168,7 +181,10 @@ impl Family {
     /// Gives an order that ends the child, and waits until its supervisor can know.
     async fn end(&self, id: &str, order: Order) {
         let actor = self.actor(id);
-        actor.send_message(order).expect("runs");
+        match order {
+            Order::Kill => actor.kill(),
+            order => actor.send_message(order).expect("runs"),
+        }
         soon(actor.wait(None)).await.expect("ends");
     }
 

@@ -110,6 +110,30 @@ async fn a_child_that_is_being_restarted_is_neither_restarted_nor_deleted_but_ca
 }
 
 #[tokio::test]
+async fn a_child_that_was_terminated_is_not_restarted_before_the_one_it_rests_on() {
+    for strategy in [Strategy::RestForOne, Strategy::OneForAll] {
+        let mut family = Family::permanent(&["a", "b", "c"]);
+        let supervisor = family.start(strategy, 1000).await;
+        family.refuse("b", usize::MAX);
+        family.end("b", super::Order::Fail).await;
+        family.next(6).await;
+        order(&supervisor, terminate("c")).await.unwrap();
+        assert_eq!(order(&supervisor, again("c")).await, Err(Refusal::Restarts("c".into())), "{strategy:?}");
+        family.so_far();
+        family.refuse("b", 0);
+        while settled(&supervisor).await != ["a", "b", "c"] {
+            // a plan that is made anew takes back those that it names
+            if settled(&supervisor).await == ["a", "b"] {
+                order(&supervisor, again("c")).await.unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+        let started: Vec<_> = family.so_far().into_iter().filter(|note| note.starts_with("start")).collect();
+        assert_eq!(started[started.len() - 2..], ["start b", "start c"], "{strategy:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_added_child_is_supervised_like_the_others_and_its_id_is_taken() {
     let mut family = Family::permanent(&["a", "b"]);
     let added = family.children.pop().unwrap();
@@ -141,6 +165,7 @@ async fn a_flood_of_children_that_come_and_fail_leaves_none_behind() {
     };
     let failures = Arc::clone(&died);
     let plan = Plan {
+        clock: clock(),
         children: Vec::new(),
         strategy: Strategy::OneForOne,
         intensity: Intensity { intensity: 0, period: LONG },

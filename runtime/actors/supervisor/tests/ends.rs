@@ -16,7 +16,7 @@ async fn check(strategy: Strategy, restart: Restart, order: Order, expect: &str)
 
 #[tokio::test]
 async fn a_child_that_failed_comes_back_with_those_its_strategy_names_unless_temporary() {
-    for order in [|| Order::Fail, || Order::Panic] {
+    for order in [|| Order::Fail, || Order::Panic, || Order::Kill] {
         for restart in [Restart::Permanent, Restart::Transient] {
             check(Strategy::OneForOne, restart, order(), "start b, up a b c").await;
             check(Strategy::RestForOne, restart, order(), "stop c, start b, start c, up a b c").await;
@@ -29,15 +29,17 @@ async fn a_child_that_failed_comes_back_with_those_its_strategy_names_unless_tem
 }
 
 #[tokio::test]
-async fn a_child_that_ended_normally_comes_back_only_when_permanent() {
+async fn a_child_that_ended_normally_or_for_a_shutdown_comes_back_only_when_permanent() {
     let permanent = Restart::Permanent;
-    check(Strategy::OneForOne, permanent, Order::End, "stop b, start b, up a b c").await;
-    check(Strategy::RestForOne, permanent, Order::End, "stop b, stop c, start b, start c, up a b c").await;
-    let all = "stop b, stop c, stop a, start a, start b, start c, up a b c";
-    check(Strategy::OneForAll, permanent, Order::End, all).await;
-    for restart in [Restart::Transient, Restart::Temporary] {
-        for strategy in [Strategy::OneForOne, Strategy::RestForOne, Strategy::OneForAll] {
-            check(strategy, restart, Order::End, "stop b, up a c").await;
+    for order in [|| Order::End, || Order::Shut] {
+        check(Strategy::OneForOne, permanent, order(), "stop b, start b, up a b c").await;
+        check(Strategy::RestForOne, permanent, order(), "stop b, stop c, start b, start c, up a b c").await;
+        let all = "stop b, stop c, stop a, start a, start b, start c, up a b c";
+        check(Strategy::OneForAll, permanent, order(), all).await;
+        for restart in [Restart::Transient, Restart::Temporary] {
+            for strategy in [Strategy::OneForOne, Strategy::RestForOne, Strategy::OneForAll] {
+                check(strategy, restart, order(), "stop b, up a c").await;
+            }
         }
     }
 }
@@ -64,6 +66,20 @@ async fn a_temporary_child_that_went_down_with_the_others_stays_down() {
 }
 
 #[tokio::test]
+async fn under_rest_for_one_a_temporary_child_stays_down_only_if_it_rests_on_the_one_that_failed() {
+    let ids =
+        [("a", Restart::Permanent), ("b", Restart::Temporary), ("c", Restart::Transient), ("d", Restart::Temporary)];
+    let mut family = Family::new(&ids);
+    let supervisor = family.start(Strategy::RestForOne, 5).await;
+    family.end("c", Order::Fail).await;
+    assert_eq!(family.next(2).await, ["stop d", "start c"]);
+    assert_eq!(settled(&supervisor).await, ["a", "b", "c"]);
+    family.end("a", Order::Fail).await;
+    assert_eq!(family.next(4).await, ["stop c", "stop b", "start a", "start c"]);
+    assert_eq!((settled(&supervisor).await, family.failures()), (vec!["a".to_owned(), "c".to_owned()], 2));
+}
+
+#[tokio::test]
 async fn a_child_is_never_up_before_the_one_it_rests_on() {
     let mut family = Family::permanent(&["a", "b", "c", "d"]);
     let supervisor = family.start(Strategy::RestForOne, 5).await;
@@ -79,6 +95,51 @@ async fn a_child_is_never_up_before_the_one_it_rests_on() {
     }
     notes.extend(family.so_far());
     assert_eq!(notes[notes.len() - 3..], ["start b", "start c", "start d"], "{notes:?}");
+}
+
+#[tokio::test]
+async fn intensity_counts_the_failures_and_not_the_children_that_go_down_with_them() {
+    let restarts = [
+        (Strategy::OneForOne, vec!["start b"]),
+        (Strategy::RestForOne, vec!["stop c", "start b", "start c"]),
+        (Strategy::OneForAll, vec!["stop c", "stop a", "start a", "start b", "start c"]),
+    ];
+    for (strategy, restarted) in restarts {
+        let mut family = Family::permanent(&["a", "b", "c"]);
+        let supervisor = family.start(strategy, 3).await;
+        for _ in 0..3 {
+            family.end("b", Order::Fail).await;
+            assert_eq!(family.next(restarted.len()).await, restarted, "{strategy:?}");
+        }
+        assert_eq!((running(&supervisor).await.len(), family.failures()), (3, 3), "just not reached: {strategy:?}");
+        family.end("b", Order::Fail).await;
+        soon(supervisor.wait(None)).await.expect("ends");
+        assert_eq!(family.so_far(), ["stop c", "stop a"], "{strategy:?}");
+        assert_eq!(family.failures(), 4);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_counts_for_a_period_and_no_longer() {
+    let mut family = Family::permanent(&["a"]);
+    let seconds = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&seconds);
+    let clock: Clock = Arc::new(move || Duration::from_secs(told.load(Ordering::SeqCst)));
+    let plan = Plan { clock, ..family.plan(Strategy::OneForOne, 2, Duration::from_secs(10)) };
+    let (supervisor, _) = Supervisor::spawn(None, Supervisor, plan).await.expect("starts");
+    assert_eq!(family.next(1).await, ["start a"]);
+    // at 0 s, 6 s and 11 s: never three within ten seconds
+    for pause in [6, 5, 0] {
+        family.end("a", Order::Fail).await;
+        assert_eq!(family.next(1).await, ["start a"]);
+        seconds.fetch_add(pause, Ordering::SeqCst);
+    }
+    assert_eq!(running(&supervisor).await, ["a"]);
+    // those of 6 s and 11 s still count
+    seconds.fetch_add(4, Ordering::SeqCst);
+    family.end("a", Order::Fail).await;
+    soon(supervisor.wait(None)).await.expect("gives up");
+    assert_eq!((family.so_far(), family.failures()), (Vec::new(), 4));
 }
 
 #[tokio::test]
@@ -132,6 +193,7 @@ async fn a_supervisor_that_gives_up_is_a_failed_child_of_its_parent() {
         (Arc::new(family.plan(Strategy::OneForOne, 1, LONG).children), Arc::new(Mutex::new(Vec::new())));
     let failures = Arc::clone(&failed);
     let plan = Plan {
+        clock: clock(),
         children: vec![ChildSpec {
             id: "inner".into(),
             restart: Restart::Transient,
@@ -141,7 +203,7 @@ async fn a_supervisor_that_gives_up_is_a_failed_child_of_its_parent() {
                 Box::pin(async move {
                     let intensity = Intensity { intensity: 1, period: LONG };
                     let on_failure: OnFailure = Box::new(|_, _| {});
-                    let plan = Plan { children, strategy: Strategy::OneForOne, intensity, on_failure };
+                    let plan = Plan { children, strategy: Strategy::OneForOne, intensity, on_failure, clock: clock() };
                     Ok(Supervisor::spawn_linked(None, Supervisor, plan, parent).await?.0.get_cell())
                 })
             }),
