@@ -9,6 +9,7 @@ use super::gatekeeper::until;
 use crate::actors::router::Instance;
 
 mod depth;
+mod swaps;
 
 /// Publishes what it is told, hears its own topic, and counts in its store.
 const SHOP: (&str, &str) = (
