@@ -1,5 +1,6 @@
 //! The runtime inside another program: the examples, and what an application around it may rely on.
 
+mod actors;
 mod commands;
 mod examples;
 mod permissions;

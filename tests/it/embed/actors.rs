@@ -1,0 +1,106 @@
+//! Script actors under a load while their versions change, each in another language and with another state.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use replug::ActivationStrategy;
+use serde_json::{Value, json};
+
+use super::Embedded;
+use crate::support::Module;
+
+const SENDERS: u64 = 4;
+const SWAPS: usize = 100;
+
+const MANIFEST: &str = "capabilities: [{ id: counter }]\nruntime: { workers: 2, limits: { queue: 256 }, actors: [{ id: counter, mailbox: 4096 }] }";
+
+/// Counts in `applied`, `wrong` and `last`; what it takes over is of the other form.
+const LUA: &str = r#"return {
+  services = {
+    ["counter.add"] = function(args) actors.send("counter", args) end,
+    ["counter.state"] = function() return actors.call("counter", "state", 20000) end,
+  },
+  upgrade = function(state, from)
+    return { applied = state.count, wrong = state.faults, last = state.seen, moves = state.moves + 1, from = from }
+  end,
+  actors = { counter = {
+    init = function() return { applied = 0, wrong = 0, last = {}, moves = 0 } end,
+    handle = function(state, message)
+      if message == "state" then return { reply = state } end
+      if message.number ~= (state.last[message.sender] or 0) + 1 then state.wrong += 1 end
+      state.last[message.sender] = message.number
+      state.applied += 1
+      return { state = state }
+    end,
+  } },
+}"#;
+
+/// The same in `count`, `faults` and `seen`.
+const RHAI: &str = r#"#{
+  services: #{
+    "counter.add": |args| { actors.send("counter", args); },
+    "counter.state": || actors.call("counter", "state", 20000),
+  },
+  upgrade: |state, from, actor| {
+    #{ count: state.applied, faults: state.wrong, seen: state.last, moves: state.moves + 1, from: from }
+  },
+  actors: #{ counter: #{
+    init: |ctx| #{ count: 0, faults: 0, seen: #{}, moves: 0 },
+    handle: |state, message, ctx| {
+      if message == "state" { return #{ reply: state }; }
+      let before = state.seen[message.sender];
+      if message.number != (if before == () { 0 } else { before }) + 1 { state.faults += 1; }
+      state.seen[message.sender] = message.number;
+      state.count += 1;
+      #{ state: state }
+    },
+  } },
+}"#;
+
+/// Sends without a pause until it is told to stop; how many it sent.
+async fn send(world: Arc<Embedded>, sender: u64, stop: Arc<AtomicBool>) -> u64 {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let message = json!({ "sender": format!("s{sender}"), "number": number });
+        // a full mailbox refuses it: it was not sent
+        while let Err(refused) = world.runtime.call::<Value>("counter", "add", &message).await {
+            assert!(refused.to_string().contains("mailbox is full"), "{refused}");
+            tokio::task::yield_now().await;
+        }
+    }
+    number
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_message_is_applied_once_and_in_its_senders_order_over_a_hundred_swaps_between_two_languages() {
+    let world = Embedded::new(|builder| builder).await;
+    world.install(&Module::new("counter", "1.0.0").manifest(MANIFEST).lua(LUA)).await;
+    world.register(&Module::new("counter", "2.0.0").manifest(MANIFEST).rhai(RHAI)).await;
+    let state: Value = world.runtime.call("counter", "state", &json!({})).await.expect("it begins");
+    assert_eq!(state["moves"], 0);
+    let (world, stop) = (Arc::new(world), Arc::new(AtomicBool::new(false)));
+    let senders: Vec<_> =
+        (0..SENDERS).map(|sender| tokio::spawn(send(Arc::clone(&world), sender, Arc::clone(&stop)))).collect();
+    for version in ["2.0.0", "1.0.0"].into_iter().cycle().take(SWAPS) {
+        let activation = world.runtime.activate(format!("counter@{version}"));
+        let report = activation.strategy(ActivationStrategy::Instant).await.expect("it is activated");
+        report.ensure_serves().expect("it serves");
+        assert_eq!(report.lost, 0);
+        world.runtime.confirm("counter").await.expect("it is confirmed");
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut sent = 0;
+    for sender in senders {
+        let of_one = sender.await.expect("a sender");
+        assert!(of_one >= SWAPS as u64, "{of_one} messages of one sender are no load");
+        sent += of_one;
+    }
+    let state: Value = world.runtime.call("counter", "state", &json!({})).await.expect("the state");
+    // an even number of swaps: it is of the first form again
+    assert_eq!((&state["applied"], &state["wrong"]), (&json!(sent), &json!(0)), "{state}");
+    assert_eq!((&state["moves"], &state["from"]), (&json!(SWAPS), &json!("2.0.0")), "{state}");
+    let world = Arc::into_inner(world).expect("the senders have ended");
+    tokio::time::timeout(Duration::from_secs(20), world.end()).await.expect("it stops");
+}
