@@ -233,8 +233,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// The states of the slot's actors are fitted to the version before it has taken over for good: one that does not fit is a
-    /// fault of the step, and the actor goes on with it in the version before. Where there is none, it is kept for one.
+    /// fault of the step, and the actor goes on with it in the version before. Where there is none, nothing waits for that.
     pub(super) async fn fits(&mut self, until: Instant) -> Result<(), String> {
+        if self.reached() != Outcome::Provisional {
+            return Ok(());
+        }
         let listens = self.listens();
         let fitted = tokio::time::timeout_at(until.into(), self.work.shared.router.fit(&self.key));
         let fitted = tokio::select! {
@@ -243,10 +246,7 @@ impl<'a> Attempt<'a> {
             fitted = fitted => fitted.map_err(|_| self.too_late.clone())?,
         };
         self.entry.lost += fitted.lost;
-        match fitted.faults.is_empty() || self.reached() != Outcome::Provisional {
-            true => Ok(()),
-            false => Err(fitted.faults.join("; ")),
-        }
+        if fitted.faults.is_empty() { Ok(()) } else { Err(fitted.faults.join("; ")) }
     }
 
     /// Whether it ends where its tree gives up, or one of its actors.

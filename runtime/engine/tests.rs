@@ -24,6 +24,7 @@ use crate::sandbox::{Outside, Supplies};
 use crate::store::audit::AuditLog;
 use crate::store::{KvStore, Store};
 
+mod actors;
 mod brittle;
 mod confirming;
 mod crashes;

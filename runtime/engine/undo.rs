@@ -65,7 +65,7 @@ impl Undo<'_> {
         self.entry.lost += lost;
         let reason = match lost {
             0 => reason,
-            lost => clipped(format!("{reason}; the effects of {lost} messages to its actors are lost")),
+            lost => clipped(format!("{reason}; messages to its actors whose effects are lost: {lost}")),
         };
         if let Err(faults) = taken {
             let reason = clipped(format!("{reason}{KEPT}{faults}"));

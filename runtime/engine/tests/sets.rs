@@ -65,7 +65,7 @@ impl World {
         assert!(open.is_empty(), "{open:?}");
     }
 
-    async fn newest(&self, id: &str) -> HistoryEntry {
+    pub(super) async fn newest(&self, id: &str) -> HistoryEntry {
         self.engine.history(id, 1).await.unwrap().remove(0)
     }
 
