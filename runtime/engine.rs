@@ -42,6 +42,7 @@ mod confirm;
 mod coordinator;
 mod deactivate;
 mod evaluate;
+mod farewell;
 mod forecast;
 mod instances;
 mod journal;
@@ -79,8 +80,8 @@ pub use error::EngineError;
 pub use evaluate::Evaluated;
 pub use forecast::{Forecast, ForecastMirror, ForecastStep, Touched};
 pub use outcome::{
-    ActivationReport, ConfirmReport, DeactivationReport, HistoryEntry, HistoryStep, NotServing, Outcome, ShiftReport,
-    StepOutcome, StepReport,
+    ActivationReport, ConfirmReport, DeactivationReport, FailedFarewell, HistoryEntry, HistoryStep, NotServing,
+    Outcome, ShiftReport, StepOutcome, StepReport,
 };
 pub use slots::{CandidateView, HealthView, InstanceHealth, SlotView, VersionState};
 pub use state::State;
@@ -311,6 +312,14 @@ impl Engine {
     #[must_use]
     pub fn slots(&self) -> Vec<SlotView> {
         self.shared.board.views(&self.shared.router, &self.shared.helms)
+    }
+
+    /// The version of a module that serves, or that the start serves again.
+    #[must_use]
+    pub fn serving(&self, id: &str) -> Option<Version> {
+        let board::Slot { state, record, .. } = self.shared.board.slot(id);
+        let running = state.serving.as_ref().and_then(board::version_of);
+        running.or_else(|| record.and_then(|record| record.serving))
     }
 
     /// The health of each module that serves, as its checks found it last, by module id.

@@ -66,6 +66,19 @@ pub struct Sources {
 /// Every file that does not compile, each with line and column; an entry that is missing, of an unknown ending, or of a
 /// language this build leaves out.
 pub fn compile(sources: &Sources) -> Result<Arc<dyn Program>, Vec<SourceFault>> {
+    compile_within(sources, &|work| work())
+}
+
+/// Does work that it is given, once, with whatever is to surround it.
+pub type Around<'a> = dyn Fn(&mut dyn FnMut()) + Sync + 'a;
+
+/// [`compile`], where `around` surrounds what is done on another thread than this one.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_within(sources: &Sources, around: &Around<'_>) -> Result<Arc<dyn Program>, Vec<SourceFault>> {
+    #[cfg(not(feature = "rhai"))]
+    let _ = around;
     let fault = |message: String| vec![SourceFault { file: sources.entry.clone(), line: 0, column: 0, message }];
     if !sources.files.contains_key(&sources.entry) {
         return Err(fault("the entry script does not exist".into()));
@@ -76,7 +89,7 @@ pub fn compile(sources: &Sources) -> Result<Arc<dyn Program>, Vec<SourceFault>> 
         #[cfg(feature = "lua")]
         Some(Language::Lua) => Ok(Arc::new(crate::lua::LuaProgram::compile(sources)?)),
         #[cfg(feature = "rhai")]
-        Some(Language::Rhai) => Ok(Arc::new(crate::rhai::RhaiProgram::compile(sources)?)),
+        Some(Language::Rhai) => Ok(Arc::new(crate::rhai::RhaiProgram::compile_within(sources, around)?)),
         #[allow(unreachable_patterns, reason = "reached when a language feature is off")]
         Some(language) => Err(fault(format!("this build leaves out the language {}", language.ending()))),
         None => Err(fault("the entry script must end in .lua or .rhai".into())),
@@ -335,6 +348,9 @@ pub trait Host: Send + Sync {
     fn begin(self: Arc<Self>, function: HostFn, args: Vec<Value>, call: &CallContext) -> Answer {
         Answer::Ready(self.call(function, args, call))
     }
+
+    /// Closes the connections to others that nobody uses at this moment; what needs one later opens a new one.
+    fn close_connections(&self) {}
 
     /// The clock of the languages' own functions, where it is another one than the system's: asked once for each VM.
     fn clock(&self) -> Option<WallClock> {

@@ -46,7 +46,10 @@ pub use api::{HostFn, Principal, Request, Response, Stream};
 pub use cpu::thread_cpu_time;
 pub use error::{HostError, HostErrorKind, ScriptError, SourceFault};
 pub use evaluate::{EvaluateError, code_path, evaluate};
-pub use host::{CallContext, Exports, Handler, Host, Language, Mirrored, Program, Sources, Vm, WallClock, compile};
+pub use host::{
+    Around, CallContext, Exports, Handler, Host, Language, Mirrored, Program, Sources, Vm, WallClock, compile,
+    compile_within,
+};
 pub use limits::{Limits, Verdict};
 pub use observe::{Overseen, Overseer, may_go_on, waits};
 pub use suite::{Stage, Step, Suite, SuiteFn};

@@ -28,7 +28,7 @@ mod weight;
 use std::sync::Arc;
 
 use crate::error::{ScriptError, SourceFault};
-use crate::host::{CallContext, Host, Language, Program, Sources, Vm};
+use crate::host::{Around, CallContext, Host, Language, Program, Sources, Vm};
 use crate::limits::Limits;
 use crate::observe;
 use crate::suite::Stage;
@@ -52,7 +52,15 @@ impl RhaiProgram {
     /// # Errors
     /// The first fault of each file that does not compile or is larger than 1 MiB.
     pub(crate) fn compile(sources: &Sources) -> Result<Self, Vec<SourceFault>> {
-        Ok(Self { files: Arc::new(files::compile(sources)?) })
+        Self::compile_within(sources, &|work| work())
+    }
+
+    /// The same where `around` surrounds what is done on the compiler's thread.
+    ///
+    /// # Errors
+    /// As [`RhaiProgram::compile`].
+    pub(crate) fn compile_within(sources: &Sources, around: &Around<'_>) -> Result<Self, Vec<SourceFault>> {
+        Ok(Self { files: Arc::new(files::compile(sources, around)?) })
     }
 }
 

@@ -25,11 +25,13 @@ use crate::sandbox::quota::Account;
 
 mod aside;
 mod evaluate;
+mod renewal;
 mod requests;
 mod streams;
 
 pub use aside::Lane;
 pub(super) use aside::workers_aside;
+use renewal::Renewal;
 use streams::Streams;
 pub use streams::{Broken, Piece, Streaming, Turn};
 
@@ -56,6 +58,8 @@ pub struct Instance {
     calls_aside: AtomicUsize,
     /// Its streamed answers.
     streams: Streams,
+    /// What is made anew in it.
+    renewal: Renewal,
     /// Its counters.
     pub metrics: InstanceMetrics,
     /// What its prober found last; see [`super::health::examine`] for what it is now.
@@ -76,7 +80,7 @@ pub struct Instance {
     /// Set when its scripts are to end.
     halted: Arc<AtomicBool>,
     /// What a thread that executes it is named by, should it abort the process.
-    named: Option<Named>,
+    pub(super) named: Option<Named>,
     /// What its health checks reach beside its script; none where there is only the script.
     pub(super) supplies: Option<Supplies>,
     /// Whether nobody looks at its database: a look that hangs must not be joined by another.
@@ -107,6 +111,7 @@ impl Instance {
             pool: Pool::new(key.to_string(), spec.queue).throttled(throttle()),
             calls_aside: AtomicUsize::new(0),
             streams: Streams::new(&manifest.runtime),
+            renewal: Renewal::default(),
             aside: Pool::new(key.to_string(), aside::ASIDE).throttled(throttle()),
             account,
             quotas,

@@ -184,6 +184,7 @@ impl ModulesSupervisor {
         let (actor, _) = Supervisor::spawn_linked(None, Supervisor, plan, myself.get_cell())
             .await
             .map_err(|error| fault(error.to_string()))?;
+        instance.gives_up(None);
         state.trees.insert(actor.get_id(), Tree { actor, instance, given_up, since: Instant::now() });
         Ok(())
     }
@@ -192,6 +193,8 @@ impl ModulesSupervisor {
         if let Some(live) = instance.quotas().teller() {
             live.gave_up(u64::from(instance.manifest.runtime.supervision.intensity), reason);
         }
+        // before it is told: who missed that looks here
+        instance.gives_up(Some(reason));
         self.events.emit(Event::CriticalError { instance: instance.key.clone(), reason: reason.to_owned() });
         // weak: a pause keeps nothing alive that was stopped in it
         let instance = Arc::downgrade(&instance);

@@ -28,6 +28,14 @@ impl Quotas {
         }
     }
 
+    /// What was decided about it; nothing where it has no permissions of its own.
+    pub const fn decided(&self) -> Option<&Arc<Live>> {
+        match self {
+            Self::Asked(_) => None,
+            Self::Decided(live) => Some(live),
+        }
+    }
+
     /// Whoever has the audit log told what the instance meets; nobody where it has no permissions of its own.
     pub fn teller(&self) -> Option<&Live> {
         match self {

@@ -25,6 +25,10 @@ pub(super) struct HousedVm {
     leaks: LeakWatch,
     /// What it held after the last collection.
     collected: u64,
+    /// The instance's [era](Instance::era) when it was made.
+    era: u64,
+    /// Whether it answered a copy of a request: something may have been refused to the script there, which it remembers.
+    answered_copy: bool,
 }
 
 /// Why there is no VM.
@@ -43,9 +47,21 @@ impl HousedVm {
         let mut part = room.map_or_else(alone, Reservation::aside);
         let share = share(instance);
         let room = part.run_by(share, share.least(), until).map_err(NoVm::Full)?;
+        let era = instance.era();
         let vm = instance.make_vm(within(&limits, room)).map_err(NoVm::Failed)?;
         let collected = vm.memory() as u64;
-        Ok(Self { vm, limits, part, room, leaks: LeakWatch::default(), collected })
+        Ok(Self { vm, limits, part, room, leaks: LeakWatch::default(), collected, era, answered_copy: false })
+    }
+
+    /// Whether this call may begin in it. Where not, it is to be made anew: VMs were to be renewed, or it answered copies and this
+    /// is none, so that what was refused to a copy never shows in an answer to a client.
+    pub(super) fn may_begin(&self, instance: &Instance, call: &CallContext) -> bool {
+        self.era == instance.era() && (call.mirrored.is_some() || !self.answered_copy)
+    }
+
+    /// Notes that this call begins in it.
+    pub(super) const fn begins(&mut self, call: &CallContext) {
+        self.answered_copy |= call.mirrored.is_some();
     }
 
     /// The VM, with as much room as there is now; before a call. Waits for room as [`HousedVm::make`] does.

@@ -172,6 +172,8 @@ fn serve(
         too_late(job);
         return Ok(());
     }
+    // dropped before another is made, which needs its room
+    vm.take_if(|ready| !ready.may_begin(instance, &job.call));
     let ready = match vm {
         Some(ready) => ready,
         None => match usage.making(job.call.deadline, || HousedVm::make(instance, of, job.patience())) {
@@ -184,6 +186,7 @@ fn serve(
         too_late(job);
         return Ok(());
     }
+    ready.begins(&job.call);
     let awake = match ready.wake(instance, job.patience()) {
         Ok(awake) => awake,
         Err(full) => return turn_away(instance, job, NoVm::Full(full)),

@@ -22,7 +22,7 @@ use crate::engine::{Engine, Parts, ports::Binding, ports::Migrator};
 use crate::error::Error;
 use crate::integration::host::{HostService, HostServices};
 use crate::integration::{ApiBinding, Authenticator, ServiceCalls};
-use crate::monitor::{Events, Metrics};
+use crate::monitor::{Aborts, Events, Metrics};
 use crate::registry::Registry;
 use crate::sandbox::permissions::Clock;
 use crate::sandbox::ports::{Database, Usage};
@@ -116,13 +116,14 @@ impl Builder {
                 .map_err(|error| Error::Broken(error.to_string()))?;
         let router = Arc::new(Router::default());
         let authenticator = Authenticator::new(Arc::clone(&router));
+        let aborts = data::aborts(&data)?;
         let Integrations {
             bindings,
             migrator,
             database,
             #[cfg(feature = "sqlite")]
             databases,
-        } = integrations(&data)?;
+        } = integrations(&data, &aborts)?;
         let backups = Backups::new(Sources {
             data: data.clone(),
             store: store.clone(),
@@ -165,18 +166,20 @@ impl Builder {
                 metrics: metrics.clone(),
                 accounts,
                 events: events.clone(),
-                aborts: data::aborts(&data)?,
+                aborts,
                 runtime: Handle::current(),
             },
             modules: modules.clone(),
         };
+        // what recovery takes back is told as well
+        let heard = events.subscribe();
         let engine = Engine::start(parts, cell).await?;
         let (ended, has_ended) = watch::channel(false);
         let (store_fault, audit_fault) = (store.fault(), chronicle.log().fault());
         let mut upkeep = Upkeep::default();
         upkeep.sweep(kv);
         upkeep.flush(permissions.clone());
-        upkeep.notify(Notifier {
+        let notifier = Notifier {
             registry: registry.clone(),
             engine: engine.clone(),
             events: events.clone(),
@@ -185,7 +188,8 @@ impl Builder {
             #[cfg(not(feature = "http-client"))]
             post: Post,
             secret: notify::secret(&data),
-        });
+        };
+        upkeep.notify(notifier, heard);
         upkeep.measure(tracker.clone(), permissions.clone());
         for (part, fault) in [("store", &store_fault), ("audit log", &audit_fault)] {
             upkeep.watch(part, fault.clone(), events.clone(), metrics.clone());
@@ -254,7 +258,7 @@ struct Integrations {
 }
 
 #[cfg(feature = "sqlite")]
-fn integrations(data: &Path) -> Result<Integrations, Error> {
+fn integrations(data: &Path, aborts: &Aborts) -> Result<Integrations, Error> {
     use crate::integration::database::Databases;
     use crate::integration::migrations::Migrations;
     use crate::integration::{DatabaseBinding, SchemaMigrator};
@@ -268,13 +272,13 @@ fn integrations(data: &Path) -> Result<Integrations, Error> {
     let migrations = Migrations::new(databases.clone());
     Ok(Integrations {
         bindings: vec![Arc::new(DatabaseBinding::new(databases.clone())), Arc::new(ApiBinding)],
-        migrator: Some(Arc::new(SchemaMigrator::new(migrations))),
+        migrator: Some(Arc::new(SchemaMigrator::new(migrations, aborts.clone()))),
         database: Some(Arc::new(databases.clone())),
         databases,
     })
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn integrations(_: &Path) -> Result<Integrations, Error> {
+fn integrations(_: &Path, _: &Aborts) -> Result<Integrations, Error> {
     Ok(Integrations { bindings: vec![Arc::new(ApiBinding)], migrator: None, database: None })
 }

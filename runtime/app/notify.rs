@@ -1,8 +1,16 @@
 //! Tells of versions that were taken back, or would have been, by the channels that their manifests name
-//! (`lifecycle.rollback.notificationChannels`).
+//! (`lifecycle.rollback.notificationChannels`): by the runtime, by somebody who asked for it, or by the start after an end that
+//! interrupted them.
 //!
-//! The log and the events have them anyway. A webhook is told in the background, again and again until it answers 2xx or the tries are
-//! used up, which is an alarm; nothing in the engine waits for it. What is on its way when the runtime ends is lost.
+//! | channel | what it is told |
+//! |---|---|
+//! | `log` | one line, as a warning |
+//! | `events` | one [`Event::RolledBack`] |
+//! | a URL | a webhook |
+//!
+//! What an activation comes to is in the log, among the events and in the audit log whatever the channels are. A webhook is told in
+//! the background, again and again until it answers 2xx or the tries are used up, which is an alarm; nothing in the engine waits for
+//! it. What is on its way when the runtime ends is lost.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -82,6 +90,18 @@ impl Notice {
         }
     }
 
+    /// The line of the log.
+    fn log(&self, serving: Option<&str>) {
+        let Self { instance, outcome, reason } = self;
+        tracing::warn!(%instance, outcome, %reason, serving, "a version is {outcome}");
+    }
+
+    /// The event.
+    fn event(&self, serving: Option<String>) -> Event {
+        let Self { instance, outcome, reason } = self.clone();
+        Event::RolledBack { instance, outcome, reason, serving }
+    }
+
     /// The document that is sent, in the form of [Standard Webhooks](https://www.standardwebhooks.com/).
     fn document(&self, serving: Option<String>, at: SystemTime) -> String {
         let InstanceKey { id, version, generation } = &self.instance;
@@ -123,15 +143,25 @@ impl Notifier {
         let snapshot = self.registry.snapshot();
         let version = version.parse().ok();
         let Some(definition) = version.and_then(|version| snapshot.get(id, &version).cloned()) else { return };
-        let slot = self.engine.slots().into_iter().find(|slot| *slot.id == **id && slot.weight > 0);
-        let document = notice.document(slot.map(|slot| slot.version), SystemTime::now());
+        let serving = self.engine.serving(id).map(|version| version.to_string());
+        let document = notice.document(serving.clone(), SystemTime::now());
         for channel in &definition.manifest.lifecycle.rollback.notification_channels {
-            let NotificationChannel::Webhook(url) = channel else { continue };
+            let url = match channel {
+                NotificationChannel::Log => {
+                    notice.log(serving.as_deref());
+                    continue;
+                }
+                NotificationChannel::Events => {
+                    self.events.emit(notice.event(serving.clone()));
+                    continue;
+                }
+                NotificationChannel::Webhook(url) => url,
+            };
             if deliveries.len() >= MOST {
                 let message =
                     format!("{MOST} webhooks are being told already, so one of them is not told: {}", notice.reason);
                 self.alarm(&notice.instance.to_string(), message);
-                return;
+                continue;
             }
             let (this, url, notice, document) = (Arc::clone(self), url.clone(), notice.clone(), document.clone());
             let definition = Arc::clone(&definition);

@@ -1,7 +1,9 @@
 //! What has to be done now and then, or watched, as long as a runtime lives.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::notify::Notifier;
@@ -61,9 +63,8 @@ impl Upkeep {
         });
     }
 
-    /// Tells webhooks of rollbacks.
-    pub(super) fn notify(&mut self, notifier: Notifier) {
-        let events = notifier.events.subscribe();
+    /// Tells of the rollbacks among these events.
+    pub(super) fn notify(&mut self, notifier: Notifier, events: broadcast::Receiver<Arc<Event>>) {
         self.0.spawn(notifier.run(events));
     }
 

@@ -24,7 +24,8 @@ use super::shared::Shared;
 use super::strategy::{self, StepName};
 use super::through;
 use super::validate::{self, Checked};
-use crate::manifest::{ActivationStrategy, Manifest};
+use super::window::trigger_name;
+use crate::manifest::{ActivationStrategy, Manifest, TriggerKind};
 use crate::monitor::{Event, InstanceKey};
 use crate::registry::Definition;
 use crate::store::audit::Kind;
@@ -237,7 +238,8 @@ fn time(manifest: &Manifest, way: &Way) -> Duration {
 
 /// What is said where the steps take longer than they may.
 pub(super) fn too_late(time: Duration) -> String {
-    format!("activation timeout: the steps took longer than {} ms", time.as_millis())
+    let name = trigger_name(TriggerKind::ActivationTimeout);
+    format!("{name}: the steps took longer than {} ms", time.as_millis())
 }
 
 /// A key for what is asked of a module's schema, which belongs to no instance.

@@ -14,7 +14,7 @@ use super::board::version_of;
 use super::commit::{Commit, Committed};
 use super::coordinator::Message;
 use super::journal::{Action, Entry};
-use super::lanes::Abort;
+use super::lanes::{Abort, asker};
 use super::outcome::{ActivationReport, ConfirmReport, DeactivationReport};
 use super::shared::Shared;
 use super::state::Happening;
@@ -64,6 +64,7 @@ pub(super) enum Command {
     /// very one that mends what was wrong.
     FallBack {
         key: InstanceKey,
+        reason: String,
     },
     Unregister {
         id: String,
@@ -81,7 +82,7 @@ impl Command {
             | Self::Deactivate { id }
             | Self::Rollback { id, .. }
             | Self::Unregister { id, .. } => vec![id.clone()],
-            Self::Return { key, .. } | Self::FallBack { key } => vec![key.id.to_string()],
+            Self::Return { key, .. } | Self::FallBack { key, .. } => vec![key.id.to_string()],
         }
     }
 
@@ -227,13 +228,16 @@ impl Activation {
                 activate::resume(self, &id, &version, strategy).await.map(Done::Activated)
             }
             Command::Deactivate { id } => deactivate::deactivate(self, &id).await.map(Done::Deactivated),
-            Command::Rollback { id, to, of } => rollback::rollback(self, &id, to, of).await.map(Done::Activated),
-            Command::FallBack { key } => {
+            Command::Rollback { id, to, of } => {
+                let because = format!("{} asked for a rollback", asker(self.by.who));
+                rollback::rollback(self, &id, to, of, &because).await.map(Done::Activated)
+            }
+            Command::FallBack { key, reason } => {
                 let serves = self.shared.board.slot(&key.id).state.serving.as_ref() == Some(&key);
                 if !serves {
                     return Ok(Done::Returned);
                 }
-                rollback::rollback(self, &key.id, None, None).await.map(Done::Activated)
+                rollback::rollback(self, &key.id, None, None, &reason).await.map(Done::Activated)
             }
             Command::Return { key, reason, withdrawn } => returning::return_from(self, &key, &reason, withdrawn).await,
             Command::Unregister { id, version } => {

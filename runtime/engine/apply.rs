@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use ractor::ActorRef;
 use ractor::rpc::CallResult;
-use replug_scripts::{Handler, Value};
+use replug_scripts::Handler;
 
 use super::instances::{Instances, Running};
 use super::plan::Change;
@@ -161,41 +161,6 @@ impl Hands {
         match report.status {
             HealthStatus::Unhealthy => Err(format!("health: {}", report.detail())),
             _ => Ok(()),
-        }
-    }
-
-    /// Lets the module say goodbye after its last request: `shutdown`, then the clean-ups that the manifest names.
-    pub(super) async fn farewell(&self, instance: &Arc<Instance>, deactivated: bool) {
-        let exports = instance.exports();
-        let mut handlers = Vec::new();
-        if exports.has(&Handler::Shutdown) {
-            handlers.push(Handler::Shutdown);
-        }
-        if deactivated {
-            for name in &instance.manifest.lifecycle.deactivation.cleanup {
-                let handler = Handler::Cleanup(name.as_str().into());
-                if exports.has(&handler) {
-                    handlers.push(handler);
-                } else if name == "clearCache" {
-                    self.clear_cache(&instance.key).await;
-                }
-            }
-        }
-        for handler in handlers {
-            let name = handler.to_string();
-            let call = instance.context(&name, instance.limits().wall_time.saturating_mul(2));
-            if let Err(error) = instance.call_after_close(handler, Vec::<Value>::new(), call).await {
-                tracing::warn!(instance = %instance.key, handler = %name, %error, "the module's farewell failed");
-            }
-        }
-    }
-
-    async fn clear_cache(&self, key: &InstanceKey) {
-        let (kv, id) = (self.supplies.kv.clone(), Arc::clone(&key.id));
-        match tokio::task::spawn_blocking(move || kv.clear_cache(&id)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(module = %key.id, %error, "the cache could not be cleared"),
-            Err(error) => tracing::warn!(module = %key.id, %error, "the cache could not be cleared"),
         }
     }
 }

@@ -227,7 +227,7 @@ impl<'a> Attempt<'a> {
         let made = tokio::time::timeout_at(self.deadline.into(), made);
         tokio::select! {
             biased;
-            reason = critical_error(&mut self.events, &self.key, listens) => Err(reason),
+            reason = critical_error(&mut self.events, (&self.work.shared.hands.instances, &self.key), listens) => Err(reason),
             made = made => made.map_err(|_| self.too_late.clone())?,
         }
     }
@@ -242,7 +242,7 @@ impl<'a> Attempt<'a> {
         let fitted = tokio::time::timeout_at(until.into(), self.work.shared.router.fit(&self.key));
         let fitted = tokio::select! {
             biased;
-            reason = critical_error(&mut self.events, &self.key, listens) => return Err(reason),
+            reason = critical_error(&mut self.events, (&self.work.shared.hands.instances, &self.key), listens) => return Err(reason),
             fitted = fitted => fitted.map_err(|_| self.too_late.clone())?,
         };
         self.entry.lost += fitted.lost;

@@ -12,7 +12,7 @@ use super::commit::{Commit, Told};
 use super::journal::Action;
 use super::outcome::{DeactivationReport, Outcome};
 use super::plan::{self, Turn};
-use super::retire::{self, Why};
+use super::retire::{self, Retired, Why};
 use super::sets;
 use crate::store::audit::Kind;
 
@@ -43,15 +43,16 @@ pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<Deactivati
     // a return may have come between: another version served then
     let served = committed.from.serving.as_ref();
     let version = served.and_then(version_of).unwrap_or(version);
-    let mut cut_off = 0;
+    let mut retired = Retired::default();
     for key in plan::retired(&committed.from, &committed.to) {
         if Some(&key) == served {
-            cut_off = retire::retire(work, &key, Why::Deactivated).await;
+            retired = retire::retire(work, &key, Why::Deactivated).await;
         } else {
             drop(retire::spawn(work, &key, Why::Replaced));
         }
     }
-    Ok(DeactivationReport { id: id.to_owned(), version: version.to_string(), cut_off, ms: millis(started) })
+    let Retired { cut_off, failed } = retired;
+    Ok(DeactivationReport { id: id.to_owned(), version: version.to_string(), cut_off, failed, ms: millis(started) })
 }
 
 /// Why nothing can be taken out of service: the module is unknown, or does not serve.

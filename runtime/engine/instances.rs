@@ -44,6 +44,11 @@ impl Instances {
         self.table().get(key)?.instance.clone()
     }
 
+    /// Why the tree of an instance gave up, where none runs.
+    pub(super) fn gave_up(&self, key: &InstanceKey) -> Option<String> {
+        self.instance(key)?.gave_up()
+    }
+
     pub(super) fn insert(&self, key: InstanceKey, running: Running) {
         self.table().insert(key, running);
     }

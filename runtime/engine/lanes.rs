@@ -113,7 +113,7 @@ fn abort_for((id, command): (&str, &Command), who: Who, of: &Version, shared: &S
     match command {
         Command::Rollback { .. } => Some(Abort::Now(format!("{asker} asked for a rollback"))),
         Command::Deactivate { .. } => Some(Abort::Now(format!("{asker} asked for the module's deactivation"))),
-        Command::FallBack { key } if has_way_back(key, shared) => {
+        Command::FallBack { key, .. } if has_way_back(key, shared) => {
             Some(Abort::Now(format!("the version it builds on, {}, is returned from", key.version)))
         }
         Command::Activate { version, .. } if version != of => Some(held(version)),

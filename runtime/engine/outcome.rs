@@ -153,8 +153,20 @@ pub struct DeactivationReport {
     pub version: String,
     /// How many requests were cut off because the drain deadline passed; 0 when all ended by themselves.
     pub cut_off: usize,
+    /// What of its farewell failed: `shutdown`, and the clean-ups that the manifest names. It is out of service all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedFarewell>,
     /// How long it took, in milliseconds.
     pub ms: f64,
+}
+
+/// A part of a module's farewell that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedFarewell {
+    /// `shutdown`, or the clean-up's name in the manifest.
+    pub name: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a confirmation came to.

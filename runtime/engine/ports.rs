@@ -62,6 +62,14 @@ pub trait Binding: Send + Sync {
     /// # Errors
     /// Something is left over.
     async fn undo(&self, subject: &Subject) -> Result<(), PortError>;
+
+    /// Closes the connections that the instance holds; what it still does opens new ones. By default there are none.
+    ///
+    /// # Errors
+    /// They could not be closed.
+    async fn close_connections(&self, _: &Subject) -> Result<(), PortError> {
+        Ok(())
+    }
 }
 
 /// The schema of modules' databases.

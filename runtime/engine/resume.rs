@@ -9,14 +9,14 @@ use serde_json::json;
 use super::activate::schema_key;
 use super::activation::Command;
 use super::apply::Hands;
-use super::journal::Owed;
+use super::journal::{Action, Entry, Owed};
 use super::record::{Change, Kept, Records};
 use super::recovery::{Settled, settle};
 use super::{Engine, EngineError, Outcome, validate};
-use crate::monitor::{Event, Events};
+use crate::monitor::{Event, Events, InstanceKey};
 use crate::registry::Snapshot;
 use crate::registry::resolver::{Running, Starts, start_order};
-use crate::store::audit::{AuditLog, Entry, Kind, Who};
+use crate::store::audit::{self, AuditLog, Kind, Who};
 
 /// Decides about everything that the end of the last runtime interrupted, before anything starts. It may be cut off
 /// anywhere and is then decided in the same way by the next start.
@@ -28,7 +28,7 @@ pub(super) async fn recover(
     records: &Records,
     snapshot: &Snapshot,
     hands: &Hands,
-    (events, audit): (&Events, &AuditLog),
+    (events, log): (&Events, &AuditLog),
     now: u64,
 ) -> Result<Kept, EngineError> {
     let provisional = kept.slots.iter().filter(|(_, slot)| slot.provisional.is_some()).map(|(id, _)| id.clone());
@@ -42,6 +42,11 @@ pub(super) async fn recover(
                 events.emit(Event::Alarm { subject: format!("{id}@{}", owed.version), message });
             }
         }
+        for entry in &entries {
+            if let Some(event) = ended(&id, entry) {
+                events.emit(event);
+            }
+        }
         let generation = entries.last().map(|entry| entry.generation);
         let kept_versions = versions.iter().map(|(version, record)| (version.clone(), Some(record.clone()))).collect();
         records.write(&id, Change { slot: Some(slot.clone()), versions: kept_versions, entries }).await?;
@@ -49,11 +54,12 @@ pub(super) async fn recover(
         let waited = kept.slots.get(&id).and_then(|slot| slot.provisional.as_ref()).map(|it| &it.version);
         let serving = slot.as_ref().and_then(|slot| slot.serving.as_ref());
         if let Some(version) = waited.filter(|version| Some(*version) == serving) {
-            let entry = Entry::new(Kind::Confirmed, Who::Runtime, format!("{id}@{version}"));
-            audit.append(entry.with(json!({ "generation": generation }))).await?;
+            let entry = audit::Entry::new(Kind::Confirmed, Who::Runtime, format!("{id}@{version}"));
+            log.append(entry.with(json!({ "generation": generation }))).await?;
         }
         for note in notes {
-            audit.append(Entry::new(Kind::Recovered, Who::Runtime, id.clone()).with(json!({ "note": note }))).await?;
+            log.append(audit::Entry::new(Kind::Recovered, Who::Runtime, id.clone()).with(json!({ "note": note })))
+                .await?;
             events.emit(Event::Recovered { id: id.clone(), note });
         }
         kept.versions.extend(versions.into_iter().map(|(version, record)| ((id.clone(), version), record)));
@@ -63,6 +69,18 @@ pub(super) async fn recover(
         }
     }
     Ok(kept)
+}
+
+/// What an activation or a rollback came to that the end of the runtime before had interrupted, where its version does not
+/// serve. Those that wait for such an end hear of it now.
+fn ended(id: &str, entry: &Entry) -> Option<Event> {
+    let outcome = entry.outcome.filter(|outcome| !outcome.serves())?;
+    if !matches!(entry.action, Action::Activate | Action::Rollback) {
+        return None;
+    }
+    let (id, version) = (id.into(), entry.version.to_string().into());
+    let instance = InstanceKey { id, version, generation: entry.generation };
+    Some(Event::ActivationEnded { instance, outcome: outcome.name(), reason: entry.reason.clone() })
 }
 
 async fn take_back(id: &str, owed: &Owed, snapshot: &Snapshot, hands: &Hands) -> Result<(), String> {

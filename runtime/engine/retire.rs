@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::activation::Activation;
 use super::apply::guarded;
+use super::outcome::FailedFarewell;
 use super::plan::Change;
 use super::probe::place;
 use super::state::Happening;
@@ -43,16 +44,24 @@ pub(super) fn spawn_all(work: &Activation, keys: Vec<InstanceKey>, why: Why) -> 
     }))
 }
 
-/// Drains and stops an instance that is draining; says how many calls were cut off.
-pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> usize {
-    let hands = &work.shared.hands;
-    let Some(instance) = hands.instances.instance(key) else { return 0 };
-    let mut cut_off = 0;
+/// How an instance ended.
+#[derive(Debug, Default)]
+pub(super) struct Retired {
+    /// How many calls were cut off.
+    pub(super) cut_off: usize,
+    /// What of its farewell failed.
+    pub(super) failed: Vec<FailedFarewell>,
+}
+
+/// Drains and stops an instance that is draining.
+pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> Retired {
+    let (hands, mut retired) = (&work.shared.hands, Retired::default());
+    let Some(instance) = hands.instances.instance(key) else { return retired };
     let farewell = async {
         place!(work.shared, &key.id, "drain", Before);
-        cut_off = drain(&instance, patience(&instance.manifest.lifecycle.deactivation)).await;
+        retired.cut_off = drain(&instance, patience(&instance.manifest.lifecycle.deactivation)).await;
         place!(work.shared, &key.id, "farewell", Before);
-        hands.farewell(&instance, why == Why::Deactivated).await;
+        retired.failed = hands.farewell(&instance, why == Why::Deactivated).await;
         place!(work.shared, &key.id, "farewell", After);
         Ok(())
     };
@@ -64,7 +73,7 @@ pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> us
     if let Err(error) = work.happened(key, Happening::Drained, None).await {
         tracing::error!(instance = %key, %error, "the end of a drain could not be recorded");
     }
-    cut_off
+    retired
 }
 
 /// Lets go, beside whatever goes on, of what earlier instances of a module left behind.

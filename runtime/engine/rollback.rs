@@ -24,12 +24,14 @@ use crate::registry::Definition;
 use crate::store::audit::Kind;
 
 /// The command `rollback`. The version returned from drains and stops. Where it names no version and `of` was on its way
-/// while it waited, it is about that one: if that is gone by now, what serves is left as it is.
+/// while it waited, it is about that one: if that is gone by now, what serves is left as it is. That the one that served was
+/// returned from is told with the reason `because`.
 pub(super) async fn rollback(
     work: &Activation,
     id: &str,
     to: Option<Version>,
     of: Option<Version>,
+    because: &str,
 ) -> Result<ActivationReport, EngineError> {
     let slot = work.shared.board.slot(id);
     if slot.set().is_some() {
@@ -54,13 +56,17 @@ pub(super) async fn rollback(
         if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(&target) {
             match switch(work, id, &target, owes.clone()).await? {
                 Some(ran) => ran,
-                None => return Box::pin(rollback(work, id, Some(target), None)).await,
+                None => return Box::pin(rollback(work, id, Some(target), None, because)).await,
             }
         } else {
             activate::run(work, &older, &Way::back(owes.clone())).await?
         };
     if let (true, Some(left)) = (report.outcome.serves(), &slot.state.serving) {
         work.shared.metrics.activation(left).rolled_back(work.since.elapsed());
+        // what is started anew was not returned from
+        if target != serving {
+            work.shared.told(left, Outcome::RolledBack, Some(because.to_owned()));
+        }
     }
     if let (true, Some(owed)) = (report.outcome.serves(), owes) {
         // requests that the newer version still holds need its tables

@@ -290,14 +290,14 @@ async fn forward<'a>(
 /// Whether a member is still well after it waited for the others: nothing is routed to one that is not.
 async fn is_well(work: &Activation, attempt: &mut Attempt<'_>, after: &[Step]) -> Result<(), String> {
     loop {
-        match attempt.events.try_recv().as_deref() {
-            Ok(Event::CriticalError { instance, reason }) if *instance == attempt.key => {
-                if attempt.listens_to(TriggerKind::CriticalError) {
-                    return Err(format!("{}: {reason}", trigger_name(TriggerKind::CriticalError)));
-                }
-            }
-            Ok(_) | Err(TryRecvError::Lagged(_)) => {}
+        let critical = match attempt.events.try_recv().as_deref() {
+            Ok(Event::CriticalError { instance, reason }) if *instance == attempt.key => Some(reason.clone()),
+            Ok(_) => None,
+            Err(TryRecvError::Lagged(_)) => work.shared.hands.instances.gave_up(&attempt.key),
             Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        };
+        if let Some(reason) = critical.filter(|_| attempt.listens_to(TriggerKind::CriticalError)) {
+            return Err(format!("{}: {reason}", trigger_name(TriggerKind::CriticalError)));
         }
     }
     for verify in after.iter().flat_map(|step| &step.changes).filter(|change| matches!(change, Change::Verify(_))) {

@@ -201,17 +201,19 @@ impl Attempt<'_> {
                 why = given_up(aborted.clone(), is_held) => return Err(why),
                 given = steered.order() => return Ok(Some(given)),
                 () = async { self.work.shared.stopping.wait().await; } => return Err("the runtime stops".to_owned()),
-                event = self.events.recv() => match event.as_deref() {
-                    Ok(Event::CriticalError { instance, reason }) if *instance == self.key => {
-                        let kind = TriggerKind::CriticalError;
-                        if self.listens_to(kind) {
-                            return Err(format!("{}: {reason}", trigger_name(kind)));
-                        }
+                event = self.events.recv() => {
+                    let critical = match event.as_deref() {
+                        Ok(Event::CriticalError { instance, reason }) if *instance == self.key => Some(reason.clone()),
+                        Ok(Event::HealthChanged { instance, .. }) if *instance == self.key => return Ok(None),
+                        Ok(_) => None,
+                        Err(RecvError::Lagged(_)) => self.work.shared.hands.instances.gave_up(&self.key),
+                        Err(RecvError::Closed) => return Err("the engine is gone".to_owned()),
+                    };
+                    let kind = TriggerKind::CriticalError;
+                    if let Some(reason) = critical.filter(|_| self.listens_to(kind)) {
+                        return Err(format!("{}: {reason}", trigger_name(kind)));
                     }
-                    Ok(Event::HealthChanged { instance, .. }) if *instance == self.key => return Ok(None),
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return Err("the engine is gone".to_owned()),
-                },
+                }
                 () = &mut sleep => return Ok(None),
             }
         }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::board::{Slot, Slots, version_of};
 use super::{Engine, plan};
 use crate::monitor::InstanceKey;
+use crate::registry::resolver::{Running, Starts};
 
 /// How long its own actor may take to stop.
 const ENDS: Duration = Duration::from_secs(1);
@@ -18,8 +20,9 @@ impl Engine {
         instances.keys().iter().filter_map(|key| instances.instance(key)).for_each(|instance| instance.cut_streams());
     }
 
-    /// Refuses commands from now on, lets every instance finish what it holds within `patience`, and stops them. What
-    /// serves is started again by the next runtime; of an activation that has not committed nothing is kept.
+    /// Refuses commands from now on, lets every instance finish what it holds within `patience`, and stops them: who needs
+    /// others before them, so that what it still holds and its farewell can call them. What serves is started again by the
+    /// next runtime; of an activation that has not committed nothing is kept.
     pub async fn stop(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         let shared = &self.shared;
@@ -30,9 +33,14 @@ impl Engine {
         if tokio::time::timeout(patience / 2, self.commands.drained()).await.is_err() {
             tracing::warn!("a command still runs: the runtime does not wait for it");
         }
-        let slots = shared.board.slots();
-        let placed = slots.values().flat_map(|slot| slot.state.serving.iter().chain(&slot.state.standby));
-        let stops = futures::future::join_all(placed.map(|key| self.stop_one(key, deadline)));
+        let stops = async {
+            let mut waves = self.waves(&shared.board.slots());
+            while let Some(wave) = waves.pop() {
+                let parts = u32::try_from(waves.len() + 1).unwrap_or(u32::MAX);
+                let until = Instant::now() + deadline.saturating_duration_since(Instant::now()) / parts;
+                futures::future::join_all(wave.iter().map(|key| self.stop_one(key, until))).await;
+            }
+        };
         // what drains has its own farewell
         let ends = async { tokio::join!(self.commands.drained(), shared.drains.drained()) };
         let (_, ended) = tokio::join!(stops, tokio::time::timeout_at(deadline, ends));
@@ -44,6 +52,29 @@ impl Engine {
         // whoever keeps the router must not keep with it what the instances hold: the store above all
         shared.router.store(Arc::default());
         let _ = self.coordinator.stop_and_wait(None, Some(ENDS)).await;
+    }
+
+    /// What serves or stands by, in waves: who needs others is in a later one than they. The last one goes first, and each
+    /// has an equal part of the time that is left: what ends early leaves its own to the others.
+    fn waves(&self, slots: &Slots) -> Vec<Vec<InstanceKey>> {
+        let serving = |slot: &Slot| slot.state.serving.as_ref().and_then(version_of);
+        let running: Running = slots.iter().filter_map(|(id, slot)| Some((id.clone(), serving(slot)?))).collect();
+        let snapshot = self.shared.registry.snapshot();
+        let (mut starts, mut waves) = (Starts::of(&running, &snapshot), Vec::new());
+        loop {
+            let ids: Vec<&str> = std::iter::from_fn(|| starts.begin()).collect();
+            if ids.is_empty() {
+                return waves;
+            }
+            let placed = ids.iter().flat_map(|id| {
+                let state = &slots[*id].state;
+                state.serving.iter().chain(&state.standby).cloned()
+            });
+            waves.push(placed.collect());
+            for id in ids {
+                starts.ended(id);
+            }
+        }
     }
 
     /// Those inside have three quarters of the time, streams half of it; the rest is for the module to say goodbye.

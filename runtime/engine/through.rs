@@ -162,7 +162,7 @@ async fn turn_back(work: &Activation, id: &str, from: &Version, reason: &str) ->
             _ => Ok(()),
         }
     } else {
-        match rollback::rollback(work, id, Some(from.clone()), None).await {
+        match rollback::rollback(work, id, Some(from.clone()), None, reason).await {
             Ok(report) if report.serves() => Ok(()),
             Ok(report) => Err(report.reason.unwrap_or_default()),
             Err(EngineError::Stopped) => return Err(EngineError::Stopped),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use replug_scripts::{Exports, Language, Program, SourceFault, Sources, compile};
+use replug_scripts::{Around, Exports, Language, Program, SourceFault, Sources, compile_within};
 use semver::Version;
 
 use super::EngineError;
@@ -255,20 +255,29 @@ pub(super) async fn read(definition: Arc<Definition>, aborts: &Aborts) -> Result
         let bundle = Bundle::load(dir, digest)?;
         let manifest = Arc::new(definition.manifest.clone());
         let program = match &named {
-            Some(named) => named.during(|| program(&manifest, &bundle))?,
-            None => program(&manifest, &bundle)?,
+            Some(named) => named.during(|| program(&manifest, &bundle, &|work| named.during(work)))?,
+            None => program(&manifest, &bundle, &|work| work())?,
         };
         Ok(Checked { manifest, files: Arc::new(bundle.files().clone()), program })
     });
     read.await.map_err(|error| EngineError::Internal(error.to_string()))?
 }
 
-fn program(manifest: &Manifest, bundle: &Bundle) -> Result<Arc<dyn Program>, EngineError> {
+/// Compiles its scripts; `around` surrounds what is done on other threads than this one.
+fn program(manifest: &Manifest, bundle: &Bundle, around: &Around<'_>) -> Result<Arc<dyn Program>, EngineError> {
     let Some(entry) = manifest.entry(&bundle.paths()) else {
         let reason = format!("{} has no entry script; register it again", manifest.label());
         return Err(EngineError::Registry(RegistryError::NoBundle { reason }));
     };
-    let compiled = sources(entry, bundle.files()).and_then(|sources| compile(&sources));
+    let compiled = sources(entry, bundle.files()).and_then(|sources| {
+        let surrounded = |work: &mut dyn FnMut()| {
+            around(&mut || {
+                tracing::trace!(target: "compiler", module = %manifest.label(), "compiles");
+                work();
+            });
+        };
+        compile_within(&sources, &surrounded)
+    });
     compiled.map_err(|faults| EngineError::Scripts { module: manifest.label(), faults })
 }
 

@@ -13,6 +13,7 @@ use super::EngineError;
 use super::activation::{Activation, Command, Done, Reply};
 use super::analysis::Rules;
 use super::coordinator::Message;
+use super::instances::Instances;
 use super::record::Provisional;
 use super::state::State;
 use super::traffic::Health;
@@ -58,7 +59,8 @@ async fn watch(
     rules: &Rules,
 ) {
     loop {
-        let gave_up = wait_until(vigil.due(), key, &mut events).await;
+        let of = (&work.shared.hands.instances, key);
+        let gave_up = wait_until(vigil.due(), of, &mut events).await;
         let Some(instance) = work.shared.hands.instances.instance(key) else { return };
         let slots = work.shared.board.slots();
         let Some(slot) = slots.get(&*key.id).filter(|slot| slot.state.keys().any(|placed| placed == key)) else {
@@ -124,8 +126,8 @@ async fn watch(
 }
 
 /// Why an instance cannot go on as it is.
-struct GaveUp {
-    reason: String,
+pub(super) struct GaveUp {
+    pub(super) reason: String,
     /// Whether it is one of its actors alone that cannot.
     is_actor: bool,
 }
@@ -145,10 +147,20 @@ impl GaveUp {
             _ => None,
         }
     }
+
+    /// What the state of its tree says, where events passed unseen.
+    fn unseen(instances: &Instances, key: &InstanceKey) -> Option<Self> {
+        instances.gave_up(key).map(|reason| Self { reason, is_actor: false })
+    }
 }
 
-/// Waits until `due` or until something happens to the instance; why, if it gave up.
-async fn wait_until(due: Instant, key: &InstanceKey, events: &mut broadcast::Receiver<Arc<Event>>) -> Option<GaveUp> {
+/// Waits until `due` or until something happens to the instance; why, if it gave up. Of what passed unseen in a flood of events,
+/// the state of the tree tells.
+pub(super) async fn wait_until(
+    due: Instant,
+    (instances, key): (&Instances, &InstanceKey),
+    events: &mut broadcast::Receiver<Arc<Event>>,
+) -> Option<GaveUp> {
     let sleep = tokio::time::sleep_until(due.into());
     tokio::pin!(sleep);
     loop {
@@ -161,8 +173,8 @@ async fn wait_until(due: Instant, key: &InstanceKey, events: &mut broadcast::Rec
                         return Some(gave_up);
                     }
                 }
+                Err(broadcast::error::RecvError::Lagged(_)) => return GaveUp::unseen(instances, key),
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
             },
         }
     }
@@ -180,22 +192,20 @@ pub(super) enum Listens {
 /// Waits until `key` gives up in a way that is listened to, and says why.
 pub(super) async fn critical_error(
     events: &mut broadcast::Receiver<Arc<Event>>,
-    key: &InstanceKey,
+    (instances, key): (&Instances, &InstanceKey),
     listens: Listens,
 ) -> String {
     if listens == Listens::Not {
         return std::future::pending().await;
     }
     loop {
-        match events.recv().await.as_deref() {
-            Ok(event) => {
-                let counts = |gave_up: &GaveUp| listens == Listens::ToActors || !gave_up.is_actor;
-                if let Some(GaveUp { reason, .. }) = GaveUp::of(event, key).filter(counts) {
-                    return format!("{}: {reason}", trigger_name(TriggerKind::CriticalError));
-                }
-            }
+        let gave_up = match events.recv().await.as_deref() {
+            Ok(event) => GaveUp::of(event, key).filter(|it| listens == Listens::ToActors || !it.is_actor),
+            Err(broadcast::error::RecvError::Lagged(_)) => GaveUp::unseen(instances, key),
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
+        };
+        if let Some(GaveUp { reason, .. }) = gave_up {
+            return format!("{}: {reason}", trigger_name(TriggerKind::CriticalError));
         }
     }
 }
@@ -214,7 +224,7 @@ async fn return_from(work: &Activation, key: &InstanceKey, reason: &str, since: 
 async fn roll_back(work: &Activation, key: &InstanceKey, reason: &str, since: Instant) {
     alarm(work, key, format!("{reason}; the version before is activated"));
     let (reply, answer) = oneshot::channel();
-    let command = Command::FallBack { key: key.clone() };
+    let command = Command::FallBack { key: key.clone(), reason: reason.to_owned() };
     let _ = work.coordinator.send_message(Message::Run(command, Reply { to: reply, by: Who::Runtime.into(), since }));
     let failed = match answer.await {
         Ok(Err(EngineError::Stopped)) | Err(_) => return,

@@ -244,27 +244,21 @@ impl Databases {
 }
 
 impl ports::Database for Databases {
-    fn run(
+    fn run_within(
         &self,
+        room: u64,
         module: &str,
         guest: Option<ports::Guest<'_>>,
         statements: &[ports::Statement],
         deadline: Instant,
     ) -> Result<Vec<Value>, HostError> {
-        run::run(&self.pool(module)?, guest, statements, deadline)
+        run::run(&self.pool(module)?, (guest, room), statements, deadline)
     }
 
     fn size(&self, module: &str) -> u64 {
         let known = self.pools().get(module).and_then(|pool| pool.size());
         let file = || self.path(module).ok().and_then(|path| fs::metadata(path).ok()).map_or(0, |meta| meta.len());
         known.unwrap_or_else(file)
-    }
-
-    fn bound(&self, module: &str, bytes: u64) {
-        // without a database there is nothing to bound
-        if let Ok(pool) = self.pool(module) {
-            pool.bound(bytes);
-        }
     }
 
     fn check(&self, module: &str, deadline: Instant) -> Result<(), HostError> {

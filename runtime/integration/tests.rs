@@ -38,6 +38,7 @@ mod incidents;
 #[cfg(feature = "sqlite")]
 mod mirrored;
 mod quotas;
+mod renewed;
 #[cfg(feature = "rhai")]
 mod rhai;
 mod waiting;

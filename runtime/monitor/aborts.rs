@@ -18,6 +18,9 @@ mod signal;
 #[cfg(unix)]
 pub use signal::install;
 
+#[cfg(all(test, unix))]
+pub(crate) use signal::executes;
+
 #[cfg(test)]
 mod tests;
 
@@ -38,13 +41,13 @@ struct Inner {
     counts: Mutex<BTreeMap<String, u32>>,
 }
 
-/// What a thread is to be named by if it brings the process down.
-#[derive(Debug)]
+/// What a thread is to be named by if it brings the process down. Clones are for the threads on which others work for it.
+#[derive(Clone, Debug)]
 pub struct Named {
     /// Kept open for the handler.
     file: Arc<File>,
     /// `ID@VERSION` and the end of the line.
-    line: Box<[u8]>,
+    line: Arc<[u8]>,
 }
 
 impl Aborts {
@@ -100,6 +103,14 @@ impl Aborts {
     pub fn name(&self, label: &str) -> Option<Named> {
         let inner = self.0.as_ref()?;
         Some(Named { file: Arc::clone(&inner.file), line: format!("{label}\n").into_bytes().into() })
+    }
+
+    /// Does `work`; if the process aborts on this thread meanwhile, `label` is named.
+    pub fn during<T>(&self, label: &str, work: impl FnOnce() -> T) -> T {
+        match self.name(label) {
+            Some(named) => named.during(work),
+            None => work(),
+        }
     }
 }
 

@@ -113,6 +113,18 @@ pub enum Event {
         /// Why, when the version does not serve.
         reason: Option<String>,
     },
+    /// A version was taken back, failed, or is frozen; told where its manifest's `lifecycle.rollback.notificationChannels` name
+    /// `events`.
+    RolledBack {
+        /// Which.
+        instance: InstanceKey,
+        /// `rolled-back`, `failed`, `failed-to-restore` or `frozen`.
+        outcome: &'static str,
+        /// Why.
+        reason: String,
+        /// The version that serves then.
+        serving: Option<String>,
+    },
     /// Something calls to return from a provisional version, and a migration that cannot be taken back forbids it.
     Frozen {
         /// Which instance serves on.
@@ -218,6 +230,8 @@ impl Event {
             Self::ActivationBegan { instance, strategy, from } => {
                 tracing::info!(%instance, strategy, from = from.as_deref(), "activation began");
             }
+            // a line of the log is a channel of its own
+            Self::RolledBack { .. } => {}
             Self::Frozen { instance, migration, reason } => {
                 tracing::error!(%instance, %migration, %reason, "frozen");
             }

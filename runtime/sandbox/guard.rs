@@ -104,12 +104,12 @@ impl Guard {
             supplies.metrics.clone(),
             supplies.outside.accounts.clone(),
         );
-        storage.open(&key.id, live.grants().storage);
+        storage.open(&key.id, &live);
         let (ledger, id) = (storage.clone(), Arc::clone(&key.id));
         // the first look at a module's files reads its folders
         supplies.outside.behind(move || ledger.show(&id));
         Self {
-            charge: Charge::new(key, Arc::clone(&live), &supplies.accounts, &supplies.metrics),
+            charge: Charge::new(key, Arc::clone(&live), &supplies),
             residence: supplies.residents.open(&live, supplies.accounts.of(&key.id)),
             live,
             storage,
@@ -140,11 +140,9 @@ impl Guard {
         &self.live
     }
 
-    /// The storage quota that holds now, which is also that of what others write for the module.
+    /// The storage quota that holds now for what this instance writes.
     fn storage_quota(&self) -> u64 {
-        let max = self.live.grants().storage;
-        self.storage.open(&self.key.id, max);
-        max
+        self.live.grants().storage
     }
 
     /// The turn of a password hash, to come.
@@ -183,6 +181,12 @@ impl Host for Guard {
         };
         note(&self.live, function, &done, call);
         done
+    }
+
+    /// The client ends, once nobody waits for an answer by it any more.
+    fn close_connections(&self) {
+        #[cfg(feature = "http-client")]
+        drop(self.client.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
     }
 
     /// What answers by a future of its own is awaited; what blocks gets a thread that may.

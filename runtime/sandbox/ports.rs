@@ -53,24 +53,39 @@ pub trait Database: Send + Sync {
     /// module itself from none of its connections. Blocks, at most until `deadline`, or until what runs on this thread may not go
     /// on ([`replug_scripts::may_go_on`]).
     ///
+    /// The database takes at most `room` bytes after it; what it takes already stays. That holds for this transaction alone,
+    /// whatever those beside it may take.
+    ///
     /// # Errors
     /// `invalid-argument` for SQL that is wrong or not allowed, `permission-denied` for a change by a guest that may only
-    /// read, and for nothing else; `conflict` for a constraint, `timeout`; `overloaded` for a module that was stopped.
-    fn run(
+    /// read, and for nothing else; `conflict` for a constraint, `timeout`; `overloaded` for a module that was stopped, and with a
+    /// message that ends with [`DATABASE_FULL`] where `room` does not suffice: nothing was changed then.
+    fn run_within(
         &self,
+        room: u64,
         module: &str,
         guest: Option<Guest<'_>>,
         statements: &[Statement],
         deadline: Instant,
     ) -> Result<Vec<Value>, HostError>;
 
+    /// The same with all the room that a database may have.
+    ///
+    /// # Errors
+    /// As [`Database::run_within`].
+    fn run(
+        &self,
+        module: &str,
+        guest: Option<Guest<'_>>,
+        statements: &[Statement],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, HostError> {
+        self.run_within(u64::MAX, module, guest, statements, deadline)
+    }
+
     /// Bytes that the database of `module` takes: its pages as of the last commit, with the room of what was deleted; 0
     /// without one. Does not block.
     fn size(&self, module: &str) -> u64;
-
-    /// Lets the database of `module` take at most `bytes` from the next transaction on; what it takes already stays. One
-    /// that would need more fails with `overloaded` and a message that ends with [`DATABASE_FULL`], and changes nothing.
-    fn bound(&self, module: &str, bytes: u64);
 
     /// Checks that the database of `module` answers and has every table that its applied migrations made. Blocks, at most
     /// until `deadline`.

@@ -8,7 +8,7 @@ use super::qualify::{prepare, qualify, tokens};
 use super::{engine, leads};
 use crate::contract;
 use crate::error::SourceFault;
-use crate::host::Sources;
+use crate::host::{Around, Sources};
 use crate::message::lower;
 
 /// Parsing recurses over what may nest; this is far more than the depth allowed takes.
@@ -76,16 +76,24 @@ impl Files {
     }
 }
 
-/// Compiles every file.
+/// Compiles every file, on a thread of its own, on which `around` surrounds that.
 ///
 /// # Errors
 /// The first fault of each file.
-pub(super) fn compile(sources: &Sources) -> Result<Files, Vec<SourceFault>> {
+pub(super) fn compile(sources: &Sources, around: &Around<'_>) -> Result<Files, Vec<SourceFault>> {
     std::thread::scope(|scope| {
         let fault = |message: String| vec![SourceFault { file: sources.entry.clone(), line: 0, column: 0, message }];
         let thread = std::thread::Builder::new().name("rhai-compiler".into()).stack_size(COMPILER_STACK);
-        match thread.spawn_scoped(scope, || compile_all(sources)) {
-            Ok(compiler) => compiler.join().unwrap_or_else(|_| Err(fault("the Rhai compiler failed".into()))),
+        let surrounded = || {
+            let mut compiled = None;
+            around(&mut || compiled = Some(compile_all(sources)));
+            compiled
+        };
+        match thread.spawn_scoped(scope, surrounded) {
+            Ok(compiler) => {
+                let compiled = compiler.join().ok().flatten();
+                compiled.unwrap_or_else(|| Err(fault("the Rhai compiler failed".into())))
+            }
             Err(error) => Err(fault(format!("the compiler's thread: {error}"))),
         }
     })

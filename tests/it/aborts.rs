@@ -14,12 +14,12 @@ use crate::support::{Module, Server};
 /// Says something, which [`Aborter`] hears on the thread of the script.
 const SAYS: &str = r#"#{ init: |ctx| { log.info("the end"); } }"#;
 
-/// Aborts the process where a script says something.
-struct Aborter;
+/// Aborts the process where something of this target is said: by a script, or where one is compiled.
+struct Aborter(String);
 
 impl Subscriber for Aborter {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "module"
+        metadata.target() == self.0
     }
 
     fn event(&self, _: &Event<'_>) {
@@ -40,9 +40,9 @@ impl Subscriber for Aborter {
 }
 
 /// Runs in a process of its own: a runtime that is aborted on the thread of a module's script.
-async fn end(data: &Path) {
+async fn end(data: &Path, at: String) {
     replug::monitor::aborts::install().expect("a handler");
-    tracing::subscriber::set_global_default(Aborter).expect("the only one");
+    tracing::subscriber::set_global_default(Aborter(at)).expect("the only one");
     let runtime = Runtime::builder().data_dir(data).build().await.expect("a runtime");
     runtime.register(data.with_file_name("modules").join("a-1.0.0")).await.expect("it is registered");
     let _ = runtime.activate("a@1.0.0").await;
@@ -51,18 +51,22 @@ async fn end(data: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_aborted_in_a_script_names_its_version() {
     if let Ok(data) = std::env::var("REPLUG_TEST_ABORT") {
-        return end(Path::new(&data)).await;
+        let at = std::env::var("REPLUG_TEST_ABORT_AT").expect("the other one is set as well");
+        return end(Path::new(&data), at).await;
     }
-    let dir = tempfile::tempdir().unwrap();
-    Module::new("a", "1.0.0").rhai(SAYS).write(&dir.path().join("modules"));
-    let data = dir.path().join("data");
-    let name = "aborts::a_process_that_is_aborted_in_a_script_names_its_version";
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", name]).env("REPLUG_TEST_ABORT", &data);
-    let output = child.output().unwrap();
-    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.code().is_none(), "a signal ends it: {told}");
-    assert_eq!(std::fs::read_to_string(data.join("aborts")).unwrap(), "a@1.0.0\n", "{told}");
+    // Rhai is compiled on a thread of its own
+    for at in ["module", "compiler"] {
+        let dir = tempfile::tempdir().unwrap();
+        Module::new("a", "1.0.0").rhai(SAYS).write(&dir.path().join("modules"));
+        let data = dir.path().join("data");
+        let name = "aborts::a_process_that_is_aborted_in_a_script_names_its_version";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", name]).env("REPLUG_TEST_ABORT", &data).env("REPLUG_TEST_ABORT_AT", at);
+        let output = child.output().unwrap();
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.code().is_none(), "a signal ends it: {told}");
+        assert_eq!(std::fs::read_to_string(data.join("aborts")).unwrap(), "a@1.0.0\n", "{at}: {told}");
+    }
 }
 
 #[tokio::test]

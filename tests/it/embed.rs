@@ -1,7 +1,9 @@
 //! The runtime inside another program: the examples, and what an application around it may rely on.
 
 mod actors;
+mod channels;
 mod commands;
+mod ending;
 mod examples;
 mod permissions;
 mod quotas;

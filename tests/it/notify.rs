@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, until};
 
 /// What a receiver was sent: the headers in lower case, and the body.
 struct Message {
@@ -93,4 +93,66 @@ async fn a_webhook_that_the_module_may_not_talk_to_is_not_told_and_that_is_an_al
     assert!(!alarm.contains("key=x"), "a query may be a secret: {alarm}");
     let asked = tokio::time::timeout(std::time::Duration::ZERO, listener.accept()).await;
     assert!(asked.is_err(), "nobody came");
+}
+
+/// A version that serves, with a webhook at `port` that it may talk to, and nobody confirms it for an hour.
+fn watched(version: &str, port: u16) -> Module {
+    let asks = format!("permissions: {{ system: {{ network: [{{ host: 127.0.0.1, ports: [{port}] }}] }} }}\n");
+    let rollback = format!("  rollback: {{ notificationChannels: [\"http://127.0.0.1:{port}/hook\"] }}\n");
+    let activation = "  activation: { confirmWindow: 1h, trafficShifting: { interval: 20ms } }\n";
+    Module::echo("a", version, "lua").manifest(&format!("{asks}lifecycle:\n{activation}{rollback}"))
+}
+
+#[tokio::test]
+async fn a_webhook_is_told_of_a_return_that_the_next_start_makes_and_of_one_that_somebody_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = Server::with(&[]).await;
+    server.ok(&["register", &server.write(&watched("1.0.0", port))]).await;
+    server.ok(&["permissions", "grant", "a"]).await;
+    server.settle(&watched("1.0.0", port)).await;
+    server.install(&watched("1.1.0", port)).await;
+    assert_eq!(server.slot("a").await.unwrap()["state"], "provisional");
+    server.kill();
+    let (_, told) = tokio::join!(server.start(), receive(&listener, "204 No Content"));
+    let document: Value = serde_json::from_str(&told.body).unwrap();
+    let data = &document["data"];
+    assert_eq!((&document["type"], &data["version"]), (&"module.rolled-back".into(), &"1.1.0".into()), "{document}");
+    assert_eq!(data["serving"], "1.0.0", "{document}");
+    assert!(data["reason"].as_str().unwrap().contains("the runtime ended before the version was confirmed"));
+
+    server.settle(&watched("1.1.0", port)).await;
+    server.ok(&["rollback", "a"]).await;
+    let document: Value = serde_json::from_str(&receive(&listener, "204 No Content").await.body).unwrap();
+    let data = &document["data"];
+    let expected = json!({ "module": "a", "version": "1.1.0", "generation": data["generation"], "outcome": "rolled-back",
+        "reason": "an operator asked for a rollback", "serving": "1.0.0" });
+    assert_eq!((&document["type"], data), (&"module.rolled-back".into(), &expected));
+}
+
+#[tokio::test]
+async fn a_rollback_is_one_line_of_the_log_where_the_manifest_says_so_and_nowhere_else() {
+    let ids = [("event", "[events]", 0), ("none", "[]", 0), ("line", "[log]", 1), ("default", "", 1)];
+    let server = Server::with(&ids.map(|(id, ..)| Module::echo(id, "1.0.0", "lua"))).await;
+    for (id, channels, _) in ids {
+        let channels = if channels.is_empty() {
+            String::new()
+        } else {
+            format!("lifecycle:\n  rollback: {{ notificationChannels: {channels} }}\n")
+        };
+        let fails =
+            Module::new(id, "1.1.0").manifest(&channels).lua("return { init = function() error('no ink') end }");
+        server.ok(&["register", &server.write(&fails)]).await;
+        assert_eq!(server.run(&["activate", &format!("{id}@1.1.0")]).await.code, 3);
+    }
+    let lines = |id: &str| {
+        let logged = server.logged();
+        let of = format!("{id}@1.1.0#");
+        logged.lines().filter(|line| line.contains("a version is rolled-back") && line.contains(&of)).count()
+    };
+    // they are told in this order
+    until("the last one is told", async || lines("default") > 0).await;
+    for (id, _, expected) in ids {
+        assert_eq!(lines(id), expected, "{id}: {}", server.logged());
+    }
 }

@@ -136,11 +136,13 @@ async fn database(instance: &Arc<Instance>, deadline: Instant) -> Result<Answer,
         return Err(Fault::Failed("this runtime has no databases; build it with the feature `sqlite`".to_owned()));
     };
     let (module, look) = (Arc::clone(&instance.key.id), Arc::clone(&instance.look));
+    let named = instance.named.clone();
     let looked = async {
         // the semaphore is never closed
         let alone = look.acquire_owned().await;
         tokio::task::spawn_blocking(move || {
-            let found = database.check(&module, deadline);
+            let check = || database.check(&module, deadline);
+            let found = named.as_ref().map_or_else(check, |named| named.during(check));
             drop(alone);
             found
         })

@@ -1,7 +1,8 @@
 //! A thread whose VM holds several calls: while they wait for their host, others run.
 //!
 //! A verdict on ticks or time retires the VM: a fresh one takes the calls to come, and those that the old one holds run to
-//! their end in it. One VM at most is on its way out; where a second would be, no job is taken until it is gone.
+//! their end in it. One VM at most is on its way out; where a second would be, no job is taken until it is gone. The same holds
+//! of a VM that is to be made anew, except that a call that was taken already does not wait for it.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -115,6 +116,12 @@ impl Desk<'_> {
             too_late(job);
             return Ok(());
         }
+        if let Some(number) = self.fresh
+            && self.vms.get(&number).is_some_and(|seat| !seat.vm.may_begin(self.instance, &job.call))
+        {
+            self.fresh = None;
+            self.clear(number);
+        }
         // what another VM of this thread holds cannot come back while the thread waits
         let is_alone = self.vms.keys().all(|number| self.fresh == Some(*number));
         let patience = if is_alone { job.patience() } else { Instant::now() };
@@ -137,6 +144,7 @@ impl Desk<'_> {
             return Ok(());
         }
         let Some(seat) = self.vms.get_mut(&number) else { return Ok(()) };
+        seat.vm.begins(&job.call);
         let awake = match seat.vm.wake(self.instance, patience) {
             Ok(awake) => awake,
             Err(full) => return turn_away(self.instance, job, NoVm::Full(full)),

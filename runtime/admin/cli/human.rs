@@ -8,7 +8,7 @@ use time::macros::format_description;
 use super::yaml::Node;
 use crate::admin::CommandError;
 use crate::admin::commands::{FoundModule, Registered, Unregistered, VersionRow};
-use crate::engine::HealthView;
+use crate::engine::{FailedFarewell, HealthView};
 
 mod backup;
 mod choosing;
@@ -113,6 +113,8 @@ pub(super) struct Deactivation {
     id: String,
     version: String,
     cut_off: usize,
+    #[serde(default)]
+    failed: Vec<FailedFarewell>,
     ms: f64,
 }
 
@@ -122,7 +124,9 @@ pub(super) fn deactivated(done: &Deactivation) -> String {
         1 => "; one request was cut off".to_owned(),
         cut => format!("; {cut} requests were cut off"),
     };
-    format!("{}@{} is out of service ({:.1} ms){cut}", done.id, done.version, done.ms)
+    let failed = done.failed.iter().map(|failed| format!("\n  {} failed: {}", failed.name, failed.reason));
+    let failed: String = failed.collect();
+    format!("{}@{} is out of service ({:.1} ms){cut}{failed}", done.id, done.version, done.ms)
 }
 
 pub(super) fn registered(done: &Registered) -> String {

@@ -165,7 +165,7 @@ pub(in crate::engine) async fn roll_back(
     let left = match return_all(work, &set, &reason).await? {
         Some(Done::Unreturned(cause)) => Some(cause),
         Some(_) => None,
-        None => return Box::pin(rollback::rollback(work, id, None, None)).await,
+        None => return Box::pin(rollback::rollback(work, id, None, None, &reason)).await,
     };
     let mut reports = BTreeMap::new();
     for (id, version) in gone {

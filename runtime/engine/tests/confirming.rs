@@ -292,3 +292,29 @@ async fn a_confirmation_during_a_shift_is_no_shift() {
     world.engine.stop(Duration::from_secs(5)).await;
     assert!(coming.await.unwrap().is_err());
 }
+
+#[tokio::test]
+async fn slow_answers_return_from_a_provisional_version() {
+    for trigger in ["responseTimeExceeded", "{ type: responseTimeExceeded, threshold: 1s }"] {
+        let world =
+            World::upgraded(&format!("{QUICK}    rollbackTriggers: [{trigger}]\n    confirmWindow: 1h\n")).await;
+        let answers = |took: u64| {
+            let instance = Arc::clone(world.router.snapshot().instance("a", 0).unwrap());
+            (0..100).for_each(|_| instance.metrics.stats.record(false, Duration::from_millis(took)));
+        };
+        // what is compared with is the last interval of the version before
+        answers(10);
+        let before = Arc::clone(world.router.snapshot().instance("a", 0).unwrap());
+        while before.metrics.stats.recent().requests() == 0 {
+            answers(10);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut events = world.events.subscribe();
+        world.provisional("a@2.0.0").await;
+        answers(5_000);
+        World::until(&mut events, |event| state_is(event, "2.0.0", State::Failed)).await;
+        assert_eq!(world.routed("a").as_deref(), Some("1.0.0"), "{trigger}");
+        let reason = world.engine.state("a", &Version::new(2, 0, 0)).reason.unwrap();
+        assert!(reason.starts_with("responseTimeExceeded: "), "{trigger}: {reason}");
+    }
+}

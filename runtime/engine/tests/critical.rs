@@ -1,7 +1,9 @@
 //! A tree that gives up is a trigger from the start of an activation to the end of the watch.
 
+use super::super::window::Listens;
 use super::confirming::state_is;
 use super::*;
+use crate::engine::window;
 
 const LISTENS: &str = "lifecycle:\n  activation:\n    rollbackTriggers: [criticalError]\n    confirmWindow: 1h\n    trafficShifting: { interval: 10ms }\n";
 
@@ -59,4 +61,39 @@ async fn a_critical_error_during_verification_is_never_lost() {
     let report = coming.await.unwrap().unwrap();
     assert!(matches!(report.outcome, Outcome::RolledBack | Outcome::Provisional), "{report:?}");
     assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+}
+
+#[tokio::test]
+async fn a_tree_that_gave_up_in_a_flood_of_events_is_seen_by_its_state() {
+    let world = World::new().await;
+    let script = r#"return {
+        init = function()
+            local made = (kv.get("made") or 0) + 1
+            kv.put("made", made)
+            if made > 1 then error("only once") end
+        end,
+        services = { ["a.one"] = function() return 1 end },
+    }"#;
+    let manifest = format!("capabilities: [{{ id: a }}]\nruntime: {{ supervision: {{ intensity: 1 }} }}\n{QUICK}");
+    world.register_script("a", "1.0.0", &manifest, script).await;
+    world.serves("a@1.0.0").await;
+    let instance = Arc::clone(world.router.snapshot().instance("a", 0).unwrap());
+    let (key, instances) = (instance.key.clone(), &world.engine.shared.hands.instances);
+    assert_eq!(instances.gave_up(&key), None);
+    let (mut heard, mut flooded, mut also) =
+        (world.events.subscribe(), world.events.subscribe(), world.events.subscribe());
+    while instance.gave_up().is_none() {
+        let call = instance.context("test", Duration::from_secs(5));
+        let one = replug_scripts::Handler::Service("a.one".into());
+        instance.call(one, Vec::new(), call).await.expect_err("no VM comes up");
+        tokio::task::yield_now().await;
+    }
+    World::until(&mut heard, |event| matches!(event, Event::CriticalError { .. })).await;
+    for number in 0..3000 {
+        world.events.emit(Event::Alarm { subject: number.to_string(), message: "one of a flood".to_owned() });
+    }
+    let later = std::time::Instant::now() + Duration::from_secs(60);
+    let seen = window::wait_until(later, (instances, &key), &mut flooded).await;
+    assert!(seen.is_some_and(|gave_up| gave_up.reason.contains("only once")));
+    assert!(window::critical_error(&mut also, (instances, &key), Listens::ToTree).await.contains("only once"));
 }

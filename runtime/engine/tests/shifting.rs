@@ -99,3 +99,41 @@ async fn a_trigger_of_the_provisional_baseline_ends_the_shift_and_returns_to_the
     World::until(&mut events, served).await;
     assert_eq!((world.routed("a").as_deref(), world.held()), (Some("1.0.0"), vec!["a@1.0.0".to_owned()]));
 }
+
+#[tokio::test]
+async fn a_candidate_whose_answers_are_slow_at_a_weight_is_taken_back() {
+    let world = World::new().await;
+    let slow = "lifecycle:\n  activation:\n    rollbackTriggers: [responseTimeExceeded]\n    trafficShifting: { initial: 30, interval: 1h }\n";
+    world.register("a", "1.0.0", "").await;
+    world.register("a", "2.0.0", slow).await;
+    world.serves("a@1.0.0").await;
+    let mut events = world.events.subscribe();
+    let engine = world.engine.clone();
+    let coming = tokio::spawn(async move { engine.activate("a", &Version::new(2, 0, 0), None).await });
+    World::until(&mut events, |event| matches!(event, Event::TrafficShifted { weight: 30, .. })).await;
+    let slot = world.engine.slots().remove(0);
+    let instances = &world.engine.shared.hands.instances;
+    for (version, took) in [("1.0.0", 10), ("2.0.0", 5_000)] {
+        let key = instances.keys().into_iter().find(|key| &*key.version == version).unwrap();
+        let instance = instances.instance(&key).unwrap();
+        (0..40).for_each(|_| instance.metrics.stats.record(false, Duration::from_millis(took)));
+    }
+    let report = coming.await.unwrap().unwrap();
+    assert_eq!((slot.candidate.unwrap().weight, report.outcome), (30, Outcome::RolledBack), "{report:?}");
+    let last = report.traffic_shift.last().unwrap();
+    assert_eq!((last.weight, last.verdict.as_str()), (30, "fail"), "{report:?}");
+    let reason = report.reason.unwrap();
+    assert!(reason.contains("responseTimeExceeded: "), "{reason}");
+    assert_eq!((world.routed("a").as_deref(), world.held()), (Some("1.0.0"), vec!["a@1.0.0".to_owned()]));
+}
+
+#[tokio::test]
+async fn steps_that_take_too_long_are_told_by_the_name_of_their_trigger() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", HASTY).await;
+    world.fail(&[(Place::Commit, Fault::Hang)]);
+    let report = world.activate("a@1.0.0").await.unwrap();
+    assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
+    let reason = report.reason.unwrap();
+    assert!(reason.contains("activationTimeout: the steps took longer than 200 ms"), "{reason}");
+}

@@ -183,7 +183,7 @@ async fn what_is_not_registered_any_more_has_no_slot() {
 
 #[tokio::test]
 async fn a_rollback_that_a_trigger_forestalls_is_done() {
-    let (report, world) = forestalled!(|work| rollback::rollback(&work, "a", None, None));
+    let (report, world) = forestalled!(|work| rollback::rollback(&work, "a", None, None, "a test"));
     assert_eq!((report.version.as_str(), report.outcome), ("1.0.0", Outcome::Active));
     let history = world.engine.history("a", 9).await.unwrap();
     let commanded = history.iter().find(|entry| entry.command == "rollback").unwrap();
@@ -194,7 +194,7 @@ async fn a_rollback_that_a_trigger_forestalls_is_done() {
 async fn a_rollback_that_a_confirmation_forestalls_starts_the_version_before_again() {
     let world = World::triggered().await;
     let work = world.hand();
-    let back = rollback::rollback(&work, "a", None, None);
+    let back = rollback::rollback(&work, "a", None, None, "a test");
     tokio::pin!(back);
     assert!(futures::poll!(&mut back).is_pending());
     world.engine.confirm("a").await.unwrap();

@@ -8,6 +8,7 @@ use crate::actors::router::Endpoint;
 use crate::engine::ports::{Binding, Migrator, PortError, Subject};
 use crate::integration::database::Databases;
 use crate::integration::migrations::Migrations;
+use crate::monitor::Aborts;
 
 /// Makes the database file of a module that declares one.
 #[derive(Clone)]
@@ -43,6 +44,10 @@ impl Binding for DatabaseBinding {
 
     /// Closes connections. The file and what it holds stay: other versions of the module use it.
     async fn undo(&self, subject: &Subject) -> Result<(), PortError> {
+        self.close_connections(subject).await
+    }
+
+    async fn close_connections(&self, subject: &Subject) -> Result<(), PortError> {
         if subject.manifest.database.is_none() {
             return Ok(());
         }
@@ -59,32 +64,46 @@ impl Binding for DatabaseBinding {
 #[derive(Clone)]
 pub struct SchemaMigrator {
     migrations: Migrations,
+    aborts: Aborts,
 }
 
 impl SchemaMigrator {
-    /// Over `migrations`.
+    /// Over `migrations`; should one bring the process down, `aborts` has the version whose it is.
     #[must_use]
-    pub const fn new(migrations: Migrations) -> Self {
-        Self { migrations }
+    pub const fn new(migrations: Migrations, aborts: Aborts) -> Self {
+        Self { migrations, aborts }
+    }
+
+    /// Does `work` of a version where blocking harms nobody.
+    async fn migrating<T, E>(
+        &self,
+        subject: &Subject,
+        work: impl FnOnce(&Migrations) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, PortError>
+    where
+        T: Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let (Self { migrations, aborts }, label) = (self.clone(), subject.manifest.label());
+        blocking(move || aborts.during(&label, || work(&migrations))).await
     }
 }
 
 #[async_trait::async_trait]
 impl Migrator for SchemaMigrator {
     async fn pending(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
-        let (migrations, subject) = (self.migrations.clone(), subject.clone());
-        blocking(move || migrations.pending(&subject.key.id, &subject.manifest, &subject.files)).await
+        let of = subject.clone();
+        self.migrating(subject, move |migrations| migrations.pending(&of.key.id, &of.manifest, &of.files)).await
     }
 
     async fn up(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
-        let (migrations, subject) = (self.migrations.clone(), subject.clone());
-        blocking(move || migrations.up(&subject.key.id, &subject.manifest, &subject.files)).await
+        let of = subject.clone();
+        self.migrating(subject, move |migrations| migrations.up(&of.key.id, &of.manifest, &of.files)).await
     }
 
     async fn down(&self, subject: &Subject, versions: &[Version]) -> Result<(), PortError> {
-        let (migrations, module) = (self.migrations.clone(), Arc::clone(&subject.key.id));
-        let versions = versions.to_vec();
-        blocking(move || migrations.down(&module, &versions)).await
+        let (module, versions) = (Arc::clone(&subject.key.id), versions.to_vec());
+        self.migrating(subject, move |migrations| migrations.down(&module, &versions)).await
     }
 }
 
@@ -97,5 +116,23 @@ where
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(PortError::new),
         Err(error) => Err(PortError::new(format!("the database work did not end: {error}"))),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::integration::bindings::tests::subject;
+    use crate::monitor::aborts::executes;
+
+    #[tokio::test]
+    async fn the_thread_of_a_migration_is_named_by_its_version() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let databases = Databases::open(dir.path().join("databases")).expect("a directory");
+        let aborts = Aborts::open(&dir.path().join("aborts")).expect("a file");
+        let migrator = SchemaMigrator::new(Migrations::new(databases), aborts);
+        let of = subject("id: notes\nversion: 1.0.0\ndatabase: {}", &[], &[]);
+        let named = migrator.migrating(&of, |_| Ok::<_, PortError>(executes())).await.expect("it ends");
+        assert_eq!(named.as_deref(), Some("notes@1.0.0"));
     }
 }

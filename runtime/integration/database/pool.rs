@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use replug_scripts::may_go_on;
 
 use super::error::DatabaseError;
 use super::fault;
-use super::session::{MAX_PAGES, PAGE, Session};
+use super::session::{PAGE, Session};
 use crate::sandbox::ports::CONNECTION_TAKEN;
 
 /// The most connections that a module has to its own file. Each other module that works on it has one beside them.
@@ -27,8 +27,6 @@ pub(super) struct Pool {
     freed: Condvar,
     /// Bytes as of the last commit; the largest number where none was seen.
     size: AtomicU64,
-    /// Pages that the file may have.
-    pages: AtomicU32,
     /// Held while writing. SQLite's own lock is polled with growing waits; this one hands over at once.
     pub(super) writing: Arc<Gate>,
     /// Held for a whole run of migrations.
@@ -57,7 +55,6 @@ impl Pool {
             state: Mutex::default(),
             freed: Condvar::new(),
             size: AtomicU64::new(u64::MAX),
-            pages: AtomicU32::new(MAX_PAGES),
             writing: Arc::default(),
             migrating: Arc::default(),
         })
@@ -78,17 +75,6 @@ impl Pool {
         if let Ok(pages) = session.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0)) {
             self.size.store(u64::from(pages) * PAGE, Ordering::Relaxed);
         }
-    }
-
-    /// The database may take so many bytes.
-    pub(super) fn bound(&self, bytes: u64) {
-        let pages = u32::try_from(bytes / PAGE).unwrap_or(u32::MAX).clamp(1, MAX_PAGES);
-        self.pages.store(pages, Ordering::Relaxed);
-    }
-
-    /// Pages that the file may have.
-    pub(super) fn pages(&self) -> u32 {
-        self.pages.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

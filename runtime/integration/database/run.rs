@@ -10,7 +10,7 @@ use rusqlite::{Error, Statement};
 use super::fault;
 use super::pool::Pool;
 use super::rules::Author;
-use super::session::{MAX_SQL, Session};
+use super::session::{MAX_PAGES, MAX_SQL, PAGE, Session};
 use super::split::{self, Piece};
 use super::values::{self, Param};
 use crate::manifest::Access;
@@ -33,10 +33,10 @@ const ROW: usize = 720;
 /// What a column takes beyond its bytes.
 const COLUMN: usize = 64;
 
-/// Runs `statements` as one transaction; see [`ports::Database::run`].
+/// Runs `statements` as one transaction; see [`ports::Database::run_within`].
 pub(super) fn run(
     pool: &Arc<Pool>,
-    guest: Option<Guest<'_>>,
+    (guest, room): (Option<Guest<'_>>, u64),
     statements: &[ports::Statement],
     deadline: Instant,
 ) -> Result<Vec<Value>, HostError> {
@@ -60,7 +60,7 @@ pub(super) fn run(
         Some(guest) => pool.lend(guest.module, deadline)?,
     };
     let access = guest.map_or(Access::Write, |guest| guest.access);
-    let done = transaction(pool, lease.session(), access, &parts, place, deadline);
+    let done = transaction(pool, lease.session(), (access, room), &parts, place, deadline);
     done.map_err(|failure| {
         if failure.spoils {
             lease.spoil();
@@ -98,6 +98,11 @@ impl Place {
     }
 }
 
+/// Pages of a file of so many bytes.
+fn pages(room: u64) -> u32 {
+    u32::try_from(room / PAGE).unwrap_or(u32::MAX).clamp(1, MAX_PAGES)
+}
+
 struct Failure {
     error: HostError,
     /// The connection is not to be used again.
@@ -114,7 +119,7 @@ impl From<HostError> for Failure {
 fn transaction(
     pool: &Pool,
     session: &Session,
-    access: Access,
+    (access, room): (Access, u64),
     parts: &[Part<'_>],
     place: Place,
     deadline: Instant,
@@ -146,13 +151,14 @@ fn transaction(
     // A single query is a transaction by itself. A single change is not: with RETURNING it would stay, though its result is
     // refused.
     if writes {
-        session.bound(pool.pages()).map_err(|error| sql(&error))?;
+        // under the turn to write: those beside it may have another bound
+        session.bound(pages(room)).map_err(|error| sql(&error))?;
     }
     let begun = writes || parts.len() > 1;
     if begun {
         session.execute_batch(if writes { "BEGIN IMMEDIATE" } else { "BEGIN" }).map_err(|error| sql(&error))?;
     }
-    let mut room = MAX_RESULT;
+    let mut left = MAX_RESULT;
     let mut results = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
         let named = |error| place.name(index, error);
@@ -161,7 +167,7 @@ fn transaction(
         }
         let mut refused = None;
         let result = session.with(Author::Script, &part.sql, |statement| {
-            step(session, statement, part, &mut room).or_else(|stop| match stop {
+            step(session, statement, part, &mut left).or_else(|stop| match stop {
                 Stop::Sql(error) => Err(error),
                 Stop::Bound(error) => {
                     refused = Some(error);

@@ -131,3 +131,26 @@ async fn a_database_without_room_is_told_as_a_quota_of_its_owner_whoever_fills_i
     };
     assert_eq!(told, ["db.execute", "db.of"].map(of));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_write_keeps_to_the_quota_of_the_version_that_has_the_slot() {
+    let fill = "with recursive c(x) as (select 1 union all select x + 1 from c where x < 400) \
+                insert into t select hex(randomblob(1000)) from c";
+    let world = world().await;
+    let serving = world.router.snapshot().instance("owner", 0).cloned().expect("it serves");
+    let guest = READER.replace("reader", "guest").replace("access: read", "access: write");
+    world.grant(&guest).await;
+    let script = format!(r#"return {{ services = {{ ["guest.fill"] = function() db.of("owner", "{fill}") end }} }}"#);
+    world.serve(&guest, &script).await;
+    let small = OWNER.replace("1.0.0\ncapabilities", "2.0.0\ncapabilities");
+    let small = format!("{small}permissions: {{ resources: {{ storage: {{ max: 256KiB }} }} }}\n");
+    world.grant(&small).await;
+    // it only starts: the version that serves is the owner still
+    let candidate = world.start(&small, OWNERS_SCRIPT).await;
+    world.call("guest", "guest.fill", Value::Null).await.expect("800 KB have room");
+    world.publish(&candidate).await;
+    let error = world.call("guest", "guest.fill", Value::Null).await.expect_err("it has no room now");
+    assert!(error.to_string().contains("the database is full: "), "{error}");
+    world.publish(&serving).await;
+    world.call("guest", "guest.fill", Value::Null).await.expect("it has room again");
+}

@@ -234,9 +234,14 @@ impl Database for Hung {
         0
     }
 
-    fn bound(&self, _: &str, _: u64) {}
-
-    fn run(&self, _: &str, _: Option<Guest<'_>>, _: &[Statement], _: Instant) -> Result<Vec<Value>, HostError> {
+    fn run_within(
+        &self,
+        _: u64,
+        _: &str,
+        _: Option<Guest<'_>>,
+        _: &[Statement],
+        _: Instant,
+    ) -> Result<Vec<Value>, HostError> {
         Ok(Vec::new())
     }
 

@@ -147,15 +147,16 @@ mod database {
     );
 
     impl Database for TestDatabase {
-        fn run(
+        fn run_within(
             &self,
+            room: u64,
             module: &str,
             guest: Option<Guest<'_>>,
             statements: &[Statement],
             deadline: Instant,
         ) -> Result<Vec<Value>, HostError> {
             if guest.is_none() || module == CALLER {
-                return self.0.run(module, guest, statements, deadline);
+                return self.0.run_within(room, module, guest, statements, deadline);
             }
             let answer = |statement: &Statement| {
                 let params = Value::List(statement.params.clone());
@@ -167,10 +168,6 @@ mod database {
 
         fn size(&self, module: &str) -> u64 {
             self.0.size(module)
-        }
-
-        fn bound(&self, module: &str, bytes: u64) {
-            self.0.bound(module, bytes);
         }
 
         fn check(&self, module: &str, deadline: Instant) -> Result<(), HostError> {

@@ -87,6 +87,80 @@ pub fn install() -> io::Result<()> {
     Ok(())
 }
 
+/// What this thread is named by, if it is named.
+#[cfg(test)]
+pub(crate) fn executes() -> Option<String> {
+    let named = EXECUTES.get();
+    // SAFETY: it lives, see the top of the file.
+    let line = (!named.is_null()).then(|| unsafe { String::from_utf8_lossy(&(*named).line).into_owned() })?;
+    Some(line.trim_end().to_owned())
+}
+
+/// What the tests need of the system to abort a process in earnest. They run it in a process of its own.
+#[cfg(test)]
+pub(super) mod tried {
+    use std::io::Write as _;
+
+    use libc::c_int;
+
+    /// How a process ends in [`former`].
+    pub(in super::super) const ENDS: c_int = 77;
+
+    extern "C" fn ends(_: c_int) {
+        // SAFETY: it is async-signal-safe.
+        unsafe { libc::_exit(ENDS) }
+    }
+
+    /// Has the four signals end the process in a handler of its own, as a crash reporter has.
+    pub(in super::super) fn former() {
+        for signal in super::SIGNALS {
+            // SAFETY: `ends` has the signature that a handler without SA_SIGINFO has.
+            let before = unsafe { libc::signal(signal, ends as *const () as libc::sighandler_t) };
+            assert_ne!(before, libc::SIG_ERR);
+        }
+    }
+
+    /// Does what the system answers with the signal of this name.
+    pub(in super::super) fn fault(signal: &str) {
+        // SAFETY: the process is to end by it.
+        unsafe {
+            match signal {
+                "SIGSEGV" => std::ptr::null::<u8>().wrapping_add(16).read_volatile(),
+                "SIGBUS" => beyond_the_end(),
+                "SIGILL" => no_instruction(),
+                other => panic!("{other}"),
+            };
+        }
+    }
+
+    /// Reads a page of a file that has become shorter.
+    unsafe fn beyond_the_end() -> u8 {
+        use std::os::fd::AsRawFd as _;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[0; 8192]).unwrap();
+        // SAFETY: a mapping of a file that is open.
+        let at =
+            unsafe { libc::mmap(std::ptr::null_mut(), 8192, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        assert_ne!(at, libc::MAP_FAILED);
+        file.set_len(0).unwrap();
+        // SAFETY: it is mapped, and no page stands behind it any more.
+        unsafe { at.cast::<u8>().read_volatile() }
+    }
+
+    unsafe fn no_instruction() -> u8 {
+        // SAFETY: the process is to end by it.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::asm!("ud2")
+        };
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            std::arch::asm!("udf #0")
+        };
+        0
+    }
+}
+
 /// The handler.
 extern "C" fn aborts(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
     let place = SIGNALS.iter().position(|known| *known == signal);

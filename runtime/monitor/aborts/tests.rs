@@ -51,6 +51,7 @@ fn end(how: &str, path: &Path) {
     fn overflows(depth: u64) -> u64 {
         std::hint::black_box(if depth == u64::MAX { 0 } else { overflows(std::hint::black_box(depth + 1)) + 1 })
     }
+    let how = how.strip_prefix("former ").inspect(|_| signal::tried::former()).unwrap_or(how);
     install().unwrap();
     install().unwrap();
     let aborts = Aborts::open(path).unwrap();
@@ -70,7 +71,7 @@ fn end(how: &str, path: &Path) {
         "elsewhere" => outer.during(|| {
             let _ = std::thread::spawn(|| std::process::abort()).join();
         }),
-        other => panic!("{other}"),
+        signal => outer.during(|| signal::tried::fault(signal)),
     }
 }
 
@@ -84,20 +85,31 @@ fn the_version_that_the_thread_executes_is_named_and_nobody_else() {
     if let Ok(how) = std::env::var("REPLUG_TEST_END") {
         end(&how, Path::new(&std::env::var("REPLUG_TEST_FILE").unwrap()));
     }
-    for (how, expected) in [
-        ("abort", "outer@1.0.0\n"),
-        ("overflow", "outer@1.0.0\n"),
-        ("nested", "inner@1.0.0\n"),
-        ("after", "outer@1.0.0\n"),
-        ("unwound", ""),
-        ("elsewhere", ""),
+    for (how, expected, ends) in [
+        ("abort", "outer@1.0.0\n", libc::SIGABRT),
+        ("overflow", "outer@1.0.0\n", libc::SIGABRT),
+        ("nested", "inner@1.0.0\n", libc::SIGABRT),
+        ("after", "outer@1.0.0\n", libc::SIGABRT),
+        ("unwound", "", libc::SIGABRT),
+        ("elsewhere", "", libc::SIGABRT),
+        ("SIGSEGV", "outer@1.0.0\n", libc::SIGSEGV),
+        ("SIGBUS", "outer@1.0.0\n", libc::SIGBUS),
+        ("SIGILL", "outer@1.0.0\n", libc::SIGILL),
+        // whoever was there before hears of it as well
+        ("former abort", "outer@1.0.0\n", 0),
+        ("former SIGSEGV", "outer@1.0.0\n", 0),
+        ("former SIGBUS", "outer@1.0.0\n", 0),
+        ("former SIGILL", "outer@1.0.0\n", 0),
     ] {
         let _ = std::fs::remove_file(&path);
         let name = "monitor::aborts::tests::the_version_that_the_thread_executes_is_named_and_nobody_else";
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", name, "--test-threads", "1"]).env("REPLUG_TEST_END", how).env("REPLUG_TEST_FILE", &path);
         let status = child.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        assert_eq!(status.signal(), Some(libc::SIGABRT), "{how}: {status:?}");
+        match how.strip_prefix("former ") {
+            Some(_) => assert_eq!(status.code(), Some(signal::tried::ENDS), "{how}: {status:?}"),
+            None => assert_eq!(status.signal(), Some(ends), "{how}: {status:?}"),
+        }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), expected, "{how}");
     }
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use prometheus::Counter;
 use replug_scripts::{Overseen, Overseer, thread_cpu_time};
 
-use crate::monitor::{InstanceKey, Metrics};
+use crate::monitor::{InstanceKey, Named};
+use crate::sandbox::Supplies;
 use crate::sandbox::permissions::Live;
-use crate::sandbox::quota::{Account, ModuleAccounts};
+use crate::sandbox::quota::Account;
 
 /// Whom it is charged to.
 #[derive(Clone)]
@@ -19,18 +20,25 @@ pub(super) struct Charge {
     account: Arc<Account>,
     live: Arc<Live>,
     cpu_seconds: Counter,
+    /// What a thread that works for it is named by, should it abort the process.
+    named: Option<Named>,
 }
 
 impl Charge {
-    pub(super) fn new(key: &InstanceKey, live: Arc<Live>, accounts: &ModuleAccounts, metrics: &Metrics) -> Self {
-        Self { account: accounts.of(&key.id), live, cpu_seconds: metrics.instance(key).cpu_seconds }
+    pub(super) fn new(key: &InstanceKey, live: Arc<Live>, supplies: &Supplies) -> Self {
+        let Supplies { accounts, metrics, aborts, .. } = supplies;
+        let named = aborts.name(&format!("{}@{}", key.id, key.version));
+        Self { account: accounts.of(&key.id), live, cpu_seconds: metrics.instance(key).cpu_seconds, named }
     }
 
     /// Does `work`, and charges what the thread uses for it: meanwhile, where the work asks whether it may go on, and at its end.
     pub(super) fn during<R>(&self, work: impl FnOnce() -> R) -> R {
         let meter = Rc::new(Meter { charge: self.clone(), counted: Cell::new(thread_cpu_time()) });
         let _overseen = Overseen::by(meter);
-        work()
+        match &self.named {
+            Some(named) => named.during(work),
+            None => work(),
+        }
     }
 }
 
@@ -43,7 +51,7 @@ struct Meter {
 
 impl Meter {
     fn count(&self) {
-        let Charge { account, live, cpu_seconds } = &self.charge;
+        let Charge { account, live, cpu_seconds, .. } = &self.charge;
         let time = thread_cpu_time();
         let used = time.saturating_sub(self.counted.replace(time));
         account.counts.cpu(used);

@@ -196,11 +196,10 @@ impl Guard {
         }
         let max = if module == &*call.module { self.storage_quota() } else { self.storage.max(module) };
         let room = self.storage.room(module, Kind::Database, max)?;
-        database.bound(module, room);
         let seconds = self.query_seconds.get_or_init(|| self.supplies.metrics.query_seconds(&self.key));
         let _timer = seconds.start_timer();
         let guest = (module != &*call.module).then_some(Guest { module: &call.module, access });
-        let done = database.run(module, guest, statements, call.deadline);
+        let done = database.run_within(room, module, guest, statements, call.deadline);
         if access == Access::Write {
             self.storage.show(module);
         }

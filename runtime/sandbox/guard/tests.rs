@@ -240,3 +240,14 @@ async fn writers_at_once_never_go_over_the_storage_quota_together() {
         assert_eq!(call(&guards[0], HostFn::FsRemove, &[name]), Ok(Value::Bool(true)));
     });
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_works_for_a_call_on_another_thread_is_named_by_its_version() {
+    let mut world = World::new();
+    world.supplies.aborts = crate::monitor::Aborts::open(&world.dir.path().join("aborts")).unwrap();
+    let guard = tokio::task::block_in_place(|| world.guard("1.0.0", ""));
+    let charge = guard.charge.clone();
+    let named = tokio::task::spawn_blocking(move || charge.during(crate::monitor::aborts::executes)).await.unwrap();
+    assert_eq!(named.as_deref(), Some("shop@1.0.0"));
+}

@@ -7,13 +7,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use replug_scripts::{HostError, HostErrorKind};
 use serde::{Deserialize, Serialize};
 
 use crate::monitor::Metrics;
 use crate::sandbox::fs::Files;
+use crate::sandbox::permissions::Live;
 use crate::sandbox::ports::Database;
 use crate::store::KvStore;
 
@@ -36,8 +37,54 @@ pub struct Accounts(Arc<Mutex<HashMap<Arc<str>, Arc<Account>>>>);
 struct Account {
     /// Bytes that entries on their way into the key-value store may add.
     coming: AtomicU64,
-    /// The quota of the version that was started last.
-    max: AtomicU64,
+    /// Whose quota what others write keeps to.
+    owner: Mutex<Owner>,
+}
+
+/// Whose quota it is.
+#[derive(Default)]
+struct Owner {
+    /// What was decided about the version; weak, since one that has ended is let go of.
+    live: Weak<Live>,
+    /// Its quota, as it was seen last.
+    max: u64,
+    /// Whether it has the module's slot. Until one does, it is the one that was started last.
+    has_slot: bool,
+}
+
+impl Owner {
+    fn max(&mut self) -> u64 {
+        if let Some(live) = self.live.upgrade() {
+            self.max = live.grants().storage;
+        }
+        self.max
+    }
+}
+
+impl Accounts {
+    fn account(&self, module: &str) -> Arc<Account> {
+        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = accounts.get(module) {
+            return Arc::clone(account);
+        }
+        let account = Arc::new(Account::default());
+        accounts.insert(module.into(), Arc::clone(&account));
+        account
+    }
+
+    fn owned(&self, module: &str, live: &Arc<Live>, has_slot: bool) {
+        let account = self.account(module);
+        let mut owner = account.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        // a version that only starts has nothing to say beside one that has the slot
+        if has_slot || !owner.has_slot {
+            *owner = Owner { live: Arc::downgrade(live), max: live.grants().storage, has_slot };
+        }
+    }
+
+    /// The version about which this was decided has the slot of `module`: what others write for that keeps to its quota.
+    pub fn own(&self, module: &str, live: &Arc<Live>) {
+        self.owned(module, live, true);
+    }
 }
 
 /// What a module uses, in bytes.
@@ -97,25 +144,19 @@ impl StorageLedger {
     }
 
     fn account(&self, module: &str) -> Arc<Account> {
-        let mut accounts = self.accounts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(account) = accounts.get(module) {
-            return Arc::clone(account);
-        }
-        let account = Arc::new(Account::default());
-        accounts.insert(module.into(), Arc::clone(&account));
-        account
+        self.accounts.account(module)
     }
 
-    /// A version with this quota starts. Its own writes are held to its own quota; what others write for it, to that of the
-    /// version that was started last.
-    pub fn open(&self, module: &str, max: u64) {
-        self.account(module).max.store(max, Ordering::Relaxed);
+    /// A version of `module` starts. Its own writes are held to its own quota; what others write for it, to that of the version
+    /// that has the slot, and before one has it, to that of the one that was started last.
+    pub fn open(&self, module: &str, live: &Arc<Live>) {
+        self.accounts.owned(module, live, false);
     }
 
-    /// The quota of the version of `module` that was started last.
+    /// The quota that what others write for `module` keeps to.
     #[must_use]
     pub fn max(&self, module: &str) -> u64 {
-        self.account(module).max.load(Ordering::Relaxed)
+        self.account(module).owner.lock().unwrap_or_else(PoisonError::into_inner).max()
     }
 
     /// What `module` uses.

@@ -99,3 +99,17 @@ fn long_texts_and_comments_are_no_tokens() {
         assert!(compile(&sources(&[("main.rhai", &source)])).is_ok());
     }
 }
+
+#[test]
+fn what_surrounds_a_compilation_surrounds_it_on_its_thread() {
+    let threads = std::sync::Mutex::new(Vec::new());
+    let around = |work: &mut dyn FnMut()| {
+        threads.lock().unwrap().push(std::thread::current().name().map(str::to_owned));
+        work();
+    };
+    assert!(crate::compile_within(&crate::testing::sources(&[("main.rhai", "#{}")]), &around).is_ok());
+    assert_eq!(*threads.lock().unwrap(), [Some("rhai-compiler".to_owned())]);
+    let never = |_: &mut dyn FnMut()| {};
+    let faults = crate::compile_within(&crate::testing::sources(&[("main.rhai", "#{}")]), &never).err().unwrap();
+    assert!(faults[0].message.contains("the Rhai compiler failed"), "{faults:?}");
+}

@@ -207,6 +207,7 @@ pub(in crate::admin::cli) fn event(event: &Value) -> String {
             format!("{} is called of {}", field("capability"), module.unwrap_or("whichever serves"))
         }
         "frozen" => format!("{label} is frozen (migration {}){}", field("migration"), because("reason")),
+        "rolledBack" => format!("{label} is {}{}", field("outcome"), because("reason")),
         "activationEnded" => format!("{label} ended: {}{}", field("outcome"), because("reason")),
         "healthChanged" => format!("{label} is {}{}", field("status"), because("detail")),
         "workerFailed" => format!("{label} worker {} failed{}", field("child"), because("reason")),

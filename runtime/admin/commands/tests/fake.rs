@@ -154,7 +154,7 @@ impl Control for Fake {
         self.call(format!("deactivate {id}"));
         let gone = self.played.lock().unwrap().slots.remove(id);
         let gone = gone.ok_or_else(|| EngineError::NothingServes { id: id.into() })?;
-        Ok(DeactivationReport { id: id.into(), version: gone.version, cut_off: 0, ms: 1.0 })
+        Ok(DeactivationReport { id: id.into(), version: gone.version, cut_off: 0, failed: Vec::new(), ms: 1.0 })
     }
 
     async fn rollback(&self, id: &str, to: Option<&Version>) -> Result<ActivationReport, EngineError> {

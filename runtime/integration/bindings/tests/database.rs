@@ -40,7 +40,7 @@ async fn a_file_is_made_for_who_declares_one_and_stays_when_undone() {
 async fn migrations_go_up_and_down_and_name_what_they_did() {
     let dir = TempDir::new().expect("a directory");
     let databases = Databases::open(dir.path().to_owned()).expect("a directory");
-    let migrator = SchemaMigrator::new(Migrations::new(databases));
+    let migrator = SchemaMigrator::new(Migrations::new(databases), crate::monitor::Aborts::default());
     let files = [
         ("1.sql", "create table a (id integer)"),
         ("1.down.sql", "drop table a"),

@@ -159,3 +159,25 @@ fn a_full_database_is_overloaded_and_stays_whole() {
     is(HostErrorKind::Overloaded, &db.refused("INSERT INTO t (text) VALUES (zeroblob(200000))", &[]), "full");
     assert_eq!(db.value("SELECT count(*) FROM t", &[]), Value::Int(0));
 }
+
+#[test]
+fn each_transaction_keeps_to_its_own_room_whatever_those_beside_it_may_take() {
+    let db = Fixture::new();
+    let large = [statement("INSERT INTO t (text) VALUES (?)", &[Value::from("x".repeat(300_000))])];
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    db.databases.run_within(64 << 20, MODULE, None, &large, soon()).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    let error = db.databases.run_within(256 << 10, MODULE, None, &large, soon()).unwrap_err();
+                    assert!(error.message.ends_with(crate::sandbox::ports::DATABASE_FULL), "{error}");
+                }
+            });
+        }
+    });
+    assert_eq!(db.value("SELECT count(*) FROM t", &[]), Value::Int(20));
+}

@@ -1,0 +1,51 @@
+//! What is made anew in an instance: its VMs, its connections, and its tree after that gave up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::Instance;
+
+/// How far that has come.
+#[derive(Debug, Default)]
+pub(super) struct Renewal {
+    /// How often its VMs were to be made anew.
+    era: AtomicU64,
+    /// Why its tree gave up, until another one has started.
+    gave_up: Mutex<Option<String>>,
+}
+
+impl Instance {
+    /// Has each of its VMs made anew before the next call that begins in it: nothing that a script keeps in one outlives this. A
+    /// call that has begun ends where it is.
+    pub(crate) fn renew_vms(&self) {
+        self.renewal.era.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often that was asked.
+    pub(in crate::actors) fn era(&self) -> u64 {
+        self.renewal.era.load(Ordering::Acquire)
+    }
+
+    /// Closes the connections to other hosts that nobody uses at this moment.
+    pub(crate) fn close_connections(&self) {
+        self.host.close_connections();
+    }
+
+    /// Notes why its tree gave up, or that another one has started.
+    pub(in crate::actors) fn gives_up(&self, reason: Option<&str>) {
+        *self.renewal.gave_up.lock().unwrap_or_else(PoisonError::into_inner) = reason.map(str::to_owned);
+    }
+
+    /// Why its tree gave up, where none runs: for who may have missed the event.
+    #[must_use]
+    pub fn gave_up(&self) -> Option<String> {
+        self.renewal.gave_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that it has its module's slot: what other modules write for that one keeps to its storage quota from now on.
+    pub(in crate::actors) fn owns_storage(&self) {
+        if let (Some(supplies), Some(live)) = (&self.supplies, self.quotas.decided()) {
+            supplies.outside.accounts.own(&self.key.id, live);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! How modules end: with the runtime, and when they are taken out of service.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use replug::{Builder, Methods, Runtime, Value};
+
+use super::Embedded;
+use crate::support::Module;
+
+/// Keeps what it is told, also when it ends itself.
+fn notes() -> Module {
+    let script = r#"
+return {
+  services = {
+    ["notes.add"] = function(note) kv.put(note, true) end,
+    ["notes.has"] = function(note) return kv.get(note) == true end,
+  },
+  shutdown = function() kv.put("its own", true) end,
+}"#;
+    Module::new("notes", "1.0.0").manifest("capabilities: [{ id: notes }]").lua(script)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_says_goodbye_still_reaches_what_it_depends_on_and_that_what_it_needs_itself() {
+    let host = Embedded::new(|builder| builder).await;
+    host.install(&notes()).await;
+    // by its id it would be the first to start and the last to stop
+    let middle = r#"
+return {
+  services = { ["lines.add"] = function(note) return services.call("notes.add", note) end },
+  shutdown = function() services.call("notes.add", "of lines") end,
+}"#;
+    let middle =
+        Module::new("lines", "1.0.0").manifest("capabilities: [{ id: lines }]").needs("notes", "^1").lua(middle);
+    let last = r#"#{ shutdown: || { services.call("lines.add", "of letters"); } }"#;
+    let optional = "dependencies: [{ id: notes, version: ^1, required: false }]";
+    let wish = r#"return { shutdown = function() services.call("notes.add", "of a wish") end }"#;
+    host.install(&middle).await;
+    host.install(&Module::new("letters", "1.0.0").needs("lines", "^1").rhai(last)).await;
+    host.install(&Module::new("wish", "1.0.0").manifest(optional).lua(wish)).await;
+    let root = host.end().await;
+
+    let runtime = Runtime::builder().data_dir(root.path().join("data")).build().await.expect("it starts again");
+    for note in ["its own", "of lines", "of letters", "of a wish"] {
+        let has: bool = runtime.call("notes", "has", note).await.expect("it serves");
+        assert!(has, "{note}");
+    }
+    runtime.shutdown(Duration::from_secs(5)).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_does_not_end_leaves_what_it_depends_on_time_to_end() {
+    let host = Embedded::new(|builder| builder).await;
+    host.install(&notes()).await;
+    let limits = "runtime: { limits: { ticks: 1000000000000, cpuTime: 600s, wallTime: 600s } }";
+    let endless = Module::new("endless", "1.0.0").manifest(limits).needs("notes", "^1");
+    host.install(&endless.lua("return { shutdown = function() while true do end end }")).await;
+    host.runtime.shutdown(Duration::from_secs(2)).await.expect("it stops");
+    let data = host.root().join("data");
+    drop(host.runtime);
+
+    let runtime = Runtime::builder().data_dir(data).build().await.expect("it starts again");
+    assert!(runtime.call::<bool>("notes", "has", "its own").await.expect("it serves"), "it had its time");
+    runtime.shutdown(Duration::from_secs(1)).await.expect("it stops");
+}
+
+/// A service of the host that says how many files of this process belong to a database, and keeps what it is told.
+fn watching(builder: Builder, told: &Arc<Mutex<Vec<String>>>, database: &'static str) -> Builder {
+    let told = Arc::clone(told);
+    let open = move || {
+        let files = std::fs::read_dir("/proc/self/fd").expect("a process file system");
+        let links = files.filter_map(|file| std::fs::read_link(file.expect("an entry").path()).ok());
+        links.filter(|link| link.to_string_lossy().contains(database)).count()
+    };
+    let look = move |what: String, _| {
+        let line = format!("{what}, {} open", if open() > 0 { "the database" } else { "nothing" });
+        told.lock().expect("no test panics here").push(line);
+        async { Ok(()) }
+    };
+    builder.service("watch", Methods::new().method("look", look))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clean_ups_run_in_the_order_of_the_manifest_and_the_report_names_what_failed() {
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let host = Embedded::new(|builder| watching(builder, &told, "tidied.sqlite")).await;
+    let manifest = "database: {}\nruntime: { workers: 1 }\ncapabilities: [{ id: tidied, requirements: [watch] }]\n\
+        lifecycle:\n  deactivation:\n    cleanup: [first, clearCache, second, breaks, closeConnections, third]\n";
+    let script = r#"
+local kept = ""
+local function look(when) services.call("watch.look", when .. ": " .. tostring(kv.get("warm")) .. kept) end
+return {
+  services = { ["tidied.warm"] = function()
+    kv.put("warm", "it is warm", { cache = true })
+    db.query("SELECT 1")
+  end },
+  shutdown = function() look("shutdown") error("no goodbye") end,
+  cleanup = {
+    first = function() kept = ", kept in the VM" look("first") end, second = function() look("second") end, third = function() look("third") end,
+    breaks = function() error("a broken broom") end,
+  },
+}"#;
+    host.install(&Module::new("tidied", "1.0.0").manifest(manifest).lua(script)).await;
+    let _: Value = host.runtime.call("tidied", "warm", Value::Null).await.expect("it serves");
+    let report = host.runtime.deactivate("tidied").await.expect("it serves");
+    let told = told.lock().unwrap().clone();
+    let expected = [
+        "shutdown: it is warm, the database open",
+        "first: it is warm, kept in the VM, the database open",
+        "second: nil, the database open",
+        "third: nil, nothing open",
+    ];
+    assert_eq!(told, expected);
+    let failed: Vec<_> = report.failed.iter().map(|failed| failed.name.as_str()).collect();
+    assert_eq!(failed, ["shutdown", "breaks"], "{report:?}");
+    assert!(report.failed[0].reason.contains("no goodbye") && report.failed[1].reason.contains("a broken broom"));
+    host.end().await;
+}
