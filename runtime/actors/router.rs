@@ -367,11 +367,7 @@ impl Router {
     /// slots that have another owner learn of it.
     pub fn store(&self, snapshot: Arc<Snapshot>) {
         let before = self.snapshot.swap(Arc::clone(&snapshot));
-        for (id, owner) in snapshot.slots.iter().filter_map(|(id, slot)| Some((id, slot.owner()?))) {
-            if before.owner(id).is_none_or(|former| !Arc::ptr_eq(former, owner)) {
-                owner.owns_storage();
-            }
-        }
+        serving::owned(&before, &snapshot);
         self.households.moved(&before, &snapshot);
     }
 

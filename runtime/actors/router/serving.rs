@@ -1,10 +1,19 @@
-//! A call of a service on one instance.
+//! Who serves: a call of a service on one instance, and which instances have slots.
 
 use std::sync::Arc;
 
 use replug_scripts::{CallContext, Handler, Value};
 
-use super::{Blame, CallError, Instance};
+use super::{Blame, CallError, Instance, Snapshot};
+
+/// Tells those that have a slot since this snapshot, and had none before, that it is theirs.
+pub(super) fn owned(before: &Snapshot, after: &Snapshot) {
+    for (id, owner) in after.slots.iter().filter_map(|(id, slot)| Some((id, slot.owner()?))) {
+        if before.owner(id).is_none_or(|former| !Arc::ptr_eq(former, owner)) {
+            owner.owns_storage();
+        }
+    }
+}
 
 /// Calls a handler of this instance, and counts that.
 ///
