@@ -96,6 +96,33 @@ pub(crate) fn executes() -> Option<String> {
     Some(line.trim_end().to_owned())
 }
 
+/// The handler.
+extern "C" fn aborts(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
+    let place = SIGNALS.iter().position(|known| *known == signal);
+    if let (Some(former), Some(place)) = (FORMER.get(), place) {
+        // SAFETY: see the top of the file.
+        unsafe { libc::sigaction(signal, &raw const former[place], ptr::null_mut()) };
+    }
+    // SAFETY: SA_SIGINFO gives a valid structure; a code above zero is the kernel's, and of the others the sender is known.
+    let (is_fault, is_own) = unsafe {
+        let code = (*info).si_code;
+        (code > 0, code > 0 || (*info).si_pid() == libc::getpid())
+    };
+    let named = EXECUTES.try_with(Cell::get).unwrap_or(ptr::null());
+    if is_own && !named.is_null() && !NAMED.swap(true, Ordering::Relaxed) {
+        // SAFETY: it lives, see the top of the file. A short write leaves a line that names nobody.
+        unsafe {
+            let Named { file, line } = &*named;
+            libc::write(file.as_raw_fd(), line.as_ptr().cast(), line.len());
+        }
+    }
+    // a fault happens again when this returns; what was sent is sent again
+    if !is_fault {
+        // SAFETY: see the top of the file.
+        unsafe { libc::raise(signal) };
+    }
+}
+
 /// What the tests need of the system to abort a process in earnest. They run it in a process of its own.
 #[cfg(test)]
 pub(super) mod tried {
@@ -158,32 +185,5 @@ pub(super) mod tried {
             std::arch::asm!("udf #0")
         };
         0
-    }
-}
-
-/// The handler.
-extern "C" fn aborts(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
-    let place = SIGNALS.iter().position(|known| *known == signal);
-    if let (Some(former), Some(place)) = (FORMER.get(), place) {
-        // SAFETY: see the top of the file.
-        unsafe { libc::sigaction(signal, &raw const former[place], ptr::null_mut()) };
-    }
-    // SAFETY: SA_SIGINFO gives a valid structure; a code above zero is the kernel's, and of the others the sender is known.
-    let (is_fault, is_own) = unsafe {
-        let code = (*info).si_code;
-        (code > 0, code > 0 || (*info).si_pid() == libc::getpid())
-    };
-    let named = EXECUTES.try_with(Cell::get).unwrap_or(ptr::null());
-    if is_own && !named.is_null() && !NAMED.swap(true, Ordering::Relaxed) {
-        // SAFETY: it lives, see the top of the file. A short write leaves a line that names nobody.
-        unsafe {
-            let Named { file, line } = &*named;
-            libc::write(file.as_raw_fd(), line.as_ptr().cast(), line.len());
-        }
-    }
-    // a fault happens again when this returns; what was sent is sent again
-    if !is_fault {
-        // SAFETY: see the top of the file.
-        unsafe { libc::raise(signal) };
     }
 }
