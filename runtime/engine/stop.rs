@@ -42,7 +42,15 @@ impl Engine {
             }
         };
         // what drains has its own farewell
-        let ends = async { tokio::join!(self.commands.drained(), shared.drains.drained()) };
+        let ends = async {
+            let drained = async { tokio::join!(self.commands.drained(), shared.drains.drained()) };
+            tokio::pin!(drained);
+            if tokio::time::timeout_at(deadline - patience / 2, &mut drained).await.is_err() {
+                // streams without an end leave their versions time to say goodbye
+                self.cut_streams();
+                drained.await;
+            }
+        };
         let (_, ended) = tokio::join!(stops, tokio::time::timeout_at(deadline, ends));
         if ended.is_err() {
             tracing::warn!("commands or drains are cut off: the runtime stops");

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::body::Body;
+use http_body_util::BodyExt as _;
 use replug::{Builder, Methods, Runtime, Value};
+use tower::ServiceExt as _;
 
 use super::Embedded;
 use crate::support::Module;
@@ -63,6 +66,44 @@ async fn a_module_that_does_not_end_leaves_what_it_depends_on_time_to_end() {
     let runtime = Runtime::builder().data_dir(data).build().await.expect("it starts again");
     assert!(runtime.call::<bool>("notes", "has", "its own").await.expect("it serves"), "it had its time");
     runtime.shutdown(Duration::from_secs(1)).await.expect("it stops");
+}
+
+/// `GET /news` is a stream without an end; its versions say goodbye, and know who did.
+fn endless(version: &str) -> Module {
+    let script = r#"
+return {
+  apis = { ["GET /news"] = function() return { stream = "news" } end },
+  streams = { news = function() return { body = "x", after = 5 } end },
+  services = { ["news.has"] = function(version) return kv.get(version) == true end },
+  shutdown = function() kv.put("VERSION", true) end,
+}"#;
+    let lifecycle =
+        "lifecycle:\n  activation: { trafficShifting: { interval: 20ms } }\n  deactivation: { timeout: 1h }\n";
+    Module::new("news", version)
+        .api("/news", "GET")
+        .manifest("capabilities: [{ id: news }]")
+        .manifest(lifecycle)
+        .lua(&script.replace("VERSION", version))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_drains_behind_a_stream_without_an_end_says_goodbye_too() {
+    let host = Embedded::new(|builder| builder).await;
+    host.install(&endless("1.0.0")).await;
+    let request = http::Request::get("/news").body(Body::empty()).expect("a request");
+    let mut body = host.runtime.router().oneshot(request).await.expect("it never fails").into_body();
+    assert_eq!(body.frame().await.expect("there is more").expect("it goes on").into_data().expect("a piece"), "x");
+    host.install(&endless("2.0.0")).await;
+    host.runtime.confirm("news").await.expect("it is confirmed");
+    let reader = tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+    let root = host.end().await;
+    reader.await.expect("it reads");
+
+    let runtime = Runtime::builder().data_dir(root.path().join("data")).build().await.expect("it starts again");
+    for version in ["1.0.0", "2.0.0"] {
+        assert!(runtime.call::<bool>("news", "has", version).await.expect("it serves"), "{version}");
+    }
+    runtime.shutdown(Duration::from_secs(5)).await.expect("it stops");
 }
 
 /// A service of the host that says how many files of this process belong to a database, and keeps what it is told.

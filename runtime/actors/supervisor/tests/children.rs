@@ -147,19 +147,18 @@ async fn an_added_child_is_supervised_like_the_others_and_its_id_is_taken() {
     assert_eq!(family.so_far(), ["stop b", "stop a"]);
 }
 
-#[tokio::test]
-async fn a_flood_of_children_that_come_and_fail_leaves_none_behind() {
-    const MANY: usize = 500;
-    let (alive, died) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+/// How many children of each kind [`flood`] leaves: those that are known and those that run; starts; and failures.
+async fn flood(restart: Restart, intensity: u32) -> ((usize, usize), usize, usize) {
+    let (starts, died) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let spec = |n: usize| {
-        let alive = Arc::clone(&alive);
+        let starts = Arc::clone(&starts);
         ChildSpec {
             id: format!("child-{n}"),
-            restart: Restart::Temporary,
+            restart,
             shutdown: SOON,
             start: Arc::new(move |supervisor| {
-                let alive = Arc::clone(&alive);
-                Box::pin(async move { Ok(Guest::spawn_linked(None, Guest, alive, supervisor).await?.0.get_cell()) })
+                let starts = Arc::clone(&starts);
+                Box::pin(async move { Ok(Guest::spawn_linked(None, Guest, starts, supervisor).await?.0.get_cell()) })
             }),
         }
     };
@@ -168,7 +167,7 @@ async fn a_flood_of_children_that_come_and_fail_leaves_none_behind() {
         clock: clock(),
         children: Vec::new(),
         strategy: Strategy::OneForOne,
-        intensity: Intensity { intensity: 0, period: LONG },
+        intensity: Intensity { intensity, period: LONG },
         on_failure: Box::new(move |_, _| {
             failures.fetch_add(1, Ordering::SeqCst);
         }),
@@ -177,7 +176,7 @@ async fn a_flood_of_children_that_come_and_fail_leaves_none_behind() {
     for n in 0..MANY {
         order(&supervisor, ChildOrder::Add(spec(n))).await.unwrap();
     }
-    assert_eq!((count(&supervisor).await, alive.load(Ordering::SeqCst)), ((MANY, MANY), MANY));
+    assert_eq!((count(&supervisor).await, starts.load(Ordering::SeqCst)), ((MANY, MANY), MANY));
     let children = supervisor.get_children();
     for (n, child) in children.iter().enumerate() {
         if n % 2 == 0 {
@@ -190,12 +189,28 @@ async fn a_flood_of_children_that_come_and_fail_leaves_none_behind() {
         soon(child.wait(None)).await.expect("ends");
     }
     settled(&supervisor).await;
-    assert_eq!(
-        (count(&supervisor).await, died.load(Ordering::SeqCst)),
-        ((0, 0), 0),
-        "nothing is kept of a temporary one"
-    );
+    let whole = async {
+        while restart == Restart::Permanent && count(&supervisor).await.1 < MANY {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(whole).await;
+    let left = count(&supervisor).await;
     shut_down(&supervisor).await;
+    (left, starts.load(Ordering::SeqCst), died.load(Ordering::SeqCst))
+}
+
+const MANY: usize = 500;
+
+#[tokio::test]
+async fn a_flood_of_children_that_come_and_fail_leaves_none_behind() {
+    assert_eq!(flood(Restart::Temporary, 0).await, ((0, 0), MANY, 0), "nothing is kept of a temporary one");
+}
+
+#[tokio::test]
+async fn a_flood_of_permanent_children_that_fail_comes_back_whole() {
+    let many = u32::try_from(MANY).unwrap();
+    assert_eq!(flood(Restart::Permanent, many).await, ((MANY, MANY), 2 * MANY, MANY));
 }
 
 /// A child that counts those that live.
