@@ -139,15 +139,7 @@ pub fn dependents(moves: &Moves, snapshot: &Snapshot, running: &Running) -> Vec<
     let others = running.iter().filter(|(other, _)| !moves.contains_key(*other));
     let others = others.filter_map(|(other, version)| snapshot.get(other, version));
     for manifest in others.map(|definition| &definition.manifest) {
-        let dependent = |needs: &str, range: &VersionReq| Dependent {
-            id: manifest.id.clone(),
-            version: manifest.version.clone(),
-            needs: needs.to_owned(),
-            range: range.clone(),
-            optional: false,
-            stands_by: false,
-            returned: Vec::new(),
-        };
+        let dependent = |needs: &str, range: &VersionReq| Dependent::new(manifest, needs, range);
         for need in manifest.dependencies.iter().filter(|need| !need.required && moves.contains_key(&need.id)) {
             if leaves_be(need, running) && !leaves_be(need, &then) {
                 found.push(Dependent { optional: true, ..dependent(&need.id, &need.version) });
@@ -175,15 +167,7 @@ pub fn dependents(moves: &Moves, snapshot: &Snapshot, running: &Running) -> Vec<
 pub fn orphans(id: &str, version: &Version, snapshot: &Snapshot) -> Vec<Dependent> {
     let mut found = Vec::new();
     for manifest in snapshot.definitions().map(|definition| &definition.manifest).filter(|it| it.id != id) {
-        let orphaned = |needs: &str, range: &VersionReq| Dependent {
-            id: manifest.id.clone(),
-            version: manifest.version.clone(),
-            needs: needs.to_owned(),
-            range: range.clone(),
-            optional: false,
-            stands_by: false,
-            returned: Vec::new(),
-        };
+        let orphaned = |needs: &str, range: &VersionReq| Dependent::new(manifest, needs, range);
         for need in manifest.dependencies.iter().filter(|need| need.required && need.id == id) {
             let mut others = snapshot.versions(id).filter(|other| *other != version);
             if need.version.matches(version) && !others.any(|other| need.version.matches(other)) {

@@ -4,6 +4,20 @@ use super::*;
 
 const WEIGHTS: [u8; 4] = [0, 10, 30, 70];
 
+/// Begins an activation and returns once its candidate has this share.
+async fn shared(
+    world: &World,
+    label: &str,
+    share: u8,
+) -> tokio::task::JoinHandle<Result<ActivationReport, EngineError>> {
+    let mut events = world.events.subscribe();
+    let (id, version) = label.split_once('@').unwrap();
+    let (engine, id, version) = (world.engine.clone(), id.to_owned(), version.parse::<Version>().unwrap());
+    let coming = tokio::spawn(async move { engine.activate(&id, &version, None).await });
+    World::until(&mut events, |event| matches!(event, Event::TrafficShifted { weight, .. } if *weight == share)).await;
+    coming
+}
+
 #[tokio::test]
 async fn a_candidate_goes_through_the_weights_and_takes_over() {
     let world = World::new().await;
@@ -57,10 +71,7 @@ async fn a_shift_that_a_stop_interrupts_leaves_nothing() {
     world.register("a", "1.0.0", "").await;
     world.register("a", "2.0.0", slow).await;
     world.serves("a@1.0.0").await;
-    let mut events = world.events.subscribe();
-    let engine = world.engine.clone();
-    let coming = tokio::spawn(async move { engine.activate("a", &Version::new(2, 0, 0), None).await });
-    World::until(&mut events, |event| matches!(event, Event::TrafficShifted { weight: 10, .. })).await;
+    let coming = shared(&world, "a@2.0.0", 10).await;
     let slot = world.engine.slots().remove(0);
     let candidate = slot.candidate.unwrap();
     assert_eq!((slot.weight, candidate.weight, candidate.state), (90, 10, State::Activating));
@@ -88,9 +99,7 @@ async fn a_trigger_of_the_provisional_baseline_ends_the_shift_and_returns_to_the
     world.provisional("a@2.0.0").await;
     let baseline = world.router.snapshot().instance("a", 0).unwrap().key.clone();
     let mut events = world.events.subscribe();
-    let engine = world.engine.clone();
-    let coming = tokio::spawn(async move { engine.activate("a", &Version::new(3, 0, 0), None).await });
-    World::until(&mut events, |event| matches!(event, Event::TrafficShifted { weight: 10, .. })).await;
+    let coming = shared(&world, "a@3.0.0", 10).await;
     world.events.emit(Event::CriticalError { instance: baseline, reason: "its workers die".to_owned() });
     let report = coming.await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
@@ -107,10 +116,7 @@ async fn a_candidate_whose_answers_are_slow_at_a_weight_is_taken_back() {
     world.register("a", "1.0.0", "").await;
     world.register("a", "2.0.0", slow).await;
     world.serves("a@1.0.0").await;
-    let mut events = world.events.subscribe();
-    let engine = world.engine.clone();
-    let coming = tokio::spawn(async move { engine.activate("a", &Version::new(2, 0, 0), None).await });
-    World::until(&mut events, |event| matches!(event, Event::TrafficShifted { weight: 30, .. })).await;
+    let coming = shared(&world, "a@2.0.0", 30).await;
     let slot = world.engine.slots().remove(0);
     let instances = &world.engine.shared.hands.instances;
     for (version, took) in [("1.0.0", 10), ("2.0.0", 5_000)] {

@@ -6,6 +6,7 @@ use std::mem::Discriminant;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::Manifest;
 use crate::registry::versions::list;
 
 /// Why a version cannot run now. Displays as one line that names both sides and says what to do.
@@ -311,6 +312,19 @@ pub struct Dependent {
 }
 
 impl Dependent {
+    /// One that runs and needs this.
+    pub(super) fn new(manifest: &Manifest, needs: &str, range: &VersionReq) -> Self {
+        Self {
+            id: manifest.id.clone(),
+            version: manifest.version.clone(),
+            needs: needs.to_owned(),
+            range: range.clone(),
+            optional: false,
+            stands_by: false,
+            returned: Vec::new(),
+        }
+    }
+
     /// Who needs what.
     pub(super) fn of(&self) -> (&str, &Version, &str, &VersionReq) {
         (&self.id, &self.version, &self.needs, &self.range)
