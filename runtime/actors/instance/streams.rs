@@ -132,8 +132,11 @@ impl Streaming {
         instance.metrics.streams.inc();
         let room = Parcel::none(Arc::clone(instance.account()));
         let mut opened = Self { stay, handler, state: Value::Null, made: None, left: 0, room };
-        match opened.keep(Some(&stream.state), 0, call) {
-            Ok(()) => Ok(opened),
+        match opened.make_room(Some(&stream.state), 0, call) {
+            Ok(()) => {
+                opened.state = stream.state;
+                Ok(opened)
+            }
             Err(source) => Err(CallError::NoRoom { instance: opened.instance().key.to_string(), source }),
         }
     }
@@ -162,15 +165,20 @@ impl Streaming {
     /// # Errors
     /// See [`Broken`]. Its state is what it was; a piece for which there was no room is kept, and the next call gives it.
     pub async fn next(&mut self, turn: Turn, call: CallContext) -> Result<Option<Piece>, Broken> {
-        let piece = match self.made.take() {
+        let mut piece = match self.made.take() {
             Some(piece) => piece,
             None => match self.make(turn, call.clone()).await? {
                 Some(piece) => piece,
                 None => return Ok(None),
             },
         };
-        match self.keep(piece.state.as_ref(), piece.body.len(), &call) {
-            Ok(()) => Ok(Some(piece)),
+        match self.make_room(piece.state.as_ref(), piece.body.len(), &call) {
+            Ok(()) => {
+                if let Some(state) = piece.state.take() {
+                    self.state = state;
+                }
+                Ok(Some(piece))
+            }
             Err(source) => {
                 self.made = Some(piece);
                 Err(Broken::Room { handler: self.handler.clone(), source })
@@ -197,7 +205,8 @@ impl Streaming {
         debug_assert!(shrunk.is_ok(), "{shrunk:?}");
     }
 
-    fn keep(&mut self, state: Option<&Value>, left: usize, call: &CallContext) -> Result<(), NoRoom> {
+    /// Makes room for this state, or the one that it has, and for a piece.
+    fn make_room(&mut self, state: Option<&Value>, left: usize, call: &CallContext) -> Result<(), NoRoom> {
         let instance = self.stay.inside();
         let bytes = size(state.unwrap_or(&self.state)).saturating_add(left);
         self.room.resize(vm::share(instance), bytes).inspect_err(|_| {
@@ -206,9 +215,6 @@ impl Streaming {
             }
         })?;
         self.left = left;
-        if let Some(state) = state {
-            self.state = state.clone();
-        }
         Ok(())
     }
 }
