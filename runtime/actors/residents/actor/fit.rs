@@ -2,9 +2,9 @@
 //! version that does not take the state must not keep the slot.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use replug_scripts::{CallContext, Value};
+use replug_scripts::Value;
 use tokio::sync::watch;
 
 use super::turn::{Stop, Turn};
@@ -93,17 +93,7 @@ impl ScriptActor {
     /// What `upgrade` is called for where there is no message.
     fn no_letter(&self, owner: &Instance) -> Letter {
         let nothing = Held { value: Value::Null, room: Parcel::none(Arc::clone(owner.account())) };
-        let call = CallContext {
-            module: Arc::clone(&self.module),
-            version: Arc::clone(&owner.key.version),
-            request_id: "upgrade".into(),
-            caller: None,
-            deadline: Instant::now(),
-            chain: Vec::new(),
-            hops: 0,
-            principal: None,
-            mirrored: None,
-        };
+        let call = owner.context("upgrade", Duration::ZERO);
         Letter::sent(nothing, link(&self.module, &self.name), &call)
     }
 }
