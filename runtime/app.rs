@@ -5,6 +5,7 @@
 //! | `builder` | what a runtime is told, and how its parts are put together |
 //! | `host` | the commands of the application around it |
 //! | `activate`, `call`, `follow`, `permissions` | those of them that have forms of their own |
+//! | `discovery` | what is registered, what goes with what |
 //! | `data`, `audit`, `supervisor`, `upkeep` | what runs under it |
 //! | `backup`, `snapshots`, `rebuild` | what it is brought back with, and how a damaged store is |
 //! | `notify` | webhooks that hear of rollbacks |
@@ -45,6 +46,7 @@ mod data;
 pub mod demo;
 #[cfg(feature = "cli")]
 mod dev;
+mod discovery;
 mod ending;
 mod follow;
 #[cfg(feature = "cli")]
@@ -71,6 +73,7 @@ pub use activate::Activate;
 pub use backup::BackupError;
 pub use backup::restore::{Restored, restore};
 pub use builder::Builder;
+pub use discovery::Update;
 pub use follow::{EventStream, Missed};
 
 /// A running Replug: modules, their coordinators, and what they are kept in. Several may live in one process, each on a

@@ -75,7 +75,7 @@ use ractor::{Actor, ActorCell, ActorRef};
 use semver::Version;
 use tokio::sync::{SetOnce, oneshot};
 
-pub use choosing::{CapabilityView, ConsumerView, ProviderView};
+pub use choosing::{CapabilityView, ConsumerView, InterfaceView, ProviderView, RequirementView};
 pub use error::EngineError;
 pub use evaluate::Evaluated;
 pub use forecast::{Forecast, ForecastMirror, ForecastStep, Touched};

@@ -65,7 +65,7 @@ pub mod registry;
 pub mod sandbox;
 pub mod store;
 
-pub use app::{Activate, Builder, EventStream, Missed, Runtime};
+pub use app::{Activate, Builder, EventStream, Missed, Runtime, Update};
 pub use async_trait::async_trait;
 pub use engine::{ActivationReport, Order, Outcome, SteerReport};
 pub use error::Error;

@@ -14,6 +14,7 @@ use super::{Engine, EngineError};
 use crate::actors::gate::Pass;
 use crate::actors::router::Choices;
 use crate::monitor::Event;
+use crate::registry::capabilities::Provider;
 use crate::store::audit::{By, Kind};
 
 /// Who offers a capability and who needs it.
@@ -42,8 +43,36 @@ pub struct ProviderView {
     pub version: String,
     /// The version of the capability.
     pub offers: String,
+    /// The capabilities that it needs for that.
+    #[serde(default)]
+    pub requirements: Vec<RequirementView>,
+    /// The interfaces that it promises.
+    #[serde(default)]
+    pub interfaces: Vec<InterfaceView>,
     /// Whether it serves.
     pub serves: bool,
+}
+
+/// A capability that another one needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequirementView {
+    /// Its id.
+    pub capability: String,
+    /// The versions of it that would do.
+    pub range: String,
+    /// Whether the module cannot run without it.
+    pub required: bool,
+}
+
+/// Methods of a capability that belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterfaceView {
+    /// The interface's name.
+    pub name: String,
+    /// Its methods, each called as `capability.method`.
+    pub methods: Vec<String>,
 }
 
 /// A running module that requires a capability.
@@ -56,6 +85,27 @@ pub struct ConsumerView {
     pub range: String,
     /// The module that its calls reach; none serves in that range.
     pub bound: Option<String>,
+}
+
+impl ProviderView {
+    fn of(provider: &Provider, serves: bool) -> Self {
+        let requirements = provider.requirements.iter().map(|need| RequirementView {
+            capability: need.capability.clone(),
+            range: need.version.to_string(),
+            required: need.required,
+        });
+        let interfaces = provider.interfaces.iter();
+        let interfaces =
+            interfaces.map(|it| InterfaceView { name: it.name.clone(), methods: it.methods.clone() }).collect();
+        Self {
+            module: provider.module.clone(),
+            version: provider.version.to_string(),
+            offers: provider.capability_version.to_string(),
+            requirements: requirements.collect(),
+            interfaces,
+            serves,
+        }
+    }
 }
 
 impl Engine {
@@ -79,13 +129,7 @@ impl Engine {
                 let known = newest.get(provider.module.as_str());
                 // ascending, so that a later one is newer
                 if known.is_none_or(|known| serves || !known.serves) {
-                    let shown = ProviderView {
-                        module: provider.module.clone(),
-                        version: provider.version.to_string(),
-                        offers: provider.capability_version.to_string(),
-                        serves,
-                    };
-                    newest.insert(&provider.module, shown);
+                    newest.insert(&provider.module, ProviderView::of(provider, serves));
                 }
             }
             let shown = views.entry(capability.to_owned()).or_insert_with(|| view(capability));

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use semver::Version;
 use serde::Serialize;
 
-use crate::manifest::Manifest;
+use crate::manifest::{CapabilityRequirement, Interface, Manifest};
 
 /// A module version that offers a capability.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provider {
     /// The module's id.
@@ -17,6 +17,10 @@ pub struct Provider {
     pub version: Version,
     /// The version of the capability that it offers.
     pub capability_version: Version,
+    /// The capabilities that it needs for that.
+    pub requirements: Vec<CapabilityRequirement>,
+    /// The interfaces that it promises.
+    pub interfaces: Vec<Interface>,
 }
 
 /// The capabilities of all registered definitions.
@@ -36,6 +40,8 @@ impl Capabilities {
                     module: manifest.id.clone(),
                     version: manifest.version.clone(),
                     capability_version: capability.version.clone(),
+                    requirements: capability.requirements.clone(),
+                    interfaces: capability.interfaces.clone(),
                 });
                 let category = index.categories.entry(capability.category.clone()).or_default();
                 category.insert((manifest.id.clone(), manifest.version.clone()));
@@ -84,7 +90,8 @@ mod tests {
     fn providers_are_found_by_capability_and_category() {
         let manifest = |id: &str, version: &str| {
             let text = format!(
-                "id: {id}\nname: N\nversion: {version}\ncapabilities:\n  - id: store.sql\n    category: data\n    version: 3.0.0\n  \
+                "id: {id}\nname: N\nversion: {version}\ncapabilities:\n  - id: store.sql\n    category: data\n    version: 3.0.0\n    \
+                 requirements: [clock]\n    interfaces: [query]\n  \
                  - id: {id}.own\n    category: data\n"
             );
             crate::manifest::load("m", text.as_bytes()).unwrap().manifest
@@ -95,6 +102,8 @@ mod tests {
             index.providers("store.sql").iter().map(|p| format!("{}@{}", p.module, p.version)).collect();
         assert_eq!(shown, ["a@1.0.0", "a@1.1.0", "b@0.1.0"]);
         assert_eq!(index.providers("store.sql")[0].capability_version, Version::new(3, 0, 0));
+        let offer = &index.providers("store.sql")[1];
+        assert_eq!((&*offer.requirements[0].capability, &*offer.interfaces[0].name), ("clock", "query"));
         assert_eq!(index.providers("b.own")[0].capability_version, Version::new(0, 1, 0), "the module's by default");
         assert!(index.providers("store").is_empty());
         assert_eq!(index.in_category("data").count(), 3);

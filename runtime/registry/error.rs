@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use semver::Version;
 
 use super::interfaces::Contradiction;
+use super::resolver::Unresolved;
 use super::versions::list;
 use crate::manifest::Faults;
 use crate::store::StoreError;
@@ -89,6 +90,9 @@ pub enum RegistryError {
         /// The versions of it that are registered.
         registered: Vec<Version>,
     },
+    /// No versions go together around what is wanted.
+    #[error(transparent)]
+    Unresolved(#[from] Box<Unresolved>),
     /// A reference such as `ID@VERSION` cannot be read.
     #[error("`{text}` {reason}")]
     Reference {

@@ -3,6 +3,7 @@
 mod actors;
 mod channels;
 mod commands;
+mod discovery;
 mod ending;
 mod examples;
 mod permissions;

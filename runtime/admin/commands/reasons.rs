@@ -39,6 +39,7 @@ impl From<RegistryError> for CommandError {
                 new("not-registered", format!("replug register PATH, with the folder of `{id}`"))
             }
             E::NotRegistered { id, .. } => new("not-registered", format!("replug versions {id}")),
+            E::Unresolved(why) => (*why).into(),
             E::Reference { .. } => new("reference", "a module is named ID or ID@VERSION".to_owned()),
             E::Store(_) => new("store", "see the log of the runtime; the command may be repeated".to_owned()),
             E::Audit(error) => error.into(),
@@ -117,6 +118,7 @@ mod tests {
     use super::*;
     use crate::engine::{Impassable, NoWay};
     use crate::registry::interfaces::Contradiction;
+    use crate::registry::resolver::{Cycle, Unresolved};
     use crate::sandbox::permissions::Ungranted;
 
     #[test]
@@ -138,6 +140,7 @@ mod tests {
             RegistryError::Unreadable { id: id(), version: version(), cause: id() },
             RegistryError::NotRegistered { wanted: id(), id: id(), registered: vec![] },
             RegistryError::NotRegistered { wanted: id(), id: id(), registered: vec![version()] },
+            RegistryError::from(Box::new(Unresolved::Cycle(Cycle { chain: vec![id()] }))),
             RegistryError::Stopped,
             RegistryError::Internal { cause: id() },
         ];

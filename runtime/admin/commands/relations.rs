@@ -1,15 +1,12 @@
 //! How versions stand to each other: what goes with what, what keeps apart, what may follow what.
 
-use std::sync::Arc;
-
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Commands, FoundModule, ModuleRef, VersionRow};
 use crate::engine::EngineError;
-use crate::registry::Snapshot;
 use crate::registry::compatibility::CompatibilityResult;
-use crate::registry::resolver::{self, Change, Chosen, Need, Resolution, Running, Unresolved};
+use crate::registry::resolver::{Change, Chosen, Need, Obstacle, Resolution, Running, Unresolved};
 use crate::registry::validation::ValidationResult;
 use crate::registry::versions::Requirement;
 
@@ -90,15 +87,9 @@ impl Commands {
     /// It is not registered, or there is no such set; the message derives why.
     pub async fn dependencies(&self, wanted: &ModuleRef) -> Result<Dependencies, CommandError> {
         let definition = self.resolve(wanted)?;
-        let (snapshot, running) = (self.registry.snapshot(), self.running());
-        let manifest = &definition.manifest;
-        let exactly = [ModuleRef { id: manifest.id.clone(), version: Some(manifest.version.clone()) }];
-        let search = {
-            let (snapshot, running) = (Arc::clone(&snapshot), running.clone());
-            // it may take a while
-            tokio::task::spawn_blocking(move || resolver::resolve(&exactly, &snapshot, &running)).await
-        };
-        let found = search.map_err(|error| EngineError::Internal(error.to_string()))??;
+        let (manifest, running) = (&definition.manifest, self.running());
+        let exactly = ModuleRef { id: manifest.id.clone(), version: Some(manifest.version.clone()) };
+        let found = self.registry.resolve_dependencies(&exactly, &running).await?;
         let refused = self.engine.refusals(&manifest.id, &manifest.version).await?;
         let obstacles = refused.iter().flat_map(|refusal| match refusal {
             EngineError::Obstructed { obstacles, .. } => obstacles.iter().map(ToString::to_string).collect(),
@@ -124,19 +115,10 @@ impl Commands {
     /// It is not registered.
     pub fn conflicts(&self, wanted: &ModuleRef) -> Result<Conflicts, CommandError> {
         let definition = self.resolve(wanted)?;
-        let (snapshot, running) = (self.registry.snapshot(), self.running());
-        let manifest = &definition.manifest;
-        let beside = |running: &Running| -> Vec<String> {
-            resolver::conflicting(&definition, &snapshot, running).iter().map(ToString::to_string).collect()
-        };
-        let idle = newest(&snapshot).into_iter().filter(|(id, _)| *id != manifest.id && !running.contains_key(id));
-        let registered = idle.flat_map(|(id, version)| beside(&Running::from([(id, version)])));
-        Ok(Conflicts {
-            id: manifest.id.clone(),
-            version: manifest.version.to_string(),
-            running: beside(&running),
-            registered: registered.collect(),
-        })
+        let found = self.registry.snapshot().detect_conflicts(&definition, &self.running());
+        let told = |obstacles: &[Obstacle]| obstacles.iter().map(ToString::to_string).collect();
+        let (running, registered) = (told(&found.running), told(&found.registered));
+        Ok(Conflicts { id: found.id, version: found.version.to_string(), running, registered })
     }
 
     /// Whether a version (the newest, where none is named) can run beside what runs, by what is registered.
@@ -184,12 +166,6 @@ impl Commands {
     pub(super) fn running(&self) -> Running {
         self.engine.running()
     }
-}
-
-/// The newest version of each registered module.
-fn newest(snapshot: &Snapshot) -> Running {
-    let newest = snapshot.modules.keys().filter_map(|id| snapshot.newest(id));
-    newest.map(|found| (found.manifest.id.clone(), found.manifest.version.clone())).collect()
 }
 
 /// Of what goes together what has to do with `id`: what it needs, directly or not, what changes, and itself.
@@ -246,7 +222,7 @@ impl From<Unresolved> for CommandError {
             Unresolved::NoSet(_) => Self::new("unresolvable", message).with_help(
                 "register a version that fits, or deactivate what stands in the way: replug why ID says more",
             ),
-            Unresolved::Cycle(_) => Self::new("cycle", message),
+            Unresolved::Cycle(_) => Self::new("cycle", message).with_help("replug why ID says who needs whom"),
         }
     }
 }

@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use crate::admin::commands::{Commands, Control};
 use crate::engine::{
     ActivationReport, CapabilityView, ConfirmReport, ConsumerView, DeactivationReport, EngineError, Evaluated,
-    Forecast, HealthView, HistoryEntry, InstanceHealth, Order, Outcome, ProviderView, SlotView, State, SteerReport,
-    VersionState,
+    Forecast, HealthView, HistoryEntry, InstanceHealth, InterfaceView, Order, Outcome, ProviderView, SlotView, State,
+    SteerReport, VersionState,
 };
 use crate::manifest::{self, ActivationStrategy};
 use crate::monitor::health::{CheckReport, Report};
@@ -200,6 +200,8 @@ impl Control for Fake {
             module: module.into(),
             version: "1.0.0".into(),
             offers: "2.0.0".into(),
+            requirements: vec![],
+            interfaces: vec![InterfaceView { name: "query".into(), methods: vec!["run".into()] }],
             serves,
         };
         let chosen = self.played.lock().unwrap().chosen.clone();
