@@ -7,7 +7,7 @@ pub mod metrics;
 pub mod stats;
 
 pub use aborts::{Aborts, Named};
-pub use events::{Event, Events, InstanceKey};
+pub use events::{Event, Events, Following, InstanceKey};
 pub use health::{Health, HealthStatus};
 pub use metrics::{
     ActivationMetrics, Held, HttpMetrics, InstanceMetrics, Metrics, MirrorMetrics, SampleError, SampleKind,

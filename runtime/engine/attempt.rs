@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use tokio::sync::broadcast;
-
 use super::EngineError;
 use super::activate::{Ran, Way, millis, millis_left, too_late};
 use super::activation::Activation;
@@ -27,7 +25,7 @@ use super::window::{Listens, critical_error};
 use crate::actors::Instance;
 use crate::actors::router::Taking;
 use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger, TriggerKind};
-use crate::monitor::{Event, InstanceKey, Sample};
+use crate::monitor::{Event, Following, InstanceKey, Sample};
 use close::Ending;
 
 /// One activation.
@@ -60,7 +58,7 @@ pub(super) struct Attempt<'a> {
     /// As long as the candidate gets copies of requests.
     pub(super) taking: Option<Taking>,
     /// What happens from the start on: a tree that gives up between two steps is noticed as well.
-    pub(super) events: broadcast::Receiver<Arc<Event>>,
+    pub(super) events: Following,
     /// How far its end came.
     ending: Arc<Ending>,
 }
@@ -81,6 +79,7 @@ impl<'a> Attempt<'a> {
             let known: Vec<_> = triggers.iter().map(|trigger| trigger.kind).collect();
             triggers.extend(way.strategy.default_triggers().into_iter().filter(|it| !known.contains(&it.kind)));
         }
+        let events = work.shared.events.follow(&key);
         Self {
             work,
             key,
@@ -101,7 +100,7 @@ impl<'a> Attempt<'a> {
             committed: None,
             reference: Sample::default(),
             taking: None,
-            events: work.shared.events.subscribe(),
+            events,
             ending: Arc::default(),
         }
     }

@@ -30,8 +30,8 @@ pub(super) struct Slot {
     pub(super) window_passed: bool,
 }
 
-/// All slots of one moment.
-pub(super) type Slots = BTreeMap<String, Slot>;
+/// All slots of one moment. Each is shared with the moments before and after it, as long as it stays as it is.
+pub(super) type Slots = BTreeMap<String, Arc<Slot>>;
 
 /// The board.
 #[derive(Default)]
@@ -44,10 +44,10 @@ impl Board {
     pub(super) fn new(kept: Kept) -> Self {
         let mut slots = Slots::new();
         for (id, record) in kept.slots {
-            slots.entry(id).or_default().record = Some(record);
+            slot_of(&mut slots, id).record = Some(record);
         }
         for ((id, version), record) in kept.versions {
-            slots.entry(id).or_default().versions.insert(version, record);
+            slot_of(&mut slots, id).versions.insert(version, record);
         }
         Self { slots: ArcSwap::from_pointee(slots) }
     }
@@ -57,7 +57,7 @@ impl Board {
     }
 
     pub(super) fn slot(&self, id: &str) -> Slot {
-        self.slots.load().get(id).cloned().unwrap_or_default()
+        self.slots.load().get(id).map(|slot| Slot::clone(slot)).unwrap_or_default()
     }
 
     /// What serves and what stands by.
@@ -82,7 +82,7 @@ impl Board {
             if slot.is_nothing() {
                 slots.remove(&id);
             } else {
-                slots.insert(id, slot);
+                slots.insert(id, Arc::new(slot));
             }
         }
         self.slots.store(Arc::new(slots));
@@ -91,7 +91,7 @@ impl Board {
     /// Changes one slot. The coordinator alone may call this.
     pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut Slot)) {
         let mut slots = Slots::clone(&self.slots.load());
-        let slot = slots.entry(id.to_owned()).or_default();
+        let slot = slot_of(&mut slots, id.to_owned());
         change(slot);
         if slot.is_nothing() {
             slots.remove(id);
@@ -122,6 +122,10 @@ impl Board {
         let slots = self.slots.load();
         slots.iter().filter_map(|(id, slot)| slot.view(id, instance(id).as_deref(), helms.is_paused(id))).collect()
     }
+}
+
+fn slot_of(slots: &mut Slots, id: String) -> &mut Slot {
+    Arc::make_mut(slots.entry(id).or_default())
 }
 
 impl Slot {

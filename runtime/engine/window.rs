@@ -4,10 +4,9 @@
 //! itself. Where a migration has no way back, a trigger freezes the module instead: the version serves on, with an alarm, and a
 //! person decides. Once it is confirmed a trigger is an alarm, unless the manifest says `afterConfirm: rollback`.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast::error::RecvError, oneshot};
 
 use super::EngineError;
 use super::activation::{Activation, Command, Done, Reply};
@@ -20,7 +19,7 @@ use super::traffic::Health;
 use super::undo::called_for;
 use super::vigil::{Duty, Seen, Vigil};
 use crate::manifest::{RollbackTrigger, TriggerKind};
-use crate::monitor::{Event, InstanceKey, Sample};
+use crate::monitor::{Event, Following, InstanceKey, Sample};
 use crate::store::audit::Who;
 
 /// Watches `key` from now on, by these triggers. `reference` is what the version before did, to compare with; `events` are
@@ -30,7 +29,7 @@ pub(super) fn open(
     work: &Activation,
     key: &InstanceKey,
     reference: Sample,
-    (triggers, events): (Vec<RollbackTrigger>, broadcast::Receiver<Arc<Event>>),
+    (triggers, events): (Vec<RollbackTrigger>, Following),
     unreturned: Option<String>,
 ) {
     let Some(instance) = work.shared.hands.instances.instance(key) else { return };
@@ -54,7 +53,7 @@ pub(super) fn open(
 async fn watch(
     work: &Activation,
     key: &InstanceKey,
-    (mut vigil, mut events): (Vigil, broadcast::Receiver<Arc<Event>>),
+    (mut vigil, mut events): (Vigil, Following),
     reference: &Sample,
     rules: &Rules,
 ) {
@@ -159,7 +158,7 @@ impl GaveUp {
 pub(super) async fn wait_until(
     due: Instant,
     (instances, key): (&Instances, &InstanceKey),
-    events: &mut broadcast::Receiver<Arc<Event>>,
+    events: &mut Following,
 ) -> Option<GaveUp> {
     let sleep = tokio::time::sleep_until(due.into());
     tokio::pin!(sleep);
@@ -173,8 +172,8 @@ pub(super) async fn wait_until(
                         return Some(gave_up);
                     }
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => return GaveUp::unseen(instances, key),
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                Err(RecvError::Lagged(_)) => return GaveUp::unseen(instances, key),
+                Err(RecvError::Closed) => std::future::pending().await,
             },
         }
     }
@@ -191,7 +190,7 @@ pub(super) enum Listens {
 
 /// Waits until `key` gives up in a way that is listened to, and says why.
 pub(super) async fn critical_error(
-    events: &mut broadcast::Receiver<Arc<Event>>,
+    events: &mut Following,
     (instances, key): (&Instances, &InstanceKey),
     listens: Listens,
 ) -> String {
@@ -201,8 +200,8 @@ pub(super) async fn critical_error(
     loop {
         let gave_up = match events.recv().await.as_deref() {
             Ok(event) => GaveUp::of(event, key).filter(|it| listens == Listens::ToActors || !it.is_actor),
-            Err(broadcast::error::RecvError::Lagged(_)) => GaveUp::unseen(instances, key),
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            Err(RecvError::Lagged(_)) => GaveUp::unseen(instances, key),
+            Err(RecvError::Closed) => std::future::pending().await,
         };
         if let Some(GaveUp { reason, .. }) = gave_up {
             return format!("{}: {reason}", trigger_name(TriggerKind::CriticalError));

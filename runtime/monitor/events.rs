@@ -6,6 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+mod following;
+
+use following::Followers;
+pub use following::Following;
+
 /// Events that a slow reader may lag behind before it loses the oldest.
 const BACKLOG: usize = 1024;
 
@@ -219,6 +224,16 @@ pub enum Event {
 }
 
 impl Event {
+    /// The instance whose condition it tells of.
+    const fn condition_of(&self) -> Option<&InstanceKey> {
+        match self {
+            Self::HealthChanged { instance, .. }
+            | Self::CriticalError { instance, .. }
+            | Self::ActorFailed { instance, .. } => Some(instance),
+            _ => None,
+        }
+    }
+
     /// Writes the event's log line.
     fn log(&self) {
         match self {
@@ -274,11 +289,12 @@ impl Event {
 #[derive(Clone, Debug)]
 pub struct Events {
     sender: broadcast::Sender<Arc<Event>>,
+    followers: Followers,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self { sender: broadcast::channel(BACKLOG).0 }
+        Self { sender: broadcast::channel(BACKLOG).0, followers: Followers::default() }
     }
 }
 
@@ -286,13 +302,22 @@ impl Events {
     /// Logs `event` and hands it to every subscriber.
     pub fn emit(&self, event: Event) {
         event.log();
+        let event = Arc::new(event);
+        self.followers.tell(&event);
         // no subscriber is no fault
-        let _ = self.sender.send(Arc::new(event));
+        let _ = self.sender.send(event);
     }
 
     /// Everything from now on.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
         self.sender.subscribe()
+    }
+
+    /// From now on what is told of the condition of one instance: that its health changed, its tree gave up, or an actor of its
+    /// failed.
+    #[must_use]
+    pub fn follow(&self, key: &InstanceKey) -> Following {
+        self.followers.follow(key)
     }
 }

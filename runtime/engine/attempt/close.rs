@@ -238,7 +238,7 @@ impl Left<'_> {
         if self.ending.is_watched.load(Ordering::Acquire) {
             return;
         }
-        let watched = (self.triggers.clone(), self.work.shared.events.subscribe());
+        let watched = (self.triggers.clone(), self.work.shared.events.follow(&self.key));
         window::open(self.work, &self.key, Sample::default(), watched, unreturned);
     }
 
