@@ -1,10 +1,12 @@
 //! An actor for one command of one module, as long as the command runs.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use futures::FutureExt;
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use semver::Version;
@@ -18,7 +20,7 @@ use super::lanes::{Abort, asker};
 use super::outcome::{ActivationReport, ConfirmReport, DeactivationReport};
 use super::shared::Shared;
 use super::state::Happening;
-use super::{EngineError, activate, deactivate, returning, rollback, sets, unregister};
+use super::{EngineError, activate, deactivate, retire, returning, rollback, sets, unregister};
 use crate::manifest::ActivationStrategy;
 use crate::monitor::InstanceKey;
 use crate::store::audit::{By, Kind, Who};
@@ -202,8 +204,14 @@ impl Actor for Activation {
         work: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let Some((command, reply)) = work.take() {
-            let refusal = command.refusal();
-            let result = self.run(command).await;
+            let (refusal, ids) = (command.refusal(), command.ids());
+            let result = AssertUnwindSafe(self.run(command)).catch_unwind().await;
+            let result = result.unwrap_or_else(|panic| {
+                // an instance must not run on unseen because nobody came to stop it
+                ids.iter().for_each(|id| retire::displaced(self, id));
+                // an alarm tells of it, and the caller hears that it died
+                resume_unwind(panic)
+            });
             if let (Err(error), Some((kind, subject, command))) = (&result, refusal) {
                 self.shared.refused(kind, &self.by, subject, (command, error)).await;
             }

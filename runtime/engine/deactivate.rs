@@ -12,6 +12,7 @@ use super::commit::{Commit, Told};
 use super::journal::Action;
 use super::outcome::{DeactivationReport, Outcome};
 use super::plan::{self, Turn};
+use super::probe::place;
 use super::retire::{self, Retired, Why};
 use super::sets;
 use crate::store::audit::Kind;
@@ -40,6 +41,7 @@ pub(super) async fn deactivate(work: &Activation, id: &str) -> Result<Deactivati
             return Err(error);
         }
     };
+    place!(shared, id, "retire", Before, EngineError::Internal);
     // a return may have come between: another version served then
     let served = committed.from.serving.as_ref();
     let version = served.and_then(version_of).unwrap_or(version);

@@ -76,6 +76,18 @@ pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> Re
     retired
 }
 
+/// Begins the end of the instances of a module that have no place any more and of which nobody saw to it.
+pub(super) fn displaced(work: &Activation, id: &str) {
+    let (slot, instances) = (work.shared.board.slot(id).state, &work.shared.hands.instances);
+    for key in instances.keys().into_iter().filter(|key| *key.id == *id) {
+        let lost_its_place = slot.keys().all(|placed| *placed != key);
+        let instance = instances.instance(&key).filter(|_| lost_its_place);
+        if instance.is_some_and(|instance| !instance.pool.is_closed()) {
+            spawn(work, &key, Why::Replaced);
+        }
+    }
+}
+
 /// Lets go, beside whatever goes on, of what earlier instances of a module left behind.
 pub(super) fn sweep(work: &Activation, id: &str) {
     for key in work.shared.hands.instances.take_left(id) {

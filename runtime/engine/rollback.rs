@@ -15,6 +15,7 @@ use super::deactivate::not_serving;
 use super::journal::{Action, Owed};
 use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
 use super::plan::{self, Turn};
+use super::probe::place;
 use super::retire::{self, Why};
 use super::sets;
 use super::strategy::StepName;
@@ -142,6 +143,7 @@ pub(super) async fn switch(
         }
     };
     entry.committed = true;
+    place!(shared, id, "retire", Before, EngineError::Internal);
     let gone = plan::retired(&committed.from, &committed.to);
     let drains = gone.iter().filter_map(|key| retire::spawn(work, key, Why::Replaced)).collect();
     let left = committed.from.serving.as_ref().and_then(|key| shared.hands.instances.instance(key));

@@ -238,7 +238,12 @@ async fn close(work: &Activation, ended: Vec<(Outcome, Option<String>, Attempt<'
         }
     }
     let mends = !left.is_empty();
-    for (left, fault) in left {
+    let provisional: Vec<bool> = left.iter().map(|(left, _)| left.is_provisional()).collect();
+    for ((left, fault), was_provisional) in left.into_iter().zip(provisional) {
+        if was_provisional && !left.is_provisional() {
+            // it was returned from with the one before
+            left.was_told();
+        }
         match Box::pin(left.mend(&fault)).await {
             Ok(ran) => closed.push(ran),
             Err(error) => failed = failed.or(Some(error)),

@@ -37,6 +37,7 @@ mod matrix;
 mod measures;
 mod mirroring;
 mod model;
+mod panics;
 mod quarantine;
 mod refusals;
 mod resuming;

@@ -52,6 +52,17 @@ pub(super) struct Undo<'a> {
     pub(super) lost: AtomicU64,
 }
 
+/// Where the traffic is, although the step that gives it back failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GivenBack {
+    /// It was given back, and what went wrong came after that.
+    Already,
+    /// It was by another try.
+    AtLast,
+    /// The version keeps it.
+    Not,
+}
+
 impl Undo<'_> {
     /// Takes everything back because of what was seen at `since`, and says how that ended; the version keeps the reason.
     pub(super) async fn end(&mut self, reason: String, since: Instant) -> Result<(Outcome, String), EngineError> {
@@ -109,21 +120,30 @@ impl Undo<'_> {
         }
         for step in plan::roll_back(&self.key.id, &done, returned).steps {
             let fault = self.step(&step, deadline, &time).await.err();
-            let failed = fault.is_some();
-            faults.extend(fault);
-            if step.name == StepName::StopTraffic {
-                if failed && !self.gave_back().await {
-                    break;
-                }
-                deadline = Instant::now() + time;
+            if step.name != StepName::StopTraffic {
+                faults.extend(fault);
+                continue;
             }
+            if let Some(fault) = fault {
+                match self.gave_back().await {
+                    GivenBack::AtLast => {
+                        tracing::warn!(instance = %self.key, %fault, "the traffic was given back at the second try");
+                    }
+                    GivenBack::Already => faults.push(fault),
+                    GivenBack::Not => {
+                        faults.push(fault);
+                        break;
+                    }
+                }
+            }
+            deadline = Instant::now() + time;
         }
         if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
     }
 
     /// Whether it takes no traffic, although the step that sees to that failed. A candidate's share is tried once more: nobody watches
     /// it from now on, as somebody does what serves.
-    async fn gave_back(&self) -> bool {
+    async fn gave_back(&self) -> GivenBack {
         let takes = || {
             let slot = self.work.shared.board.slot(&self.key.id).state;
             (slot.keys().any(|key| *key == self.key), slot.serving.as_ref() == Some(&self.key))
@@ -132,12 +152,12 @@ impl Undo<'_> {
             (false, _) => {
                 let returned = self.work.shared.board.slot(&self.key.id).state.serving;
                 self.leave(returned.as_ref()).await;
-                true
+                GivenBack::Already
             }
-            (true, true) => false,
+            (true, true) => GivenBack::Not,
             (true, false) => {
                 let again = guarded(self.give_back()).await;
-                again.is_ok() && !takes().0
+                if again.is_ok() && !takes().0 { GivenBack::AtLast } else { GivenBack::Not }
             }
         }
     }

@@ -174,6 +174,17 @@ impl Left<'_> {
         AssertUnwindSafe(ends).catch_unwind().await.map_err(|panic| (self, said(&*panic)))
     }
 
+    /// Whether it serves and can be returned from.
+    pub(in crate::engine) fn is_provisional(&self) -> bool {
+        let slot = self.work.shared.board.slot(&self.key.id).state;
+        slot.is_provisional() && slot.serving.as_ref() == Some(&self.key)
+    }
+
+    /// It was returned from with others, which told of it.
+    pub(in crate::engine) fn was_told(&self) {
+        self.ending.is_told.store(true, Ordering::Release);
+    }
+
     /// Brings it to an end: what can be returned from is, what serves with nothing behind it goes on, and anything else is taken
     /// back.
     pub(in crate::engine) async fn mend(self, fault: &str) -> Result<Ran, EngineError> {
@@ -219,18 +230,11 @@ impl Left<'_> {
     /// It serves, and there is nothing to return to.
     async fn go_on(&self) -> Result<Outcome, EngineError> {
         let shared = &self.work.shared;
-        let slot = shared.board.slot(&self.key.id);
         self.watch(None);
-        if slot.serving_state() == Some(State::Activating) {
+        if shared.board.slot(&self.key.id).serving_state() == Some(State::Activating) {
             self.work.happened(&self.key, Happening::Succeeded { provisional: false }, None).await?;
         }
-        for key in shared.hands.instances.keys().into_iter().filter(|key| key.id == self.key.id) {
-            let lost_its_place = slot.state.keys().all(|placed| *placed != key);
-            let instance = shared.hands.instances.instance(&key).filter(|_| lost_its_place);
-            if instance.is_some_and(|instance| !instance.pool.is_closed()) {
-                retire::spawn(self.work, &key, Why::Replaced);
-            }
-        }
+        retire::displaced(self.work, &self.key.id);
         Ok(Outcome::Active)
     }
 

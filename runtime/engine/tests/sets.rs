@@ -14,7 +14,7 @@ fn needs(range: &str) -> String {
 
 impl World {
     /// 1.0.0 of `a` and `b` serve and 2.0.0 of both are registered; each `a` needs its own `b`.
-    async fn bound() -> Self {
+    pub(super) async fn bound() -> Self {
         let world = Self::new().await;
         for version in ["1.0.0", "2.0.0"] {
             world.register("b", version, CAREFUL).await;
@@ -25,7 +25,7 @@ impl World {
         world
     }
 
-    async fn set(&self, labels: &[&str]) -> Result<ActivationReport, EngineError> {
+    pub(super) async fn set(&self, labels: &[&str]) -> Result<ActivationReport, EngineError> {
         let members: Vec<_> = labels.iter().map(|label| label.split_once('@').unwrap()).collect();
         let members: Vec<_> =
             members.iter().map(|(id, version)| ((*id).to_owned(), version.parse().unwrap())).collect();
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// These versions of `a` and `b` serve and nothing else of them runs or is to be decided.
-    async fn is_settled(&self, version: &str) {
+    pub(super) async fn is_settled(&self, version: &str) {
         assert_eq!(self.both(), [Some(version.to_owned()), Some(version.to_owned())]);
         let stopped = async {
             while self.held() != [format!("a@{version}"), format!("b@{version}")] {
