@@ -21,6 +21,7 @@ use crate::manifest::Manifest;
 use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics, Named};
 use crate::sandbox::Supplies;
 use crate::sandbox::permissions::{Live, script_limits};
+use crate::sandbox::ports::id_of;
 use crate::sandbox::quota::Account;
 
 mod aside;
@@ -292,7 +293,7 @@ impl Instance {
         CallContext {
             module: Arc::clone(&self.key.id),
             version: Arc::clone(&self.key.version),
-            request_id: purpose.into(),
+            request_id: id_of(purpose),
             caller: None,
             deadline: Instant::now() + time,
             chain: Vec::new(),

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 
 use super::instance::Instance;
 use super::router::{Router, Snapshot};
+use crate::manifest::ActorSpec;
 use crate::monitor::{Events, InstanceKey, Metrics};
 use crate::sandbox::permissions::Live;
 use crate::sandbox::ports::{Residence, Residents};
@@ -78,7 +79,7 @@ impl Households {
             if key(slot.owner()) != key(before.owner(module))
                 && let Some(household) = self.get(module)
             {
-                household.has_another_owner();
+                household.has_another_owner(slot.owner().map(|owner| &owner.key));
             }
         }
     }
@@ -118,9 +119,18 @@ impl Residents for All {
 impl Router {
     /// What serves of the module is confirmed: its actors are those that it declares.
     pub fn settles(&self, module: &str) {
+        self.of_owner(module, Household::settles);
+    }
+
+    /// What was confirmed before serves again: the actors that only the other version had end.
+    pub fn is_back(&self, module: &str) {
+        self.of_owner(module, Household::ends_others);
+    }
+
+    fn of_owner(&self, module: &str, work: impl FnOnce(&Household, &[ActorSpec])) {
         let Some(owner) = self.load().owner(module).cloned() else { return };
         if let Some(household) = self.households.get(module) {
-            household.settles(&owner.manifest.runtime.actors);
+            work(&household, &owner.manifest.runtime.actors);
         }
     }
 

@@ -125,10 +125,14 @@ async fn let_go(work: &Activation, key: &InstanceKey) {
 }
 
 /// Gives the states of the actors to what serves now, within `time`; how many messages are lost by that. What it does not
-/// take is kept and told: it keeps nobody from returning.
+/// take is kept and told: it keeps nobody from returning. Actors that only the version before had end.
 pub(super) async fn hands_over(work: &Activation, to: Option<&InstanceKey>, time: Duration) -> u64 {
-    let Some(key) = to else { return 0 };
-    tokio::time::timeout(time, work.shared.router.fit(key)).await.map_or(0, |fitted| fitted.lost)
+    let (Some(key), shared) = (to, &work.shared) else { return 0 };
+    let fitted = tokio::time::timeout(time, shared.router.fit(key)).await;
+    if !shared.board.slot(&key.id).state.is_provisional() {
+        shared.router.is_back(&key.id);
+    }
+    fitted.map_or(0, |fitted| fitted.lost)
 }
 
 /// How long those inside may take to finish.

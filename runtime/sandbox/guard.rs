@@ -279,7 +279,7 @@ impl Guard {
             F::TimersCancel => {
                 let timer = args.text(0)?;
                 mirrored::permit(args.function, call)?;
-                Ok(Value::Bool(self.residence.cancel_timer(timer)))
+                Ok(Value::Bool(self.residence.cancel_timer(timer, call)))
             }
             F::ServicesInvalidate => {
                 let capability = args.text(0)?;

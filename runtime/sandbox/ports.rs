@@ -1,6 +1,6 @@
 //! What the guard needs from the layers above it. They implement these; it names none of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,6 +12,23 @@ use super::permissions::{Live, ResourceType};
 use super::quota::Account;
 use crate::manifest::{Access, ActorSpec, Manifest, ResourceQuotas};
 use crate::store::KvStore;
+
+/// The ids of the calls by which the runtime has a version get ready. A client's request may have an id of the same letters,
+/// but not the same one.
+static READYING: LazyLock<[Arc<str>; 2]> = LazyLock::new(|| ["init".into(), "warmup".into()]);
+
+/// The request id of a call that the runtime makes for a purpose of its own.
+#[must_use]
+pub fn id_of(purpose: &str) -> Arc<str> {
+    READYING.iter().find(|id| ***id == *purpose).map_or_else(|| purpose.into(), Arc::clone)
+}
+
+/// Whether a call is the runtime's own by which a version gets ready, `init` or `warmup`, and nothing that follows from it.
+#[must_use]
+pub fn is_getting_ready(call: &CallContext) -> bool {
+    let is_first = call.caller.is_none() && call.chain.is_empty() && call.hops == 0;
+    is_first && READYING.iter().any(|id| Arc::ptr_eq(id, &call.request_id))
+}
 
 /// One SQL statement with its positional parameters.
 #[derive(Clone, Debug)]
@@ -249,15 +266,16 @@ pub trait Residence: Send + Sync {
     /// are one hop further than `call`.
     fn publish(&self, topic: &str, payload: Value, call: &CallContext);
 
-    /// Sets a timer, and gives its id. A timer of the same id is replaced, but one that repeats and is the same goes on.
+    /// Sets a timer, and gives its id. A timer of the same id is replaced, but one that repeats and is the same goes on. What a
+    /// version sets while it [gets ready](is_getting_ready) ticks as long as that version has the slot.
     ///
     /// # Errors
     /// `overloaded`: the module has as many as it may, with [`TIMERS_FULL`] in the message, or its memory is full; `not-found`:
     /// it stopped serving.
     fn set_timer(&self, timer: Timer, call: &CallContext) -> Result<String, HostError>;
 
-    /// Ends a timer; whether there was one.
-    fn cancel_timer(&self, id: &str) -> bool;
+    /// Ends a timer; whether there was one. A version that gets ready and does not have the slot yet ends its own alone.
+    fn cancel_timer(&self, id: &str, call: &CallContext) -> bool;
 }
 
 #[cfg(test)]

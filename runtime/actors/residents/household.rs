@@ -10,9 +10,10 @@ use replug_scripts::{Handler, Value};
 use super::Shared;
 use super::actor::ScriptActor;
 use super::subscription::{Delivery, Subscription, Tick};
-use super::timers::{NotSet, Timers};
+use super::timers::{Beat, NotSet, Timers};
 use crate::actors::instance::Instance;
 use crate::manifest::ActorSpec;
+use crate::monitor::InstanceKey;
 use crate::sandbox::ports::Timer;
 use crate::sandbox::quota::Parcel;
 use crate::sandbox::quota::heap::NoRoom;
@@ -86,17 +87,41 @@ impl Household {
         self.events.put(delivery);
     }
 
-    /// Sets a timer whose payload `hold` finds room for, and gives its id.
+    /// Sets a timer of the slot whose payload `hold` finds room for, and gives its id.
     pub(super) fn set_timer(
         &self,
         timer: Timer,
         hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>,
     ) -> Result<String, NotSet> {
+        self.sets(|beat| self.timers.set(timer, beat, hold))
+    }
+
+    /// The same with a timer of the version itself, which ticks as long as it has the slot.
+    pub(super) fn set_own_timer(
+        &self,
+        key: &InstanceKey,
+        timer: Timer,
+        hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>,
+    ) -> Result<String, NotSet> {
+        self.sets(|beat| self.timers.set_own((key, || self.is_of(key)), timer, beat, hold))
+    }
+
+    fn sets<R>(&self, set: impl FnOnce(&Beat<'_, Box<dyn Fn(&Timer) + Send + Sync>>) -> R) -> R {
+        let tick = |timer: &Timer| self.tick(timer);
+        let set = set(&Beat { runtime: &self.shared.runtime, tick: &tick });
+        if self.is_closed() {
+            self.timers.clear();
+        }
+        set
+    }
+
+    /// What a timer calls.
+    fn tick(&self, timer: &Timer) -> Box<dyn Fn(&Timer) + Send + Sync> {
         let (events, shared, publisher) =
             (Arc::clone(&self.events), Arc::clone(&self.shared), Arc::clone(&self.module));
         let topic: Arc<str> = timer.topic.as_str().into();
         let is_out = Arc::<AtomicBool>::default();
-        let tick = move |timer: &Timer| {
+        Box::new(move |timer| {
             // before its first version serves, nobody is there to hear it
             let Some(owner) = shared.owner(&publisher) else { return };
             let Some(tick) = Tick::begin(&is_out) else { return shared.count(&owner.key, "timer", "skipped") };
@@ -109,20 +134,29 @@ impl Household {
                 hops: 0,
                 tick: Some(tick),
             });
-        };
-        let set = self.timers.set(timer, &self.shared.runtime, hold, tick);
-        if self.is_closed() {
-            self.timers.clear();
-        }
-        set
+        })
     }
 
-    pub(super) fn cancel_timer(&self, id: &str) -> bool {
-        self.timers.cancel(id)
+    /// Whether this version has the slot.
+    fn is_of(&self, key: &InstanceKey) -> bool {
+        self.shared.owner(&self.module).is_some_and(|owner| owner.key == *key)
+    }
+
+    /// Ends a timer on behalf of a version; while that only gets ready (`is_getting_ready`), one of the version's own.
+    pub(super) fn cancel_timer(&self, id: &str, key: &InstanceKey, is_getting_ready: bool) -> bool {
+        self.timers.cancel(id, key, || is_getting_ready && !self.is_of(key))
+    }
+
+    /// A version is gone, and with it what it set for itself.
+    pub(super) fn left_by(&self, key: &InstanceKey) {
+        self.timers.forget(key);
     }
 
     /// Another version has the slot.
-    pub(super) fn has_another_owner(&self) {
+    pub(super) fn has_another_owner(&self, owner: Option<&InstanceKey>) {
+        if let Some(owner) = owner {
+            self.sets(|beat| self.timers.move_to(owner, beat));
+        }
         for actor in self.actors().values() {
             actor.has_another_owner();
         }
@@ -156,12 +190,18 @@ impl Household {
 
     /// The version that has the slot is confirmed: actors that it does not declare end, and no other returns to what it was.
     pub(super) fn settles(&self, declared: &[ActorSpec]) {
+        self.ends_others(declared);
+        for actor in self.actors().values() {
+            actor.settles();
+        }
+    }
+
+    /// Actors that are not declared end.
+    pub(super) fn ends_others(&self, declared: &[ActorSpec]) {
         let mut gone = Vec::new();
         self.actors().retain(|name, actor| {
             let stays = declared.iter().any(|spec| *spec.id == **name);
-            if stays {
-                actor.settles();
-            } else {
+            if !stays {
                 gone.push(Arc::clone(actor));
             }
             stays

@@ -13,7 +13,7 @@ use super::subscription::Delivery;
 use super::timers::NotSet;
 use crate::manifest::ActorSpec;
 use crate::monitor::InstanceKey;
-use crate::sandbox::ports::{MAX_TIMERS, Residence, TIMERS_FULL, Timer};
+use crate::sandbox::ports::{MAX_TIMERS, Residence, TIMERS_FULL, Timer, is_getting_ready};
 
 /// Keeps a household open from the start of an instance to its end, also while no version serves yet.
 pub(super) struct Share {
@@ -104,7 +104,13 @@ impl Residence for Share {
     fn set_timer(&self, timer: Timer, call: &CallContext) -> Result<String, HostError> {
         let function = if timer.repeats { "timers.every" } else { "timers.after" };
         let hold = |payload: &Value| self.larder.hold(payload, function, call);
-        self.household()?.set_timer(timer, hold).map_err(|why| {
+        let household = self.household()?;
+        let set = if is_getting_ready(call) {
+            household.set_own_timer(&self.key, timer, hold)
+        } else {
+            household.set_timer(timer, hold)
+        };
+        set.map_err(|why| {
             let what = match why {
                 NotSet::TooMany => format!("{} has {MAX_TIMERS} timers, {TIMERS_FULL}", self.key.id),
                 NotSet::NoRoom(none) => none.to_string(),
@@ -113,7 +119,16 @@ impl Residence for Share {
         })
     }
 
-    fn cancel_timer(&self, id: &str) -> bool {
-        self.household().is_ok_and(|household| household.cancel_timer(id))
+    fn cancel_timer(&self, id: &str, call: &CallContext) -> bool {
+        self.household().is_ok_and(|household| household.cancel_timer(id, &self.key, is_getting_ready(call)))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let household = self.household.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(household) = household {
+            household.left_by(&self.key);
+        }
     }
 }

@@ -2,9 +2,16 @@
 //!
 //! They are not kept over a restart of the runtime: a script sets them in `init`, under an id, since `init` runs in every
 //! VM. So the same timer under the same id goes on as it is; otherwise each new VM would put an hourly timer off.
+//!
+//! | set by | ticks |
+//! |---|---|
+//! | `init` or `warmup` of a version | as long as that version has the slot; kept aside before, and while another one has it |
+//! | anything else | until it is cancelled or replaced, whichever version has the slot |
+//!
+//! What never happens: a version that was taken back leaves a timer, or the loss of one that it replaced.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use replug_scripts::Value;
@@ -12,23 +19,41 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use crate::monitor::InstanceKey;
 use crate::sandbox::ports::{MAX_TIMERS, Timer};
 use crate::sandbox::quota::Parcel;
 use crate::sandbox::quota::heap::NoRoom;
 
-/// The timers, by id.
+/// The timers.
 #[derive(Default)]
 pub(super) struct Timers {
-    table: Arc<Mutex<HashMap<String, Running>>>,
+    table: Arc<Mutex<Table>>,
     next: AtomicU64,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Those that tick, by id.
+    running: HashMap<String, Running>,
+    /// What each version has set for the time in which it has the slot, by id.
+    own: HashMap<InstanceKey, HashMap<String, Arc<Kept>>>,
+}
+
+/// A timer with the room of its payload.
+struct Kept {
+    timer: Timer,
+    /// Whether it has been started: what ticks once does not do so again when its version is back.
+    was_started: AtomicBool,
+    _room: Parcel,
 }
 
 struct Running {
     /// Tells it from a later one of the same id.
     serial: u64,
-    timer: Arc<Timer>,
+    kept: Arc<Kept>,
+    /// The version with which it ends; none: the slot.
+    of: Option<InstanceKey>,
     task: AbortHandle,
-    _room: Parcel,
 }
 
 /// Why a timer was not set.
@@ -46,63 +71,119 @@ impl Drop for Running {
     }
 }
 
-type Table = HashMap<String, Running>;
+impl Kept {
+    fn new(timer: Timer, hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>) -> Result<Arc<Self>, NotSet> {
+        let room = hold(&timer.payload).map_err(NotSet::NoRoom)?;
+        Ok(Arc::new(Self { timer, was_started: AtomicBool::new(false), _room: room }))
+    }
+
+    /// Whether `timer` would be the same, which goes on.
+    fn is(&self, timer: &Timer) -> bool {
+        timer.repeats && self.timer == *timer
+    }
+}
 
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where timers tick, and what they call.
+pub(super) struct Beat<'a, T> {
+    pub(super) runtime: &'a Handle,
+    /// What a timer calls.
+    pub(super) tick: &'a dyn Fn(&Timer) -> T,
+}
+
 impl Timers {
-    /// Sets a timer that calls `tick`, and gives its id. `hold` finds room for its payload.
-    pub(super) fn set(
+    /// Sets a timer of the slot, and gives its id. `hold` finds room for its payload.
+    pub(super) fn set<T: Fn(&Timer) + Send + Sync + 'static>(
         &self,
         timer: Timer,
-        runtime: &Handle,
+        beat: &Beat<'_, T>,
         hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>,
-        tick: impl Fn(&Timer) + Send + Sync + 'static,
     ) -> Result<String, NotSet> {
-        let serial = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = timer.id.clone().unwrap_or_else(|| format!("timer-{serial}"));
+        let id = self.name(&timer);
         let mut table = lock(&self.table);
-        match table.get(&id) {
-            Some(running) if timer.repeats && *running.timer == timer => return Ok(id),
-            None if table.len() >= MAX_TIMERS => return Err(NotSet::TooMany),
+        match table.running.get(&id) {
+            Some(running) if running.kept.is(&timer) => return Ok(id),
+            None if table.running.len() >= MAX_TIMERS => return Err(NotSet::TooMany),
             _ => {}
         }
-        let room = hold(&timer.payload).map_err(NotSet::NoRoom)?;
-        let timer = Arc::new(timer);
-        let ticking = Arc::clone(&timer);
-        let (all, name, every, repeats) = (Arc::downgrade(&self.table), id.clone(), timer.every, timer.repeats);
-        let task = runtime.spawn(async move {
-            let mut ticks = interval_at(Instant::now() + every, every);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            loop {
-                ticks.tick().await;
-                if !repeats && let Some(all) = all.upgrade() {
-                    let mut table = lock(&all);
-                    // another one may have its id by now
-                    if table.get(&name).is_none_or(|running| running.serial != serial) {
-                        return;
-                    }
-                    let over = table.remove(&name);
-                    drop(table);
-                    tick(&ticking);
-                    return drop(over);
-                }
-                tick(&ticking);
-            }
-        });
-        // the one that it replaces ends by being dropped
-        let replaced = table.insert(id.clone(), Running { serial, timer, task: task.abort_handle(), _room: room });
+        let replaced = self.start(&mut table, (&id, Kept::new(timer, hold)?), None, beat);
         drop(table);
         drop(replaced);
         Ok(id)
     }
 
-    /// Ends a timer; whether there was one.
-    pub(super) fn cancel(&self, id: &str) -> bool {
-        let ended = lock(&self.table).remove(id);
-        ended.is_some()
+    /// Sets a timer that ends with a version, and gives its id. It is kept aside unless the version `owns` the slot, which is
+    /// asked while nobody can be told of another owner.
+    pub(super) fn set_own<T: Fn(&Timer) + Send + Sync + 'static>(
+        &self,
+        (key, owns): (&InstanceKey, impl FnOnce() -> bool),
+        timer: Timer,
+        beat: &Beat<'_, T>,
+        hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>,
+    ) -> Result<String, NotSet> {
+        let id = self.name(&timer);
+        let mut table = lock(&self.table);
+        let owns = owns();
+        let own = table.own.get(key);
+        let known = own.and_then(|own| own.get(&id)).filter(|kept| kept.is(&timer)).cloned();
+        let is_full = own.is_some_and(|own| own.len() >= MAX_TIMERS && !own.contains_key(&id))
+            || (owns && table.running.len() >= MAX_TIMERS && !table.running.contains_key(&id));
+        let kept = match known {
+            Some(kept) => kept,
+            None if is_full => return Err(NotSet::TooMany),
+            None => Kept::new(timer, hold)?,
+        };
+        table.own.entry(key.clone()).or_default().insert(id.clone(), Arc::clone(&kept));
+        let replaced = if owns { self.takes_up(&mut table, (&id, kept), key, beat) } else { None };
+        drop(table);
+        drop(replaced);
+        Ok(id)
+    }
+
+    /// Another version has the slot: its own timers tick, and those of the version before no more.
+    pub(super) fn move_to<T: Fn(&Timer) + Send + Sync + 'static>(&self, owner: &InstanceKey, beat: &Beat<'_, T>) {
+        let mut table = lock(&self.table);
+        let own = table.own.get(owner).cloned().unwrap_or_default();
+        let is_over = |id: &String, running: &mut Running| {
+            let stays = running.of.as_ref().is_none_or(|of| of == owner)
+                || own.get(id).is_some_and(|kept| kept.is(&running.kept.timer));
+            if !stays {
+                running.kept.was_started.store(false, Ordering::Relaxed);
+            }
+            !stays
+        };
+        let over: Vec<_> = table.running.extract_if(is_over).collect();
+        let mut replaced = Vec::new();
+        for (id, kept) in own {
+            let has_ticked = !kept.timer.repeats && kept.was_started.load(Ordering::Relaxed);
+            let is_full = table.running.len() >= MAX_TIMERS && !table.running.contains_key(&id);
+            if is_full {
+                tracing::warn!(instance = %owner, timer = %id, "a timer is not set: its module has {MAX_TIMERS}");
+            } else if !has_ticked {
+                replaced.extend(self.takes_up(&mut table, (&id, kept), owner, beat));
+            }
+        }
+        drop(table);
+        drop((over, replaced));
+    }
+
+    /// Forgets what a version set for itself: it is gone.
+    pub(super) fn forget(&self, key: &InstanceKey) {
+        let own = lock(&self.table).own.remove(key);
+        drop(own);
+    }
+
+    /// Ends a timer on behalf of a version; whether there was one. One that is kept aside is the version's own, and only
+    /// that is meant where it only gets ready (`aside`).
+    pub(super) fn cancel(&self, id: &str, key: &InstanceKey, aside: impl FnOnce() -> bool) -> bool {
+        let mut table = lock(&self.table);
+        let own = table.own.get_mut(key).and_then(|own| own.remove(id));
+        let ended = if aside() { None } else { table.running.remove(id) };
+        drop(table);
+        own.is_some() || ended.is_some()
     }
 
     /// Ends all of them.
@@ -110,80 +191,63 @@ impl Timers {
         let ended = std::mem::take(&mut *lock(&self.table));
         drop(ended);
     }
+
+    fn name(&self, timer: &Timer) -> String {
+        timer.id.clone().unwrap_or_else(|| format!("timer-{}", self.next.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// An own timer of the version that has the slot ticks, from now on or as the same one did before.
+    fn takes_up<T: Fn(&Timer) + Send + Sync + 'static>(
+        &self,
+        table: &mut Table,
+        (id, kept): (&str, Arc<Kept>),
+        key: &InstanceKey,
+        beat: &Beat<'_, T>,
+    ) -> Option<Running> {
+        match table.running.get_mut(id) {
+            Some(running) if running.kept.is(&kept.timer) => {
+                running.of = Some(key.clone());
+                None
+            }
+            _ => self.start(table, (id, kept), Some(key.clone()), beat),
+        }
+    }
+
+    /// Starts a timer; the one that it replaces ends by being dropped, which is left to the caller.
+    fn start<T: Fn(&Timer) + Send + Sync + 'static>(
+        &self,
+        table: &mut Table,
+        (id, kept): (&str, Arc<Kept>),
+        of: Option<InstanceKey>,
+        beat: &Beat<'_, T>,
+    ) -> Option<Running> {
+        let serial = self.next.fetch_add(1, Ordering::Relaxed);
+        kept.was_started.store(true, Ordering::Relaxed);
+        let (all, name, ticking) = (Arc::downgrade(&self.table), id.to_owned(), Arc::clone(&kept));
+        let tick = (beat.tick)(&kept.timer);
+        let task = beat.runtime.spawn(async move {
+            let Timer { every, repeats, .. } = ticking.timer;
+            let mut ticks = interval_at(Instant::now() + every, every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                ticks.tick().await;
+                if !repeats && let Some(all) = all.upgrade() {
+                    let mut table = lock(&all);
+                    // another one may have its id by now
+                    if table.running.get(&name).is_none_or(|running| running.serial != serial) {
+                        return;
+                    }
+                    let over = table.running.remove(&name);
+                    drop(table);
+                    tick(&ticking.timer);
+                    return drop(over);
+                }
+                tick(&ticking.timer);
+            }
+        });
+        table.running.insert(id.to_owned(), Running { serial, kept, of, task: task.abort_handle() })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::time::Duration;
-
-    use super::*;
-
-    fn free(_: &Value) -> Result<Parcel, NoRoom> {
-        Ok(Parcel::none(Arc::default()))
-    }
-
-    fn timer(id: Option<&str>, millis: u64, repeats: bool) -> Timer {
-        let every = Duration::from_millis(millis);
-        Timer { id: id.map(str::to_owned), every, repeats, topic: "x.y".into(), payload: Value::Null }
-    }
-
-    async fn until(ticks: &AtomicUsize, count: usize) {
-        while ticks.load(Ordering::Acquire) < count {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn counter() -> (Arc<AtomicUsize>, impl Fn(&Timer) + Send + Sync + Clone + 'static) {
-        let ticks = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&ticks);
-        (ticks, move |_| {
-            counted.fetch_add(1, Ordering::AcqRel);
-        })
-    }
-
-    #[tokio::test]
-    async fn one_that_does_not_repeat_ticks_once_and_is_gone() {
-        let (timers, (ticks, tick)) = (Timers::default(), counter());
-        let once = timers.set(timer(None, 10, false), &Handle::current(), free, tick.clone()).expect("there is room");
-        let other = timers.set(timer(None, 10, true), &Handle::current(), free, tick).expect("there is room");
-        assert_ne!(once, other);
-        until(&ticks, 4).await;
-        assert!(!timers.cancel(&once), "it has ended by itself");
-        assert!(timers.cancel(&other) && !timers.cancel(&other));
-    }
-
-    #[tokio::test]
-    async fn the_same_timer_under_its_id_goes_on_and_another_one_replaces_it() {
-        let (timers, (first, tick)) = (Timers::default(), counter());
-        let named = |millis| timer(Some("a"), millis, true);
-        assert_eq!(timers.set(named(3_600_000), &Handle::current(), free, tick.clone()), Ok("a".to_owned()));
-        let serial = lock(&timers.table)["a"].serial;
-        let none = |_: &Value| Err(NoRoom { bytes: 1, reserved: 1, quota: 1 });
-        timers.set(named(3_600_000), &Handle::current(), none, tick).expect("it is there, and needs no room");
-        assert_eq!(lock(&timers.table)["a"].serial, serial, "it was not set anew");
-        let (second, tick) = counter();
-        timers.set(named(10), &Handle::current(), free, tick).expect("it replaces the first");
-        until(&second, 2).await;
-        assert_eq!((first.load(Ordering::Acquire), lock(&timers.table).len()), (0, 1));
-    }
-
-    #[tokio::test]
-    async fn there_are_at_most_a_thousand_and_an_end_makes_room() {
-        let timers = Timers::default();
-        let ids: Vec<_> = (0..MAX_TIMERS)
-            .map(|_| timers.set(timer(None, 3_600_000, true), &Handle::current(), free, |_| {}).expect("there is room"))
-            .collect();
-        assert_eq!(
-            timers.set(timer(Some("one more"), 10, true), &Handle::current(), free, |_| {}),
-            Err(NotSet::TooMany)
-        );
-        assert!(timers.cancel(&ids[7]));
-        assert!(timers.set(timer(Some("one more"), 10, true), &Handle::current(), free, |_| {}).is_ok());
-        let task = lock(&timers.table)["one more"].task.clone();
-        timers.clear();
-        while !task.is_finished() {
-            tokio::task::yield_now().await;
-        }
-    }
-}
+mod tests;

@@ -285,7 +285,7 @@ impl Residence for TestResidence {
         self.0.deliveries.set(timer, &call.module, &self.0.held)
     }
 
-    fn cancel_timer(&self, id: &str) -> bool {
+    fn cancel_timer(&self, id: &str, _: &CallContext) -> bool {
         self.0.deliveries.cancel(id, &self.0.held)
     }
 }

@@ -64,7 +64,7 @@ impl Residence for NoServices {
         Ok("t".to_owned())
     }
 
-    fn cancel_timer(&self, _: &str) -> bool {
+    fn cancel_timer(&self, _: &str, _: &CallContext) -> bool {
         false
     }
 }

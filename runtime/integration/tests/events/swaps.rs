@@ -1,5 +1,9 @@
 //! What becomes of events when the version changes that hears them.
 
+use std::time::Duration;
+
+use replug_scripts::{CallContext, Handler};
+
 use super::*;
 
 /// Notes each event that it hears, with the version that heard it.
@@ -98,4 +102,48 @@ async fn what_waits_for_a_handler_that_the_new_version_lacks_is_dropped_and_coun
     publish(&world, "shop.extra", 5).await;
     assert_eq!(heard(&world, 3).await[2..], ["1.0.0:5"]);
     assert!(dropped(&world, "2.0.0", 2));
+}
+
+/// Sets a timer by a request whose client chose the id of the runtime's own call of `init`.
+async fn sets(world: &World, payload: &str) {
+    let args = Value::map([("ms", Value::Int(10)), ("payload", payload.into()), ("id", payload.into())]);
+    let owner = world.router.load().owner("shop").cloned().expect("it serves");
+    let call = CallContext { request_id: "init".into(), ..owner.context("test", Duration::from_secs(5)) };
+    let service = Handler::Service("shop.every".into());
+    world.router.call("shop", 0, &service, vec![args], call).await.expect("it is set");
+}
+
+/// What is heard from now on, once each of these was heard twice; the first may have waited.
+async fn rings(world: &World, payloads: &[&str]) -> Vec<String> {
+    let all = |heard: &Value| -> Vec<String> {
+        heard.as_str().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    };
+    let before = all(&world.call("shop", "shop.heard", "made".into()).await.expect("an answer")).len() + 1;
+    let twice = |heard: &Value| {
+        let heard: Vec<_> = all(heard).into_iter().skip(before).collect();
+        payloads.iter().all(|payload| heard.iter().filter(|it| it == payload).count() >= 2)
+    };
+    let mut now: Vec<_> = all(&asked(world, "shop.heard", "made", twice).await).into_iter().skip(before).collect();
+    now.sort();
+    now.dedup();
+    now
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_that_init_sets_are_their_versions_and_those_of_requests_the_slots() {
+    let world = World::new().await;
+    let script = SHOP.1.replace(
+        "return {\n  services",
+        "return {\n  init = function(ctx) timers.every(10, \"shop.made\", ctx.version, { id = ctx.version }) end,\n  services",
+    );
+    let old = world.serve(SHOP.0, &script).await;
+    sets(&world, "request").await;
+    assert_eq!(rings(&world, &["1.0.0", "request"]).await, ["1.0.0", "request"]);
+    let new = world.start(&SHOP.0.replace("1.0.0", "2.0.0"), &script).await;
+    assert_eq!(rings(&world, &["1.0.0", "request"]).await, ["1.0.0", "request"], "a candidate's waits aside");
+    world.publish(&new).await;
+    assert_eq!(rings(&world, &["2.0.0", "request"]).await, ["2.0.0", "request"]);
+    world.publish(&old).await;
+    world.rig.retire(&new).await;
+    assert_eq!(rings(&world, &["1.0.0", "request"]).await, ["1.0.0", "request"], "what returned has its own again");
 }
