@@ -135,12 +135,23 @@ impl Hands {
         Ok(())
     }
 
-    /// Every binding is asked, also after one that failed.
     async fn release(&self, key: &InstanceKey) -> Result<(), String> {
         let Some(running) = self.instances.get(key) else { return Ok(()) };
+        self.undo(&running.subject).await
+    }
+
+    /// Lets go of what the bindings hold for an instance that a process before this one had.
+    pub(super) async fn let_go(&self, subject: &Subject) -> Result<(), String> {
+        let time = subject.manifest.lifecycle.rollback.timeout;
+        let late = |_| Err(format!("it took longer than {} ms to let go of it", time.as_millis()));
+        tokio::time::timeout(time, guarded(self.undo(subject))).await.unwrap_or_else(late)
+    }
+
+    /// Every binding is asked, also after one that failed.
+    async fn undo(&self, subject: &Subject) -> Result<(), String> {
         let mut faults = Vec::new();
         for binding in self.bindings.iter().rev() {
-            if let Err(error) = binding.undo(&running.subject).await {
+            if let Err(error) = binding.undo(subject).await {
                 faults.push(named(&**binding, &error));
             }
         }

@@ -46,6 +46,15 @@ pub(super) async fn recover(
             if let Some(event) = ended(&id, entry) {
                 events.emit(event);
             }
+            let goes = entry.outcome.is_some_and(|outcome| !outcome.serves());
+            let serves = slot.as_ref().and_then(|slot| slot.serving.as_ref()) == Some(&entry.version);
+            if goes
+                && !serves
+                && let Err(fault) = release(&id, entry, snapshot, hands).await
+            {
+                let message = format!("something is left of a version that does not serve: {fault}");
+                events.emit(Event::Alarm { subject: format!("{id}@{}", entry.version), message });
+            }
         }
         let generation = entries.last().map(|entry| entry.generation);
         let kept_versions = versions.iter().map(|(version, record)| (version.clone(), Some(record.clone()))).collect();
@@ -81,6 +90,16 @@ fn ended(id: &str, entry: &Entry) -> Option<Event> {
     let (id, version) = (id.into(), entry.version.to_string().into());
     let instance = InstanceKey { id, version, generation: entry.generation };
     Some(Event::ActivationEnded { instance, outcome: outcome.name(), reason: entry.reason.clone() })
+}
+
+/// Lets go of what outlived the process of what an activation had prepared.
+async fn release(id: &str, entry: &Entry, snapshot: &Snapshot, hands: &Hands) -> Result<(), String> {
+    // what nobody has registered any more prepares nothing again
+    let Some(definition) = snapshot.get(id, &entry.version) else { return Ok(()) };
+    let checked =
+        validate::read(definition.clone(), &hands.supplies.aborts).await.map_err(|error| error.to_string())?;
+    let key = InstanceKey { generation: entry.generation, ..schema_key(&definition.manifest) };
+    hands.let_go(&checked.subject(key)).await
 }
 
 async fn take_back(id: &str, owed: &Owed, snapshot: &Snapshot, hands: &Hands) -> Result<(), String> {

@@ -143,6 +143,23 @@ impl Databases {
         Ok(())
     }
 
+    /// Removes the file of `module` if nothing was ever made in it, or all of it was taken back. What cannot be read is left
+    /// as it is.
+    ///
+    /// # Errors
+    /// As of [`Databases::drop_file`]; or migrations run for longer than five seconds.
+    pub fn drop_empty(&self, module: &str) -> Result<(), DatabaseError> {
+        let deadline = Instant::now() + PATIENCE;
+        let pool = match self.pool(module) {
+            Err(DatabaseError::NotFound { .. }) => return Ok(()),
+            other => other?,
+        };
+        // until it is gone nothing may be made in it
+        let _turn = self.migrating(module, deadline)?;
+        let is_empty = pool.take(deadline).and_then(|lease| ledger::is_empty(&pool, lease.session()));
+        if is_empty.unwrap_or(false) { self.drop_file(module) } else { Ok(()) }
+    }
+
     /// The bytes that the database of `module` takes on the disk, its log included; 0 if there is none.
     #[must_use]
     pub fn size(&self, module: &str) -> u64 {

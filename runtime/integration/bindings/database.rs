@@ -1,6 +1,7 @@
 //! Databases of modules, for the engine: the file before the start, the schema before the traffic.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use semver::Version;
 
@@ -8,19 +9,37 @@ use crate::actors::router::Endpoint;
 use crate::engine::ports::{Binding, Migrator, PortError, Subject};
 use crate::integration::database::Databases;
 use crate::integration::migrations::Migrations;
-use crate::monitor::Aborts;
+use crate::monitor::{Aborts, InstanceKey};
 
-/// Makes the database file of a module that declares one.
+/// Makes the database file of a module that declares one. It stays as long as something is in it; one in which nothing was made
+/// goes with the last version that needs it.
 #[derive(Clone)]
 pub struct DatabaseBinding {
     databases: Databases,
+    files: Arc<Mutex<HashMap<Arc<str>, File>>>,
+}
+
+/// The file of one module.
+#[derive(Default)]
+struct File {
+    /// The instances that need it.
+    holders: HashSet<InstanceKey>,
+    /// Held by whoever makes or removes it, which takes a while.
+    turn: Arc<Mutex<()>>,
 }
 
 impl DatabaseBinding {
     /// Over the files of `databases`.
     #[must_use]
-    pub const fn new(databases: Databases) -> Self {
-        Self { databases }
+    pub fn new(databases: Databases) -> Self {
+        Self { databases, files: Arc::default() }
+    }
+
+    /// Changes who needs the file of a module, and gives the turn of who works on it.
+    fn held<T>(&self, module: &Arc<str>, change: impl FnOnce(&mut HashSet<InstanceKey>) -> T) -> (T, Arc<Mutex<()>>) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = files.entry(Arc::clone(module)).or_default();
+        (change(&mut file.holders), Arc::clone(&file.turn))
     }
 }
 
@@ -34,17 +53,35 @@ impl Binding for DatabaseBinding {
         if subject.manifest.database.is_none() {
             return Ok(());
         }
-        let (databases, module) = (self.databases.clone(), Arc::clone(&subject.key.id));
-        blocking(move || databases.create(&module)).await
+        let (of, key) = (self.clone(), subject.key.clone());
+        let (_, turn) = of.held(&key.id, |holders| holders.insert(key.clone()));
+        blocking(move || {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            // it may begin late, when whoever waited for it has given up
+            let (is_needed, _) = of.held(&key.id, |holders| holders.contains(&key));
+            if is_needed { of.databases.create(&key.id) } else { Ok(()) }
+        })
+        .await
     }
 
     async fn commit(&self, _: &Subject) -> Result<Vec<Endpoint>, PortError> {
         Ok(Vec::new())
     }
 
-    /// Closes connections. The file and what it holds stay: other versions of the module use it.
+    /// Closes connections. The file and what it holds stay: other versions of the module use it, or will.
     async fn undo(&self, subject: &Subject) -> Result<(), PortError> {
-        self.close_connections(subject).await
+        if subject.manifest.database.is_none() {
+            return Ok(());
+        }
+        let (of, key) = (self.clone(), subject.key.clone());
+        let (_, turn) = of.held(&key.id, |holders| holders.remove(&key));
+        blocking(move || {
+            of.databases.close(&key.id);
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let (is_needed, _) = of.held(&key.id, |holders| !holders.is_empty());
+            if is_needed { Ok(()) } else { of.databases.drop_empty(&key.id) }
+        })
+        .await
     }
 
     async fn close_connections(&self, subject: &Subject) -> Result<(), PortError> {

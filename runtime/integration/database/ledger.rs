@@ -161,6 +161,14 @@ pub(super) fn shape(session: &Session) -> rusqlite::Result<Shape> {
     Ok(shape)
 }
 
+/// Whether nothing was made in the file but the record of migrations, and that says so.
+pub(super) fn is_empty(pool: &Pool, session: &Session) -> Result<bool, DatabaseError> {
+    let select = r"SELECT count(*) FROM sqlite_schema
+                   WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_replug%' ESCAPE '\'";
+    let made: i64 = session.query_row(select, [], |row| row.get(0)).map_err(|error| pool.sql_fault(&error))?;
+    Ok(made == 0 && (!exists(pool, session)? || applied(pool, session)?.is_empty()))
+}
+
 /// Something whose name only the runtime may give.
 fn foreign(session: &Session) -> rusqlite::Result<Option<String>> {
     let select =
