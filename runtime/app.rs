@@ -67,6 +67,8 @@ pub mod serve;
 mod signals;
 mod snapshots;
 mod supervisor;
+#[cfg(all(test, feature = "lua", feature = "rhai", feature = "http", feature = "sqlite"))]
+mod tests;
 mod upkeep;
 
 pub use activate::Activate;

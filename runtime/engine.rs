@@ -83,6 +83,8 @@ pub use outcome::{
     ActivationReport, ConfirmReport, DeactivationReport, FailedFarewell, HistoryEntry, HistoryStep, NotServing,
     Outcome, ShiftReport, StepOutcome, StepReport,
 };
+#[cfg(test)]
+pub(crate) use probe::{Act, Probe, When};
 pub use slots::{CandidateView, HealthView, InstanceHealth, SlotView, VersionState};
 pub use state::State;
 pub use steer::{Order, SteerReport};
@@ -136,6 +138,14 @@ pub struct Engine {
     commands: Arc<Gate>,
     /// Who gives commands by this handle.
     by: By,
+}
+
+#[cfg(test)]
+impl Engine {
+    /// The places at which its commands can be made to fail.
+    pub(crate) fn probe(&self) -> Arc<Probe> {
+        Arc::clone(&self.shared.probe)
+    }
 }
 
 impl Engine {

@@ -94,6 +94,11 @@ impl Builder {
 
     /// Everything but the modules.
     pub(super) async fn open(self) -> Result<Runtime, Error> {
+        self.open_with(|integrations| integrations).await
+    }
+
+    /// The same with what `around` makes of the integrations.
+    pub(super) async fn open_with(self, around: impl FnOnce(Integrations) -> Integrations) -> Result<Runtime, Error> {
         let Self { data, seeds, services, grants_all } = self;
         let hosts = HostServices::new(services)?;
         #[cfg(feature = "rhai")]
@@ -123,7 +128,7 @@ impl Builder {
             database,
             #[cfg(feature = "sqlite")]
             databases,
-        } = integrations(&data, &aborts)?;
+        } = around(integrations(&data, &aborts)?);
         let backups = Backups::new(Sources {
             data: data.clone(),
             store: store.clone(),
@@ -249,12 +254,13 @@ impl fmt::Debug for Builder {
     }
 }
 
-struct Integrations {
-    bindings: Vec<Arc<dyn Binding>>,
-    migrator: Option<Arc<dyn Migrator>>,
-    database: Option<Arc<dyn Database>>,
+/// What modules are connected with.
+pub(super) struct Integrations {
+    pub(super) bindings: Vec<Arc<dyn Binding>>,
+    pub(super) migrator: Option<Arc<dyn Migrator>>,
+    pub(super) database: Option<Arc<dyn Database>>,
     #[cfg(feature = "sqlite")]
-    databases: crate::integration::database::Databases,
+    pub(super) databases: crate::integration::database::Databases,
 }
 
 #[cfg(feature = "sqlite")]

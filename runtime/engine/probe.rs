@@ -26,7 +26,7 @@ macro_rules! places {
 pub(super) use places;
 
 #[cfg(test)]
-pub(super) use armed::{Act, Probe, When};
+pub(crate) use armed::{Act, Probe, When};
 
 #[cfg(test)]
 mod armed {
@@ -37,7 +37,7 @@ mod armed {
 
     /// Where in a step.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-    pub(in crate::engine) enum When {
+    pub(crate) enum When {
         Before,
         Inside,
         After,
@@ -45,7 +45,7 @@ mod armed {
 
     /// What happens there.
     #[derive(Clone, Debug)]
-    pub(in crate::engine) enum Act {
+    pub(crate) enum Act {
         Error,
         Panic,
         /// It never goes on.
@@ -74,21 +74,21 @@ mod armed {
 
     /// The places that a test has armed, and those that commands came to.
     #[derive(Default)]
-    pub(in crate::engine) struct Probe {
+    pub(crate) struct Probe {
         armed: Mutex<Vec<Armed>>,
         met: Mutex<Vec<(String, &'static str, When)>>,
         /// Told for each place where something happens.
-        pub(in crate::engine) reached: Notify,
+        pub(crate) reached: Notify,
     }
 
     impl Probe {
         /// Lets `act` happen once, the `skip`-th time after the first that the module comes there.
-        pub(in crate::engine) fn arm(&self, id: &str, (step, when): (&'static str, When), skip: usize, act: Act) {
+        pub(crate) fn arm(&self, id: &str, (step, when): (&'static str, When), skip: usize, act: Act) {
             self.arm_for(id, (step, when), skip, (act, 1));
         }
 
         /// The same, for `left` times.
-        pub(in crate::engine) fn arm_for(
+        pub(crate) fn arm_for(
             &self,
             id: &str,
             (step, when): (&'static str, When),
@@ -99,12 +99,12 @@ mod armed {
         }
 
         /// Nothing happens to the module any more.
-        pub(in crate::engine) fn disarm(&self, id: &str) {
+        pub(crate) fn disarm(&self, id: &str) {
             self.armed.lock().unwrap().retain(|armed| armed.id != id);
         }
 
         /// How often something happened there.
-        pub(in crate::engine) fn met(&self, id: &str, (step, when): (&str, When)) -> usize {
+        pub(crate) fn met(&self, id: &str, (step, when): (&str, When)) -> usize {
             let met = self.met.lock().unwrap();
             met.iter().filter(|(of, at, now)| of == id && *at == step && *now == when).count()
         }
@@ -122,12 +122,12 @@ mod armed {
         }
 
         /// A command of the module comes to this place.
-        pub(in crate::engine) async fn at(&self, id: &str, step: &str, when: When) -> Result<(), String> {
+        pub(crate) async fn at(&self, id: &str, step: &str, when: When) -> Result<(), String> {
             self.happen(id, step, when).await.map(drop)
         }
 
         /// Inside a step somebody asks what to do.
-        pub(in crate::engine) async fn asked(&self, id: &str, step: &str) -> Result<&'static str, String> {
+        pub(crate) async fn asked(&self, id: &str, step: &str) -> Result<&'static str, String> {
             self.happen(id, step, When::Inside).await
         }
 
