@@ -21,10 +21,9 @@ use super::error::StartError;
 use super::instance::{Instance, Lane};
 use super::intensity::Intensity;
 use super::prober::Prober;
-use super::spec::{ChildSpec, Restart, Strategy};
+use super::spec::{ChildSpec, Restart};
 use super::supervisor::{Plan, Supervisor, SupervisorMsg, clock};
 use super::worker::Worker;
-use crate::manifest::RestartStrategy;
 use crate::monitor::{Event, Events};
 
 /// How long a child may take to stop.
@@ -223,11 +222,7 @@ impl ModulesSupervisor {
         Plan {
             clock: clock(),
             children,
-            strategy: match supervision.strategy {
-                RestartStrategy::OneForOne => Strategy::OneForOne,
-                RestartStrategy::OneForAll => Strategy::OneForAll,
-                RestartStrategy::RestForOne => Strategy::RestForOne,
-            },
+            strategy: supervision.strategy.into(),
             intensity: Intensity { intensity: supervision.intensity, period: supervision.period },
             on_failure: Box::new(move |child, reason| {
                 restarts.inc();

@@ -27,6 +27,7 @@ use crate::sandbox::ports::{Residence, Residents};
 use crate::sandbox::quota::Account;
 
 mod actor;
+mod failures;
 mod household;
 mod larder;
 mod letter;
@@ -79,7 +80,7 @@ impl Households {
             if key(slot.owner()) != key(before.owner(module))
                 && let Some(household) = self.get(module)
             {
-                household.has_another_owner(slot.owner().map(|owner| &owner.key));
+                household.has_another_owner(slot.owner().map(|owner| &**owner));
             }
         }
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use ractor::{ActorCell, SpawnErr};
 
+use crate::manifest::RestartStrategy;
+
 /// When a child that ended is started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restart {
@@ -65,6 +67,16 @@ impl Restart {
             Self::Permanent => true,
             Self::Transient => abnormal,
             Self::Temporary => false,
+        }
+    }
+}
+
+impl From<RestartStrategy> for Strategy {
+    fn from(strategy: RestartStrategy) -> Self {
+        match strategy {
+            RestartStrategy::OneForOne => Self::OneForOne,
+            RestartStrategy::OneForAll => Self::OneForAll,
+            RestartStrategy::RestForOne => Self::RestForOne,
         }
     }
 }

@@ -69,8 +69,8 @@ async fn watch(
             vigil.rest(instance.metrics.stats.sample(), Instant::now());
             continue;
         }
-        // once it is confirmed, its actors do not call for a return any more
-        let critical = gave_up.filter(|gave_up| !gave_up.is_actor || slot.state.is_provisional());
+        // once it is confirmed, a state that it does not take does not call for a return any more
+        let critical = gave_up.filter(|gave_up| !gave_up.is_misfit || slot.state.is_provisional());
         let report = instance.health.report();
         let detail = report.detail();
         let provisional = slot.record.as_ref().and_then(|record| record.provisional.as_ref());
@@ -127,21 +127,21 @@ async fn watch(
 /// Why an instance cannot go on as it is.
 pub(super) struct GaveUp {
     pub(super) reason: String,
-    /// Whether it is one of its actors alone that cannot.
-    is_actor: bool,
+    /// Whether it is the state of an actor that it does not take, which only a version that is not confirmed must.
+    is_misfit: bool,
 }
 
 impl GaveUp {
-    /// What an event says of `key`: its tree gave up, or an actor is held since it cannot begin or does not take its state.
-    /// That messages fail is no such thing, however often: clients send them.
+    /// What an event says of `key`: its tree or the actors of its slot gave up, or one of these does not take its state.
     fn of(event: &Event, key: &InstanceKey) -> Option<Self> {
         match event {
             Event::CriticalError { instance, reason } if instance == key => {
-                Some(Self { reason: reason.clone(), is_actor: false })
+                Some(Self { reason: reason.clone(), is_misfit: false })
             }
-            Event::ActorFailed { instance, actor, cause, reason, next } if instance == key => {
-                let cannot = matches!((*cause, *next), ("init", "held") | ("upgrade", "state kept"));
-                cannot.then(|| Self { reason: format!("actor {actor} is held: {reason}"), is_actor: true })
+            Event::ActorFailed { instance, actor, cause: "upgrade", reason, next: "state kept", .. }
+                if instance == key =>
+            {
+                Some(Self { reason: format!("actor {actor} is held: {reason}"), is_misfit: true })
             }
             _ => None,
         }
@@ -149,7 +149,7 @@ impl GaveUp {
 
     /// What the state of its tree says, where events passed unseen.
     fn unseen(instances: &Instances, key: &InstanceKey) -> Option<Self> {
-        instances.gave_up(key).map(|reason| Self { reason, is_actor: false })
+        instances.gave_up(key).map(|reason| Self { reason, is_misfit: false })
     }
 }
 
@@ -183,8 +183,9 @@ pub(super) async fn wait_until(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listens {
     Not,
+    /// To the tree and the actors of the slot, as far as they give up.
     ToTree,
-    /// To the tree, and to actors that cannot go on.
+    /// To the tree, and to actors whose state it does not take.
     ToActors,
 }
 
@@ -199,7 +200,7 @@ pub(super) async fn critical_error(
     }
     loop {
         let gave_up = match events.recv().await.as_deref() {
-            Ok(event) => GaveUp::of(event, key).filter(|it| listens == Listens::ToActors || !it.is_actor),
+            Ok(event) => GaveUp::of(event, key).filter(|it| listens == Listens::ToActors || !it.is_misfit),
             Err(RecvError::Lagged(_)) => GaveUp::unseen(instances, key),
             Err(RecvError::Closed) => std::future::pending().await,
         };

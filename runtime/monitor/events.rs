@@ -190,15 +190,17 @@ pub enum Event {
         instance: InstanceKey,
         /// The actor's name.
         actor: String,
-        /// What failed: `init`, `upgrade` or `handle`.
+        /// What failed: `init`, `upgrade` or `handle`; `panic`, by a bug of the runtime's; `stop`, where a permanent one ended.
         cause: &'static str,
         /// Why.
         reason: String,
         /// What follows: `restarted`, `held` for a while, `ended`, `state kept`, when an upgrade of its state failed, or `state of
         /// before the swap`, when the version before did not take its state back.
         next: &'static str,
+        /// The actors that went down with it, by the strategy of the manifest.
+        with: Vec<String>,
     },
-    /// An instance's tree exceeded its restart intensity.
+    /// An instance's tree exceeded its restart intensity, or the actors of its slot did.
     CriticalError {
         /// Which.
         instance: InstanceKey,
@@ -273,8 +275,8 @@ impl Event {
             Self::WorkerFailed { instance, child, reason } => {
                 tracing::warn!(%instance, %child, %reason, "worker failed");
             }
-            Self::ActorFailed { instance, actor, cause, reason, next } => {
-                tracing::warn!(%instance, %actor, cause, %reason, next, "actor failed");
+            Self::ActorFailed { instance, actor, cause, reason, next, with } => {
+                tracing::warn!(%instance, %actor, cause, %reason, next, ?with, "actor failed");
             }
             Self::CriticalError { instance, reason } => tracing::error!(%instance, %reason, "critical error"),
             Self::HealthChanged { instance, status, detail } => {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 use super::Instance;
 
 /// How far that has come.
@@ -12,6 +14,8 @@ pub(super) struct Renewal {
     era: AtomicU64,
     /// Why its tree gave up, until another one has started.
     gave_up: Mutex<Option<String>>,
+    /// Why the actors of its slot did, and until when they pause.
+    actors: Mutex<Option<(String, Instant)>>,
 }
 
 impl Instance {
@@ -36,10 +40,21 @@ impl Instance {
         *self.renewal.gave_up.lock().unwrap_or_else(PoisonError::into_inner) = reason.map(str::to_owned);
     }
 
-    /// Why its tree gave up, where none runs: for who may have missed the event.
+    /// Notes why the actors of its slot gave up, and until when they pause.
+    pub(in crate::actors) fn actors_give_up(&self, reason: &str, until: Instant) {
+        let gave_up = Some((reason.to_owned(), until));
+        *self.renewal.actors.lock().unwrap_or_else(PoisonError::into_inner) = gave_up;
+    }
+
+    /// Why its tree gave up, where none runs, or why the actors of its slot did, while they pause: for who may have missed the
+    /// event.
     #[must_use]
     pub fn gave_up(&self) -> Option<String> {
-        self.renewal.gave_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let tree = self.renewal.gave_up.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        tree.or_else(|| {
+            let actors = self.renewal.actors.lock().unwrap_or_else(PoisonError::into_inner);
+            actors.as_ref().filter(|(_, until)| Instant::now() < *until).map(|(reason, _)| reason.clone())
+        })
     }
 
     /// Says that it has its module's slot: what other modules write for that one keeps to its storage quota from now on.

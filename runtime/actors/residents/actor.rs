@@ -3,35 +3,41 @@
 //! | what stands | event → next |
 //! |---|---|
 //! | new | a message → `init`, then lives · `init` fails → as a failure |
-//! | lives | a message → `handle`, lives · another version has the slot → `upgrade`, before the next message and before its take-over is final · `stop` → new (permanent), ended · a failure → new, at once or after a wait; held when it failed too often; ended (temporary) |
+//! | lives | a message → `handle`, lives · another version has the slot → `upgrade`, before the next message and before its take-over is final · `stop` → as a failure (permanent), ended · a failure → new, at once or after a wait; held when those of the slot failed too often; ended (temporary) |
+//! | lives | it goes down with another one, which the strategy of its slot says → new, once the message in hand is over; held with that one; ended (temporary) |
 //! | lives | `upgrade` fails → held, with the state as it was; where the version returns, lives with the state that it had before |
 //! | held | the pause is over, another version has the slot → as before it |
-//! | ended | another version has the slot → new |
+//! | ended | another version has the slot → new · it goes up with another one (transient) → new |
 //! | any | the slot goes → gone |
 //!
 //! What never happens: two messages run at once; a message runs twice; one that waits is lost by the failure of another.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures::FutureExt as _;
 use replug_scripts::{CallContext, HostError, HostErrorKind, Value};
 
 use super::Shared;
+use super::failures::Cause;
+use super::household::Household;
 use super::larder::Held;
 use super::letter::{Letter, link};
 use super::mailbox::{Mailbox, Refusal};
-use crate::manifest::{ActorSpec, Restart};
+use crate::manifest::ActorSpec;
 use crate::monitor::InstanceKey;
 use crate::sandbox::ports::MAILBOX_FULL;
 use fit::Fitted;
 use life::Life;
+pub(super) use standing::Hold;
+use standing::Standing;
 use turn::Turn;
 
+mod failing;
 mod fit;
 mod life;
+mod standing;
 mod turn;
 
 /// An actor of a slot.
@@ -39,33 +45,38 @@ pub(super) struct ScriptActor {
     module: Arc<str>,
     name: Arc<str>,
     shared: Arc<Shared>,
+    /// What supervises it. Weak: it is kept there.
+    household: Weak<Household>,
     mailbox: Mailbox<Letter>,
     /// For its reader, which is one at a time.
     life: tokio::sync::Mutex<Life>,
     standing: Mutex<Standing>,
     /// Set when the version that has the slot is confirmed, until its reader knows.
     is_settled: AtomicBool,
+    /// Set when it goes down with another one while a message is in hand, until its reader has given up the state.
+    is_to_forget: AtomicBool,
     /// What came of its state in the version that took the slot over last.
     fitted: Fitted,
-    since: Instant,
-}
-
-/// What senders must know.
-#[derive(Clone)]
-enum Standing {
-    Runs,
-    /// It failed too often, or its state does not fit: it tries again later.
-    Held(String),
-    /// It is not started again.
-    Ended,
 }
 
 impl ScriptActor {
-    pub(super) fn new(module: Arc<str>, name: Arc<str>, shared: Arc<Shared>) -> Self {
-        let (life, standing) = (tokio::sync::Mutex::new(Life::new()), Mutex::new(Standing::Runs));
-        let (mailbox, is_settled) = (Mailbox::default(), AtomicBool::new(false));
-        let (fitted, since) = (Fitted::default(), Instant::now());
-        Self { module, name, shared, mailbox, life, standing, is_settled, fitted, since }
+    pub(super) fn new(module: Arc<str>, name: Arc<str>, (shared, household): (Arc<Shared>, Weak<Household>)) -> Self {
+        Self {
+            module,
+            name,
+            shared,
+            household,
+            mailbox: Mailbox::default(),
+            life: tokio::sync::Mutex::new(Life::new()),
+            standing: Mutex::new(Standing::Runs),
+            is_settled: AtomicBool::new(false),
+            is_to_forget: AtomicBool::new(false),
+            fitted: Fitted::default(),
+        }
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -125,8 +136,8 @@ impl ScriptActor {
             return Err(self.error(HostErrorKind::Overloaded, what));
         }
         drop(owner);
-        if let Standing::Held(why) = &*self.standing() {
-            return Err(self.error(HostErrorKind::Overloaded, format_args!("it is held for a while: {why}")));
+        if let Some(why) = self.standing().held() {
+            return Err(self.held_for(why));
         }
         let (letter, answer) = Letter::asked(message, link, call);
         self.put(spec, letter, by)?;
@@ -164,11 +175,7 @@ impl ScriptActor {
 
     /// Another version has the slot: it may take what the one before could not.
     pub(super) fn has_another_owner(self: &Arc<Self>) {
-        let mut standing = self.standing();
-        if matches!(*standing, Standing::Ended) {
-            *standing = Standing::Runs;
-        }
-        drop(standing);
+        *self.standing() = Standing::Runs;
         if self.mailbox.wake() {
             self.start();
         }
@@ -182,9 +189,10 @@ impl ScriptActor {
         }
     }
 
-    /// Whether it holds nothing that would be lost with it.
+    /// Whether it holds nothing that would be lost with it, and nothing is to be remembered of it.
     pub(super) fn is_idle(&self) -> bool {
-        self.mailbox.is_idle() && self.life.try_lock().is_ok_and(|life| life.is_new())
+        let runs = matches!(*self.standing(), Standing::Runs);
+        runs && self.mailbox.is_idle() && self.life.try_lock().is_ok_and(|life| life.is_new())
     }
 
     /// Ends it: what waits is answered, the message in hand finishes.
@@ -207,7 +215,12 @@ impl ScriptActor {
     /// Takes message after message until none is left.
     async fn read(self: Arc<Self>) {
         let mut life = self.life.lock().await;
-        while let Some(letter) = self.mailbox.next() {
+        loop {
+            self.forgets(&mut life);
+            self.waits_while_held().await;
+            // another one may have taken it down meanwhile
+            self.forgets(&mut life);
+            let Some(letter) = self.mailbox.next() else { return };
             if letter.is_abandoned() {
                 continue;
             }
@@ -218,6 +231,7 @@ impl ScriptActor {
             let turn = AssertUnwindSafe(self.turn(&mut life, &letter)).catch_unwind().await;
             let turn = turn.unwrap_or_else(|_| Turn::Failed {
                 owner: None,
+                cause: Cause::Panic,
                 error: self.error(HostErrorKind::Failed, "internal error; the runtime's log says why"),
                 reason: "internal error".to_owned(),
             });
@@ -234,12 +248,10 @@ impl ScriptActor {
                 life.goes_well();
                 letter.answer(Ok(reply));
             }
-            Turn::Stopped { restart, reply } => {
-                life.end();
+            Turn::Stopped { owner, restart, reply } => {
+                let wait = self.stop(life, owner, restart);
                 letter.answer(Ok(reply));
-                if restart != Restart::Permanent {
-                    self.end();
-                }
+                self.backs_off(wait).await;
             }
             Turn::Lost(error) => letter.answer(Err(error)),
             Turn::Nobody => {
@@ -252,16 +264,22 @@ impl ScriptActor {
             }
             Turn::Misfit { owner, error, reason } => {
                 self.put_back_or_answer(letter, error);
-                let pause = life.pause();
-                self.hold(&owner, ("upgrade", &reason), "state kept", pause).await;
+                self.tell(&owner, (Cause::Upgrade, &reason), ("state kept", &[]));
+                self.hold(&Hold::now(owner, reason, life.pause()));
             }
+            // those that go down with it do so before anybody hears of the failure: it may be one of them that waits
             Turn::NotBegun { owner, error, reason } => {
-                self.put_back_or_answer(letter, error);
-                self.fail(life, Some(owner), ("init", &reason)).await;
+                let asked = self.put_back_unless_asked(letter);
+                let wait = self.fail(life, Some(owner), (Cause::Init, &reason));
+                if let Some(letter) = asked {
+                    letter.answer(Err(error));
+                }
+                self.backs_off(wait).await;
             }
-            Turn::Failed { owner, error, reason } => {
+            Turn::Failed { owner, cause, error, reason } => {
+                let wait = self.fail(life, owner, (cause, &reason));
                 letter.answer(Err(error));
-                self.fail(life, owner, ("handle", &reason)).await;
+                self.backs_off(wait).await;
             }
         }
         true
@@ -275,28 +293,16 @@ impl ScriptActor {
 
     /// A message that was not begun waits on, unless somebody waits for it.
     fn put_back_or_answer(&self, letter: Letter, error: HostError) {
-        if letter.is_asked() {
+        if let Some(letter) = self.put_back_unless_asked(letter) {
             letter.answer(Err(error));
-        } else {
-            self.put_back(letter);
         }
     }
 
-    /// Nobody can reach it any more in this version.
-    fn end(&self) {
-        *self.standing() = Standing::Ended;
-        let left = self.mailbox.take_out(|_| true);
-        self.refuse(left, "the actor has ended", &|| self.ended());
-    }
-
-    /// Holds it for a while: who waits is told, what was only sent waits on.
-    async fn hold(&self, owner: &InstanceKey, why: (&'static str, &str), next: &'static str, pause: Duration) {
-        self.tell(owner, why, next);
-        let (_, reason) = why;
-        *self.standing() = Standing::Held(reason.to_owned());
-        let error = || self.error(HostErrorKind::Overloaded, format_args!("it is held for a while: {reason}"));
-        self.refuse(self.mailbox.take_out(Letter::is_asked), "it is held", &error);
-        self.mailbox.pause(pause).await;
-        *self.standing() = Standing::Runs;
+    fn put_back_unless_asked(&self, letter: Letter) -> Option<Letter> {
+        if letter.is_asked() {
+            return Some(letter);
+        }
+        self.put_back(letter);
+        None
     }
 }

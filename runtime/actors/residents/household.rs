@@ -1,14 +1,16 @@
-//! The residents of one slot.
+//! The residents of one slot. Its actors are supervised as one: see [`strategy`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use replug_scripts::{Handler, Value};
+use tokio::time::Instant;
 
 use super::Shared;
 use super::actor::ScriptActor;
+use super::failures::Failures;
 use super::subscription::{Delivery, Subscription, Tick};
 use super::timers::{Beat, NotSet, Timers};
 use crate::actors::instance::Instance;
@@ -17,6 +19,8 @@ use crate::monitor::InstanceKey;
 use crate::sandbox::ports::Timer;
 use crate::sandbox::quota::Parcel;
 use crate::sandbox::quota::heap::NoRoom;
+
+pub(super) mod strategy;
 
 /// Actors that are kept before those go that no version asks for and that hold nothing.
 const MANY: usize = 256;
@@ -33,11 +37,22 @@ pub struct Fitted {
     pub faults: Vec<String>,
 }
 
+/// The actors, by name.
+#[derive(Default)]
+struct Actors {
+    table: HashMap<Arc<str>, Arc<ScriptActor>>,
+    /// Those of the manifest of the version that has the slot, in its order, and after them those of versions before it.
+    order: Vec<Arc<str>>,
+}
+
 /// What lives in one slot.
 pub(super) struct Household {
     module: Arc<str>,
     shared: Arc<Shared>,
-    actors: Mutex<HashMap<Arc<str>, Arc<ScriptActor>>>,
+    actors: Mutex<Actors>,
+    /// How often actors failed in the version that has the slot.
+    failures: Mutex<Failures>,
+    since: Instant,
     events: Arc<Subscription>,
     timers: Timers,
     is_closed: AtomicBool,
@@ -50,12 +65,14 @@ impl Household {
             module,
             shared,
             actors: Mutex::default(),
+            failures: Mutex::default(),
+            since: Instant::now(),
             timers: Timers::default(),
             is_closed: AtomicBool::new(false),
         })
     }
 
-    fn actors(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<ScriptActor>>> {
+    fn actors(&self) -> MutexGuard<'_, Actors> {
         self.actors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -64,21 +81,22 @@ impl Household {
     }
 
     /// The actor that a manifest declares, made at its first message.
-    pub(super) fn actor(&self, spec: &ActorSpec) -> Arc<ScriptActor> {
+    pub(super) fn actor(self: &Arc<Self>, spec: &ActorSpec) -> Arc<ScriptActor> {
         let mut actors = self.actors();
-        if let Some(actor) = actors.get(&*spec.id) {
+        if let Some(actor) = actors.table.get(&*spec.id) {
             return Arc::clone(actor);
         }
-        if actors.len() >= MANY {
-            actors.retain(|_, actor| !actor.is_idle());
+        if actors.table.len() >= MANY {
+            actors.table.retain(|_, actor| !actor.is_idle());
         }
         let name: Arc<str> = spec.id.as_str().into();
-        let actor = ScriptActor::new(Arc::clone(&self.module), Arc::clone(&name), Arc::clone(&self.shared));
+        let above = (Arc::clone(&self.shared), Arc::downgrade(self));
+        let actor = ScriptActor::new(Arc::clone(&self.module), Arc::clone(&name), above);
         let actor = Arc::new(actor);
         if self.is_closed() {
             actor.close();
         }
-        actors.insert(name, Arc::clone(&actor));
+        actors.table.insert(name, Arc::clone(&actor));
         actor
     }
 
@@ -153,11 +171,14 @@ impl Household {
     }
 
     /// Another version has the slot.
-    pub(super) fn has_another_owner(&self, owner: Option<&InstanceKey>) {
+    pub(super) fn has_another_owner(&self, owner: Option<&Instance>) {
         if let Some(owner) = owner {
-            self.sets(|beat| self.timers.move_to(owner, beat));
+            self.sets(|beat| self.timers.move_to(&owner.key, beat));
         }
-        for actor in self.actors().values() {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).forget();
+        let mut actors = self.actors();
+        actors.declare(owner.map_or(&[][..], |owner| &owner.manifest.runtime.actors));
+        for actor in actors.table.values() {
             actor.has_another_owner();
         }
     }
@@ -170,7 +191,7 @@ impl Household {
         };
         let actors: Vec<_> = {
             let actors = self.actors();
-            let taken = actors.iter().filter(|(name, _)| takes(name));
+            let taken = actors.table.iter().filter(|(name, _)| takes(name));
             taken.map(|(name, actor)| (Arc::clone(name), Arc::clone(actor), Arc::clone(owner))).collect()
         };
         let fits = futures::stream::iter(actors).map(|(name, actor, owner)| async move {
@@ -191,21 +212,23 @@ impl Household {
     /// The version that has the slot is confirmed: actors that it does not declare end, and no other returns to what it was.
     pub(super) fn settles(&self, declared: &[ActorSpec]) {
         self.ends_others(declared);
-        for actor in self.actors().values() {
+        for actor in self.actors().table.values() {
             actor.settles();
         }
     }
 
     /// Actors that are not declared end.
     pub(super) fn ends_others(&self, declared: &[ActorSpec]) {
-        let mut gone = Vec::new();
-        self.actors().retain(|name, actor| {
-            let stays = declared.iter().any(|spec| *spec.id == **name);
-            if !stays {
-                gone.push(Arc::clone(actor));
-            }
-            stays
-        });
+        let gone = {
+            let mut actors = self.actors();
+            let stay: HashSet<&str> = declared.iter().map(|spec| &*spec.id).collect();
+            let (stay, gone) =
+                std::mem::take(&mut actors.table).into_iter().partition(|(name, _)| stay.contains(&**name));
+            let order = actors.order.clone();
+            actors.table = stay;
+            actors.declare(declared);
+            Actors { table: gone, order }.last_first()
+        };
         // closed without the lock: a script may be told
         for actor in gone {
             actor.close();
@@ -219,9 +242,27 @@ impl Household {
         self.events.close();
         // taken under the lock, closed after it: a script may be told
         let actors = std::mem::take(&mut *self.actors());
-        for actor in actors.into_values() {
+        for actor in actors.last_first() {
             actor.close();
         }
+    }
+}
+
+impl Actors {
+    /// Puts these first, and after them those that live and are not among them.
+    fn declare(&mut self, declared: &[ActorSpec]) {
+        let names: HashSet<&str> = declared.iter().map(|spec| &*spec.id).collect();
+        let before = std::mem::take(&mut self.order);
+        let others = before.into_iter().filter(|name| !names.contains(&**name) && self.table.contains_key(name));
+        self.order = declared.iter().map(|spec| spec.id.as_str().into()).chain(others).collect();
+    }
+
+    /// All of them, in the order in which they end: last declared, first ended.
+    fn last_first(mut self) -> Vec<Arc<ScriptActor>> {
+        let last = std::mem::take(&mut self.order);
+        let known: Vec<_> = last.iter().rev().filter_map(|name| self.table.remove(name)).collect();
+        // what no version that had the slot declares was made last
+        self.table.into_values().chain(known).collect()
     }
 }
 

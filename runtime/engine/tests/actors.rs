@@ -190,7 +190,8 @@ async fn a_provisional_version_whose_actor_cannot_begin_is_returned_from() {
     let mut events = world.events.subscribe();
     world.ask("shop.send", "fresh", Value::Int(1)).await;
     let reason = World::returned(&mut events).await;
-    assert!(reason.starts_with("criticalError: actor fresh is held: init: "), "{reason}");
+    assert!(reason.starts_with("criticalError: actor fresh failed (init: "), "{reason}");
+    assert!(reason.ends_with("after 1 restarts within 3600s"), "{reason}");
     assert!(reason.contains("nothing to begin with"), "{reason}");
     assert_eq!((world.routed("shop").as_deref(), world.sum().await), (Some("1.0.0"), Value::Int(3)));
 }
@@ -210,25 +211,36 @@ async fn messages_that_fail_hold_an_actor_and_return_from_no_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_actor_of_a_confirmed_version_that_cannot_begin_raises_no_alarm() {
-    let world = World::counting(&counter(""), &counter("")).await;
-    let more = COUNTER.replace("[{ id: counter }]", "[{ id: counter }, { id: fresh }]");
-    world.register_script("shop", "3.0.0", &more, &counter("")).await;
-    world.serves("shop@3.0.0").await;
-    let mut events = world.events.subscribe();
-    world.ask("shop.send", "fresh", Value::Int(1)).await;
-    World::held_one(&mut events).await;
-    world.gives_up("shop@3.0.0");
-    let mut alarm = String::new();
-    let raised = |event: &Event| match event {
-        Event::Alarm { message, .. } => {
-            alarm.clone_from(message);
-            true
+async fn an_actor_of_a_confirmed_version_that_cannot_begin_is_an_alarm_or_a_way_back_as_its_manifest_says() {
+    for (trigger, goes_back) in [("criticalError", false), ("{ type: criticalError, afterConfirm: rollback }", true)] {
+        let world = World::counting(&counter(""), &counter("")).await;
+        let more = COUNTER.replace("[{ id: counter }]", "[{ id: counter }, { id: fresh }]");
+        let more = more.replace("[criticalError]", &format!("[{trigger}]"));
+        world.register_script("shop", "3.0.0", &more, &counter("")).await;
+        world.serves("shop@3.0.0").await;
+        assert_eq!(world.add(2).await, Value::Int(3));
+        let mut events = world.events.subscribe();
+        world.ask("shop.send", "fresh", Value::Int(1)).await;
+        let mut alarm = String::new();
+        let raised = |event: &Event| match event {
+            Event::Alarm { message, .. } => {
+                alarm.clone_from(message);
+                true
+            }
+            _ => false,
+        };
+        World::until(&mut events, raised).await;
+        assert!(alarm.starts_with("criticalError: actor fresh failed (init: "), "{alarm}");
+        assert_eq!(alarm.ends_with("the version before is activated"), goes_back, "{alarm}");
+        if goes_back {
+            World::until(&mut events, |event| matches!(event, Event::ActivationEnded { outcome: "active", .. })).await;
+        } else {
+            let gave_up = world.router.snapshot().instance("shop", 0).unwrap().gave_up();
+            assert!(gave_up.is_some_and(|reason| reason.contains("nothing to begin with")), "while they pause");
         }
-        _ => false,
-    };
-    World::until(&mut events, raised).await;
-    assert_eq!((alarm.as_str(), world.routed("shop").as_deref()), ("criticalError: its workers die", Some("3.0.0")));
+        assert_eq!(world.routed("shop").as_deref(), Some(if goes_back { "1.0.0" } else { "3.0.0" }));
+        assert_eq!(world.sum().await, Value::Int(3), "and the others go on");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

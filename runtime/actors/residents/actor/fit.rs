@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::turn::{Stop, Turn};
 use super::{Life, ScriptActor};
 use crate::actors::instance::Instance;
+use crate::actors::residents::failures::Cause;
 use crate::actors::residents::larder::Held;
 use crate::actors::residents::letter::{Letter, link};
 use crate::monitor::InstanceKey;
@@ -71,6 +72,7 @@ impl ScriptActor {
             told = by_reader => return told.map_or(Ok(0), |(_, verdict)| verdict),
             life = self.life.lock() => life,
         };
+        self.forgets(&mut life);
         let letter = self.no_letter(owner);
         loop {
             let has_slot = self.shared.owner(&self.module).is_some_and(|now| now.key == owner.key);
@@ -81,7 +83,7 @@ impl ScriptActor {
                 Ok(lost) => return Ok(lost),
                 Err(Stop::Turn(Turn::Later(_, wait))) => tokio::time::sleep(wait).await,
                 Err(Stop::Turn(Turn::Misfit { owner, reason, .. })) => {
-                    self.tell(&owner, ("upgrade", &reason), "state kept");
+                    self.tell(&owner, (Cause::Upgrade, &reason), ("state kept", &[]));
                     return Err(reason);
                 }
                 Err(Stop::Closed) => return Err("its version goes".to_owned()),

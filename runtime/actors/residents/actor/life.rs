@@ -1,9 +1,8 @@
-//! The state of an actor and how often it failed.
+//! The state of an actor, and how long it is held where it failed too often.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actors::intensity::{Decision, Intensity, RestartWindow};
 use crate::actors::residents::larder::Held;
 
 /// The pause of an actor that is held; doubled each time up to the longest.
@@ -16,7 +15,6 @@ pub(super) struct Life {
     pub(super) state: Option<(Held, Arc<str>)>,
     /// What it was before another version took the slot over, until that one is confirmed.
     pub(super) past: Option<Past>,
-    window: Option<(Intensity, RestartWindow)>,
     held: u32,
 }
 
@@ -31,7 +29,7 @@ pub(super) struct Past {
 
 impl Life {
     pub(super) fn new() -> Self {
-        Self { state: None, past: None, window: None, held: 0 }
+        Self { state: None, past: None, held: 0 }
     }
 
     pub(super) const fn is_new(&self) -> bool {
@@ -57,21 +55,6 @@ impl Life {
     /// The state is lost.
     pub(super) fn end(&mut self) {
         self.state = None;
-    }
-
-    /// A failure at `now` (time since any fixed moment): what to do by the rule of the manifest. Once it failed too often the count begins anew, after a pause.
-    pub(super) fn failed(&mut self, rule: Intensity, now: Duration) -> Decision {
-        self.state = None;
-        let window = match self.window.take() {
-            Some((known, window)) if known == rule => window,
-            _ => RestartWindow::new(rule),
-        };
-        let window = &mut self.window.insert((rule, window)).1;
-        let decision = window.failed(now);
-        if decision == Decision::Escalate {
-            self.window = None;
-        }
-        decision
     }
 
     /// How long it is held this time.
@@ -109,19 +92,5 @@ mod tests {
         assert_eq!(life.returns_to("1.0.0"), Some(1));
         assert!(matches!(&life.state, Some((state, version)) if state.value == Value::Int(1) && &**version == "1.0.0"));
         assert_eq!(life.returns_to("1.0.0"), None, "once");
-    }
-
-    #[test]
-    fn too_many_failures_within_the_period_escalate_and_the_count_begins_anew() {
-        let rule = Intensity { intensity: 2, period: Duration::from_secs(10) };
-        let mut life = Life::new();
-        let state = Held { value: Value::Int(1), room: Parcel::none(Arc::default()) };
-        life.state = Some((state, "1.0.0".into()));
-        assert_eq!(life.failed(rule, Duration::from_secs(1)), Decision::Restart(Duration::ZERO));
-        assert!(life.is_new(), "the state is lost");
-        assert!(matches!(life.failed(rule, Duration::from_secs(1)), Decision::Restart(_)));
-        assert_eq!(life.failed(rule, Duration::from_secs(1)), Decision::Escalate);
-        assert_eq!(life.failed(rule, Duration::from_secs(1)), Decision::Restart(Duration::ZERO));
-        assert_eq!(life.failed(rule, Duration::from_secs(12)), Decision::Restart(Duration::ZERO));
     }
 }

@@ -9,11 +9,11 @@ use super::life::Past;
 use super::{Life, ScriptActor};
 use crate::actors::error::CallError;
 use crate::actors::instance::Instance;
-use crate::actors::intensity::{Decision, Intensity};
+use crate::actors::residents::failures::Cause;
 use crate::actors::residents::larder::{self, Held};
 use crate::actors::residents::letter::Letter;
 use crate::manifest::Restart;
-use crate::monitor::{Event, InstanceKey};
+use crate::monitor::InstanceKey;
 use crate::sandbox::quota::Parcel;
 
 /// How long a message may wait for a worker, a new VM included, beside the time that its handler may take.
@@ -26,7 +26,7 @@ pub(super) enum Turn {
     /// It was handled; the reply.
     Done(Value),
     /// It was handled, and the actor is to end.
-    Stopped { restart: Restart, reply: Value },
+    Stopped { owner: InstanceKey, restart: Restart, reply: Value },
     /// It is over without an answer, and the state is as it was.
     Lost(HostError),
     /// No version serves.
@@ -38,7 +38,7 @@ pub(super) enum Turn {
     /// It was not begun: `init` failed.
     NotBegun { owner: InstanceKey, error: HostError, reason: String },
     /// It failed, and the state is lost.
-    Failed { owner: Option<InstanceKey>, error: HostError, reason: String },
+    Failed { owner: Option<InstanceKey>, cause: Cause, error: HostError, reason: String },
 }
 
 /// Why a step came to no result.
@@ -85,13 +85,13 @@ impl ScriptActor {
         };
         self.make_ready(owner, life, letter).await?;
         let state = life.state.as_ref().map(|(state, _)| state.value.clone()).unwrap_or_default();
-        let failed = |error, reason| Turn::Failed { owner: Some(owner.key.clone()), error, reason };
+        let failed = |cause, error, reason| Turn::Failed { owner: Some(owner.key.clone()), cause, error, reason };
         let handled = match self.run(owner, &handle, vec![state, letter.message.value.clone()], letter).await {
             Ok(answer) => handled::read(answer),
             Err(error) => {
                 return Err(Stop::Turn(match self.unbegun(&error)? {
                     Some(error) => Turn::Lost(error),
-                    None => failed(self.told(&error), error.to_string()),
+                    None => failed(Cause::of(&error), self.told(&error), error.to_string()),
                 }));
             }
         };
@@ -105,13 +105,13 @@ impl ScriptActor {
                     })?;
                 }
                 Ok(match handled.stop {
-                    true => Turn::Stopped { restart: spec.restart, reply: handled.reply },
+                    true => Turn::Stopped { owner: owner.key.clone(), restart: spec.restart, reply: handled.reply },
                     false => Turn::Done(handled.reply),
                 })
             }
             Err(wrong) => {
                 let reason = format!("{handle}: {wrong}");
-                Err(Stop::Turn(failed(self.error(HostErrorKind::Failed, &reason), reason)))
+                Err(Stop::Turn(failed(Cause::Handle, self.error(HostErrorKind::Failed, &reason), reason)))
             }
         }
     }
@@ -170,7 +170,7 @@ impl ScriptActor {
                     };
                     let reason =
                         format!("{reason}; what it was before the swap is back, without {lost} messages since");
-                    self.tell(&owner, ("upgrade", &reason), "state of before the swap");
+                    self.tell(&owner, (Cause::Upgrade, &reason), ("state of before the swap", &[]));
                     return Ok(lost);
                 }
             }
@@ -247,49 +247,5 @@ impl ScriptActor {
             }
             other => self.error(HostErrorKind::Failed, other),
         }
-    }
-
-    /// Starts it anew, holds it, or ends it, as the manifest of the version that has the slot says.
-    pub(super) async fn fail(&self, life: &mut Life, failed: Option<InstanceKey>, why: (&'static str, &str)) {
-        let Some(owner) = self.shared.owner(&self.module) else { return life.end() };
-        let runtime = &owner.manifest.runtime;
-        let Some(spec) = runtime.actors.iter().find(|spec| *spec.id == *self.name) else { return life.end() };
-        let key = failed.as_ref().unwrap_or(&owner.key);
-        if spec.restart == Restart::Temporary {
-            life.end();
-            self.tell(key, why, "ended");
-            return self.end();
-        }
-        let rule = &runtime.supervision;
-        let rule = Intensity { intensity: rule.intensity, period: rule.period };
-        match life.failed(rule, self.since.elapsed()) {
-            Decision::Restart(wait) => {
-                self.tell(key, why, "restarted");
-                if !wait.is_zero() {
-                    self.mailbox.pause(wait).await;
-                }
-            }
-            Decision::Escalate => {
-                let (pause, key) = (life.pause(), key.clone());
-                // an instance that goes must not be kept by a pause
-                drop(owner);
-                self.hold(&key, why, "held", pause).await;
-            }
-        }
-    }
-
-    /// Tells what failed (`init`, `upgrade` or `handle`) and why, and what follows.
-    pub(super) fn tell(&self, key: &InstanceKey, (cause, reason): (&'static str, &str), next: &'static str) {
-        let owner = self.shared.owner(&self.module).filter(|instance| instance.key == *key);
-        if let Some(live) = owner.as_ref().and_then(|instance| instance.quotas().teller()) {
-            live.actor_failed(&self.name, reason, next);
-        }
-        self.shared.events.emit(Event::ActorFailed {
-            instance: key.clone(),
-            actor: self.name.to_string(),
-            cause,
-            reason: reason.to_owned(),
-            next,
-        });
     }
 }

@@ -83,11 +83,17 @@ impl Live {
         self.note(&own(Kind::WorkerFailed, child), |child| json!({ "child": child, "reason": cut(reason) }));
     }
 
-    /// An actor of its script failed; what comes `next`.
-    pub fn actor_failed(&self, actor: &str, reason: &str, next: &str) {
+    /// An actor of its script failed; what comes `next`, and who goes down with it.
+    pub fn actor_failed(&self, actor: &str, reason: &str, (next, with): (&str, &[String])) {
         let name = format!("{actor} {next}");
         let incident = own(Kind::ActorFailed, &name);
-        self.note(&incident, |_| json!({ "actor": actor, "reason": cut(reason), "next": next }));
+        self.note(&incident, |_| {
+            let mut told = json!({ "actor": actor, "reason": cut(reason), "next": next });
+            if !with.is_empty() {
+                told["with"] = with.iter().take(MOST).map(String::as_str).collect();
+            }
+            told
+        });
     }
 
     /// What it may use, in the unit of the resource, but the processor in cores; null where it has no bound.
@@ -119,6 +125,8 @@ const fn own(kind: Kind, name: &str) -> Incident<'_> {
     Incident { kind, who: Who::Runtime, name, call: None }
 }
 
+/// The most names in one entry.
+const MOST: usize = 16;
 /// The longest reason, in characters.
 const LONGEST: usize = 1024;
 
