@@ -8,6 +8,7 @@ mod idle;
 mod incidents;
 mod pool;
 mod prober;
+mod residents;
 mod stops;
 
 use std::sync::Arc;

@@ -271,3 +271,56 @@ impl Drop for Household {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::manifest::Restart;
+    use crate::monitor::{Events, Metrics};
+
+    fn specs(ids: &[&str]) -> Vec<ActorSpec> {
+        let spec = |id: &&str| ActorSpec { id: (*id).to_owned(), restart: Restart::Permanent, mailbox: 1 };
+        ids.iter().map(spec).collect()
+    }
+
+    /// A household whose actors were first called in this order.
+    fn household(called: &[&str]) -> Arc<Household> {
+        let (router, runtime) = (Weak::new(), Handle::current());
+        let shared = Shared { router, runtime, events: Events::default(), metrics: Metrics::default() };
+        let household = Household::new("shop".into(), Arc::new(shared));
+        for spec in specs(called) {
+            household.actor(&spec);
+        }
+        household
+    }
+
+    fn ends(household: &Household) -> Vec<String> {
+        let actors = std::mem::take(&mut *household.actors());
+        actors.last_first().iter().map(|actor| actor.name().to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn actors_end_in_the_reverse_order_of_the_manifest_however_they_were_called() {
+        let household = household(&["b", "c", "a"]);
+        household.has_another_owner(&specs(&["a", "b", "unused", "c"]));
+        assert_eq!(ends(&household), ["c", "b", "a"]);
+    }
+
+    #[tokio::test]
+    async fn those_that_only_an_earlier_version_declares_end_before_those_that_go_on() {
+        let household = household(&["new", "old", "both", "older"]);
+        household.has_another_owner(&specs(&["both", "older", "old"]));
+        household.has_another_owner(&specs(&["new", "both"]));
+        assert_eq!(
+            household.actors().order.iter().map(|name| &**name).collect::<Vec<_>>(),
+            ["new", "both", "older", "old"]
+        );
+        household.settles(&specs(&["new", "both"]));
+        assert_eq!(household.actors().order.len(), 2, "nothing is kept of those that are gone");
+        assert_eq!(ends(&household), ["both", "new"]);
+    }
+}

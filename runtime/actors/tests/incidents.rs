@@ -9,14 +9,14 @@ use crate::sandbox::guard::permissions;
 use crate::store::Store;
 use crate::store::audit::{AuditLog, Kind, verify};
 
-struct Book {
+pub(super) struct Book {
     dir: TempDir,
     log: AuditLog,
-    manager: PermissionManager,
+    pub(super) manager: PermissionManager,
 }
 
 impl Book {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = TempDir::new().expect("a directory");
         let store = Store::open(&dir.path().join("store")).expect("a store");
         let log = AuditLog::open(&dir.path().join("audit")).expect("a log");

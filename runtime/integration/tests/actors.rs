@@ -10,6 +10,7 @@ use crate::actors::router::{CallError, Instance};
 use crate::monitor::Event;
 
 mod fits;
+mod strategies;
 mod swaps;
 
 const SCRIPT: &str = r#"
