@@ -5,6 +5,7 @@
 //! | new | a message → `init`, then lives · `init` fails → as a failure |
 //! | lives | a message → `handle`, lives · another version has the slot → `upgrade`, before the next message and before its take-over is final · `stop` → as a failure (permanent), ended · a failure → new, at once or after a wait; held when those of the slot failed too often; ended (temporary) |
 //! | lives | it goes down with another one, which the strategy of its slot says → new, once the message in hand is over; held with that one; ended (temporary) |
+//! | new | the version of before the swap has the slot again, and the state was lost since → lives with the one of before |
 //! | lives | `upgrade` fails → held, with the state as it was; where the version returns, lives with the state that it had before |
 //! | held | the pause is over, another version has the slot → as before it |
 //! | ended | another version has the slot → new · it goes up with another one (transient) → new |
@@ -192,7 +193,7 @@ impl ScriptActor {
     /// Whether it holds nothing that would be lost with it, and nothing is to be remembered of it.
     pub(super) fn is_idle(&self) -> bool {
         let runs = matches!(*self.standing(), Standing::Runs);
-        runs && self.mailbox.is_idle() && self.life.try_lock().is_ok_and(|life| life.is_new())
+        runs && self.mailbox.is_idle() && self.life.try_lock().is_ok_and(|life| life.is_new() && life.past.is_none())
     }
 
     /// Ends it: what waits is answered, the message in hand finishes.

@@ -169,6 +169,21 @@ async fn an_older_version_that_a_rollback_starts_anew_serves_also_if_it_takes_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_version_lost_of_an_actor_is_there_again_in_the_version_before() {
+    let world = World::counting(&counter(""), &counter("")).await;
+    world.provisional("shop@2.0.0").await;
+    let mut events = world.events.subscribe();
+    world.add(2).await;
+    world.ask("shop.send", "counter", Value::from("fail")).await;
+    World::until(&mut events, |event| matches!(event, Event::ActorFailed { next: "restarted", .. })).await;
+    let report = world.engine.rollback("shop", None).await.unwrap();
+    assert_eq!((report.outcome, report.lost, world.sum().await), (Outcome::Active, 1, Value::Int(1)));
+    // in its own version a state that is lost is lost
+    world.ask("shop.send", "counter", Value::from("fail")).await;
+    assert_eq!(world.sum().await, Value::Int(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_trigger_loses_of_actors_is_told_with_its_reason() {
     let world = World::counting(&refuses("2.0.0"), &counter("")).await;
     world.provisional("shop@2.0.0").await;

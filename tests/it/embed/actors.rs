@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use replug::ActivationStrategy;
+use replug::{ActivationStrategy, Event};
 use serde_json::{Value, json};
 
 use super::Embedded;
@@ -103,4 +103,57 @@ async fn every_message_is_applied_once_and_in_its_senders_order_over_a_hundred_s
     assert_eq!((&state["moves"], &state["from"]), (&json!(SWAPS), &json!("2.0.0")), "{state}");
     let world = Arc::into_inner(world).expect("the senders have ended");
     tokio::time::timeout(Duration::from_secs(20), world.end()).await.expect("it stops");
+}
+
+/// The second version, whose other actor cannot begin: all of them go with it.
+const BRITTLE: &str = "capabilities: [{ id: counter }]
+runtime:
+  workers: 2
+  supervision: { strategy: one_for_all, intensity: 2 }
+  actors: [{ id: counter, mailbox: 4096 }, { id: fresh }]
+lifecycle:
+  activation: { rollbackTriggers: [criticalError], confirmWindow: 1h }
+  rollback: { notificationChannels: [events] }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_whose_actors_give_up_while_it_is_provisional_is_returned_from_with_the_states_of_before() {
+    let world = Embedded::new(|builder| builder).await;
+    world.install(&Module::new("counter", "1.0.0").manifest(MANIFEST).lua(LUA)).await;
+    let add = |number: u64| json!({ "sender": "one", "number": number });
+    for number in 1..=3 {
+        world.runtime.call::<Value>("counter", "add", &add(number)).await.expect("it is queued");
+    }
+    let fresh = RHAI
+        .replace("actors: #{ counter:", "actors: #{ fresh: #{ init: || throw \"no ink\", handle: || () }, counter:")
+        .replace("services: #{", "services: #{ \"counter.fresh\": || { actors.send(\"fresh\", 1); },");
+    world.register(&Module::new("counter", "2.0.0").manifest(BRITTLE).rhai(&fresh)).await;
+    let mut events = world.runtime.events();
+    let report = world.runtime.activate("counter@2.0.0").strategy(ActivationStrategy::Instant).await.expect("it runs");
+    report.ensure_serves().expect("it serves");
+    world.runtime.call::<Value>("counter", "add", &add(4)).await.expect("it is queued");
+    let state: Value = world.runtime.call("counter", "state", &json!({})).await.expect("the state");
+    assert_eq!((&state["count"], &state["moves"]), (&json!(4), &json!(1)), "{state}");
+    world.runtime.call::<Value>("counter", "fresh", &json!({})).await.expect("it is queued");
+    let reason = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let event = events.next().await.expect("the runtime runs").expect("nothing is lost");
+            if let Event::RolledBack { reason, serving, .. } = &*event {
+                assert_eq!(serving.as_deref(), Some("1.0.0"));
+                return reason.clone();
+            }
+        }
+    });
+    let reason = reason.await.expect("it is returned from");
+    assert!(reason.starts_with("criticalError: actor fresh failed (init: ") && reason.contains("no ink"), "{reason}");
+    assert!(reason.contains("after 2 restarts within 10s"), "{reason}");
+    // it went down with the other one, and what the second version made of it is lost
+    assert!(reason.ends_with("messages to its actors whose effects are lost: 2"), "{reason}");
+    let state: Value = world.runtime.call("counter", "state", &json!({})).await.expect("the state");
+    assert_eq!((&state["applied"], &state["wrong"], &state["moves"]), (&json!(3), &json!(0), &json!(0)), "{state}");
+    let rows = world.runtime.audit().read(1, 1000).await.expect("it can be read");
+    let entries = rows.iter().map(|row| row.entry().expect("no damage"));
+    let kinds: Vec<&str> = entries.map(|entry| entry.kind.name()).collect();
+    assert!(kinds.contains(&"limit-exceeded") && kinds.contains(&"actor-failed"), "{kinds:?}");
+    world.end().await;
 }

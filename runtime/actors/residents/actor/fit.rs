@@ -76,7 +76,8 @@ impl ScriptActor {
         let letter = self.no_letter(owner);
         loop {
             let has_slot = self.shared.owner(&self.module).is_some_and(|now| now.key == owner.key);
-            if life.is_new() || self.mailbox.is_closed() || !has_slot {
+            let has_none = life.is_new() && !life.remembers(&owner.key.version);
+            if has_none || self.mailbox.is_closed() || !has_slot {
                 return Ok(0);
             }
             match self.ready(owner, &mut life, &letter).await {

@@ -44,6 +44,11 @@ impl Life {
         }
     }
 
+    /// Whether it has a state of before the swap, which `version` made.
+    pub(super) fn remembers(&self, version: &str) -> bool {
+        self.past.as_ref().is_some_and(|past| *past.made_by == *version)
+    }
+
     /// Gives up the state for the one of before the swap, which `version` made; how many messages are lost by that. Nothing where
     /// there is none of this version.
     pub(super) fn returns_to(&mut self, version: &str) -> Option<u64> {

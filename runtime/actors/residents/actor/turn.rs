@@ -119,6 +119,14 @@ impl ScriptActor {
     /// Makes the state, or fits it to the version; how many messages are lost by that.
     pub(super) async fn ready(&self, owner: &Arc<Instance>, life: &mut Life, letter: &Letter) -> Result<u64, Stop> {
         let version = Arc::clone(&owner.key.version);
+        if life.is_new()
+            && let Some(lost) = life.returns_to(&version)
+        {
+            let reason =
+                format!("its state was lost since the swap; what it was before is back, without {lost} messages since");
+            self.tell(&owner.key, (Cause::Upgrade, &reason), ("state of before the swap", &[]));
+            return Ok(lost);
+        }
         let Life { state, past, .. } = life;
         let Some((state, made_by)) = state else {
             let init = Handler::ActorInit(Arc::clone(&self.name));
