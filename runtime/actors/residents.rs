@@ -75,12 +75,11 @@ impl Households {
                 household.close();
             }
         }
-        let key = |owner: Option<&Arc<Instance>>| owner.map(|owner| owner.key.clone());
-        for (module, slot) in &after.slots {
-            if key(slot.owner()) != key(before.owner(module))
+        for (module, owner) in after.slots.iter().filter_map(|(module, slot)| Some((module, slot.owner()?))) {
+            if before.owner(module).is_none_or(|former| former.key != owner.key)
                 && let Some(household) = self.get(module)
             {
-                household.has_another_owner(slot.owner().map(|owner| &**owner));
+                household.has_another_owner(&owner.key, &owner.manifest.runtime.actors);
             }
         }
     }

@@ -170,14 +170,12 @@ impl Household {
         self.timers.forget(key);
     }
 
-    /// Another version has the slot.
-    pub(super) fn has_another_owner(&self, owner: Option<&Instance>) {
-        if let Some(owner) = owner {
-            self.sets(|beat| self.timers.move_to(&owner.key, beat));
-        }
+    /// Another version has the slot, which declares these actors.
+    pub(super) fn has_another_owner(&self, owner: &InstanceKey, declared: &[ActorSpec]) {
+        self.sets(|beat| self.timers.move_to(owner, beat));
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).forget();
         let mut actors = self.actors();
-        actors.declare(owner.map_or(&[][..], |owner| &owner.manifest.runtime.actors));
+        actors.declare(declared);
         for actor in actors.table.values() {
             actor.has_another_owner();
         }
@@ -298,6 +296,10 @@ mod tests {
         household
     }
 
+    fn owner() -> InstanceKey {
+        InstanceKey { id: "shop".into(), version: "1.0.0".into(), generation: 1 }
+    }
+
     fn ends(household: &Household) -> Vec<String> {
         let actors = std::mem::take(&mut *household.actors());
         actors.last_first().iter().map(|actor| actor.name().to_string()).collect()
@@ -306,15 +308,15 @@ mod tests {
     #[tokio::test]
     async fn actors_end_in_the_reverse_order_of_the_manifest_however_they_were_called() {
         let household = household(&["b", "c", "a"]);
-        household.has_another_owner(&specs(&["a", "b", "unused", "c"]));
+        household.has_another_owner(&owner(), &specs(&["a", "b", "unused", "c"]));
         assert_eq!(ends(&household), ["c", "b", "a"]);
     }
 
     #[tokio::test]
     async fn those_that_only_an_earlier_version_declares_end_before_those_that_go_on() {
         let household = household(&["new", "old", "both", "older"]);
-        household.has_another_owner(&specs(&["both", "older", "old"]));
-        household.has_another_owner(&specs(&["new", "both"]));
+        household.has_another_owner(&owner(), &specs(&["both", "older", "old"]));
+        household.has_another_owner(&owner(), &specs(&["new", "both"]));
         assert_eq!(
             household.actors().order.iter().map(|name| &**name).collect::<Vec<_>>(),
             ["new", "both", "older", "old"]

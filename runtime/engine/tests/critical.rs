@@ -91,7 +91,14 @@ async fn a_tree_that_gave_up_in_a_flood_of_events_is_seen_by_its_state() {
     World::until(&mut heard, |event| matches!(event, Event::CriticalError { .. })).await;
     for number in 0..100 {
         let (instance, actor, reason) = (key.clone(), number.to_string(), "one of a flood".to_owned());
-        world.events.emit(Event::ActorFailed { instance, actor, cause: "handle", reason, next: "restarted" });
+        world.events.emit(Event::ActorFailed {
+            instance,
+            actor,
+            cause: "handle",
+            reason,
+            next: "restarted",
+            with: vec![],
+        });
     }
     let later = std::time::Instant::now() + Duration::from_secs(60);
     let seen = window::wait_until(later, (instances, &key), &mut flooded).await;
