@@ -40,11 +40,13 @@ async fn provisional_over_confirmed() -> World {
 async fn what_a_deactivation_that_died_took_out_of_service_stops_all_the_same() {
     let world = provisional_over_confirmed().await;
     world.engine.confirm("a").await.unwrap();
-    let mut events = world.events.subscribe();
+    let (mut alarms, mut states) = (world.events.subscribe(), world.events.subscribe());
     world.engine.shared.probe.arm("a", ("retire", When::Before), 0, Act::Panic);
     let died = world.engine.deactivate("a").await.unwrap_err();
     assert!(matches!(died, EngineError::Internal(_)), "{died}");
-    World::until(&mut events, |event| matches!(event, Event::Alarm { subject, .. } if subject == "a")).await;
+    World::until(&mut alarms, |event| matches!(event, Event::Alarm { subject, .. } if subject == "a")).await;
+    let stopped = |event: &Event| matches!(event, Event::StateChanged { instance, to: "inactive", .. } if &*instance.version == "2.0.0");
+    World::until(&mut states, stopped).await;
     world.holds_only(&[]).await;
     assert_eq!((world.routed("a"), world.state("a@2.0.0")), (None, State::Inactive));
     world.serves("a@1.0.0").await;

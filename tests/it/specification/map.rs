@@ -62,8 +62,8 @@ impl<'a> Row<'a> {
         if shown.is_empty() && !place.places.is_empty() {
             faults.push("it neither says what shows it nor that a test is missing".to_owned());
         }
-        place.check("", &mut faults);
-        shown.check("fn ", &mut faults);
+        place.check(defines, &mut faults);
+        shown.check(|text, name| has_word(text, &format!("fn {name}")), &mut faults);
         faults.into_iter().map(|fault| format!("line {}: {}: {fault}", self.line, self.identifier)).collect()
     }
 }
@@ -92,8 +92,8 @@ impl<'a> Cell<'a> {
         self.places.is_empty() && self.missing.is_none()
     }
 
-    /// `before` stands before each name in the file.
-    fn check(&self, before: &str, faults: &mut Vec<String>) {
+    /// `has` says whether a file has a name.
+    fn check(&self, has: impl Fn(&str, &str) -> bool, faults: &mut Vec<String>) {
         if self.missing.is_some_and(|reason| reason.trim_start_matches(':').split_whitespace().count() < 3) {
             faults.push("it does not say what is missing".to_owned());
         }
@@ -112,10 +112,27 @@ impl<'a> Cell<'a> {
             if names.is_empty() {
                 faults.push(format!("nothing is named in {file}"));
             }
-            let absent = names.iter().map(|name| format!("{before}{name}")).filter(|name| !has_word(&text, name));
-            faults.extend(absent.map(|name| format!("{file} has no `{name}`")));
+            let absent = names.iter().filter(|name| !has(&text, name));
+            faults.extend(absent.map(|name| format!("{file} does not define `{name}`")));
         }
     }
+}
+
+/// Whether `text` defines a name rather than uses it or speaks of it: as an item, a field, a variant, or in a string.
+fn defines(text: &str, name: &str) -> bool {
+    let code = text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+    code.into_iter().any(|line| {
+        let items = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod", "macro_rules!"];
+        if items.iter().any(|item| has_word(line, &format!("{item} {name}"))) {
+            return true;
+        }
+        let named = line.strip_prefix("pub ").or_else(|| line.split_once(") ").map(|(_, rest)| rest)).unwrap_or(line);
+        let begins = |line: &str| line.strip_prefix(name).map(str::trim_start).map(str::to_owned);
+        let is_member = |rest: String| rest.is_empty() || rest.starts_with([':', ',', '{', '(', '=']);
+        let strings = line.split('"').skip(1).step_by(2);
+        [line, named].into_iter().filter_map(begins).any(is_member)
+            || strings.into_iter().any(|string| has_word(string, name))
+    })
 }
 
 /// Whether `word` stands in `text` and is no part of a longer one.
@@ -125,4 +142,16 @@ fn has_word(text: &str, word: &str) -> bool {
         let (before, after) = (&text[..at], &text[at + word.len()..]);
         !before.chars().next_back().is_some_and(is_part) && !after.chars().next().is_some_and(is_part)
     })
+}
+
+#[test]
+fn a_name_is_defined_by_an_item_a_field_a_variant_or_a_string_and_by_nothing_else() {
+    let text = "// gone\n/// `told`\npub struct Kept {\n    pub(crate) weight: u8,\n}\nenum E {\n    Stays(u8),\n}\n\
+                fn made() { used(); x.taken; \"metric_name\" }\n";
+    for name in ["Kept", "weight", "Stays", "made", "metric_name"] {
+        assert!(defines(text, name), "{name}");
+    }
+    for name in ["gone", "told", "used", "taken", "Kep", "metric"] {
+        assert!(!defines(text, name), "{name}");
+    }
 }
