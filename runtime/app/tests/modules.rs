@@ -130,11 +130,11 @@ fn counts() {
 impl Cell {
     /// The migrations of a version, as numbers of tables. An instant activation has none that is new.
     pub(super) fn migrations(&self, major: u64) -> std::ops::RangeInclusive<u64> {
-        match (self.kind.is_gradual(), self.kind.first) {
-            (true, _) => 1..=major,
-            (false, false) => 1..=1,
-            (false, true) => 1..=0,
-        }
+        let last = match (self.kind.is_gradual(), self.kind.first) {
+            (true, _) => major,
+            (false, first) => u64::from(!first),
+        };
+        1..=last
     }
 }
 

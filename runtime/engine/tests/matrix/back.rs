@@ -120,23 +120,33 @@ async fn each(kind: Kind, way: Way) {
 const GRADUAL: Kind = Kind::of(ActivationStrategy::Gradual);
 const INSTANT: Kind = Kind::of(ActivationStrategy::Instant);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gradual_activation_whose_way_back_goes_wrong_anywhere_leaves_one_version() {
-    each(GRADUAL, Way::Verification).await;
+macro_rules! ways_back {
+    ($($name:ident: $kind:expr, $way:ident;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            each($kind, Way::$way).await;
+        }
+    )*};
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instant_activation_whose_way_back_goes_wrong_anywhere_leaves_one_version() {
-    each(INSTANT, Way::Verification).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_return_from_a_gradual_activation_that_goes_wrong_anywhere_leaves_one_version() {
-    each(GRADUAL, Way::Trigger).await;
+ways_back! {
+    a_gradual_activation_whose_way_back_goes_wrong_anywhere_leaves_one_version: GRADUAL, Verification;
+    an_instant_activation_whose_way_back_goes_wrong_anywhere_leaves_one_version: INSTANT, Verification;
+    a_return_from_a_gradual_activation_that_goes_wrong_anywhere_leaves_one_version: GRADUAL, Trigger;
+    a_return_from_an_instant_activation_that_goes_wrong_anywhere_leaves_one_version: INSTANT, Trigger;
+    a_gradual_way_back_that_keeps_data_and_goes_wrong_anywhere_leaves_one_version: Kind { preserve: true, ..GRADUAL }, Verification;
 }
 
 #[cfg(feature = "rhai")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_return_from_an_instant_activation_in_rhai_that_goes_wrong_anywhere_leaves_one_version() {
-    each(Kind { language: Language::Rhai, preserve: true, ..INSTANT }, Way::Trigger).await;
+ways_back! {
+    a_gradual_activation_in_rhai_whose_way_back_goes_wrong_anywhere_leaves_one_version:
+        Kind { language: Language::Rhai, ..GRADUAL }, Verification;
+    an_instant_activation_in_rhai_whose_way_back_goes_wrong_anywhere_leaves_one_version:
+        Kind { language: Language::Rhai, ..INSTANT }, Verification;
+    a_return_from_a_gradual_activation_in_rhai_that_goes_wrong_anywhere_leaves_one_version:
+        Kind { language: Language::Rhai, ..GRADUAL }, Trigger;
+    a_return_from_an_instant_activation_in_rhai_that_goes_wrong_anywhere_leaves_one_version:
+        Kind { language: Language::Rhai, ..INSTANT }, Trigger;
+    a_gradual_way_back_in_rhai_that_keeps_data_and_goes_wrong_anywhere_leaves_one_version:
+        Kind { language: Language::Rhai, preserve: true, ..GRADUAL }, Verification;
 }

@@ -186,5 +186,6 @@ exits! {
 #[cfg(feature = "rhai")]
 exits! {
     a_first_instant_activation_in_rhai_is_undone_or_finished: What::Activation, Kind { first: true, language: Language::Rhai, ..INSTANT };
+    a_way_back_in_rhai_that_ends_with_the_process_is_finished: What::WayBack, Kind { language: Language::Rhai, ..GRADUAL };
     a_gradual_upgrade_in_rhai_that_ends_with_the_process_is_undone: What::Activation, Kind { preserve: true, language: Language::Rhai, ..GRADUAL };
 }

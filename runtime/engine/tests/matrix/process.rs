@@ -72,3 +72,14 @@ aborts! {
         Kind { first: true, ..Kind::of(ActivationStrategy::Instant) };
     a_way_back_whose_process_aborts_is_finished: What::WayBack, GRADUAL;
 }
+
+#[cfg(feature = "rhai")]
+const RHAI: Kind = Kind { language: Language::Rhai, ..GRADUAL };
+
+#[cfg(feature = "rhai")]
+aborts! {
+    a_gradual_upgrade_in_rhai_whose_process_aborts_is_undone: What::Activation, RHAI;
+    a_first_instant_activation_in_rhai_whose_process_aborts_is_undone_or_finished: What::Activation,
+        Kind { first: true, strategy: ActivationStrategy::Instant, ..RHAI };
+    a_way_back_in_rhai_whose_process_aborts_is_finished: What::WayBack, RHAI;
+}
