@@ -156,7 +156,7 @@ fn spread(all: Vec<(ActivationStrategy, bool, Place, Option<Wrong>)>) -> Vec<Cel
 }
 
 /// How many cells run side by side.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 16;
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -176,7 +176,7 @@ async fn each_of<F: Future<Output = ()>>(cells: impl IntoIterator<Item = (String
 
 /// Leaves the others some time before something is looked at again.
 async fn breathes() {
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
 }
 
 /// Waits until `is` so.

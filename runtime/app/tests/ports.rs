@@ -13,15 +13,15 @@ use crate::engine::Probe;
 use crate::engine::ports::{Binding, Migrator, PortError, Subject};
 use crate::integration::host::{HostService, ServiceContext};
 
-/// What was heard, how often: by module, what it was, and the version that heard it.
-type Heard = BTreeMap<(String, String, String), u64>;
+/// What a module heard, how often: what it was, and the version that heard it.
+type Heard = BTreeMap<(String, String), u64>;
 
 /// The service `place` of the host. `place.ticked` and `place.heard` note what a version was told; any other method tells a
 /// script what to do at the place of that name.
 #[derive(Clone, Default)]
 pub(super) struct Place {
     probe: Arc<OnceLock<Arc<Probe>>>,
-    heard: Arc<Mutex<Heard>>,
+    heard: Arc<Mutex<BTreeMap<String, Heard>>>,
 }
 
 impl Place {
@@ -37,11 +37,12 @@ impl Place {
         }
     }
 
-    /// What a module heard of that kind: how often each thing by each version.
-    pub(super) fn heard(&self, module: &str, kind: &str) -> BTreeMap<(String, String), u64> {
+    /// What a module heard of that kind.
+    pub(super) fn heard(&self, module: &str, kind: &str) -> Heard {
         let heard = self.heard.lock().unwrap();
-        let of = heard.iter().filter(|((id, what, _), _)| id == module && what.starts_with(kind));
-        of.map(|((_, what, by), times)| ((what[kind.len()..].to_owned(), by.clone()), *times)).collect()
+        let of = heard.get(module).into_iter().flatten();
+        let of = of.filter_map(|((what, by), times)| Some(((what.strip_prefix(kind)?.to_owned(), by.clone()), *times)));
+        of.collect()
     }
 }
 
@@ -51,8 +52,8 @@ impl HostService for Place {
         let module = context.module.to_string();
         if matches!(method, "ticked" | "heard") {
             let what = format!("{method} {}", args.as_str().unwrap_or_default());
-            let key = (module, what, context.version.to_string());
-            *self.heard.lock().unwrap().entry(key).or_default() += 1;
+            let key = (what, context.version.to_string());
+            *self.heard.lock().unwrap().entry(module).or_default().entry(key).or_default() += 1;
             return Ok(Value::Null);
         }
         let said = self.inside(method, &module).await;

@@ -122,7 +122,7 @@ async fn each(name: &str, what: What, strategy: ActivationStrategy, first: bool)
     let cells = cells.into_iter().enumerate();
     let cells = cells
         .map(|(number, (cell, is_past))| (format!("{what:?}/{cell}"), aborted(name, number, (what, cell, is_past))));
-    each_of(cells, 3).await;
+    each_of(cells, AT_ONCE / 2).await;
 }
 
 macro_rules! aborts {
