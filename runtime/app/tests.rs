@@ -23,7 +23,10 @@ use tempfile::TempDir;
 
 use super::Runtime;
 use crate::engine::{Act, Probe, When};
+use crate::error::Error;
 use crate::manifest::ActivationStrategy;
+use crate::store::StoreError;
+use crate::store::audit::AuditError;
 
 mod back;
 mod forward;
@@ -202,17 +205,26 @@ struct Site {
 impl Site {
     /// Over the data of the folder; what served there serves again.
     async fn over(root: TempDir) -> Self {
-        // a thread that ends may hold the store of the runtime before a moment longer
-        let store = root.path().join("data/store");
-        until("the store is free", || !store.exists() || crate::store::hold(&store).is_ok()).await;
         let served = Served::default();
         let builder = Runtime::builder().data_dir(root.path().join("data")).grant_whatever_manifests_ask();
+        let builder = builder.service("place", served.clone());
         let mut databases = None;
-        let opened = builder.service("place", served.clone()).open_with(|real| {
-            databases = Some(real.databases.clone());
-            ports::faulty(real, &served)
-        });
-        let runtime = opened.await.expect("it opens");
+        let opens = async {
+            loop {
+                let opened = builder.clone().open_with(|real| {
+                    databases = Some(real.databases.clone());
+                    ports::faulty(real, &served)
+                });
+                match opened.await {
+                    // a process that is being started shares the files of this one until it is another
+                    Err(Error::Store(StoreError::Locked { .. }) | Error::Audit(AuditError::Locked { .. })) => {
+                        breathes().await;
+                    }
+                    opened => return opened.expect("it opens"),
+                }
+            }
+        };
+        let runtime = tokio::time::timeout(PATIENCE, opens).await.expect("its data is free");
         let probe = runtime.engine.probe();
         served.learns_of(&probe);
         runtime.begin().await;

@@ -41,7 +41,7 @@ struct Table {
 
 /// A timer with the room of its payload.
 struct Kept {
-    timer: Timer,
+    timer: Arc<Timer>,
     /// Whether it has been started: what ticks once does not do so again when its version is back.
     was_started: AtomicBool,
     _room: Parcel,
@@ -74,12 +74,12 @@ impl Drop for Running {
 impl Kept {
     fn new(timer: Timer, hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>) -> Result<Arc<Self>, NotSet> {
         let room = hold(&timer.payload).map_err(NotSet::NoRoom)?;
-        Ok(Arc::new(Self { timer, was_started: AtomicBool::new(false), _room: room }))
+        Ok(Arc::new(Self { timer: Arc::new(timer), was_started: AtomicBool::new(false), _room: room }))
     }
 
     /// Whether `timer` would be the same, which goes on.
     fn is(&self, timer: &Timer) -> bool {
-        timer.repeats && self.timer == *timer
+        timer.repeats && *self.timer == *timer
     }
 }
 
@@ -223,10 +223,11 @@ impl Timers {
     ) -> Option<Running> {
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
         kept.was_started.store(true, Ordering::Relaxed);
-        let (all, name, ticking) = (Arc::downgrade(&self.table), id.to_owned(), Arc::clone(&kept));
+        // not what it is kept in: its room is given back at once where it is cancelled, and the task ends a little later
+        let (all, name, ticking) = (Arc::downgrade(&self.table), id.to_owned(), Arc::clone(&kept.timer));
         let tick = (beat.tick)(&kept.timer);
         let task = beat.runtime.spawn(async move {
-            let Timer { every, repeats, .. } = ticking.timer;
+            let (every, repeats) = (ticking.every, ticking.repeats);
             let mut ticks = interval_at(Instant::now() + every, every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             loop {
@@ -239,10 +240,10 @@ impl Timers {
                     }
                     let over = table.running.remove(&name);
                     drop(table);
-                    tick(&ticking.timer);
+                    tick(&ticking);
                     return drop(over);
                 }
-                tick(&ticking.timer);
+                tick(&ticking);
             }
         });
         table.running.insert(id.to_owned(), Running { serial, kept, of, task: task.abort_handle() })
