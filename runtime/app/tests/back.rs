@@ -26,14 +26,14 @@ pub(super) fn places(strategy: ActivationStrategy) -> Vec<Place> {
     places
 }
 
-fn cells(strategy: ActivationStrategy) -> Vec<Cell> {
+fn cells(strategy: ActivationStrategy, way: Way) -> Vec<Cell> {
     let of = |place: Place| {
         let wrongs = WRONGS.iter().filter(move |wrong| !(place.0 == "commit" && **wrong == Wrong::Hang));
         wrongs.map(move |wrong| (strategy, false, place, Some(*wrong)))
     };
     // where data is kept, no migration is taken back
     let comes = |cell: &Cell| !(cell.kind.preserve && cell.place == ("rollback", When::Inside));
-    let mut cells = spread(places(strategy).into_iter().flat_map(of).collect());
+    let mut cells = spread(places(strategy).into_iter().flat_map(of).collect(), usize::from(way == Way::Trigger));
     for cell in &mut cells {
         if !comes(cell) {
             cell.kind.preserve = false;
@@ -89,7 +89,7 @@ async fn taken_back(site: &Site, way: Way, cell: Cell) {
 
 async fn each(strategy: ActivationStrategy, way: Way) {
     let site = Site::new().await;
-    let cells = cells(strategy).into_iter().map(|cell| (cell.to_string(), taken_back(&site, way, cell)));
+    let cells = cells(strategy, way).into_iter().map(|cell| (cell.to_string(), taken_back(&site, way, cell)));
     each_of(cells, AT_ONCE).await;
     site.end().await;
 }

@@ -35,7 +35,7 @@ fn wrongs((step, when): Place) -> Vec<Wrong> {
 fn cells(strategy: ActivationStrategy, first: bool) -> Vec<Cell> {
     let all = places(strategy, first).into_iter();
     let all = all.flat_map(|place| wrongs(place).into_iter().map(move |wrong| (strategy, first, place, Some(wrong))));
-    spread(all.collect())
+    spread(all.collect(), usize::from(first))
 }
 
 /// Arms a cell's place.

@@ -44,7 +44,7 @@ fn cells(what: What, strategy: ActivationStrategy, first: bool) -> Vec<(Cell, bo
         // each cell has a process of its own, and the clock has another id
         (Cell { id: "x".to_owned(), kind: Kind { preserve, ..cell.kind }, ..cell }, is_past)
     };
-    spread(places.iter().map(|(place, _)| (strategy, first, *place, None)).collect()).into_iter().map(of).collect()
+    spread(places.iter().map(|(place, _)| (strategy, first, *place, None)).collect(), 0).into_iter().map(of).collect()
 }
 
 /// Runs in a process of its own, which aborts at the place.
