@@ -167,20 +167,21 @@ mod tests {
                 let cause = CAUSES[cause];
                 all.retain(|&at| now - at <= rule.period);
                 faults.retain(|&at| now - at <= rule.period);
-                let (many, bad) = (all.len() >= intensity as usize, faults.len() >= intensity as usize);
+                let many = all.len() >= intensity as usize;
+                let bad = cause.is_fault() && faults.len() >= intensity as usize;
                 let verdict = failures.failed(rule, cause, now);
                 match verdict {
                     Verdict::GiveUp => {
-                        prop_assert!(cause.is_fault() && bad);
+                        prop_assert!(bad);
                         (all, faults) = (Vec::new(), Vec::new());
                         continue;
                     }
                     Verdict::Hold => {
-                        prop_assert!(many && !(cause.is_fault() && bad));
+                        prop_assert!(many && !bad);
                         all.clear();
                     }
                     Verdict::Restart(_) => {
-                        prop_assert!(!many && !(cause.is_fault() && bad));
+                        prop_assert!(!many && !bad);
                         all.push(now);
                     }
                 }

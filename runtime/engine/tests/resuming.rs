@@ -122,16 +122,21 @@ async fn an_upgrade_that_closes_a_circle_is_refused_and_named_before() {
     world.activate("d@2.0.0").await.unwrap().ensure_serves().unwrap();
 }
 
+/// The same as a runtime leaves it that knew no circles: `a` 2.0.0 served when it ended.
+async fn closed(world: &World) -> World {
+    let mut record = world.engine.shared.board.slot("a").record.unwrap();
+    record.serving = Some(Version::new(2, 0, 0));
+    let change = crate::engine::record::Change { slot: Some(Some(record)), ..Default::default() };
+    world.engine.shared.records.write("a", change).await.unwrap();
+    world.killed().await
+}
+
 #[tokio::test]
 async fn a_circle_that_was_made_before_circles_were_refused_starts_again() {
     let world = about_to_close().await;
     world.register("c", "1.0.0", "dependencies: [{ id: a }]\n").await;
     world.serves("c@1.0.0").await;
-    let mut record = world.engine.shared.board.slot("a").record.unwrap();
-    record.serving = Some(Version::new(2, 0, 0));
-    let change = crate::engine::record::Change { slot: Some(Some(record)), ..Default::default() };
-    world.engine.shared.records.write("a", change).await.unwrap();
-    let world = world.killed().await;
+    let world = closed(&world).await;
     let mut events = world.events.subscribe();
     assert_eq!(world.engine.resume().await, Vec::<String>::new());
     let routed = ["a", "b", "c"].map(|id| world.routed(id));
@@ -146,13 +151,38 @@ async fn a_circle_that_was_made_before_circles_were_refused_starts_again() {
 
     // where one of them fails, the others are tried: what needs it is told
     let world = about_to_close().await;
-    let mut record = world.engine.shared.board.slot("a").record.unwrap();
-    record.serving = Some(Version::new(2, 0, 0));
-    let change = crate::engine::record::Change { slot: Some(Some(record)), ..Default::default() };
-    world.engine.shared.records.write("a", change).await.unwrap();
-    let world = world.killed().await;
+    let world = closed(&world).await;
     world.fail_of("a", &[(Place::Commit, Fault::Error)]);
     let faults = world.engine.resume().await;
     assert_eq!(faults.len(), 2, "{faults:#?}");
     assert!(faults[1].contains("b@1.0.0 needs `a` in a version *, which does not run"), "{faults:#?}");
+}
+
+const LISTENS: &str = "lifecycle:\n  activation:\n    rollbackTriggers: [criticalError]\n    confirmWindow: 1h\n    trafficShifting: { interval: 10ms }\n";
+
+#[tokio::test]
+async fn the_way_back_into_a_circle_that_was_there_before_is_not_refused() {
+    for by_trigger in [false, true] {
+        let world = closed(&about_to_close().await).await;
+        assert_eq!(world.engine.resume().await, Vec::<String>::new());
+        world.register("a", "3.0.0", LISTENS).await;
+        // it opens the circle, and what stands by closes it again where it returns
+        world.provisional("a@3.0.0").await;
+        if by_trigger {
+            let mut events = world.events.subscribe();
+            world.gives_up("a@3.0.0");
+            let ended = |event: &Event| matches!(event, Event::ActivationEnded { outcome: "rolled-back", .. });
+            World::until(&mut events, ended).await;
+        } else {
+            let report = world.engine.rollback("a", None).await.unwrap();
+            assert_eq!((report.version.as_str(), report.outcome), ("2.0.0", Outcome::Active));
+        }
+        assert_eq!(["a", "b"].map(|id| world.routed(id)), ["2.0.0", "1.0.0"].map(|version| Some(version.to_owned())));
+        assert_eq!((world.state("a@2.0.0"), world.held()), (State::Active, vec!["a@2.0.0".into(), "b@1.0.0".into()]));
+        // to go there by a command that starts it anew closes the circle, and is refused
+        world.register("a", "4.0.0", "").await;
+        world.serves("a@4.0.0").await;
+        let refused = world.activate("a@2.0.0").await.unwrap_err().to_string();
+        assert!(refused.contains("modules need each other in a circle: a -> b -> a"), "{refused}");
+    }
 }

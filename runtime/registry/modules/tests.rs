@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
 use crate::registry::versions::Requirement;
+use crate::store::StoreError;
 use crate::store::audit::Row;
 
 fn bundle(manifest: &str, script: &str) -> Bundle {
@@ -339,4 +341,47 @@ async fn definitions_are_found_by_version_capability_category_and_requirement() 
     assert_eq!(snapshot.resolve(&"a@1.9.0".parse().unwrap()).unwrap().label(), "a@1.9.0");
     assert_eq!(snapshot.resolve(&"a".parse().unwrap()).unwrap().label(), "a@1.10.0");
     assert!(snapshot.resolve(&"c".parse().unwrap()).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_go_on_beside_a_write_that_the_store_does_not_get_done() {
+    let (data, clock) = (Data::new(), Arc::new(|| 1000_u64) as Clock);
+    let store = data.store();
+    let started = Registry::start(store.clone(), data.audit(), data.0.path(), clock, Hosted::default(), None);
+    let registry = started.await.unwrap();
+    registry.register(module("a", "1.0.0")).await.unwrap();
+    let ((begun, begins), (go, goes)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel::<()>());
+    let stuck = tokio::spawn(async move {
+        let wait = move |_: &mut crate::store::Batch| {
+            let _ = begun.send(());
+            goes.recv_timeout(Duration::from_secs(60)).map_err(|_| StoreError::Closed)
+        };
+        store.update(wait).await
+    });
+    begins.await.expect("the writer is in it");
+    let (writer, before) = (registry.clone(), registry.snapshot());
+    let writing = tokio::spawn(async move { writer.register(module("a", "1.1.0")).await });
+    let waits = async {
+        // its files are there, and its record waits for the writer
+        while data.bundles().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waits).await.expect("it comes to the store");
+    let reader = registry.clone();
+    let reads = tokio::task::spawn_blocking(move || {
+        for _ in 0..1000 {
+            let now = reader.snapshot();
+            assert!(Arc::ptr_eq(&now, &before), "what is not durable is not there");
+            assert_eq!(now.newest("a").unwrap().manifest.version, version("1.0.0"));
+            assert_eq!(now.versions("a").count(), 1);
+        }
+    });
+    tokio::time::timeout(Duration::from_secs(20), reads).await.expect("no read waits").expect("no panic");
+    assert!(!writing.is_finished() && !stuck.is_finished(), "both writes wait still");
+    go.send(()).expect("the writer waits");
+    stuck.await.expect("no panic").expect("it is written");
+    assert!(writing.await.expect("no panic").expect("it is registered").fresh);
+    assert_eq!(registry.snapshot().newest("a").unwrap().manifest.version, version("1.1.0"));
+    registry.stop().await;
 }
