@@ -109,3 +109,67 @@ async fn a_cleanup_that_the_script_lacks_fails_the_activation_with_its_name() {
     let reason = ran.json()["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("cleanup[\"sweep\"]") && !reason.contains("clearCache"), "{reason}");
 }
+
+/// The names of a report's steps.
+fn names(report: &serde_json::Value, of: &str) -> Vec<String> {
+    let steps = report[of].as_array().unwrap_or_else(|| panic!("no {of}: {report}"));
+    steps.iter().map(|step| step["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// A version with a path of its own, which fails in a step.
+fn failing(version: &str, language: &str, step: &str) -> Module {
+    let module = Module::new("probe", version).api("/api/probe", "GET").api("/api/probe/new", "GET");
+    if language == "lua" {
+        let init = if step == "load" { "error('no')" } else { "" };
+        let new = if step == "register" { "" } else { "['GET /api/probe/new'] = function() return 'x' end," };
+        let apis = format!("{{ {new} ['GET /api/probe'] = function() return 'new' end }}");
+        return module.lua(&format!("return {{ init = function() {init} end, apis = {apis} }}"));
+    }
+    let init = if step == "load" { r#"throw "no";"# } else { "" };
+    let new = if step == "register" { "" } else { r#""GET /api/probe/new": |req| "x","# };
+    module.rhai(&format!(r#"#{{ init: |ctx| {{ {init} }}, apis: #{{ {new} "GET /api/probe": |req| "new" }} }}"#))
+}
+
+#[tokio::test]
+async fn the_five_steps_of_instant_are_taken_in_order_and_taken_back_from_wherever_one_fails() {
+    const STEPS: [&str; 5] = ["validate", "prepare", "load", "register", "activate"];
+    const BACK: [&str; 6] = ["stopTraffic", "deactivate", "rollback", "unregister", "cleanup", "restore"];
+    for language in ["lua", "rhai"] {
+        let server = Server::with(&[Module::echo("probe", "1.0.0", language)]).await;
+        let labels = ["load", "register", "none"].iter().enumerate();
+        for (n, step) in labels {
+            let label = format!("probe@2.{n}.0");
+            server.ok(&["register", &server.write(&failing(&format!("2.{n}.0"), language, step))]).await;
+            let ran = server.run(&["activate", &label, "--strategy", "instant"]).await;
+            let report = ran.json();
+            assert_eq!(report["trafficShift"], json!([]), "{report}");
+            if *step == "none" {
+                assert_eq!((ran.code, &report["outcome"]), (0, &json!("provisional")), "{report}");
+                assert_eq!(names(&report, "steps"), STEPS, "{report}");
+                assert_eq!(
+                    (server.get("/api/probe").await.body.as_str(), server.get("/api/probe/new").await.status),
+                    ("new", 200)
+                );
+                continue;
+            }
+            assert_eq!((ran.code, &report["outcome"]), (3, &json!("rolled-back")), "{language}, {step}: {report}");
+            let failed = STEPS.iter().position(|one| one == step).expect("a step");
+            assert_eq!(names(&report, "steps"), STEPS[..=failed], "{language}, {step}: {report}");
+            assert_eq!(names(&report, "rollback"), BACK, "{language}, {step}: {report}");
+            let answer = server.get("/api/probe").await;
+            assert_eq!((answer.status, answer.header("x-replug-module")), (200, "probe@1.0.0"), "{language}, {step}");
+            assert_eq!(server.get("/api/probe/new").await.status, 404, "{language}, {step}: its own path is gone");
+            assert_eq!(server.ok(&["show", &label]).await["state"], "failed", "{language}, {step}");
+        }
+        // what stands by takes over from it by one switch
+        let report = server.ok(&["rollback", "probe"]).await;
+        assert_eq!((&report["version"], &report["outcome"]), (&json!("1.0.0"), &json!("active")), "{report}");
+        assert_eq!(names(&report, "steps"), ["activate"], "{language}: {report}");
+        assert_eq!(server.get("/api/probe/new").await.status, 404, "{language}");
+        let listed = server.slot("probe").await.expect("a slot");
+        assert_eq!(
+            (&listed["version"], &listed["candidate"], &listed["weight"]),
+            (&json!("1.0.0"), &json!(null), &json!(100))
+        );
+    }
+}
