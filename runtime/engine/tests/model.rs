@@ -1,14 +1,16 @@
 //! Random sequences of commands, faults, stops and kills, of two modules one of which needs the other, against a small model of
 //! the registry and the slots.
 
-use std::collections::BTreeSet;
-
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
+use self::reference::Model;
 use super::*;
+use crate::engine::Order;
 use crate::engine::probe::{Act, When};
 use crate::store::audit::Who;
+
+mod reference;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ enum Happens {
 enum Does {
     Register(u64),
     /// Activates a version; the second: it fails at that place, perhaps by a panic, and is taken back.
-    Activate(u64, Option<(usize, bool)>),
+    Activate(u64, Option<(usize, bool)>, How),
     /// The process ends while the version is activated, at that place.
     KillIn(u64, usize),
     Confirm,
@@ -35,13 +37,35 @@ enum Does {
     Trip,
 }
 
+/// How a version takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Instant,
+    /// As its manifest says: at once, by weights, or, where it stays at a weight for an hour, by somebody's order: to go on, or
+    /// to end it.
+    Gradual {
+        goes_on: bool,
+    },
+}
+
+/// The version that takes its traffic weight by weight, and the one that stays at the first weight.
+const WEIGHTED: u64 = 3;
+const STAYING: u64 = 4;
+
 fn happens() -> impl Strategy<Value = Happens> {
     let version = || 1_u64..5;
     let fault = || prop::option::weighted(0.25, (0..PAST, any::<bool>()));
+    let how = || {
+        prop_oneof![
+            1 => Just(How::Instant),
+            2 => any::<bool>().prop_map(|goes_on| How::Gradual { goes_on }),
+        ]
+    };
     let does = prop_oneof![
         3 => version().prop_map(Does::Register),
-        6 => (version(), fault()).prop_map(|(version, fault)| Does::Activate(version, fault)),
-        2 => (version(), 0..PLACES.len()).prop_map(|(version, place)| Does::KillIn(version, place)),
+        6 => (version(), fault(), how()).prop_map(|(version, fault, how)| Does::Activate(version, fault, how)),
+        // one that stays at a weight comes to no place after it
+        2 => (1..STAYING, 0..PLACES.len()).prop_map(|(version, place)| Does::KillIn(version, place)),
         2 => Just(Does::Confirm),
         2 => prop::option::of(version()).prop_map(Does::Rollback),
         1 => Just(Does::Deactivate),
@@ -82,157 +106,17 @@ const PAST: usize = 14;
 /// The modules: the second needs the first.
 const IDS: [&str; 2] = ["a", "b"];
 
-/// What a slot and its versions are, by the table of states.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Slot {
-    registered: BTreeSet<u64>,
-    /// What a restart starts.
-    confirmed: Option<u64>,
-    provisional: Option<u64>,
-    /// What a rollback of a confirmed version returns to.
-    previous: Option<u64>,
+/// The manifest of a version, whose number says how its traffic is shifted.
+fn manifest(version: u64) -> String {
+    let shifting = match version {
+        WEIGHTED => "initial: 10, increment: 45, maxIncrement: 45, interval: 10ms",
+        STAYING => "initial: 10, increment: 45, maxIncrement: 45, interval: 1h",
+        _ => "initial: 100, interval: 10ms",
+    };
+    format!(
+        "lifecycle:\n  activation:\n    confirmWindow: 1h\n    rollbackTriggers: [criticalError]\n    trafficShifting: {{ {shifting} }}\n"
+    )
 }
-
-impl Slot {
-    fn serving(&self) -> Option<u64> {
-        self.provisional.or(self.confirmed)
-    }
-
-    fn standby(&self) -> Option<u64> {
-        self.provisional.and(self.confirmed)
-    }
-
-    fn returns_to(&self) -> Option<u64> {
-        if self.provisional.is_some() { self.confirmed } else { self.previous }
-    }
-
-    /// Whether an activation of the version starts it.
-    fn starts(&self, version: u64) -> bool {
-        self.registered.contains(&version) && ![self.serving(), self.standby()].contains(&Some(version))
-    }
-
-    /// The slot after it, and whether the command is carried out; a command that is refused changes nothing.
-    fn after(&self, does: &Does) -> (Self, bool) {
-        let (mut next, known) = (self.clone(), |version: u64| self.registered.contains(&version));
-        let done = match *does {
-            Does::Register(version) => {
-                next.registered.insert(version);
-                true
-            }
-            Does::Activate(version, _) if !known(version) => false,
-            Does::Activate(version, _) if self.serving() == Some(version) => true,
-            Does::Activate(version, _) if self.standby() == Some(version) => {
-                next.provisional = None;
-                true
-            }
-            // it is taken back, which is an outcome
-            Does::Activate(_, Some(_)) => true,
-            Does::Activate(version, None) if self.confirmed.is_none() => {
-                (next.confirmed, next.previous) = (Some(version), None);
-                true
-            }
-            Does::Activate(version, None) => {
-                next.provisional = Some(version);
-                true
-            }
-            // what is confirmed at once is finished once it has taken over; the rest of it a kill takes back
-            Does::KillIn(version, place) if self.starts(version) => {
-                if self.confirmed.is_none() && place >= PAST {
-                    (next.confirmed, next.previous) = (Some(version), None);
-                }
-                true
-            }
-            Does::KillIn(version, _) => return (self.after(&Does::Activate(version, None)).0, true),
-            Does::Confirm => {
-                if let Some(provisional) = next.provisional.take() {
-                    next.previous = next.confirmed.replace(provisional);
-                }
-                self.serving().is_some()
-            }
-            Does::Rollback(to) => self.rolled_back(to, &mut next),
-            Does::Deactivate => {
-                (next.confirmed, next.provisional) = (None, None);
-                self.serving().is_some()
-            }
-            Does::Unregister(version) => {
-                let runs = self.serving() == Some(version) || self.standby() == Some(version);
-                let done = known(version) && !runs;
-                if done {
-                    next.registered.remove(&version);
-                    next.previous = next.previous.filter(|previous| *previous != version);
-                }
-                done
-            }
-            Does::Trip => {
-                next.provisional = None;
-                true
-            }
-        };
-        if done { (next, true) } else { (self.clone(), false) }
-    }
-
-    fn rolled_back(&self, to: Option<u64>, next: &mut Self) -> bool {
-        let Some(serving) = self.serving() else { return false };
-        match to.or(self.returns_to()) {
-            None => false,
-            Some(target) if !self.registered.contains(&target) => false,
-            Some(target) if target == serving => true,
-            Some(target) if self.standby() == Some(target) => {
-                next.provisional = None;
-                true
-            }
-            // it is started anew, and what it takes the place of is nothing to return to
-            Some(target) => {
-                *next = Self { confirmed: Some(target), provisional: None, previous: None, ..self.clone() };
-                true
-            }
-        }
-    }
-}
-
-/// Both slots.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Model([Slot; 2]);
-
-impl Model {
-    /// Whether the module has what it needs, and takes nothing from who needs it.
-    fn may(&self, module: usize, does: &Does) -> bool {
-        let [needed, needs] = &self.0;
-        match (module, does) {
-            (1, Does::Activate(..) | Does::KillIn(..)) => needed.serving().is_some(),
-            (0, Does::Deactivate) => needs.serving().is_none(),
-            (0, Does::Unregister(version)) => {
-                needs.registered.is_empty() || needed.registered.iter().any(|other| other != version)
-            }
-            _ => true,
-        }
-    }
-
-    /// The model after it, and whether it is carried out.
-    fn after(&self, happens: &Happens) -> (Self, bool) {
-        let mut next = self.clone();
-        let (mut done, mut ends) = (true, true);
-        if let Happens::To(module, does) = happens {
-            ends = matches!(does, Does::KillIn(..));
-            let may = self.may(*module, does);
-            if may {
-                (next.0[*module], done) = self.0[*module].after(does);
-            }
-            done = ends || (may && done);
-        }
-        if ends {
-            next.0.iter_mut().for_each(|slot| slot.provisional = None);
-        }
-        (next, done)
-    }
-
-    /// Whether an activation of the version starts it.
-    fn starts(&self, module: usize, version: u64) -> bool {
-        self.may(module, &Does::KillIn(version, 0)) && self.0[module].starts(version)
-    }
-}
-
-const MANIFEST: &str = "lifecycle:\n  activation:\n    confirmWindow: 1h\n    rollbackTriggers: [criticalError]\n    trafficShifting: { initial: 100, interval: 10ms }\n";
 
 impl World {
     /// It happens; says whether it was carried out.
@@ -261,16 +145,19 @@ impl World {
         let done = match *does {
             Does::Register(version) => {
                 let needs = if module == 1 { "dependencies:\n  - id: a\n" } else { "" };
-                self.register(id, &format!("{version}.0.0"), &format!("{needs}{MANIFEST}")).await;
+                self.register(id, &format!("{version}.0.0"), &format!("{needs}{}", manifest(version))).await;
                 true
             }
-            Does::Activate(wanted, fault) => {
+            Does::Activate(wanted, fault, how) => {
                 let probe = &self.engine.shared.probe;
                 if let Some((place, panics)) = fault {
                     probe.arm(id, PLACES[place], 0, if panics { Act::Panic } else { Act::Error });
                 }
-                let report = engine().activate(id, &version(wanted), None).await;
+                let report = self.activated(id, version(wanted), how).await;
                 probe.disarm(id);
+                if let (Ok(report), true) = (&report, fault.is_none()) {
+                    shifted(report, model.shifts(module, wanted, how), (wanted, how));
+                }
                 report.is_ok()
             }
             Does::KillIn(wanted, place) => {
@@ -292,6 +179,32 @@ impl World {
             }
         };
         (self, done)
+    }
+
+    /// Activates a version and, once it stays at its first weight, gives the order.
+    async fn activated(&self, id: &str, version: Version, how: How) -> Result<ActivationReport, EngineError> {
+        let engine = self.engine.by(Who::Admin);
+        let How::Gradual { goes_on } = how else {
+            return engine.activate(id, &version, Some(ActivationStrategy::Instant)).await;
+        };
+        let stays = version.major == STAYING;
+        let mut events = self.events.subscribe();
+        let mut coming = std::pin::pin!(engine.activate(id, &version, None));
+        loop {
+            let event = tokio::select! {
+                biased;
+                report = &mut coming => return report,
+                event = events.recv() => event.expect("few events"),
+            };
+            let weight = match &*event {
+                Event::TrafficShifted { instance, weight } if *instance.id == *id && stays => *weight,
+                _ => continue,
+            };
+            if weight == 10 {
+                let order = if goes_on { Order::Promote { full: true } } else { Order::Abort };
+                self.engine.by(Who::Admin).steer(id, order).await.expect("it is at a weight");
+            }
+        }
     }
 
     /// The process ends while an activation is at this place.
@@ -347,7 +260,7 @@ impl World {
         Ok(())
     }
 
-    fn is_slot(&self, id: &str, model: &Slot, all: &Model) -> Result<(), TestCaseError> {
+    fn is_slot(&self, id: &str, model: &reference::Slot, all: &Model) -> Result<(), TestCaseError> {
         let text = |version: Option<u64>| version.map(|version| format!("{version}.0.0"));
         prop_assert_eq!(self.routed(id), text(model.serving()), "{}: {:?}", id, all);
         let registered: Vec<_> = model.registered.iter().map(|version| Version::new(*version, 0, 0)).collect();
@@ -372,6 +285,19 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What the report tells of the shift of a version without a fault is what the table of its manifest says.
+fn shifted(report: &ActivationReport, shifts: bool, (version, how): (u64, How)) {
+    let weights: Vec<u8> = report.traffic_shift.iter().map(|shift| shift.weight).collect();
+    let expected: &[u8] = match (shifts, version, how) {
+        (true, WEIGHTED, _) => &[10, 55, 100],
+        (true, STAYING, How::Gradual { goes_on: true }) => &[10, 100],
+        (true, STAYING, _) => &[10],
+        (true, ..) => &[100],
+        (false, ..) => &[],
+    };
+    assert_eq!(weights, expected, "{version}, {how:?}: {report:?}");
 }
 
 proptest! {
