@@ -62,14 +62,15 @@ impl Attempt<'_> {
             Some(mirror) if shift.is_mirroring() => Some(candidate.take_copies(mirror, baseline)),
             _ => None,
         };
+        // before it is told of: who hears of the first weight may give an order
+        let shared = Arc::clone(&self.work.shared);
+        let mut steered = shared.helms.open(&self.key);
         self.route(shift.weight()).await?;
         let samples = |taking: &Option<Taking>| match taking {
             Some(copies) => copies.samples(),
             None => (candidate.metrics.stats.sample(), baseline.metrics.stats.sample()),
         };
         let mut since = samples(&self.taking);
-        let shared = Arc::clone(&self.work.shared);
-        let mut steered = shared.helms.open(&self.key);
         let metrics = self.work.shared.metrics.activation(&self.key);
         loop {
             if let Some(given) = self.wait_until(shift.due(), shift.is_held(), &mut steered).await? {

@@ -350,7 +350,7 @@ async fn reads_go_on_beside_a_write_that_the_store_does_not_get_done() {
     let started = Registry::start(store.clone(), data.audit(), data.0.path(), clock, Hosted::default(), None);
     let registry = started.await.unwrap();
     registry.register(module("a", "1.0.0")).await.unwrap();
-    let ((begun, begins), (go, goes)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel::<()>());
+    let ((begun, begins), (go, goes)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::sync_channel::<()>(1));
     let stuck = tokio::spawn(async move {
         let wait = move |_: &mut crate::store::Batch| {
             let _ = begun.send(());
