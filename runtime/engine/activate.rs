@@ -218,6 +218,7 @@ pub(super) async fn begin<'a>(
         instance: None,
         endpoints: Arc::new([]),
         left: false,
+        goes: false,
     };
     work.shared.hands.instances.insert(key.clone(), running);
     retire::sweep(work, &manifest.id);

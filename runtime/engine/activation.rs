@@ -1,6 +1,6 @@
 //! An actor for one command of one module, as long as the command runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -204,7 +204,7 @@ impl Actor for Activation {
         work: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let Some((command, reply)) = work.take() {
-            let (refusal, ids) = (command.refusal(), command.ids());
+            let (refusal, ids) = (command.refusal(), self.concerned(&command));
             let result = AssertUnwindSafe(self.run(command)).catch_unwind().await;
             let result = result.unwrap_or_else(|panic| {
                 // an instance must not run on unseen because nobody came to stop it
@@ -224,6 +224,13 @@ impl Actor for Activation {
 }
 
 impl Activation {
+    /// The modules of a command, with those of their sets that are not confirmed.
+    fn concerned(&self, command: &Command) -> BTreeSet<String> {
+        let ids = command.ids();
+        let sets = ids.iter().filter_map(|id| self.shared.board.slot(id).set()).flatten();
+        sets.chain(ids.iter().cloned()).collect()
+    }
+
     async fn run(&self, command: Command) -> Result<Done, EngineError> {
         match command {
             Command::Together { lead, members, strategy } => {

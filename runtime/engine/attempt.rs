@@ -24,7 +24,7 @@ use super::undo::Undo;
 use super::window::{Listens, critical_error};
 use crate::actors::Instance;
 use crate::actors::router::Taking;
-use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger, TriggerKind};
+use crate::manifest::{ActivationStrategy, Manifest, RollbackTrigger};
 use crate::monitor::{Event, Following, InstanceKey, Sample};
 use close::Ending;
 
@@ -251,16 +251,12 @@ impl<'a> Attempt<'a> {
     /// Whether it ends where its tree gives up, or one of its actors.
     fn listens(&self) -> Listens {
         // what served before the restart goes on as before: its window decides
-        match self.entry.action != Action::Resume && self.listens_to(TriggerKind::CriticalError) {
+        match self.entry.action != Action::Resume {
             false => Listens::Not,
             // its actors run once it serves, and count where there is something to return to
             true if self.reached() == Outcome::Provisional => Listens::ToActors,
             true => Listens::ToTree,
         }
-    }
-
-    pub(super) fn listens_to(&self, kind: TriggerKind) -> bool {
-        self.triggers.iter().any(|trigger| trigger.kind == kind)
     }
 
     /// What the traffic is shifted from; nothing where it moves at once.

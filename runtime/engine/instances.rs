@@ -23,6 +23,8 @@ pub(super) struct Running {
     pub(super) endpoints: Arc<[Endpoint]>,
     /// Whether it was to go and something of it is left.
     pub(super) left: bool,
+    /// Whether somebody sees to its end.
+    pub(super) goes: bool,
 }
 
 /// The table. Only commands touch it, never requests.
@@ -57,6 +59,11 @@ impl Instances {
         if let Some(running) = self.table().get_mut(key) {
             change(running);
         }
+    }
+
+    /// Notes that somebody sees to the end of an instance; `false`: somebody does already, or it is gone.
+    pub(super) fn goes(&self, key: &InstanceKey) -> bool {
+        self.table().get_mut(key).is_some_and(|running| !std::mem::replace(&mut running.goes, true))
     }
 
     pub(super) fn remove(&self, key: &InstanceKey) {

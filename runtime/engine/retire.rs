@@ -7,10 +7,11 @@ use tokio::task::JoinHandle;
 
 use super::activation::Activation;
 use super::apply::guarded;
+use super::board::version_of;
 use super::outcome::FailedFarewell;
 use super::plan::Change;
 use super::probe::place;
-use super::state::Happening;
+use super::state::{Happening, State};
 use crate::actors::Instance;
 use crate::actors::gate::Pass;
 use crate::manifest::{Deactivation, DeactivationStrategy};
@@ -53,10 +54,10 @@ pub(super) struct Retired {
     pub(super) failed: Vec<FailedFarewell>,
 }
 
-/// Drains and stops an instance that is draining.
+/// Drains and stops an instance that is draining, unless somebody does already.
 pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> Retired {
     let (hands, mut retired) = (&work.shared.hands, Retired::default());
-    let Some(instance) = hands.instances.instance(key) else { return retired };
+    let Some(instance) = hands.instances.instance(key).filter(|_| hands.instances.goes(key)) else { return retired };
     let farewell = async {
         place!(work.shared, &key.id, "drain", Before);
         retired.cut_off = drain(&instance, patience(&instance.manifest.lifecycle.deactivation)).await;
@@ -76,13 +77,14 @@ pub(super) async fn retire(work: &Activation, key: &InstanceKey, why: Why) -> Re
     retired
 }
 
-/// Begins the end of the instances of a module that have no place any more and of which nobody saw to it.
+/// Begins the end of the instances of a module that drain and of which nobody sees to it.
 pub(super) fn displaced(work: &Activation, id: &str) {
-    let (slot, instances) = (work.shared.board.slot(id).state, &work.shared.hands.instances);
-    for key in instances.keys().into_iter().filter(|key| *key.id == *id) {
-        let lost_its_place = slot.keys().all(|placed| *placed != key);
-        let instance = instances.instance(&key).filter(|_| lost_its_place);
-        if instance.is_some_and(|instance| !instance.pool.is_closed()) {
+    let slot = work.shared.board.slot(id);
+    for key in work.shared.hands.instances.keys().into_iter().filter(|key| *key.id == *id) {
+        let record = version_of(&key).and_then(|version| slot.versions.get(&version));
+        // what is returned from, or on its way, has a command of its own
+        let drains = record.is_some_and(|it| it.generation == key.generation && it.state == State::Draining);
+        if drains && slot.state.keys().all(|placed| *placed != key) {
             spawn(work, &key, Why::Replaced);
         }
     }

@@ -241,8 +241,8 @@ async fn close(work: &Activation, ended: Vec<(Outcome, Option<String>, Attempt<'
     let provisional: Vec<bool> = left.iter().map(|(left, _)| left.is_provisional()).collect();
     for ((left, fault), was_provisional) in left.into_iter().zip(provisional) {
         if was_provisional && !left.is_provisional() {
-            // it was returned from with the one before
-            left.was_told();
+            // with the one before
+            left.may_be_told()?;
         }
         match Box::pin(left.mend(&fault)).await {
             Ok(ran) => closed.push(ran),
@@ -301,7 +301,7 @@ async fn is_well(work: &Activation, attempt: &mut Attempt<'_>, after: &[Step]) -
             Err(TryRecvError::Lagged(_)) => work.shared.hands.instances.gave_up(&attempt.key),
             Err(TryRecvError::Empty | TryRecvError::Closed) => break,
         };
-        if let Some(reason) = critical.filter(|_| attempt.listens_to(TriggerKind::CriticalError)) {
+        if let Some(reason) = critical {
             return Err(format!("{}: {reason}", trigger_name(TriggerKind::CriticalError)));
         }
     }

@@ -210,9 +210,8 @@ impl Attempt<'_> {
                         Err(RecvError::Lagged(_)) => self.work.shared.hands.instances.gave_up(&self.key),
                         Err(RecvError::Closed) => return Err("the engine is gone".to_owned()),
                     };
-                    let kind = TriggerKind::CriticalError;
-                    if let Some(reason) = critical.filter(|_| self.listens_to(kind)) {
-                        return Err(format!("{}: {reason}", trigger_name(kind)));
+                    if let Some(reason) = critical {
+                        return Err(format!("{}: {reason}", trigger_name(TriggerKind::CriticalError)));
                     }
                 }
                 () = &mut sleep => return Ok(None),

@@ -156,8 +156,9 @@ impl Undo<'_> {
             }
             (true, true) => GivenBack::Not,
             (true, false) => {
-                let again = guarded(self.give_back()).await;
-                if again.is_ok() && !takes().0 { GivenBack::AtLast } else { GivenBack::Not }
+                // whatever goes wrong after the switch, the traffic is where it belongs
+                let _ = guarded(self.give_back()).await;
+                if takes().0 { GivenBack::Not } else { GivenBack::AtLast }
             }
         }
     }

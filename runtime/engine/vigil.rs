@@ -140,8 +140,8 @@ impl Vigil {
             Health::Failed(failure) => Some(failure),
             Health::Passed | Health::Unknown => None,
         };
-        let critical = seen.critical.filter(|_| self.listens_to(TriggerKind::CriticalError).is_some());
-        let trigger = match (critical, judge(&interval, reference, failure, rules)) {
+        // that it cannot go on is nothing to be judged: a manifest need not list it
+        let trigger = match (seen.critical, judge(&interval, reference, failure, rules)) {
             (Some(reason), _) => Some((TriggerKind::CriticalError, reason.to_owned())),
             (None, Verdict::Fail { trigger, reason }) => Some((trigger, reason)),
             (None, Verdict::Pass | Verdict::Inconclusive { .. }) => None,
@@ -176,7 +176,7 @@ impl Vigil {
             self.spent_until = Some(now + self.interval);
             return Duty::Return(reason);
         }
-        match self.listens_to(kind).map(|trigger| trigger.after_confirm) {
+        match self.triggers.iter().find(|trigger| trigger.kind == kind).map(|trigger| trigger.after_confirm) {
             _ if self.alarmed => Duty::Nothing,
             Some(AfterConfirm::Rollback) => {
                 self.alarmed = true;
@@ -187,9 +187,5 @@ impl Vigil {
                 Duty::Alarm(reason)
             }
         }
-    }
-
-    fn listens_to(&self, kind: TriggerKind) -> Option<&RollbackTrigger> {
-        self.triggers.iter().find(|trigger| trigger.kind == kind)
     }
 }

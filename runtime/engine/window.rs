@@ -57,9 +57,14 @@ async fn watch(
     reference: &Sample,
     rules: &Rules,
 ) {
+    // it may have given up before anybody watched it
+    let mut before = GaveUp::unseen(&work.shared.hands.instances, key);
     loop {
         let of = (&work.shared.hands.instances, key);
-        let gave_up = wait_until(vigil.due(), of, &mut events).await;
+        let gave_up = match before.take() {
+            Some(before) => Some(before),
+            None => wait_until(vigil.due(), of, &mut events).await,
+        };
         let Some(instance) = work.shared.hands.instances.instance(key) else { return };
         let slots = work.shared.board.slots();
         let Some(slot) = slots.get(&*key.id).filter(|slot| slot.state.keys().any(|placed| placed == key)) else {

@@ -227,11 +227,11 @@ pub enum Event {
 
 impl Event {
     /// The instance whose condition it tells of.
-    const fn condition_of(&self) -> Option<&InstanceKey> {
+    fn condition_of(&self) -> Option<&InstanceKey> {
         match self {
-            Self::HealthChanged { instance, .. }
-            | Self::CriticalError { instance, .. }
-            | Self::ActorFailed { instance, .. } => Some(instance),
+            Self::HealthChanged { instance, .. } | Self::CriticalError { instance, .. } => Some(instance),
+            // messages that fail are many, and nobody is returned from for them
+            Self::ActorFailed { instance, cause: "upgrade", .. } => Some(instance),
             _ => None,
         }
     }
@@ -316,8 +316,8 @@ impl Events {
         self.sender.subscribe()
     }
 
-    /// From now on what is told of the condition of one instance: that its health changed, its tree gave up, or an actor of its
-    /// failed.
+    /// From now on what is told of the condition of one instance: that its health changed, its tree gave up, or an actor does
+    /// not take its state.
     #[must_use]
     pub fn follow(&self, key: &InstanceKey) -> Following {
         self.followers.follow(key)

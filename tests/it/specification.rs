@@ -145,7 +145,7 @@ fn a_row_that_is_not_true_is_caught() {
         (format!("| `A` | `tests/it/none.rs` `x` | {test} |"), "tests/it/none.rs cannot be read"),
         (format!("| `A` | `MAP` | {test} |"), "`MAP` stands before the name of a file"),
         (format!("| `A` | `runtime/lib.rs` `Runtim` | {test} |"), "runtime/lib.rs does not define `Runtim`"),
-        (format!("| `A` | {this} | `runtime/lib.rs` `Runtime` |"), "runtime/lib.rs does not define `fn Runtime`"),
+        (format!("| `A` | {this} | `runtime/lib.rs` `Runtime` |"), "runtime/lib.rs does not define `Runtime`"),
     ];
     for (row, expected) in cases {
         let rows = map::rows(&row);

@@ -269,9 +269,9 @@ impl ScriptActor {
                 self.hold(&Hold::now(owner, reason, life.pause()));
             }
             // those that go down with it do so before anybody hears of the failure: it may be one of them that waits
-            Turn::NotBegun { owner, error, reason } => {
+            Turn::NotBegun { owner, cause, error, reason } => {
                 let asked = self.put_back_unless_asked(letter);
-                let wait = self.fail(life, Some(owner), (Cause::Init, &reason));
+                let wait = self.fail(life, Some(owner), (cause, &reason));
                 if let Some(letter) = asked {
                     letter.answer(Err(error));
                 }
@@ -287,6 +287,9 @@ impl ScriptActor {
     }
 
     fn put_back(&self, letter: Letter) {
+        if matches!(*self.standing(), Standing::Ended) {
+            return self.refuse(vec![letter], "the actor has ended", &|| self.ended());
+        }
         if let Some(letter) = self.mailbox.put_back(letter) {
             self.refuse(vec![letter], "its slot is gone", &|| self.gone());
         }

@@ -1,10 +1,12 @@
 //! How often the actors of a slot failed, counted together as a supervisor counts its children. Pure: time is passed in.
 //!
 //! Two counts by the one rule of the manifest. Whatever has an actor begin anew counts towards holding it. Of that, what no
-//! message of a client makes, a failing `init` and a panic, counts towards giving up: a client can have an actor held, and never
+//! message of a client makes, an `init` that fails of itself and a panic, counts towards giving up: a client can have an actor held, and never
 //! a version taken back.
 
 use std::time::Duration;
+
+use replug_scripts::{HostErrorKind, ScriptError};
 
 use crate::actors::error::CallError;
 use crate::actors::intensity::{Decision, Intensity, RestartWindow};
@@ -13,6 +15,8 @@ use crate::actors::intensity::{Decision, Intensity, RestartWindow};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     Init,
+    /// `init` met what others have filled or hold: room, queues, each other.
+    Crowd,
     Upgrade,
     Handle,
     /// A bug of the runtime's.
@@ -49,10 +53,26 @@ impl Cause {
         if matches!(error, CallError::Crashed(_)) { Self::Panic } else { Self::Handle }
     }
 
+    /// Why `init` failed with this.
+    pub(super) fn of_init(error: &CallError) -> Self {
+        match error {
+            CallError::Script(ScriptError::Host { error, .. })
+                if matches!(
+                    error.kind,
+                    HostErrorKind::Overloaded | HostErrorKind::Timeout | HostErrorKind::Conflict
+                ) =>
+            {
+                Self::Crowd
+            }
+            CallError::Crashed(_) => Self::Panic,
+            _ => Self::Init,
+        }
+    }
+
     /// Its name in events.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Init => "init",
+            Self::Init | Self::Crowd => "init",
             Self::Upgrade => "upgrade",
             Self::Handle => "handle",
             Self::Panic => "panic",
@@ -103,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    const CAUSES: [Cause; 4] = [Cause::Init, Cause::Handle, Cause::Panic, Cause::Stop];
+    const CAUSES: [Cause; 5] = [Cause::Init, Cause::Crowd, Cause::Handle, Cause::Panic, Cause::Stop];
 
     fn rule(intensity: u32, seconds: u64) -> Intensity {
         Intensity { intensity, period: Duration::from_secs(seconds) }
@@ -120,6 +140,18 @@ mod tests {
                 assert_eq!(failures.failed(rule, cause, now), last, "{cause:?}, {round}");
             }
         }
+    }
+
+    #[test]
+    fn an_init_is_not_to_blame_for_what_others_fill_or_hold() {
+        let of = |kind| {
+            let error = replug_scripts::HostError::new(kind, "actor b of a: it is held for a while");
+            Cause::of_init(&CallError::Script(ScriptError::Host { error, trace: String::new() }))
+        };
+        for kind in [HostErrorKind::Overloaded, HostErrorKind::Timeout, HostErrorKind::Conflict] {
+            assert_eq!(of(kind), Cause::Crowd, "{kind:?}");
+        }
+        assert_eq!(of(HostErrorKind::NotFound), Cause::Init);
     }
 
     #[test]

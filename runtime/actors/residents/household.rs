@@ -87,7 +87,8 @@ impl Household {
             return Arc::clone(actor);
         }
         if actors.table.len() >= MANY {
-            actors.table.retain(|_, actor| !actor.is_idle());
+            // one that a sender was handed is not idle for long
+            actors.table.retain(|_, actor| Arc::strong_count(actor) > 1 || !actor.is_idle());
         }
         let name: Arc<str> = spec.id.as_str().into();
         let above = (Arc::clone(&self.shared), Arc::downgrade(self));
@@ -210,6 +211,7 @@ impl Household {
     /// The version that has the slot is confirmed: actors that it does not declare end, and no other returns to what it was.
     pub(super) fn settles(&self, declared: &[ActorSpec]) {
         self.ends_others(declared);
+        self.timers.settle();
         for actor in self.actors().table.values() {
             actor.settles();
         }

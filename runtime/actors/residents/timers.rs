@@ -6,12 +6,13 @@
 //! | set by | ticks |
 //! |---|---|
 //! | `init` or `warmup` of a version | as long as that version has the slot; kept aside before, and while another one has it |
-//! | anything else | until it is cancelled or replaced, whichever version has the slot |
+//! | anything else | until it is cancelled or replaced, whichever version has the slot; kept aside while a version has one of its id |
 //!
-//! What never happens: a version that was taken back leaves a timer, or the loss of one that it replaced.
+//! What never happens: `init` or `warmup` of a version that was taken back leaves a timer, or the loss of one that it replaced. Nothing
+//! is kept of what ticks once and has ticked, for `init` runs in every VM.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use replug_scripts::Value;
@@ -37,13 +38,13 @@ struct Table {
     running: HashMap<String, Running>,
     /// What each version has set for the time in which it has the slot, by id.
     own: HashMap<InstanceKey, HashMap<String, Arc<Kept>>>,
+    /// Those of the slot that a version's own have replaced, by id, until no version returns to before that.
+    covered: HashMap<String, Arc<Kept>>,
 }
 
 /// A timer with the room of its payload.
 struct Kept {
     timer: Arc<Timer>,
-    /// Whether it has been started: what ticks once does not do so again when its version is back.
-    was_started: AtomicBool,
     _room: Parcel,
 }
 
@@ -74,12 +75,21 @@ impl Drop for Running {
 impl Kept {
     fn new(timer: Timer, hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>) -> Result<Arc<Self>, NotSet> {
         let room = hold(&timer.payload).map_err(NotSet::NoRoom)?;
-        Ok(Arc::new(Self { timer: Arc::new(timer), was_started: AtomicBool::new(false), _room: room }))
+        Ok(Arc::new(Self { timer: Arc::new(timer), _room: room }))
     }
 
     /// Whether `timer` would be the same, which goes on.
     fn is(&self, timer: &Timer) -> bool {
         timer.repeats && *self.timer == *timer
+    }
+}
+
+impl Table {
+    /// What ticks once has ticked: its version does not set it again when it is back. What was kept for that.
+    fn ticked(&mut self, id: &str, over: &Running) -> Option<Arc<Kept>> {
+        let own = self.own.get_mut(over.of.as_ref()?)?;
+        let is_this = own.get(id).is_some_and(|kept| Arc::ptr_eq(kept, &over.kept));
+        if is_this { own.remove(id) } else { None }
     }
 }
 
@@ -110,8 +120,9 @@ impl Timers {
             _ => {}
         }
         let replaced = self.start(&mut table, (&id, Kept::new(timer, hold)?), None, beat);
+        let covered = table.covered.remove(&id);
         drop(table);
-        drop(replaced);
+        drop((replaced, covered));
         Ok(id)
     }
 
@@ -124,10 +135,16 @@ impl Timers {
         beat: &Beat<'_, T>,
         hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>,
     ) -> Result<String, NotSet> {
-        let id = self.name(&timer);
+        let mut id = self.name(&timer);
         let mut table = lock(&self.table);
         let owns = owns();
         let own = table.own.get(key);
+        // each VM of a candidate sets the same again, and none of it ticks
+        let alike = own.filter(|_| !owns && timer.id.is_none()).into_iter().flatten();
+        if let Some((same, _)) = alike.into_iter().find(|(_, kept)| *kept.timer == timer) {
+            id.clone_from(same);
+            return Ok(id);
+        }
         let known = own.and_then(|own| own.get(&id)).filter(|kept| kept.is(&timer)).cloned();
         let is_full = own.is_some_and(|own| own.len() >= MAX_TIMERS && !own.contains_key(&id))
             || (owns && table.running.len() >= MAX_TIMERS && !table.running.contains_key(&id));
@@ -137,7 +154,7 @@ impl Timers {
             None => Kept::new(timer, hold)?,
         };
         table.own.entry(key.clone()).or_default().insert(id.clone(), Arc::clone(&kept));
-        let replaced = if owns { self.takes_up(&mut table, (&id, kept), key, beat) } else { None };
+        let replaced = if owns { self.takes_up(&mut table, (&id, kept), Some(key), beat) } else { None };
         drop(table);
         drop(replaced);
         Ok(id)
@@ -147,27 +164,34 @@ impl Timers {
     pub(super) fn move_to<T: Fn(&Timer) + Send + Sync + 'static>(&self, owner: &InstanceKey, beat: &Beat<'_, T>) {
         let mut table = lock(&self.table);
         let own = table.own.get(owner).cloned().unwrap_or_default();
+        let uncovered: HashMap<_, _> = table.covered.extract_if(|id, _| !own.contains_key(id)).collect();
         let is_over = |id: &String, running: &mut Running| {
+            let next = own.get(id).or_else(|| uncovered.get(id));
             let stays = running.of.as_ref().is_none_or(|of| of == owner)
-                || own.get(id).is_some_and(|kept| kept.is(&running.kept.timer));
-            if !stays {
-                running.kept.was_started.store(false, Ordering::Relaxed);
-            }
+                || next.is_some_and(|kept| kept.is(&running.kept.timer));
             !stays
         };
         let over: Vec<_> = table.running.extract_if(is_over).collect();
         let mut replaced = Vec::new();
+        for (id, kept) in uncovered {
+            replaced.extend(self.takes_up(&mut table, (&id, kept), None, beat));
+        }
         for (id, kept) in own {
-            let has_ticked = !kept.timer.repeats && kept.was_started.load(Ordering::Relaxed);
             let is_full = table.running.len() >= MAX_TIMERS && !table.running.contains_key(&id);
             if is_full {
                 tracing::warn!(instance = %owner, timer = %id, "a timer is not set: its module has {MAX_TIMERS}");
-            } else if !has_ticked {
-                replaced.extend(self.takes_up(&mut table, (&id, kept), owner, beat));
+            } else {
+                replaced.extend(self.takes_up(&mut table, (&id, kept), Some(owner), beat));
             }
         }
         drop(table);
         drop((over, replaced));
+    }
+
+    /// No version returns to before the one that has the slot: what its timers have replaced is gone.
+    pub(super) fn settle(&self) {
+        let gone = std::mem::take(&mut lock(&self.table).covered);
+        drop(gone);
     }
 
     /// Forgets what a version set for itself: it is gone.
@@ -181,9 +205,12 @@ impl Timers {
     pub(super) fn cancel(&self, id: &str, key: &InstanceKey, aside: impl FnOnce() -> bool) -> bool {
         let mut table = lock(&self.table);
         let own = table.own.get_mut(key).and_then(|own| own.remove(id));
-        let ended = if aside() { None } else { table.running.remove(id) };
+        let (ended, covered) = match aside() {
+            true => (None, None),
+            false => (table.running.remove(id), table.covered.remove(id)),
+        };
         drop(table);
-        own.is_some() || ended.is_some()
+        own.is_some() || ended.is_some() || covered.is_some()
     }
 
     /// Ends all of them.
@@ -196,20 +223,24 @@ impl Timers {
         timer.id.clone().unwrap_or_else(|| format!("timer-{}", self.next.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// An own timer of the version that has the slot ticks, from now on or as the same one did before.
+    /// A timer of the slot or of the version that has it ticks, from now on or as the same one did before.
     fn takes_up<T: Fn(&Timer) + Send + Sync + 'static>(
         &self,
         table: &mut Table,
         (id, kept): (&str, Arc<Kept>),
-        key: &InstanceKey,
+        of: Option<&InstanceKey>,
         beat: &Beat<'_, T>,
     ) -> Option<Running> {
-        match table.running.get_mut(id) {
+        let present = table.running.get_mut(id);
+        if let (Some(of_slot), Some(_)) = (present.as_ref().filter(|running| running.of.is_none()), of) {
+            table.covered.insert(id.to_owned(), Arc::clone(&of_slot.kept));
+        }
+        match present {
             Some(running) if running.kept.is(&kept.timer) => {
-                running.of = Some(key.clone());
+                running.of = of.cloned();
                 None
             }
-            _ => self.start(table, (id, kept), Some(key.clone()), beat),
+            _ => self.start(table, (id, kept), of.cloned(), beat),
         }
     }
 
@@ -222,7 +253,6 @@ impl Timers {
         beat: &Beat<'_, T>,
     ) -> Option<Running> {
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
-        kept.was_started.store(true, Ordering::Relaxed);
         // not what it is kept in: its room is given back at once where it is cancelled, and the task ends a little later
         let (all, name, ticking) = (Arc::downgrade(&self.table), id.to_owned(), Arc::clone(&kept.timer));
         let tick = (beat.tick)(&kept.timer);
@@ -239,9 +269,10 @@ impl Timers {
                         return;
                     }
                     let over = table.running.remove(&name);
+                    let own = over.as_ref().and_then(|over| table.ticked(&name, over));
                     drop(table);
                     tick(&ticking);
-                    return drop(over);
+                    return drop((over, own));
                 }
                 tick(&ticking);
             }

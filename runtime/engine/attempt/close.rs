@@ -180,9 +180,13 @@ impl Left<'_> {
         slot.is_provisional() && slot.serving.as_ref() == Some(&self.key)
     }
 
-    /// It was returned from with others, which told of it.
-    pub(in crate::engine) fn was_told(&self) {
-        self.ending.is_told.store(true, Ordering::Release);
+    /// Where it was returned from with others, which told of it, only its report is left to be made.
+    pub(in crate::engine) fn may_be_told(&self) -> Result<(), EngineError> {
+        let kept = self.work.shared.records.entry(&self.key.id, self.entry.number)?;
+        if kept.and_then(|entry| entry.outcome).is_some_and(|outcome| !outcome.serves()) {
+            self.ending.is_told.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Brings it to an end: what can be returned from is, what serves with nothing behind it goes on, and anything else is taken

@@ -31,7 +31,7 @@ impl Followers {
     pub(super) fn follow(&self, key: &InstanceKey) -> Following {
         let mut all = self.lock();
         let followers = all.entry(key.clone()).or_insert_with(|| broadcast::channel(BACKLOG).0);
-        Following { key: key.clone(), receiver: followers.subscribe(), all: self.clone() }
+        Following { key: key.clone(), receiver: Some(followers.subscribe()), all: self.clone() }
     }
 }
 
@@ -39,7 +39,8 @@ impl Followers {
 #[derive(Debug)]
 pub struct Following {
     key: InstanceKey,
-    receiver: broadcast::Receiver<Arc<Event>>,
+    /// There until it is dropped.
+    receiver: Option<broadcast::Receiver<Arc<Event>>>,
     all: Followers,
 }
 
@@ -49,7 +50,10 @@ impl Following {
     /// # Errors
     /// Some passed unseen.
     pub async fn recv(&mut self) -> Result<Arc<Event>, RecvError> {
-        self.receiver.recv().await
+        match &mut self.receiver {
+            Some(receiver) => receiver.recv().await,
+            None => Err(RecvError::Closed),
+        }
     }
 
     /// The next event, if it has been told already.
@@ -57,15 +61,16 @@ impl Following {
     /// # Errors
     /// There is none, or some passed unseen.
     pub fn try_recv(&mut self) -> Result<Arc<Event>, TryRecvError> {
-        self.receiver.try_recv()
+        self.receiver.as_mut().map_or(Err(TryRecvError::Closed), broadcast::Receiver::try_recv)
     }
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
         let mut all = self.all.lock();
-        // this one is counted until it is dropped, which is after this
-        if all.get(&self.key).is_some_and(|followers| followers.receiver_count() <= 1) {
+        // under the lock: of two that leave at once the second sees that it is the last
+        drop(self.receiver.take());
+        if all.get(&self.key).is_some_and(|followers| followers.receiver_count() == 0) {
             all.remove(&self.key);
         }
     }

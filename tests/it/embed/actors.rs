@@ -112,7 +112,7 @@ runtime:
   supervision: { strategy: one_for_all, intensity: 2 }
   actors: [{ id: counter, mailbox: 4096 }, { id: fresh }]
 lifecycle:
-  activation: { rollbackTriggers: [criticalError], confirmWindow: 1h }
+  activation: { trafficShifting: { interval: 20ms }, confirmWindow: 1h }
   rollback: { notificationChannels: [events] }
 ";
 
@@ -129,7 +129,7 @@ async fn a_version_whose_actors_give_up_while_it_is_provisional_is_returned_from
         .replace("services: #{", "services: #{ \"counter.fresh\": || { actors.send(\"fresh\", 1); },");
     world.register(&Module::new("counter", "2.0.0").manifest(BRITTLE).rhai(&fresh)).await;
     let mut events = world.runtime.events();
-    let report = world.runtime.activate("counter@2.0.0").strategy(ActivationStrategy::Instant).await.expect("it runs");
+    let report = world.runtime.activate("counter@2.0.0").await.expect("it runs");
     report.ensure_serves().expect("it serves");
     world.runtime.call::<Value>("counter", "add", &add(4)).await.expect("it is queued");
     let state: Value = world.runtime.call("counter", "state", &json!({})).await.expect("the state");

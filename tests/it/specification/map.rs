@@ -128,7 +128,12 @@ fn defines(text: &str, name: &str) -> bool {
         }
         let named = line.strip_prefix("pub ").or_else(|| line.split_once(") ").map(|(_, rest)| rest)).unwrap_or(line);
         let begins = |line: &str| line.strip_prefix(name).map(str::trim_start).map(str::to_owned);
-        let is_member = |rest: String| rest.is_empty() || rest.starts_with([':', ',', '{', '(', '=']);
+        // a variant or a field; what else begins with a name uses it
+        let is_variant = name.starts_with(char::is_uppercase);
+        let is_member = |rest: String| match is_variant {
+            true => rest.is_empty() || rest.starts_with([',', '{', '(', '=']),
+            false => rest == ":" || rest.starts_with(": "),
+        };
         let strings = line.split('"').skip(1).step_by(2);
         [line, named].into_iter().filter_map(begins).any(is_member)
             || strings.into_iter().any(|string| has_word(string, name))
@@ -147,11 +152,11 @@ fn has_word(text: &str, word: &str) -> bool {
 #[test]
 fn a_name_is_defined_by_an_item_a_field_a_variant_or_a_string_and_by_nothing_else() {
     let text = "// gone\n/// `told`\npub struct Kept {\n    pub(crate) weight: u8,\n}\nenum E {\n    Stays(u8),\n}\n\
-                fn made() { used(); x.taken; \"metric_name\" }\n";
+                fn made() { used(); x.taken; \"metric_name\" }\n    called(1);\n    set = 2;\n    passed,\n";
     for name in ["Kept", "weight", "Stays", "made", "metric_name"] {
         assert!(defines(text, name), "{name}");
     }
-    for name in ["gone", "told", "used", "taken", "Kep", "metric"] {
+    for name in ["gone", "told", "used", "taken", "Kep", "metric", "called", "set", "passed"] {
         assert!(!defines(text, name), "{name}");
     }
 }

@@ -2,6 +2,7 @@
 //! version that does not take the state must not keep the slot.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use replug_scripts::Value;
@@ -73,6 +74,9 @@ impl ScriptActor {
             life = self.life.lock() => life,
         };
         self.forgets(&mut life);
+        if self.is_settled.swap(false, Ordering::AcqRel) {
+            life.past = None;
+        }
         let letter = self.no_letter(owner);
         loop {
             let has_slot = self.shared.owner(&self.module).is_some_and(|now| now.key == owner.key);

@@ -36,7 +36,7 @@ pub(super) enum Turn {
     /// It was not begun: the state of another version does not fit.
     Misfit { owner: InstanceKey, error: HostError, reason: String },
     /// It was not begun: `init` failed.
-    NotBegun { owner: InstanceKey, error: HostError, reason: String },
+    NotBegun { owner: InstanceKey, cause: Cause, error: HostError, reason: String },
     /// It failed, and the state is lost.
     Failed { owner: Option<InstanceKey>, cause: Cause, error: HostError, reason: String },
 }
@@ -132,12 +132,17 @@ impl ScriptActor {
             let init = Handler::ActorInit(Arc::clone(&self.name));
             let state = match owner.exports().has(&init) {
                 false => Value::Null,
-                true => match self.run(owner, &init, Vec::new(), letter).await {
+                // the state is nobody's in particular: it must not depend on whose message is the first
+                true => match owner.call_aside(init.clone(), Vec::new(), self.unasked(owner, letter)).await {
                     Ok(state) => state,
                     Err(error) => {
-                        let (owner, reason) = (owner.key.clone(), format!("init: {error}"));
-                        let error = self.unbegun(&error)?.unwrap_or_else(|| self.told(&error));
-                        return Err(Stop::Turn(Turn::NotBegun { owner, error, reason }));
+                        if let Some(error) = self.unbegun(&error)? {
+                            return Err(Stop::Turn(Turn::Later(error, AGAIN)));
+                        }
+                        let (owner, reason, cause) =
+                            (owner.key.clone(), format!("init: {error}"), Cause::of_init(&error));
+                        let error = self.told(&error);
+                        return Err(Stop::Turn(Turn::NotBegun { owner, cause, error, reason }));
                     }
                 },
             };
@@ -145,7 +150,8 @@ impl ScriptActor {
             let call = self.context(owner, letter);
             larder::keep(owner, &mut kept, state, (&init, &call)).map_err(|none| {
                 let (owner, error) = (owner.key.clone(), self.error(HostErrorKind::Overloaded, none));
-                Stop::Turn(Turn::NotBegun { owner, error, reason: format!("its first state is not kept: {none}") })
+                let (cause, reason) = (Cause::Crowd, format!("its first state is not kept: {none}"));
+                Stop::Turn(Turn::NotBegun { owner, cause, error, reason })
             })?;
             life.state = Some((kept, version));
             return Ok(0);
@@ -171,8 +177,11 @@ impl ScriptActor {
                     })?;
                 }
                 Err(error) => {
+                    if let Some(error) = self.unbegun(&error)? {
+                        return Err(Stop::Turn(Turn::Later(error, AGAIN)));
+                    }
                     let (owner, reason) = (owner.key.clone(), format!("upgrade from {made_by}: {error}"));
-                    let error = self.unbegun(&error)?.unwrap_or_else(|| self.told(&error));
+                    let error = self.told(&error);
                     let Some(lost) = life.returns_to(&version) else {
                         return Err(Stop::Turn(Turn::Misfit { owner, error, reason }));
                     };
@@ -210,6 +219,11 @@ impl ScriptActor {
         letter: &Letter,
     ) -> Result<Value, CallError> {
         owner.call_aside(handler.clone(), args, self.context(owner, letter)).await
+    }
+
+    /// The context of a call that no message asked for.
+    fn unasked(&self, owner: &Instance, letter: &Letter) -> CallContext {
+        CallContext { hops: 0, principal: None, ..self.context(owner, letter) }
     }
 
     fn context(&self, owner: &Instance, letter: &Letter) -> CallContext {

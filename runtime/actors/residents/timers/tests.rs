@@ -143,3 +143,52 @@ async fn what_ticked_once_does_not_do_so_again_when_its_version_is_back() {
     ticks.with(|beat| timers.move_to(&version(1), beat));
     assert!(running(&timers).is_empty());
 }
+
+#[tokio::test]
+async fn nothing_is_kept_of_what_ticked_once_however_often_init_sets_it() {
+    let (timers, ticks) = (Timers::default(), Count::default());
+    for round in 1..=MAX_TIMERS + 1 {
+        let once = |beat: &Beat<'_, _>| timers.set_own((&version(1), || true), timer(None, 1, false), beat, free);
+        ticks.with(once).expect("there is room");
+        if round % 100 == 0 {
+            ticks.reaches(round).await;
+        }
+    }
+    ticks.reaches(MAX_TIMERS + 1).await;
+    let table = lock(&timers.table);
+    assert_eq!((table.running.len(), table.own[&version(1)].len()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_each_vm_of_a_candidate_sets_without_an_id_is_one_timer() {
+    let (timers, ticks) = (Timers::default(), Count::default());
+    for _ in 0..=MAX_TIMERS {
+        let aside = |beat: &Beat<'_, _>| timers.set_own((&version(2), || false), timer(None, 10, false), beat, free);
+        ticks.with(aside).expect("there is room");
+    }
+    ticks.with(|beat| timers.move_to(&version(2), beat));
+    assert_eq!(running(&timers).len(), 1);
+}
+
+#[tokio::test]
+async fn a_timer_of_the_slot_is_back_where_the_version_that_replaced_it_is_taken_back() {
+    for millis in [3_600_000, 7_200_000] {
+        let (timers, ticks) = (Timers::default(), Count::default());
+        ticks.set(&timers, timer(Some("tidy"), 3_600_000, true)).expect("there is room");
+        let before = running(&timers);
+        let own = timer(Some("tidy"), millis, true);
+        ticks.with(|beat| timers.set_own((&version(2), || false), own.clone(), beat, free)).expect("there is room");
+        ticks.with(|beat| timers.move_to(&version(2), beat));
+        assert_eq!(running(&timers), [("tidy".to_owned(), u128::from(millis))]);
+        ticks.with(|beat| timers.move_to(&version(1), beat));
+        timers.forget(&version(2));
+        assert_eq!(running(&timers), before);
+        assert!(lock(&timers.table).running["tidy"].of.is_none(), "it is the slot's as before");
+        // the same again, and confirmed
+        ticks.with(|beat| timers.set_own((&version(3), || false), own, beat, free)).expect("there is room");
+        ticks.with(|beat| timers.move_to(&version(3), beat));
+        timers.settle();
+        ticks.with(|beat| timers.move_to(&version(4), beat));
+        assert!(running(&timers).is_empty(), "it was replaced for good");
+    }
+}
