@@ -1,11 +1,15 @@
 //! What a data directory holds when its runtime ends, and what the next one makes of it.
 
+use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use replug::Runtime;
-use serde_json::json;
+use replug::store::RawRecord;
+use replug::store::archive::{Archive, Kind, Writer};
+use serde_json::{Value, json};
 
-use crate::support::{Module, Server, until};
+use crate::support::{Module, Server, replug, until};
 
 #[tokio::test]
 async fn what_served_serves_again_after_a_stop_and_after_a_kill() {
@@ -66,6 +70,72 @@ async fn a_module_that_does_not_start_again_keeps_no_other_from_serving() {
     let trouble = greeting["troubles"][0].as_str().expect("a trouble");
     let expected = "broken@1.0.0: it served when the runtime ended and does not start again: ";
     assert!(trouble.starts_with(expected), "{trouble}");
+}
+
+/// Copies a backup in which the slot of `id` says that `version` serves.
+fn with_serving(from: &Path, to: &Path, id: &str, version: &str) {
+    let mut archive = Archive::open(from).unwrap();
+    let mut writer = Writer::begin(File::create(to).unwrap(), to, &archive.about().clone()).unwrap();
+    let mut changed = 0;
+    while let Some(section) = archive.next().unwrap() {
+        if section.kind != Kind::Records {
+            let part = section.part().unwrap();
+            assert!(part.last, "the files of the test are small");
+            writer.file(section.kind, &section.name, part.bytes).unwrap();
+            continue;
+        }
+        for mut record in section.records().unwrap() {
+            if record.tree == "slots" && record.key.windows(id.len()).any(|part| part == id.as_bytes()) {
+                let mut slot: Value = serde_json::from_slice(record.body()).unwrap();
+                slot["serving"] = json!(version);
+                let value = [&record.value[..2], &serde_json::to_vec(&slot).unwrap()].concat();
+                record = RawRecord::new(record.key, value).unwrap();
+                changed += 1;
+            }
+            writer.record(&record).unwrap();
+        }
+    }
+    writer.finish().unwrap();
+    assert_eq!(changed, 1, "{id} has one slot");
+}
+
+/// An upgrade could close a circle once: what serves in one is no fault of who starts the program of today.
+#[tokio::test]
+async fn two_modules_that_need_each_other_since_an_older_runtime_both_start_again() {
+    let closing = Module::echo("first-half", "2.0.0", "lua").needs("second-half", "*");
+    let (mut old, modules) = (
+        Server::with(&[Module::echo("first-half", "1.0.0", "lua")]).await,
+        [Module::echo("second-half", "1.0.0", "rhai").needs("first-half", "*"), closing],
+    );
+    old.settle(&modules[0]).await;
+    old.ok(&["register", &old.write(&modules[1])]).await;
+    let refused = old.run(&["activate", "first-half@2.0.0"]).await.error().1;
+    assert!(refused.contains("first-half -> second-half -> first-half"), "the program of today makes none: {refused}");
+    let (made, closed) = (old.root().join("made.backup"), old.root().join("closed.backup"));
+    old.ok(&["backup", &made.display().to_string()]).await;
+    old.kill();
+    with_serving(&made, &closed, "first-half", "2.0.0");
+
+    let mut server = Server::idle_with(&[]);
+    let data = server.data().display().to_string();
+    let restored = replug(&["restore", &closed.display().to_string(), "--json", "--data", &data]);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    for _ in 0..2 {
+        server.start().await;
+        for (id, version) in [("first-half", "2.0.0"), ("second-half", "1.0.0")] {
+            let answer = server.get(&format!("/api/{id}")).await;
+            let told = (answer.status, answer.header("x-replug-module").to_owned());
+            assert_eq!(told, (200, format!("{id}@{version}")), "{}", server.logged());
+        }
+        let log = server.ok(&["audit", "--limit", "1000"]).await;
+        assert!(log.to_string().contains("first-half -> second-half -> first-half"), "the circle is an alarm: {log}");
+        server.kill();
+    }
+    // the way out of it is open
+    server.start().await;
+    server.settle(&Module::echo("first-half", "3.0.0", "lua")).await;
+    assert_eq!(server.get("/api/first-half").await.header("x-replug-module"), "first-half@3.0.0");
+    assert_eq!(server.get("/api/second-half").await.status, 200);
 }
 
 #[tokio::test]
