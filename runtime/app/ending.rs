@@ -8,6 +8,7 @@ use futures::future::{BoxFuture, Shared};
 use ractor::ActorRef;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Runtime;
 use super::audit::Chronicle;
@@ -22,7 +23,7 @@ use crate::sandbox::PermissionManager;
 use crate::store::audit::AuditError;
 use crate::store::{Store, StoreError};
 
-/// How long each of the supervisors may take, once nothing hangs on it any more.
+/// How long each of the supervisors may take, once nothing hangs on it any more, and how long the last snapshot may at least.
 const LAST: Duration = Duration::from_secs(1);
 
 /// What has to be ended.
@@ -61,12 +62,14 @@ impl Ending {
     }
 
     async fn run(self, patience: Duration) -> Result<(), Loss> {
+        let until = Instant::now() + patience;
         self.supervisor.expect_ends();
         self.upkeep.stop().await;
         self.engine.stop(patience).await;
         self.registry.stop().await;
         let _ = self.modules.stop_and_wait(None, Some(LAST)).await;
-        self.snapshots.end().await;
+        // what modules needed of the time is not its own fault
+        self.snapshots.end(until.max(Instant::now() + LAST)).await;
         let closed = self.store.close().await;
         // the instances are gone, and with them what they were denied is told
         self.permissions.close().await;

@@ -7,9 +7,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::backup::{self, BackupError};
 use crate::engine::retell;
@@ -54,6 +57,10 @@ struct Maker {
     events: Events,
     /// [`QUIET`] and [`LATEST`]; a test has its own.
     pace: (Duration, Duration),
+    /// Held while one is written: at the end the one before may be on its way still.
+    turn: Arc<Mutex<()>>,
+    /// Whether nobody waits any more: what is on its way gives up at its next record.
+    given_up: Arc<AtomicBool>,
 }
 
 impl Snapshots {
@@ -61,7 +68,7 @@ impl Snapshots {
     pub(super) fn start(data: &Path, store: &Store, audit: &AuditLog, events: &Events) -> Self {
         let dir = data.join(FOLDER);
         let (store, audit, events) = (store.clone(), audit.clone(), events.clone());
-        Self::of(Maker { dir, store, audit, events, pace: (QUIET, LATEST) })
+        Self::of(Maker::new(dir, store, audit, events, (QUIET, LATEST)))
     }
 
     fn of(maker: Maker) -> Self {
@@ -69,16 +76,26 @@ impl Snapshots {
         Self { maker, task }
     }
 
-    /// Exports what changed since the last one; the caller sees to it that nothing changes any more.
-    pub(super) async fn end(self) {
+    /// Exports what changed since the last one; the caller sees to it that nothing changes any more. What is not written by
+    /// `until` is given up, with an alarm: a slow disk keeps no runtime from its end, and the audit log has what is not in the
+    /// snapshot.
+    pub(super) async fn end(self, until: Instant) {
         self.task.abort();
         let _ = self.task.await;
+        let Self { maker, .. } = self;
         let mut told = false;
-        self.maker.export(self.maker.audit.head(), &mut told).await;
+        if tokio::time::timeout_at(until, maker.export(maker.audit.head(), &mut told)).await.is_err() {
+            maker.given_up.store(true, Ordering::Release);
+            maker.alarm("the time of the stop passed before it was written");
+        }
     }
 }
 
 impl Maker {
+    fn new(dir: PathBuf, store: Store, audit: AuditLog, events: Events, pace: (Duration, Duration)) -> Self {
+        Self { dir, store, audit, events, pace, turn: Arc::default(), given_up: Arc::default() }
+    }
+
     async fn follow(self) {
         let mut newest = self.audit.follow();
         let mut told = false;
@@ -115,19 +132,31 @@ impl Maker {
             Err(error) if *told => tracing::warn!(%error, "a snapshot could not be exported"),
             Err(error) => {
                 *told = true;
-                let message = format!(
-                    "a snapshot could not be exported: {error}; what serves goes on, but a damaged store could be rebuilt \
-                     from older ones only"
-                );
-                self.events.emit(Event::Alarm { subject: "snapshots".to_owned(), message });
+                self.alarm(&error.to_string());
             }
         }
     }
 
+    fn alarm(&self, why: &str) {
+        let message = format!(
+            "a snapshot could not be exported: {why}; what serves goes on, but a damaged store could be rebuilt from older ones \
+             only"
+        );
+        self.events.emit(Event::Alarm { subject: "snapshots".to_owned(), message });
+    }
+
+    /// Whether somebody still waits for it.
+    fn goes_on(&self) -> Result<(), BackupError> {
+        let cause = || "nobody waits for it any more".to_owned();
+        if self.given_up.load(Ordering::Acquire) { Err(BackupError::Broken { cause: cause() }) } else { Ok(()) }
+    }
+
     fn write(&self, about: About) -> Result<(), BackupError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut records = Vec::new();
         let wants = |tree: &str| !is_of_modules(tree);
         self.store.dump(wants, |record| {
+            self.goes_on()?;
             // the audit log has what was done; entries with which something is left to do are needed
             records.extend(Some(record).filter(|record| !retell::is_history(record)));
             Ok::<_, BackupError>(())
@@ -142,7 +171,10 @@ impl Maker {
         let path = self.dir.join(format!("{:020}-{}.snapshot", about.audit.seq, about.at));
         let mut draft = Draft::of(&path)?;
         let mut writer = Writer::begin(&mut draft, &path, &about)?;
-        records.iter().try_for_each(|record| writer.record(record))?;
+        for record in &records {
+            self.goes_on()?;
+            writer.record(record)?;
+        }
         writer.finish()?;
         draft.put(|written| match read(written)? {
             (_, kept) if kept == records => Ok(()),

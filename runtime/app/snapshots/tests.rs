@@ -11,7 +11,7 @@ fn maker(dir: &Path) -> Maker {
     let store = Store::open(&dir.join("store")).unwrap();
     let audit = AuditLog::open(&dir.join("audit")).unwrap();
     let pace = (Duration::from_millis(20), Duration::from_secs(60));
-    Maker { dir: dir.join(FOLDER), store, audit, events: Events::default(), pace }
+    Maker::new(dir.join(FOLDER), store, audit, Events::default(), pace)
 }
 
 fn register(store: &Store, version: u64) {
@@ -108,7 +108,47 @@ async fn many_changes_make_one_and_the_end_makes_the_last() {
     .await
     .unwrap();
     audit.append(Entry::new(Kind::Registered, Who::Admin, "m")).await.unwrap();
-    snapshots.end().await;
+    snapshots.end(Instant::now() + Duration::from_secs(60)).await;
     let last = list(&folder).unwrap();
     assert_eq!(read(&last[0]).unwrap().1.iter().filter(|record| record.tree == "definitions").count(), 6);
+}
+
+/// A disk that is slow is one whose reads and writes wait: here for a reader that is in the middle of the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_does_not_wait_for_a_write_that_is_stuck_and_it_comes_to_nothing_later() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().to_owned();
+    let maker = tokio::task::spawn_blocking(move || {
+        let maker = maker(&path);
+        register(&maker.store, 0);
+        maker
+    });
+    let maker = maker.await.unwrap();
+    let (store, folder, turn, events) =
+        (maker.store.clone(), maker.dir.clone(), Arc::clone(&maker.turn), maker.events.clone());
+    let ((reached, reads), (go, goes)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel::<()>());
+    let slow = tokio::task::spawn_blocking(move || {
+        let mut reached = Some(reached);
+        store.dump(
+            |_| true,
+            |_| {
+                if let Some(reached) = reached.take() {
+                    reached.send(()).unwrap();
+                    goes.recv().unwrap();
+                }
+                Ok::<_, BackupError>(())
+            },
+        )
+    });
+    reads.await.unwrap();
+    let mut alarms = events.subscribe();
+    Snapshots::of(maker).end(Instant::now() + Duration::from_millis(50)).await;
+    let alarm = alarms.try_recv().unwrap();
+    assert!(matches!(&*alarm, Event::Alarm { message, .. } if message.contains("the time of the stop")), "{alarm:?}");
+    go.send(()).unwrap();
+    slow.await.unwrap().unwrap();
+    // whoever has the turn after it finds that it wrote nothing
+    tokio::task::spawn_blocking(move || drop(turn.lock().unwrap())).await.unwrap();
+    assert_eq!(list(&folder).unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(named(&folder, "new").unwrap(), Vec::<PathBuf>::new());
 }
