@@ -98,7 +98,7 @@ pub struct Runtime {
     broken: watch::Receiver<Option<String>>,
     stops: Stops,
     readiness: Readiness,
-    /// What served before and what of the folders was not registered or does not start.
+    /// What was wrong with the data, what served before and what of the folders was not registered or does not start.
     troubles: Mutex<Vec<String>>,
     /// Until it is shut down.
     ending: Mutex<Option<Ending>>,
@@ -174,7 +174,8 @@ impl Runtime {
         crate::integration::Gateway::new(Arc::clone(&self.router), self.authenticator.clone()).into_router()
     }
 
-    /// What served before and does not start again, and what of the folders was not registered or does not start, and why.
+    /// What was found wrong with the store or the audit log at the start and what was done about it, what served before and does
+    /// not start again, and what of the folders was not registered or does not start, and why.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()

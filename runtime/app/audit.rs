@@ -26,21 +26,27 @@ pub(super) struct Chronicle {
 }
 
 impl Chronicle {
-    /// Writes that the runtime starts, and what was found in the log; `is_missing` says that a log should have been there.
+    /// Writes that the runtime starts, and what was found in the log; `is_missing` says that a log should have been there. What
+    /// is wrong with it is an alarm, and returned.
     ///
     /// # Errors
     /// The log takes no entries.
-    pub(super) async fn begin(log: AuditLog, events: Events, is_missing: bool) -> Result<Self, AuditError> {
+    pub(super) async fn begin(
+        log: AuditLog,
+        events: Events,
+        is_missing: bool,
+    ) -> Result<(Self, Option<String>), AuditError> {
         let alarms = events.subscribe();
         let found = log.found();
         let fault = found.fault.as_ref().map(broken).or_else(|| is_missing.then(|| MISSING.to_owned()));
         log.append(started(found, fault.as_deref())).await?;
+        let trouble = fault.as_ref().map(|fault| format!("{LOG}: {fault}"));
         if let Some(message) = fault {
             events.emit(Event::Alarm { subject: LOG.to_owned(), message });
         }
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(note(log.clone(), events, alarms, stopped));
-        Ok(Self { log, stop, task })
+        Ok((Self { log, stop, task }, trouble))
     }
 
     pub(super) fn log(&self) -> AuditLog {

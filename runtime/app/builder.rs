@@ -9,14 +9,15 @@ use ractor::Actor;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::Runtime;
 use super::backup::{Backups, Sources};
+use super::data::{self, Opened};
 use super::ending::Ending;
 use super::notify::{self, Notifier, Post};
 use super::readiness::Readiness;
 use super::snapshots::Snapshots;
 use super::supervisor::Leash;
 use super::upkeep::{self, Upkeep};
-use super::{Runtime, data};
 use crate::actors::{ModulesSupervisor, Router};
 use crate::engine::{Engine, Parts, ports::Binding, ports::Migrator};
 use crate::error::Error;
@@ -108,7 +109,7 @@ impl Builder {
             );
         }
         let (events, metrics) = (Events::default(), Metrics::default());
-        let (store, chronicle) = data::open(&data, &events).await?;
+        let Opened { store, chronicle, troubles } = data::open(&data, &events).await?;
         let (sender, broken) = watch::channel(None);
         let supervisor = Leash::start(events.clone(), sender).await.map_err(Error::Broken)?;
         let (hosted, cell, stops) = (Arc::new(hosts.capabilities()), supervisor.cell(), supervisor.stops());
@@ -231,7 +232,7 @@ impl Builder {
                 #[cfg(feature = "cli")]
                 [store_fault, audit_fault],
             ),
-            troubles: Mutex::default(),
+            troubles: Mutex::new(troubles),
             ending: Mutex::new(Some(ending)),
             end: OnceLock::new(),
             ended: has_ended,

@@ -10,12 +10,20 @@ use crate::monitor::{Aborts, Events};
 use crate::store::Store;
 use crate::store::audit::{self, AuditLog};
 
+/// A data directory that was opened.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) chronicle: Chronicle,
+    /// What was not in order, for those who come after its alarms were raised: whoever hears of events is not there yet.
+    pub(super) troubles: Vec<String>,
+}
+
 /// The audit log first: it must be there to say what becomes of the store. One that is missing beside a store begins anew
 /// with an alarm. A restore that was cut off is gone on with, and a store that is damaged is made anew, also with an alarm.
 ///
 /// # Errors
 /// Something cannot be opened, or the store is missing beside a log: to begin anew would forget what was acknowledged.
-pub(super) async fn open(data: &Path, events: &Events) -> Result<(Store, Chronicle), Error> {
+pub(super) async fn open(data: &Path, events: &Events) -> Result<Opened, Error> {
     let dir = data.to_owned();
     let opened = tokio::task::spawn_blocking(move || {
         make_private(&dir).map_err(|error| Error::Directory {
@@ -40,11 +48,12 @@ pub(super) async fn open(data: &Path, events: &Events) -> Result<(Store, Chronic
     if let Some(restored) = restored {
         restored.tell(data, &log).await?;
     }
-    let chronicle = Chronicle::begin(log.clone(), events.clone(), is_new_beside_old).await?;
+    let (chronicle, fault) = Chronicle::begin(log.clone(), events.clone(), is_new_beside_old).await?;
+    let mut troubles = Vec::from_iter(fault);
     if let Some(rebuilt) = rebuilt {
-        rebuilt.tell(data, &log, events).await?;
+        troubles.push(rebuilt.tell(data, &log, events).await?);
     }
-    Ok((store, chronicle))
+    Ok(Opened { store, chronicle, troubles })
 }
 
 /// The file that names who aborted the process.

@@ -25,7 +25,7 @@ pub(super) struct Greeting {
     gateway: SocketAddr,
     admin: SocketAddr,
     modules: Vec<SlotView>,
-    /// What was not registered or does not start, and why.
+    /// What was wrong with the data, what was not registered or does not start, and why.
     troubles: Vec<String>,
     /// The link for the first user, while nobody has signed up.
     sign_up: Option<String>,

@@ -271,8 +271,9 @@ impl Report {
         )
     }
 
-    /// Tells the log and raises an alarm; cut off in between, both are told again by the next start.
-    pub(super) async fn tell(self, data: &Path, log: &AuditLog, events: &Events) -> Result<(), Error> {
+    /// Tells the log and raises an alarm; cut off in between, both are told again by the next start. Returns what the alarm says,
+    /// with its subject before it.
+    pub(super) async fn tell(self, data: &Path, log: &AuditLog, events: &Events) -> Result<String, Error> {
         let Self { cause, damaged, snapshot, from, to, saved, left } = &self;
         let told = json!({
             "cause": cause, "damaged": damaged, "snapshot": snapshot, "from": from, "to": to, "saved": saved, "left": left,
@@ -282,9 +283,12 @@ impl Report {
             Ok(_) | Err(AuditError::TooLarge { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        events.emit(Event::Alarm { subject: STORE.to_owned(), message: self.message() });
+        let message = self.message();
+        let trouble = format!("{STORE}: {message}");
+        events.emit(Event::Alarm { subject: STORE.to_owned(), message });
         let path: PathBuf = data.join(STORE).join(REPORT);
-        fs::remove_file(&path).map_err(failed(&path, "removing"))
+        fs::remove_file(&path).map_err(failed(&path, "removing"))?;
+        Ok(trouble)
     }
 }
 

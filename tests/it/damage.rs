@@ -36,6 +36,14 @@ fn serves(data: &Path) -> crate::support::Ran {
     replug(&["serve", "--data", &data.display().to_string(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
 }
 
+/// What the newest start said is not in order.
+fn troubles(server: &Server) -> Vec<String> {
+    let logged = server.logged();
+    let said = logged.lines().rfind(|line| line.starts_with('{') && line.contains("\"troubles\"")).expect("it says");
+    let said: serde_json::Value = serde_json::from_str(said).expect("a document");
+    said["troubles"].as_array().unwrap().iter().map(|trouble| trouble.as_str().unwrap().to_owned()).collect()
+}
+
 async fn alarms(server: &Server) -> Vec<String> {
     let log = server.ok(&["audit", "--limit", "1000"]).await;
     let all = log.as_array().unwrap().iter().filter(|entry| entry["kind"] == "alarm");
@@ -66,6 +74,9 @@ async fn a_store_that_does_not_open_is_put_aside_and_what_served_serves_again_wi
     assert_eq!(server.slot("b").await.unwrap()["state"], "inactive");
     let told = alarms(&server).await;
     assert_eq!(told.iter().filter(|message| message.contains("is made anew")).count(), 1, "{told:?}");
+    // and to those who come once it was raised
+    let [trouble] = &troubles(&server)[..] else { panic!("{:?}", troubles(&server)) };
+    assert!(trouble.starts_with("store: it was damaged (") && trouble.contains("is made anew of"), "{trouble}");
     let log = server.ok(&["audit", "--limit", "1000"]).await;
     let rebuilt = log.as_array().unwrap().iter().find(|entry| entry["kind"] == "store-rebuilt").expect("it is told");
     let aside = rebuilt["data"]["damaged"].as_str().unwrap();
@@ -73,9 +84,20 @@ async fn a_store_that_does_not_open_is_put_aside_and_what_served_serves_again_wi
     // it is told once, and the store is one as any other
     assert!(server.terminate().await.success());
     server.start().await;
-    assert_eq!(alarms(&server).await.len(), told.len());
+    assert_eq!((alarms(&server).await.len(), troubles(&server)), (told.len(), vec![]));
     assert_eq!(server.get("/api/a").await.status, 200);
     server.ok(&["rollback", "a", "--to", "1.0.0"]).await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_gone_is_told_by_an_alarm_and_to_those_who_come_later() {
+    let mut server = made().await;
+    std::fs::rename(server.data().join("audit"), server.root().join("moved")).unwrap();
+    server.start().await;
+    let [alarm] = &alarms(&server).await[..] else { panic!("{}", server.logged()) };
+    assert!(alarm.contains("the store is older than the log"), "{alarm}");
+    assert_eq!(troubles(&server), [format!("audit log: {alarm}")]);
+    assert_eq!(server.get("/api/a").await.header("x-replug-module"), "a@2.0.0");
 }
 
 #[tokio::test]

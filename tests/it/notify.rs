@@ -111,15 +111,11 @@ async fn a_webhook_is_told_of_a_return_that_the_next_start_makes_and_of_one_that
     server.ok(&["register", &server.write(&watched("1.0.0", port))]).await;
     server.ok(&["permissions", "grant", "a"]).await;
     server.settle(&watched("1.0.0", port)).await;
-    server.install(&watched("1.1.0", port)).await;
-    assert_eq!(server.slot("a").await.unwrap()["state"], "provisional");
-    server.kill();
-    let (_, told) = tokio::join!(server.start(), receive(&listener, "204 No Content"));
-    let document: Value = serde_json::from_str(&told.body).unwrap();
-    let data = &document["data"];
-    assert_eq!((&document["type"], &data["version"]), (&"module.rolled-back".into(), &"1.1.0".into()), "{document}");
-    assert_eq!(data["serving"], "1.0.0", "{document}");
-    assert!(data["reason"].as_str().unwrap().contains("the runtime ended before the version was confirmed"));
+    assert!(server.terminate().await.success(), "so that there is a snapshot");
+    server.start().await;
+    for damages in [false, true] {
+        returns(&mut server, &listener, port, damages).await;
+    }
 
     server.settle(&watched("1.1.0", port)).await;
     server.ok(&["rollback", "a"]).await;
@@ -128,6 +124,23 @@ async fn a_webhook_is_told_of_a_return_that_the_next_start_makes_and_of_one_that
     let expected = json!({ "module": "a", "version": "1.1.0", "generation": data["generation"], "outcome": "rolled-back",
         "reason": "an operator asked for a rollback", "serving": "1.0.0" });
     assert_eq!((&document["type"], data), (&"module.rolled-back".into(), &expected));
+}
+
+/// The runtime is killed while 1.1.0 is provisional, its store perhaps `damaged` then, and the next start tells the receiver.
+async fn returns(server: &mut Server, listener: &TcpListener, port: u16, damaged: bool) {
+    server.install(&watched("1.1.0", port)).await;
+    assert_eq!(server.slot("a").await.unwrap()["state"], "provisional");
+    server.kill();
+    if damaged {
+        std::fs::write(server.data().join("store/db"), b"this is no store").unwrap();
+    }
+    let (_, told) = tokio::join!(server.start(), receive(listener, "204 No Content"));
+    let document: Value = serde_json::from_str(&told.body).unwrap();
+    let data = &document["data"];
+    assert_eq!((&document["type"], &data["version"]), (&"module.rolled-back".into(), &"1.1.0".into()), "{document}");
+    assert_eq!(data["serving"], "1.0.0", "{document}");
+    assert!(data["reason"].as_str().unwrap().contains("the runtime ended before the version was confirmed"));
+    assert_eq!(server.logged().contains("is made anew"), damaged, "{}", server.logged());
 }
 
 #[tokio::test]

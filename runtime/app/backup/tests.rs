@@ -7,7 +7,8 @@ use crate::engine::retell::{Told, What, retell};
 use crate::monitor::Events;
 
 async fn sources(dir: &Path) -> Sources {
-    let (store, chronicle) = crate::app::data::open(dir, &Events::default()).await.unwrap();
+    let crate::app::data::Opened { store, chronicle, .. } =
+        crate::app::data::open(dir, &Events::default()).await.unwrap();
     let audit = chronicle.log();
     let now = Arc::new(crate::app::upkeep::now);
     let registry =
