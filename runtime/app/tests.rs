@@ -10,10 +10,9 @@
 //! | the places of the engine between the steps | none |
 //!
 //! Each cell has a module of its own; those of a test run side by side in one runtime, but for those that end the process.
-//! A cell has one of the languages, and data that is kept or undone, by its number, so that each place and each fault meets both.
-//! Of three cells one is left out in turn, another one where the same is done to a first and to a newer version, or in both ways
-//! back: each fault meets each place of both strategies. With `REPLUG_MATRIX` in the environment no cell is left out, and each
-//! is run in each language, with data kept and undone.
+//! Each fault meets each place of both strategies, with a first and a newer version and in both ways back, in one of the languages
+//! and with data kept or undone (see [`sample`]). With `REPLUG_MATRIX` in the environment each cell is run in each language, with
+//! data kept and undone.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -36,6 +35,7 @@ mod looks;
 mod modules;
 mod ports;
 mod process;
+mod sample;
 mod told;
 
 use looks::Seen;
@@ -139,30 +139,6 @@ impl std::fmt::Display for Cell {
         let wrong = wrong.map_or_else(|| "Exit".to_owned(), |wrong| format!("{wrong:?}"));
         write!(f, "{strategy:?}/{language:?}/{what}/data {data}/{step}/{when:?}/{wrong} ({})", self.id)
     }
-}
-
-/// The cells of places and faults: each in one language and with data kept or undone, by its number, or in all of them. `turn`
-/// says which one of three is left out.
-fn spread(all: Vec<(ActivationStrategy, bool, Place, Option<Wrong>)>, turn: usize) -> Vec<Cell> {
-    let whole = std::env::var_os("REPLUG_MATRIX").is_some();
-    let mut cells = Vec::new();
-    for (number, (strategy, first, place, wrong)) in all.into_iter().enumerate() {
-        // an end of the process is one cell for each place
-        if !whole && wrong.is_some() && number % 3 == (number / 3 + turn) % 3 {
-            continue;
-        }
-        for language in [Language::Lua, Language::Rhai] {
-            for preserve in [false, true] {
-                // the three faults of a place come one after the other: both change from fault to fault and from place to place
-                let meant = (number % 2 == 0) == (language == Language::Lua) && (number / 2 % 2 == 0) == preserve;
-                if whole || meant {
-                    let (id, kind) = (format!("x{}", cells.len()), Kind { strategy, first, language, preserve });
-                    cells.push(Cell { id, kind, place, wrong });
-                }
-            }
-        }
-    }
-    cells
 }
 
 /// How many cells run side by side.

@@ -26,20 +26,9 @@ pub(super) fn places(strategy: ActivationStrategy) -> Vec<Place> {
     places
 }
 
-fn cells(strategy: ActivationStrategy, way: Way) -> Vec<Cell> {
-    let of = |place: Place| {
-        let wrongs = WRONGS.iter().filter(move |wrong| !(place.0 == "commit" && **wrong == Wrong::Hang));
-        wrongs.map(move |wrong| (strategy, false, place, Some(*wrong)))
-    };
-    // where data is kept, no migration is taken back
-    let comes = |cell: &Cell| !(cell.kind.preserve && cell.place == ("rollback", When::Inside));
-    let mut cells = spread(places(strategy).into_iter().flat_map(of).collect(), usize::from(way == Way::Trigger));
-    for cell in &mut cells {
-        if !comes(cell) {
-            cell.kind.preserve = false;
-        }
-    }
-    cells
+/// What may go wrong at a place.
+pub(super) fn wrongs(place: Place) -> impl Iterator<Item = Wrong> {
+    WRONGS.into_iter().filter(move |wrong| !(place.0 == "commit" && *wrong == Wrong::Hang))
 }
 
 impl Site {
@@ -89,7 +78,9 @@ async fn taken_back(site: &Site, way: Way, cell: Cell) {
 
 async fn each(strategy: ActivationStrategy, way: Way) {
     let site = Site::new().await;
-    let cells = cells(strategy, way).into_iter().map(|cell| (cell.to_string(), taken_back(&site, way, cell)));
+    let cells = sample::back(strategy, way, sample::size())
+        .into_iter()
+        .map(|cell| (cell.to_string(), taken_back(&site, way, cell)));
     each_of(cells, AT_ONCE).await;
     site.end().await;
 }

@@ -21,7 +21,7 @@ pub(super) fn places(strategy: ActivationStrategy, first: bool) -> Vec<Place> {
 }
 
 /// What may go wrong at a place.
-fn wrongs((step, when): Place) -> Vec<Wrong> {
+pub(super) fn wrongs((step, when): Place) -> Vec<Wrong> {
     let scripts: &[Wrong] = match (step, when) {
         ("init" | "warmup" | "health", When::Inside) => &[Wrong::Throw, Wrong::Loop],
         ("migrate", When::Inside) => &[Wrong::Statement],
@@ -30,12 +30,6 @@ fn wrongs((step, when): Place) -> Vec<Wrong> {
     // what is asked of the coordinator is asked of the store, where a hang is a disk's
     let engine = WRONGS.iter().filter(|wrong| !(step == "commit" && **wrong == Wrong::Hang));
     engine.chain(scripts).copied().collect()
-}
-
-fn cells(strategy: ActivationStrategy, first: bool) -> Vec<Cell> {
-    let all = places(strategy, first).into_iter();
-    let all = all.flat_map(|place| wrongs(place).into_iter().map(move |wrong| (strategy, first, place, Some(wrong))));
-    spread(all.collect(), usize::from(first))
 }
 
 /// Arms a cell's place.
@@ -66,7 +60,9 @@ async fn activated(site: &Site, cell: Cell) {
 
 async fn each(strategy: ActivationStrategy, first: bool) {
     let site = Site::new().await;
-    let cells = cells(strategy, first).into_iter().map(|cell| (cell.to_string(), activated(&site, cell)));
+    let cells = sample::forward(strategy, first, sample::size())
+        .into_iter()
+        .map(|cell| (cell.to_string(), activated(&site, cell)));
     each_of(cells, AT_ONCE).await;
     site.end().await;
 }

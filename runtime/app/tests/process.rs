@@ -9,7 +9,7 @@ use crate::engine::Outcome;
 
 /// What is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     /// The activation of 2.0.0.
     Activation,
     /// Its way back.
@@ -17,7 +17,7 @@ enum What {
 }
 
 /// The places of a command, and whether each is past the point of no return.
-fn places(what: What, strategy: ActivationStrategy, first: bool) -> Vec<(Place, bool)> {
+pub(super) fn places(what: What, strategy: ActivationStrategy, first: bool) -> Vec<(Place, bool)> {
     let written = [("commit", When::Inside), ("commit", When::After)];
     match what {
         What::Activation => {
@@ -34,17 +34,16 @@ fn places(what: What, strategy: ActivationStrategy, first: bool) -> Vec<(Place, 
     }
 }
 
-/// The cells of a command: one language for each place, and the other for the next, or both.
+/// The cells of a command, and whether each is past the point of no return.
 fn cells(what: What, strategy: ActivationStrategy, first: bool) -> Vec<(Cell, bool)> {
     let places = places(what, strategy, first);
-    let of = |cell: Cell| {
-        let is_past = places.iter().any(|(place, is_past)| *place == cell.place && *is_past);
-        // where data is kept, no migration is taken back
-        let preserve = cell.kind.preserve && cell.place != ("rollback", When::Inside);
-        // each cell has a process of its own, and the clock has another id
-        (Cell { id: "x".to_owned(), kind: Kind { preserve, ..cell.kind }, ..cell }, is_past)
-    };
-    spread(places.iter().map(|(place, _)| (strategy, first, *place, None)).collect(), 0).into_iter().map(of).collect()
+    let cells = sample::exits(what, strategy, first, sample::size()).into_iter();
+    // each cell has a process of its own, and the clock has another id
+    let cells = cells.map(|cell| Cell { id: "x".to_owned(), ..cell });
+    cells
+        .map(|cell| (places.iter().any(|(place, is_past)| *place == cell.place && *is_past), cell))
+        .map(|(p, c)| (c, p))
+        .collect()
 }
 
 /// Runs in a process of its own, which aborts at the place.
@@ -140,5 +139,7 @@ aborts! {
     a_first_gradual_activation_whose_process_aborts_leaves_nothing_or_serves: What::Activation, Gradual, first true;
     a_first_instant_activation_whose_process_aborts_leaves_nothing_or_serves: What::Activation, Instant, first true;
     a_gradual_way_back_whose_process_aborts_is_finished: What::Back(Way::Step), Gradual, first false;
+    an_instant_way_back_whose_process_aborts_is_finished: What::Back(Way::Step), Instant, first false;
+    a_gradual_return_whose_process_aborts_is_finished: What::Back(Way::Trigger), Gradual, first false;
     an_instant_return_whose_process_aborts_is_finished: What::Back(Way::Trigger), Instant, first false;
 }
