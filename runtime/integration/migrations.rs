@@ -17,6 +17,8 @@
 //! the older version brings its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -43,19 +45,27 @@ const TIME: Duration = Duration::from_secs(60);
 pub struct Migrations {
     databases: Databases,
     time: Duration,
+    given_up: Arc<AtomicBool>,
 }
 
 impl Migrations {
     /// A runner for the files of `databases`. A call takes at most 60 s.
     #[must_use]
     pub fn new(databases: Databases) -> Self {
-        Self { databases, time: TIME }
+        Self { databases, time: TIME, given_up: Arc::default() }
     }
 
     /// The same with another bound on the time of a call.
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
         Self { time, ..self }
+    }
+
+    /// The same, whose [`Migrations::up`] begins no migration once this is set: whoever waited for it takes back what is applied,
+    /// and must not miss what comes later.
+    #[must_use]
+    pub fn unless(self, given_up: Arc<AtomicBool>) -> Self {
+        Self { given_up, ..self }
     }
 
     /// The versions applied to the database of `module`, in ascending order; none if it has no file.
@@ -99,15 +109,24 @@ impl Migrations {
         }
         let deadline = Instant::now() + self.time;
         let steps = steps(module, manifest, files)?;
+        self.goes_on(module)?;
         self.databases.create(module)?;
         let _turn = self.databases.migrating(module, deadline)?;
         let applied = self.databases.applied(module)?;
         let mut done = Vec::new();
         for step in unapplied(module, &steps, &applied)? {
+            self.goes_on(module)?;
             self.databases.change(module, deadline, |change| apply(module, step, change))?;
             done.push(step.migration.version.clone());
         }
         Ok(done)
+    }
+
+    fn goes_on(&self, module: &str) -> Result<(), MigrationError> {
+        match self.given_up.load(Ordering::Acquire) {
+            true => Err(MigrationError::GivenUp { module: module.to_owned() }),
+            false => Ok(()),
+        }
     }
 
     /// Takes `versions` back, newest first whatever their order; those that are not applied are passed over, so a second call

@@ -1,6 +1,7 @@
 //! Databases of modules, for the engine: the file before the start, the schema before the traffic.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use semver::Version;
@@ -134,13 +135,25 @@ impl Migrator for SchemaMigrator {
     }
 
     async fn up(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
-        let of = subject.clone();
-        self.migrating(subject, move |migrations| migrations.up(&of.key.id, &of.manifest, &of.files)).await
+        let (of, given_up) = (subject.clone(), Arc::<AtomicBool>::default());
+        let _waits = Waits(Arc::clone(&given_up));
+        let up =
+            move |migrations: &Migrations| migrations.clone().unless(given_up).up(&of.key.id, &of.manifest, &of.files);
+        self.migrating(subject, up).await
     }
 
     async fn down(&self, subject: &Subject, versions: &[Version]) -> Result<(), PortError> {
         let (module, versions) = (Arc::clone(&subject.key.id), versions.to_vec());
         self.migrating(subject, move |migrations| migrations.down(&module, &versions)).await
+    }
+}
+
+/// Set once nobody waits any more.
+struct Waits(Arc<AtomicBool>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

@@ -11,6 +11,12 @@ pub enum MigrationError {
     /// The database itself failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// Nobody waits for it any more.
+    #[error("module {module}: its migrations were given up before they were through")]
+    GivenUp {
+        /// The module's id.
+        module: String,
+    },
     /// The manifest names a file that is not among the module's.
     #[error("module {module}: migration {version}: file `{file}` is missing")]
     MissingFile {

@@ -1,5 +1,8 @@
 //! Up, down and up again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 const NOTES: (&str, &str, Option<&str>) = (
@@ -209,4 +212,27 @@ fn the_migrations_of_the_modules_that_ship_go_up_and_down() {
         seen += steps.len();
     }
     assert!(seen > 0);
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_begins_no_migration_and_makes_no_file() {
+    let db = Fixture::new();
+    let given_up = Arc::<AtomicBool>::default();
+    let late = db.migrations.clone().unless(Arc::clone(&given_up));
+    let bundle = Bundle::new(&[NOTES]);
+    given_up.store(true, Ordering::Release);
+    let told = late.up(MODULE, &bundle.manifest, &bundle.files).unwrap_err();
+    assert_eq!(told, MigrationError::GivenUp { module: MODULE.to_owned() });
+    assert!(!db.databases.exists(MODULE));
+    // one that waits for its turn meanwhile
+    given_up.store(false, Ordering::Release);
+    db.databases.create(MODULE).unwrap();
+    let turn = db.databases.migrating(MODULE, Instant::now() + Duration::from_secs(20)).unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| late.up(MODULE, &bundle.manifest, &bundle.files));
+        given_up.store(true, Ordering::Release);
+        drop(turn);
+        assert_eq!(waits.join().unwrap(), Err(MigrationError::GivenUp { module: MODULE.to_owned() }));
+    });
+    assert_eq!(db.applied(), [""; 0]);
 }
