@@ -17,7 +17,7 @@ use crate::actors::Router;
 use crate::actors::gate::Gate;
 use crate::monitor::{Event, Events, InstanceKey, Metrics};
 use crate::registry::Registry;
-use crate::store::audit::{AuditLog, By, Entry, Kind};
+use crate::store::audit::{AuditLog, By, Entry, Kind, MAX_DATA};
 
 /// The longest reason of a refusal in the audit log, in characters.
 const LONGEST_REASON: usize = 4096;
@@ -134,11 +134,34 @@ impl Shared {
         outcome: Outcome,
         reason: Option<&str>,
     ) -> serde_json::Value {
-        let mut told = serde_json::json!({ "outcome": outcome.name(), "reason": reason, "number": entry.number });
+        let mut told = json!({ "outcome": outcome.name(), "reason": reason, "number": entry.number });
         let provisional = self.board.slot(id).record.and_then(|record| record.provisional);
         if let Some(provisional) = provisional.filter(|_| outcome == Outcome::Provisional) {
             provisional.tell(&mut told, entry.owed.as_ref());
+            let members = self.told_of_members(id, &provisional.set);
+            if !members.is_empty() {
+                told["members"] = members.into();
+                // a log that takes no entry so large has the ends of the others, if it is not cut before them
+                if told.to_string().len() > MAX_DATA {
+                    told["members"].take();
+                }
+            }
         }
         told
+    }
+
+    /// What a start decides by of the others of a set, which took over by the same write: the log may end before it is told of
+    /// their ends, and some without the others is what no set comes to.
+    fn told_of_members(&self, id: &str, set: &[String]) -> Vec<serde_json::Value> {
+        let member = |other: &String| {
+            let record = self.board.slot(other).record?;
+            let provisional = record.provisional.filter(|it| it.set == set)?;
+            let entry = self.records.entry(other, provisional.entry).ok().flatten();
+            let (version, number) = (provisional.version.to_string(), provisional.entry);
+            let mut told = json!({ "module": other, "version": version, "number": number, "instant": record.instant });
+            provisional.tell(&mut told, entry.and_then(|entry| entry.owed).as_ref());
+            Some(told)
+        };
+        set.iter().filter(|other| *other != id).filter_map(member).collect()
     }
 }

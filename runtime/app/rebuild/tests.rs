@@ -275,3 +275,45 @@ fn the_log_says_of_a_version_that_is_not_confirmed_whether_there_is_a_way_back()
     let (slot, left) = ended(json!({}));
     assert!(slot.contains(r#""oneWay":"1.0.0""#) && left.contains("a way back"), "{slot}: {left}");
 }
+
+/// The log of a set of `m` and `n` whose 1.1.0 serve, of which it has the end of the first and then `more`.
+fn set_cut_behind(more: impl Fn(&AuditLog)) -> (Vec<String>, String) {
+    let (dir, log, store) = data();
+    for id in ["m", "n"] {
+        told(&log, Kind::ActivationBegan, &format!("{id}@1.2.0"), json!({ "strategy": "instant" }));
+    }
+    let waits = json!({ "oneWay": "1.2.0", "oneWayOf": null, "set": ["m", "n"], "owed": [] });
+    let of = |of: serde_json::Value| {
+        let mut of = of;
+        of.as_object_mut().unwrap().extend(waits.as_object().cloned().unwrap());
+        of
+    };
+    let member = of(json!({ "module": "n", "version": "1.2.0", "number": 4, "instant": true }));
+    let ended = of(json!({ "outcome": "provisional", "number": 2, "members": [member] }));
+    told(&log, Kind::ActivationEnded, "m@1.2.0", ended);
+    more(&log);
+    lose(dir.path(), store);
+    let (store, report) = open(dir.path(), &log).unwrap();
+    let slots = keys(&store).into_iter().filter(|key| key.starts_with("slots")).collect();
+    (slots, report.unwrap().left.join("\n"))
+}
+
+#[test]
+fn a_set_of_which_the_log_tells_one_end_and_not_the_other_is_replayed_whole() {
+    let started = |log: &AuditLog| told(log, Kind::RuntimeStarted, "runtime", json!({}));
+    let (slots, left) = set_cut_behind(|_| {});
+    let waits = |slot: &String| slot.contains(r#""provisional":{"version":"1.2.0""#);
+    assert!(slots.len() == 2 && slots.iter().all(waits), "{slots:#?}");
+    assert!(slots.iter().all(|slot| slot.contains(r#""instant":true"#)), "{slots:#?}");
+    assert!(!left.contains("@1.2.0 had not ended"), "{left}");
+    // the start that follows keeps both, since there is no way back from them, or takes both back with the first that went
+    let (slots, _) = set_cut_behind(started);
+    assert!(slots.len() == 2 && slots.iter().all(|slot| slot.contains(r#""serving":"1.2.0""#)), "{slots:#?}");
+    let (slots, _) = set_cut_behind(|log| {
+        told(log, Kind::RolledBack, "n@1.2.0", json!({ "outcome": "rolled-back", "reason": "it fails", "number": 4 }));
+        started(log);
+    });
+    let serving: Vec<bool> = slots.iter().map(|slot| slot.contains(r#""serving":"1.2.0""#)).collect();
+    assert_eq!(serving, [false, false], "{slots:#?}");
+    assert!(slots[0].contains(r#""serving":"1.1.0""#) && slots[1].contains(r#""serving":null"#), "{slots:#?}");
+}

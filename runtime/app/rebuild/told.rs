@@ -87,8 +87,15 @@ struct Told {
     decisions: Vec<permissions::Told>,
     /// What was told of each version. Only the last is done, so that files which went meanwhile are no one's loss.
     registered: BTreeMap<(String, Version), Vec<registry::Told>>,
-    /// How the activations go that have begun and not ended: instantly or not.
-    begun: BTreeMap<(String, Version), bool>,
+    /// The activations that have begun and not ended.
+    begun: BTreeMap<(String, Version), Begun>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Begun {
+    instant: bool,
+    /// Whether the end of another one of its set told that it serves.
+    serves: bool,
 }
 
 impl Told {
@@ -118,11 +125,11 @@ impl Told {
             }
             Kind::ActivationBegan => {
                 let at = module(entry)?;
-                self.begun.insert(at, data["strategy"] == "instant");
+                self.begun.insert(at, Begun { instant: data["strategy"] == "instant", serves: false });
             }
             Kind::ActivationEnded | Kind::RolledBack => {
                 let (id, version) = module(entry)?;
-                let instant = self.begun.remove(&(id.clone(), version.clone())).unwrap_or(false);
+                let Begun { instant, .. } = self.begun.remove(&(id.clone(), version.clone())).unwrap_or_default();
                 match text("outcome").as_deref() {
                     Some(outcome @ ("active" | "provisional")) => {
                         let unconfirmed = (outcome == "provisional").then(|| unconfirmed(data)).transpose()?;
@@ -133,6 +140,9 @@ impl Told {
                             ));
                         }
                         self.slot(id, What::Serves { version, unconfirmed, instant, number }, entry.at);
+                        for member in data["members"].as_array().into_iter().flatten() {
+                            self.member(member, entry.at)?;
+                        }
                     }
                     Some("rolled-back" | "failed") => {
                         self.slot(id, What::Failed { version, reason: text("reason"), number }, entry.at);
@@ -181,6 +191,19 @@ impl Told {
         Ok(())
     }
 
+    /// Another one of the set of what serves: it does so since the same write.
+    fn member(&mut self, data: &Value, at: u64) -> Result<(), String> {
+        let text = |key: &str| data[key].as_str().unwrap_or_default();
+        let version: Version = text("version").parse().map_err(|error| format!("a member of the set: {error}"))?;
+        let (id, unconfirmed) = (text("module").to_owned(), Some(unconfirmed(data)?));
+        if let Some(begun) = self.begun.get_mut(&(id.clone(), version.clone())) {
+            begun.serves = true;
+        }
+        let (instant, number) = (data["instant"] == true, data["number"].as_u64().unwrap_or(0));
+        self.slot(id, What::Serves { version, unconfirmed, instant, number }, at);
+        Ok(())
+    }
+
     fn slot(&mut self, id: String, what: What, at: u64) {
         self.slots.push(engine::Told { id, what, at });
     }
@@ -209,7 +232,8 @@ impl Told {
             gone.iter().map(|told| format!("the files of {}@{} are gone; register it again", told.id, told.version)),
         );
         registry::retell(store, told)?;
-        left.extend(self.begun.keys().map(|(id, version)| format!("the activation of {id}@{version} had not ended")));
+        let cut_off = self.begun.iter().filter(|(_, begun)| !begun.serves).map(|(of, _)| of);
+        left.extend(cut_off.map(|(id, version)| format!("the activation of {id}@{version} had not ended")));
         Ok(())
     }
 }

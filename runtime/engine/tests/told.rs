@@ -174,3 +174,20 @@ async fn what_could_not_be_written_is_not_told_as_done() {
     assert_eq!(done(Kind::Deactivated), [""; 0]);
     assert_eq!(done(Kind::CommandRefused), ["a", "c"]);
 }
+
+#[tokio::test]
+async fn the_end_of_one_of_a_set_tells_what_a_start_decides_by_of_the_others_too() {
+    let world = World::bound().await;
+    world.set(&["a@2.0.0", "b@2.0.0"]).await.unwrap().ensure_serves().unwrap();
+    let number = world.newest("b").await.number;
+    let all = told(&world).await;
+    let ended = |subject: &str| {
+        let of = all.iter().find(|(kind, _, of, _)| *kind == Kind::ActivationEnded && of == subject);
+        of.map(|(.., data)| data["members"].clone()).unwrap()
+    };
+    let expected = json!([{ "module": "b", "version": "2.0.0", "number": number, "instant": false, "oneWay": null,
+        "oneWayOf": null, "set": ["b", "a"], "owed": [] }]);
+    assert_eq!(ended("a@2.0.0"), expected);
+    assert_eq!(ended("b@2.0.0")[0]["module"], "a");
+    assert_eq!(ended("b@1.0.0"), json!(null), "alone");
+}
