@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io::{BufWriter, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -46,8 +47,9 @@ const PRIVATE: [&str; 2] = ["webhook.secret", "aborts"];
 /// Where a backup is put together, below the data directory; emptied at each start.
 pub(super) const SPOOL: &str = "spool";
 
-/// How often a backup begins anew because a version was unregistered or activated in the middle of it.
-const TRIES: usize = 3;
+/// How long to wait before each try. One is in vain where a version was unregistered or activated in the middle of it; a module that
+/// takes its steps one after the other is between two of them, or at its end, some time later.
+const TRIES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];
 
 /// Makes backups of a runtime. Clones share it.
 #[derive(Clone)]
@@ -91,10 +93,7 @@ impl Backups {
     /// Something cannot be read or written, or modules were unregistered or activated again and again meanwhile.
     pub(crate) async fn make(&self, by: By) -> Result<Made, BackupError> {
         let _turn = self.inner.turn.lock().await;
-        let sources = self.inner.sources.clone();
-        let (made, about) = tokio::task::spawn_blocking(move || sources.made())
-            .await
-            .map_err(|error| BackupError::Broken { cause: error.to_string() })??;
+        let (made, about) = self.inner.sources.made(TRIES, || {}).await?;
         let bytes = made.file.metadata().map_or(0, |found| found.len());
         let data = json!({ "at": about.at, "audit": about.audit, "bytes": bytes, "hash": made.hash });
         self.inner.sources.audit.append(Entry::new(Kind::BackedUp, by, "runtime").with(data)).await?;
@@ -103,27 +102,38 @@ impl Backups {
 }
 
 impl Sources {
-    fn made(&self) -> Result<(Made, About), BackupError> {
-        self.made_around(&mut || {})
-    }
-
-    /// [`Sources::made`]; `between` is called when the records are written and the databases are not, in each try.
-    fn made_around(&self, between: &mut dyn FnMut()) -> Result<(Made, About), BackupError> {
-        let spool = self.data.join(SPOOL);
-        parts::make_private(&spool)?;
-        for _ in 0..TRIES {
-            let path = spool.join("backup");
-            let file = parts::create(&path)?;
-            // a crash leaves nothing of it; where an open file keeps its name, the next start removes it
-            parts::unlink(&path)?;
-            match self.write(BufWriter::with_capacity(256 * 1024, file), &path, &spool, between)? {
+    /// Makes one, in as many tries as there are `pauses` before them; `between` is called when the records are written and the
+    /// databases are not, in each.
+    async fn made(
+        &self,
+        pauses: [Duration; 3],
+        between: impl Fn() + Clone + Send + 'static,
+    ) -> Result<(Made, About), BackupError> {
+        for pause in pauses {
+            tokio::time::sleep(pause).await;
+            let (sources, between) = (self.clone(), between.clone());
+            let tried = tokio::task::spawn_blocking(move || sources.tried(&between)).await;
+            match tried.map_err(|error| BackupError::Broken { cause: error.to_string() })?? {
                 Some(made) => return Ok(made),
                 None => {
-                    tracing::info!("a version was unregistered or activated while a backup was made, which begins anew")
+                    tracing::info!(
+                        "a version was unregistered or activated while a backup was made, which begins anew"
+                    );
                 }
             }
         }
         Err(BackupError::Restless)
+    }
+
+    /// One try; nothing as [`Sources::write`].
+    fn tried(&self, between: &dyn Fn()) -> Result<Option<(Made, About)>, BackupError> {
+        let spool = self.data.join(SPOOL);
+        parts::make_private(&spool)?;
+        let path = spool.join("backup");
+        let file = parts::create(&path)?;
+        // a crash leaves nothing of it; where an open file keeps its name, the next start removes it
+        parts::unlink(&path)?;
+        self.write(BufWriter::with_capacity(256 * 1024, file), &path, &spool, between)
     }
 
     /// Writes a backup; nothing where a bundle went that its records need, or a module with a database was on its way to another version
@@ -133,7 +143,7 @@ impl Sources {
         to: BufWriter<File>,
         path: &Path,
         spool: &Path,
-        between: &mut dyn FnMut(),
+        between: &dyn Fn(),
     ) -> Result<Option<(Made, About)>, BackupError> {
         // what is registered and cannot be used now is taken as it is
         let known: BTreeSet<String> = self.registry.snapshot().problems.iter().map(|it| it.digest.clone()).collect();

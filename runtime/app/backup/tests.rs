@@ -1,5 +1,9 @@
 //! A backup whose records and databases are not of one time begins anew.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -24,37 +28,51 @@ fn activated(store: &Store, id: &str, number: u64) {
     retell(store, vec![Told { id: id.to_owned(), what, at: 7 }]).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_activation_between_records_and_databases_makes_a_backup_begin_anew() {
+/// What happens in the middle of each try: of so many first ones `id` is activated, and each is counted with its time.
+fn busy(store: &Store, id: &'static str, times: usize) -> (impl Fn() + Clone + Send + 'static, Seen) {
+    let (store, seen, began) = (store.clone(), Seen::default(), Instant::now());
+    let into = Arc::clone(&seen);
+    let between = move || {
+        let mut into = into.lock().unwrap();
+        into.push(began.elapsed());
+        if into.len() <= times {
+            activated(&store, id, NUMBER.fetch_add(1, Ordering::Relaxed));
+        }
+    };
+    (between, seen)
+}
+
+type Seen = Arc<Mutex<Vec<Duration>>>;
+
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(60)];
+
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+#[tokio::test]
+async fn a_backup_begins_anew_a_while_after_an_activation_between_its_records_and_its_databases() {
     let dir = TempDir::new().unwrap();
     let sources = sources(dir.path()).await;
-    let made = tokio::task::spawn_blocking(move || {
-        sources.databases.create("m").unwrap();
-        let (mut tries, mut number) = (0, 0);
-        let made = sources.made_around(&mut || {
-            tries += 1;
-            if tries < TRIES {
-                number += 1;
-                activated(&sources.store, "m", number);
-            }
-        });
-        let hash = made.unwrap().0.hash;
-        assert_eq!((tries, hash.len()), (TRIES, 64));
-        let endless = sources.made_around(&mut || {
-            number += 1;
-            activated(&sources.store, "m", number);
-        });
-        assert!(matches!(endless, Err(BackupError::Restless)), "{endless:?}");
-        // a module without a database, and whatever else is written, is in the way of nothing
-        let tree: crate::store::Tree<u64, u64> = sources.store.tree("others");
-        let other = sources.made_around(&mut || {
-            let mut batch = crate::store::Batch::new();
-            batch.put(&tree, 1, &1).unwrap();
-            sources.store.commit_blocking(batch).unwrap();
-            number += 1;
-            activated(&sources.store, "plain", number);
-        });
-        other.unwrap();
+    let databases = sources.databases.clone();
+    tokio::task::spawn_blocking(move || databases.create("m")).await.unwrap().unwrap();
+    let (between, seen) = busy(&sources.store, "m", 2);
+    let hash = sources.made(PAUSES, between).await.unwrap().0.hash;
+    assert_eq!(hash.len(), 64);
+    let tries = seen.lock().unwrap().clone();
+    let [first, second, third] = tries[..] else { panic!("{tries:?}") };
+    assert!(second - first >= PAUSES[1] && third - second >= PAUSES[2], "{tries:?}");
+    let (between, seen) = busy(&sources.store, "m", usize::MAX);
+    let endless = sources.made(PAUSES, between).await;
+    assert!(matches!(endless, Err(BackupError::Restless)), "{endless:?}");
+    assert_eq!(seen.lock().unwrap().len(), TRIES.len());
+    // a module without a database, and whatever else is written, is in the way of nothing
+    let tree: crate::store::Tree<u64, u64> = sources.store.tree("others");
+    let (store, (between, seen)) = (sources.store.clone(), busy(&sources.store, "plain", usize::MAX));
+    let other = sources.made(PAUSES, move || {
+        let mut batch = crate::store::Batch::new();
+        batch.put(&tree, 1, &1).unwrap();
+        store.commit_blocking(batch).unwrap();
+        between();
     });
-    made.await.unwrap();
+    other.await.unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 1);
 }
