@@ -2,7 +2,10 @@
 //!
 //! `tests/stores/format-N.backup` is a backup of a runtime in which a module was swapped, confirmed, granted a permission and had
 //! counted to three. It is kept as the program of that format wrote it; a new format gets a file of its own beside it.
+//! `tests/stores/format-N-midway.backup` is one of a runtime in which versions were provisional, one was on its way, and a provider
+//! was chosen.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +13,7 @@ use replug::store::RawRecord;
 use replug::store::archive::{Archive, Kind, Writer};
 use serde_json::json;
 
-use crate::support::{Module, Ran, Server, replug};
+use crate::support::{Module, Ran, Server, replug, until};
 
 /// The formats that there were, the present one last: 2 knows of modules that take over as one.
 const FORMATS: [u16; 2] = [1, 2];
@@ -125,9 +128,14 @@ async fn the_fixture_is_what_a_runtime_of_its_format_writes() {
     }
     let file = server.root().join("made.backup");
     server.ok(&["backup", &file.display().to_string()]).await;
+    is_kept(&file, &fixture(PRESENT));
+}
+
+/// Writes the fixture where that is asked for, and holds that it has the formats of what was made now.
+fn is_kept(made: &Path, fixture: &Path) {
     let trees = |file: &Path| {
         let mut from = Archive::open(file).unwrap();
-        let mut trees = std::collections::BTreeSet::new();
+        let mut trees = BTreeSet::new();
         while let Some(section) = from.next().unwrap() {
             if section.kind == Kind::Records {
                 trees.extend(section.records().unwrap().iter().map(|record| (record.tree.clone(), record.format())));
@@ -136,8 +144,101 @@ async fn the_fixture_is_what_a_runtime_of_its_format_writes() {
         trees
     };
     if std::env::var_os("REPLUG_WRITE_STORES").is_some() {
-        std::fs::create_dir_all(fixture(PRESENT).parent().unwrap()).unwrap();
-        std::fs::copy(&file, fixture(PRESENT)).unwrap();
+        std::fs::create_dir_all(fixture.parent().unwrap()).unwrap();
+        std::fs::copy(made, fixture).unwrap();
     }
-    assert_eq!(trees(&file), trees(&fixture(PRESENT)), "a format that was raised needs a fixture of its own");
+    assert_eq!(trees(made), trees(fixture), "a format that was raised needs a fixture of its own");
+}
+
+/// The formats of which there is a fixture taken midway.
+const MIDWAY: [u16; 1] = [2];
+
+fn midway(format: u16) -> PathBuf {
+    fixture(format).with_file_name(format!("format-{format}-midway.backup"))
+}
+
+/// A module whose 1.1.0 makes a table, by a migration with a way back or without one, and waits an hour to be confirmed. `GET
+/// /api/ID` says whether the table is there.
+fn table(id: &str, version: &str, one_way: bool) -> Module {
+    let lifecycle = "lifecycle:\n  activation: { confirmWindow: 1h, trafficShifting: { interval: 20ms } }\n";
+    let body = "return { body = tostring((pcall(db.query, 'select n from extra'))) }";
+    let module = Module::handler(id, version, body)
+        .manifest(&format!("{lifecycle}  rollback: {{ preserveData: false }}\n"))
+        .file("one.sql", "create table counts(n integer not null);")
+        .file("two.sql", "create table extra(n integer not null);")
+        .file("two.down.sql", "drop table extra;");
+    let more = if one_way { "\n      irreversible: true" } else { "" };
+    let two = format!("    - version: 1.1.0\n      file: two.sql{more}\n");
+    let two = if version == "1.0.0" { "" } else { &two };
+    module.manifest(&format!("database:\n  migrations:\n    - version: 1.0.0\n      file: one.sql\n{two}"))
+}
+
+/// A module that offers `mail` and says its own name.
+fn post(id: &str) -> Module {
+    let script = format!("return {{ services = {{ ['mail.who'] = function() return '{id}' end }} }}");
+    Module::new(id, "1.0.0").manifest("capabilities: [{ id: mail, version: 1.0.0 }]\n").lua(&script)
+}
+
+#[tokio::test]
+async fn a_fixture_taken_midway_is_what_a_runtime_of_its_format_writes() {
+    let shop = Module::handler("shop", "1.0.0", "return services.call('mail.who', {})")
+        .manifest("capabilities: [{ id: sale, requirements: [\"mail@^1\"] }]\n");
+    let slow = Module::echo("slow", "1.1.0", "lua")
+        .manifest("lifecycle:\n  activation:\n    trafficShifting: { interval: 1h }\n");
+    let first = [table("back", "1.0.0", false), table("kept", "1.0.0", true), Module::echo("slow", "1.0.0", "lua")];
+    let server = Server::with(&[&first[..], &[post("aerial"), post("bike"), shop]].concat()).await;
+    server.ok(&["choose", "mail", "bike"]).await;
+    for (module, id) in [(table("back", "1.1.0", false), "back"), (table("kept", "1.1.0", true), "kept")] {
+        server.install(&module).await;
+        assert_eq!(server.slot(id).await.unwrap()["state"], "provisional");
+        assert_eq!(server.get(&format!("/api/{id}")).await.body, "true");
+    }
+    server.ok(&["register", &server.write(&slow)]).await;
+    server.ok(&["activate", "slow@1.1.0", "--strategy", "gradual", "--no-wait"]).await;
+    until("it has a share", async || server.slot("slow").await.unwrap()["candidate"]["weight"] == 10).await;
+    let file = server.root().join("made.backup");
+    server.ok(&["backup", &file.display().to_string()]).await;
+    is_kept(&file, &midway(PRESENT));
+}
+
+#[tokio::test]
+async fn a_store_taken_midway_is_decided_about_and_a_choice_in_it_holds() {
+    for format in MIDWAY {
+        is_decided(format).await;
+    }
+}
+
+async fn is_decided(format: u16) {
+    let mut server = Server::idle_with(&[]);
+    let done = restore(&midway(format), &server.data());
+    assert_eq!(done.code, 0, "{done:?}");
+    server.start().await;
+    // what has a way back is returned from with its table, what has none is kept, and a shift is undone
+    for (id, version, previous, body) in
+        [("back", "1.0.0", None, "false"), ("kept", "1.1.0", Some("1.0.0"), "true"), ("slow", "1.0.0", None, "1.0.0 ")]
+    {
+        let slot = server.slot(id).await.unwrap();
+        let told = (&slot["version"], &slot["state"], &slot["previous"], &slot["candidate"]);
+        assert_eq!(told, (&json!(version), &json!("active"), &json!(previous), &json!(null)), "{id}: {slot}");
+        assert_eq!(server.get(&format!("/api/{id}")).await.body, body, "{id}: {}", server.logged());
+        let history = server.ok(&["history", id]).await;
+        let newer = history.as_array().unwrap().iter().find(|entry| entry["version"] == "1.1.0").unwrap();
+        let outcome = if id == "kept" { ("active", false) } else { ("rolled-back", true) };
+        assert_eq!((&newer["outcome"], newer["reason"].is_string()), (&json!(outcome.0), outcome.1), "{id}: {newer}");
+    }
+    assert_eq!(server.states("back").await[1], ("1.1.0".to_owned(), "failed".to_owned()));
+    assert_eq!(server.get("/api/shop").await.body, "bike");
+    let log = server.ok(&["audit", "--limit", "1000"]).await;
+    let recovered = log.as_array().unwrap().iter().filter(|entry| entry["kind"] == "recovered");
+    let mut recovered: Vec<_> = recovered.map(|entry| entry["subject"].as_str().unwrap()).collect();
+    recovered.sort_unstable();
+    assert_eq!(recovered, ["back", "kept", "slow"]);
+    // decided once: the next start finds nothing open, and what was returned from can be activated again
+    server.kill();
+    server.start().await;
+    let again = server.ok(&["audit", "--limit", "1000"]).await;
+    let count = again.as_array().unwrap().iter().filter(|entry| entry["kind"] == "recovered").count();
+    assert_eq!(count, recovered.len());
+    server.ok(&["activate", "back@1.1.0"]).await;
+    assert_eq!(server.get("/api/back").await.body, "true");
 }
