@@ -126,7 +126,7 @@ async fn the_end_does_not_wait_for_a_write_that_is_stuck_and_it_comes_to_nothing
     let maker = maker.await.unwrap();
     let (store, folder, turn, events) =
         (maker.store.clone(), maker.dir.clone(), Arc::clone(&maker.turn), maker.events.clone());
-    let ((reached, reads), (go, goes)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel::<()>());
+    let ((reached, reads), (go, goes)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::sync_channel::<()>(1));
     let slow = tokio::task::spawn_blocking(move || {
         let mut reached = Some(reached);
         store.dump(
