@@ -101,7 +101,7 @@ mod tests {
         (languages.len(), kept.len())
     }
 
-    fn of<'a>(cells: &'a [Cell], place: Place, wrong: Option<Wrong>) -> impl Iterator<Item = &'a Cell> {
+    fn of(cells: &[Cell], place: Place, wrong: Option<Wrong>) -> impl Iterator<Item = &Cell> {
         cells.iter().filter(move |cell| cell.place == place && (wrong.is_none() || cell.wrong == wrong))
     }
 
