@@ -88,6 +88,8 @@ pub(crate) use probe::{Act, Probe, When};
 pub use slots::{CandidateView, HealthView, InstanceHealth, SlotView, VersionState};
 pub use state::State;
 pub use steer::{Order, SteerReport};
+#[cfg(all(test, feature = "lua", feature = "rhai", feature = "http", feature = "sqlite"))]
+pub(crate) use tests::expected;
 pub use through::{Impassable, NoWay};
 
 use crate::actors::Router;

@@ -1,7 +1,7 @@
 //! The matrix over real parts: a fault before, inside and after each step of both strategies and of the way back, where the
 //! modules have real databases, routes, pages, actors, timers, events, keys and files. The matrix of the engine
 //! (`engine/tests/matrix.rs`) has more faults and commands, over stand-ins; this one looks at what is left of a version that does
-//! not serve: nothing.
+//! not serve: nothing. What a fault comes to is said beforehand, and for both matrices at one place (`engine/tests/expected.rs`).
 //!
 //! | what stands before | the real part |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! data kept and undone.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -23,9 +23,11 @@ use semver::Version;
 use tempfile::TempDir;
 
 use super::Runtime;
+use crate::engine::expected::{self, Place, WRONGS, Wrong};
 use crate::engine::{Act, Probe, When};
 use crate::error::Error;
 use crate::manifest::ActivationStrategy;
+use crate::monitor::Event;
 use crate::store::StoreError;
 use crate::store::audit::AuditError;
 
@@ -49,46 +51,13 @@ enum Language {
     Rhai,
 }
 
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
-    Error,
-    Panic,
-    Hang,
-    /// A script throws.
-    Throw,
-    /// A script runs for ever.
-    Loop,
-    /// The second migration of the version fails in the database.
-    Statement,
-}
-
-const WRONGS: [Wrong; 3] = [Wrong::Error, Wrong::Panic, Wrong::Hang];
-
-impl Wrong {
-    /// What happens at a place. Between two steps nothing hangs for ever that a timeout could end, but it may go on too late.
-    fn act(self, when: When) -> Act {
-        match self {
-            Self::Error | Self::Statement => Act::Error,
-            Self::Panic => Act::Panic,
-            Self::Hang if when == When::Inside => Act::Hang,
-            Self::Hang => Act::Stall(self.time() + Duration::from_millis(100)),
-            Self::Throw => Act::Say("throw"),
-            Self::Loop => Act::Say("loop"),
-        }
-    }
-
-    /// How long the steps, and the way back, may take: where something hangs, no longer than a busy machine needs.
-    const fn time(self) -> Duration {
-        match self {
-            Self::Hang => Duration::from_millis(2500),
-            _ => Duration::from_secs(30),
-        }
+/// How long the steps, and the way back, may take: where something hangs, no longer than a busy machine needs.
+const fn time(wrong: Option<Wrong>) -> Duration {
+    match wrong {
+        Some(Wrong::Hang) => Duration::from_millis(2500),
+        _ => Duration::from_secs(30),
     }
 }
-
-/// A step, or what is done within one, and where in it.
-type Place = (&'static str, When);
 
 /// What a module of the matrix is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +96,12 @@ impl Cell {
     }
 
     fn time(&self) -> Duration {
-        self.wrong.map_or(Duration::from_secs(30), Wrong::time)
+        time(self.wrong)
+    }
+
+    /// What happens at its place.
+    fn act(&self, wrong: Wrong) -> Act {
+        wrong.act(self.place.1, self.time())
     }
 }
 
@@ -183,6 +157,8 @@ struct Site {
     served: Served,
     app: axum::Router,
     databases: crate::integration::database::Databases,
+    /// The subjects of the alarms so far.
+    alarms: Arc<Mutex<Vec<String>>>,
 }
 
 impl Site {
@@ -212,8 +188,16 @@ impl Site {
         served.learns_of(&probe);
         runtime.begin().await;
         runtime.readiness.started();
-        let app = runtime.router();
-        Self { runtime, root, probe, served, app, databases: databases.expect("it has databases") }
+        let (app, alarms) = (runtime.router(), Arc::<Mutex<Vec<String>>>::default());
+        let (mut events, heard) = (runtime.events.subscribe(), Arc::clone(&alarms));
+        tokio::spawn(async move {
+            while let Ok(event) = events.recv().await {
+                if let Event::Alarm { subject, .. } = &*event {
+                    heard.lock().unwrap().push(subject.clone());
+                }
+            }
+        });
+        Self { runtime, root, probe, served, app, databases: databases.expect("it has databases"), alarms }
     }
 
     /// Without modules, but for one by whose ticks time is told.

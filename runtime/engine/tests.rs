@@ -29,6 +29,7 @@ mod brittle;
 mod confirming;
 mod crashes;
 mod critical;
+pub(crate) mod expected;
 mod faults;
 mod frozen;
 mod giving_way;

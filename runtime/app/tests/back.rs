@@ -1,8 +1,7 @@
 //! A way back that goes wrong before, inside and after each of its six steps.
 
 use super::*;
-use crate::engine::{Outcome, State};
-use crate::monitor::Event;
+use crate::engine::Outcome;
 
 /// What takes 2.0.0 back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,25 +52,27 @@ impl Site {
 
 async fn taken_back(site: &Site, way: Way, cell: Cell) {
     let mut seen = site.set_up(&cell).await;
-    let act = cell.wrong.map_or(Act::Error, |wrong| wrong.act(cell.place.1));
-    let told = site.takes_back(&cell, way, act, &mut seen).await;
+    let wrong = cell.wrong.expect("something goes wrong");
+    let told = site.takes_back(&cell, way, cell.act(wrong), &mut seen).await;
     until(&format!("{cell}: it comes there: {told:?}"), || site.met(&cell, cell.place)).await;
+    let (first, outcome) = (expected::back_told(cell.place, wrong, true), expected::back(cell.place, wrong));
+    if way == Way::Step {
+        assert_eq!(told.outcome(), Some(first), "{cell}: {told:?}");
+    }
     // what could not be given back is tried again, and the second time nothing goes wrong
-    until(&format!("{cell}: 1.0.0 serves"), || site.serving(&cell).as_deref() == Some("1.0.0")).await;
+    let state = expected::state(outcome);
+    until(&format!("{cell}: it is {state}"), || site.state(&cell, 2) == state).await;
     assert_eq!(site.is_one(&cell, &mut seen).await.as_deref(), Some("1.0.0"), "{cell}");
+    assert_eq!(site.state(&cell, 2), state, "{cell}");
     let history = site.history(&cell).await;
     let entry = history.iter().find(|entry| entry.version == "2.0.0").unwrap_or_else(|| panic!("{cell}: no entry"));
-    let outcome = match site.state(&cell, 2) {
-        State::Failed => Outcome::RolledBack,
-        State::FailedToRestore => Outcome::FailedToRestore,
-        state => panic!("{cell}: it is {state}"),
-    };
     assert_eq!(entry.outcome, Some(outcome), "{cell}: {entry:?}");
     assert!(entry.reason.is_some() && entry.lost == 0, "{cell}: {entry:?}");
-    if outcome == Outcome::RolledBack && !cell.kind.preserve {
-        let own = cell.migrations(1).count();
-        assert_eq!(site.applied(&cell).await.len(), own, "{cell}: its migrations are taken back");
-    }
+    let alarm = site.alarms.lock().unwrap().iter().any(|subject| subject.starts_with(&cell.label(2)));
+    assert_eq!(alarm, first == Outcome::FailedToRestore, "{cell}: an alarm: {entry:?}");
+    let kept = cell.kind.preserve || expected::keeps_migrations(cell.place, wrong);
+    let own = cell.migrations(if kept { 2 } else { 1 }).count();
+    assert_eq!(site.applied(&cell).await.len(), own, "{cell}: its migrations, kept {kept}");
     site.goes_on(&cell, &mut seen).await;
     site.goes(&cell, &mut seen).await;
 }

@@ -35,7 +35,7 @@ pub(super) fn wrongs((step, when): Place) -> Vec<Wrong> {
 /// Arms a cell's place.
 fn arm(site: &Site, cell: &Cell) {
     let Some(wrong) = cell.wrong else { return };
-    let act = wrong.act(cell.place.1);
+    let act = cell.act(wrong);
     match cell.place.0 {
         // the database refuses it by itself
         "migrate" if wrong == Wrong::Statement => {}
@@ -51,6 +51,10 @@ async fn activated(site: &Site, cell: Cell) {
     let told = site.activate(&cell, 2).await;
     let met = site.met(&cell, cell.place) || cell.wrong == Some(Wrong::Statement);
     assert!(met, "{cell}: nothing came there: {told:?}");
+    if let Some(wrong) = cell.wrong {
+        let end = expected::forward((cell.kind.strategy, cell.kind.first), cell.place, wrong);
+        assert_eq!(told.outcome(), end.outcome(cell.kind.first), "{cell}: {told:?}");
+    }
     site.is_true(&cell, &told).await;
     site.probe.disarm(&cell.id);
     site.is_one(&cell, &mut seen).await;

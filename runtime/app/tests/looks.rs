@@ -94,13 +94,13 @@ impl Site {
         };
         let entry = entry.unwrap_or_else(|| panic!("{cell}: no entry: {told:?}"));
         assert_eq!(entry.outcome, Some(outcome), "{cell}: {entry:?}");
-        let (serves, expected) = match outcome {
-            Outcome::Provisional => (Some("2.0.0".to_owned()), State::Provisional),
-            Outcome::Active => (Some("2.0.0".to_owned()), State::Active),
-            Outcome::RolledBack | Outcome::Failed => (before, State::Failed),
-            Outcome::FailedToRestore => (serving.clone(), State::FailedToRestore),
+        let serves = match outcome {
+            Outcome::Provisional | Outcome::Active => Some("2.0.0".to_owned()),
+            Outcome::RolledBack | Outcome::Failed => before,
+            Outcome::FailedToRestore => serving.clone(),
             Outcome::Inactive => panic!("{cell}: {told:?}"),
         };
+        let expected = expected::state(outcome);
         assert_eq!((serving, state), (serves, expected), "{cell}: {told:?}");
         assert_eq!(outcome == Outcome::Failed, cell.kind.first && !outcome.serves(), "{cell}: {told:?}");
         if outcome.serves() {
@@ -110,6 +110,9 @@ impl Site {
         let failed = entry.steps.iter().filter(|step| step.outcome != Some(StepOutcome::Done));
         let failed: Vec<_> = failed.map(|step| &*step.name).collect();
         assert!(failed.iter().any(|step| reason.contains(step)), "{cell}: {entry:?}");
+        // what came too late is noticed by the step after it
+        let is_own = failed.contains(&expected::step(cell.place, false));
+        assert!(is_own || cell.wrong == Some(Wrong::Hang), "{cell}: {entry:?}");
     }
 
     /// What holds whatever happened: exactly the version that serves is there, in every place where a version can be seen.

@@ -44,6 +44,11 @@ impl Place {
     }
 }
 
+/// Who has no time left does not get it done, as with the files and databases of the real ports.
+async fn takes_time() {
+    tokio::task::yield_now().await;
+}
+
 /// The migrations that are applied, by module. They outlive the process, as tables do.
 pub(super) type Tables = BTreeMap<String, BTreeSet<Version>>;
 
@@ -143,6 +148,7 @@ impl Binding for Brittle {
     }
 
     async fn undo(&self, subject: &Subject) -> Result<(), PortError> {
+        takes_time().await;
         self.at(Place::Undo, subject).await?;
         self.held.lock().unwrap().remove(&subject.key);
         Ok(())
@@ -164,6 +170,7 @@ impl Migrator for Brittle {
     }
 
     async fn down(&self, subject: &Subject, versions: &[Version]) -> Result<(), PortError> {
+        takes_time().await;
         self.at(Place::Down, subject).await?;
         self.change(subject, |applied| applied.retain(|version| !versions.contains(version)));
         Ok(())

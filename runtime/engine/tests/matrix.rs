@@ -1,6 +1,6 @@
 //! The matrix: a fault before, inside and after each step of both strategies, of the rollback and of the other commands, by a
 //! port, a script of either language, or the engine itself. Whatever happens, exactly one version serves, what is told is
-//! true, the journal explains it, and nothing is left over of what does not serve.
+//! true, it is what [`expected`] says of that fault, the journal explains it, and nothing is left over of what does not serve.
 //!
 //! Each cell has a module of its own, so those of one test run side by side in one runtime; only those that end the process
 //! have a runtime each. A cell whose place no command comes to has failed. These places have no cell:
@@ -19,6 +19,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
 
+use super::expected::{self, End, Place, WRONGS, Wrong};
 use super::*;
 use crate::engine::probe::{Act, When};
 
@@ -42,38 +43,6 @@ enum Language {
     #[cfg(feature = "rhai")]
     Rhai,
 }
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
-    Error,
-    Panic,
-    Hang,
-    /// A script throws.
-    Throw,
-    /// A script runs for ever.
-    Loop,
-}
-
-const WRONGS: [Wrong; 3] = [Wrong::Error, Wrong::Panic, Wrong::Hang];
-
-impl Wrong {
-    /// What happens at a place of the engine, or inside a port or a script. Between two steps nothing hangs for ever that a
-    /// timeout could end, but it may go on too late.
-    fn act(self, when: When, time: Duration) -> Act {
-        match self {
-            Self::Error => Act::Error,
-            Self::Panic => Act::Panic,
-            Self::Hang if when == When::Inside => Act::Hang,
-            Self::Hang => Act::Stall(time + Duration::from_millis(100)),
-            Self::Throw => Act::Say("throw"),
-            Self::Loop => Act::Say("loop"),
-        }
-    }
-}
-
-/// A place: a step, or what is done within one, and where in it.
-type Place = (&'static str, When);
 
 /// What a module of the matrix is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,13 +101,12 @@ impl Cell {
 
     /// The step that its place is in.
     fn step(&self) -> &'static str {
-        match self.place.0 {
-            "init" => "load",
-            "commit" if self.back => "stopTraffic",
-            "commit" | "shift" | "steer" => "activate",
-            "health" => "verify",
-            step => step,
-        }
+        expected::step(self.place, self.back)
+    }
+
+    /// What its activation comes to.
+    fn end(&self) -> End {
+        expected::forward((self.kind.strategy, self.kind.first), self.place, self.wrong.expect("something goes wrong"))
     }
 }
 

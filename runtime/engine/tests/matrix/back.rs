@@ -67,38 +67,31 @@ async fn taken_back(world: &World, way: Way, cell: Cell) -> Cell {
     };
     assert!(world.met(&cell, cell.place), "{cell}: nothing came there: {told:?}");
     check::alarms(&mut events, &mut seen);
-    let gives_back =
-        !matches!((cell.step(), cell.place.1), ("stopTraffic", When::Before)) || cell.wrong == Some(Wrong::Hang);
-    // what came too late for the next step may have been the last that took time
-    let fails = cell.wrong != Some(Wrong::Hang);
+    let wrong = cell.wrong.unwrap();
+    let (first, outcome) = (expected::back_told(cell.place, wrong, true), expected::back(cell.place, wrong));
     if way == Way::Verification {
-        assert!(!fails || told.outcome() == Some(Outcome::FailedToRestore), "{cell}: {told:?}");
+        assert_eq!(told.outcome(), Some(first), "{cell}: {told:?}");
     }
-    if !gives_back {
-        // what could not be given back is tried again, and the second time nothing goes wrong
-        let returned = async {
-            while world.state(&cell.label(2)) != State::Failed {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), returned).await.unwrap_or_else(|_| panic!("{cell}: it stays"));
-    } else if way == Way::Verification {
+    if first == outcome && way == Way::Verification {
         world.is_true(&cell, &told, &seen).await;
     }
+    // what could not be given back is tried again, and the second time nothing goes wrong
+    let returned = async {
+        while world.state(&cell.label(2)) != expected::state(outcome) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), returned)
+        .await
+        .unwrap_or_else(|_| panic!("{cell}: never {outcome:?}"));
     assert_eq!(world.is_one(&cell).await.as_deref(), Some("1.0.0"), "{cell}");
     let entry = world.entry(&cell).await.unwrap();
-    let state = world.state(&cell.label(2));
-    let outcome = match state {
-        State::Failed => Outcome::RolledBack,
-        State::FailedToRestore => Outcome::FailedToRestore,
-        state => panic!("{cell}: it is {state}"),
-    };
     assert_eq!(entry.outcome, Some(outcome), "{cell}: {entry:?}");
-    if outcome == Outcome::FailedToRestore {
-        assert!(seen.iter().any(|(subject, _)| subject.starts_with(&cell.label(2))), "{cell}: an alarm: {seen:?}");
-    } else if !cell.kind.preserve {
-        assert_eq!(world.tables(&cell.id), [""; 0], "{cell}");
-    }
+    assert_eq!(world.state(&cell.label(2)), expected::state(outcome), "{cell}: {entry:?}");
+    let alarm = seen.iter().any(|(subject, _)| subject.starts_with(&cell.label(2)));
+    assert_eq!(alarm, first == Outcome::FailedToRestore, "{cell}: {seen:?}");
+    let kept = cell.kind.preserve || expected::keeps_migrations(cell.place, wrong);
+    assert_eq!(world.tables(&cell.id), if kept { cell.kind.migrations() } else { &[] }, "{cell}");
     cell
 }
 

@@ -152,13 +152,13 @@ impl World {
         };
         let entry = entry.unwrap_or_else(|| panic!("{cell}: no entry: {told:?}"));
         assert_eq!(entry.outcome, Some(outcome), "{cell}: {entry:?}");
-        let (serves, expected) = match outcome {
-            Outcome::Provisional => (Some("2.0.0".to_owned()), State::Provisional),
-            Outcome::Active => (Some("2.0.0".to_owned()), State::Active),
-            Outcome::RolledBack | Outcome::Failed => (before.clone(), State::Failed),
-            Outcome::FailedToRestore => (serving.clone(), State::FailedToRestore),
+        let serves = match outcome {
+            Outcome::Provisional | Outcome::Active => Some("2.0.0".to_owned()),
+            Outcome::RolledBack | Outcome::Failed => before,
+            Outcome::FailedToRestore => serving.clone(),
             Outcome::Inactive => panic!("{cell}: {told:?}"),
         };
+        let expected = expected::state(outcome);
         assert_eq!((serving, state), (serves.clone(), expected), "{cell}: {told:?}");
         assert_eq!(outcome == Outcome::Failed, kind.first && !outcome.serves(), "{cell}: {told:?}");
         let told_alarm = alarms.iter().any(|(subject, _)| subject.starts_with(&cell.label(2)));

@@ -67,6 +67,7 @@ async fn activated(world: &World, cell: Cell) -> (Cell, Told, Vec<(String, Strin
     let ended = tokio::time::timeout(Duration::from_secs(30), activation).await;
     let told = Told::from(ended.unwrap_or_else(|_| panic!("{cell}: it never ends")));
     assert!(world.met(&cell, cell.place), "{cell}: nothing came there: {told:?}");
+    assert_eq!(told.outcome(), cell.end().outcome(cell.kind.first), "{cell}: {told:?}");
     let mut seen = Vec::new();
     check::alarms(&mut events, &mut seen);
     world.is_true(&cell, &told, &seen).await;

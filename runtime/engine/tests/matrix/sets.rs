@@ -256,6 +256,8 @@ async fn taken_over(world: &World, pair: Pair) -> (Pair, bool) {
     assert!(world.met(cell, cell.place), "{pair}: nothing came there: {told:?}");
     let mut seen = Vec::new();
     check::alarms(&mut events, &mut seen);
+    let end = expected::forward_of_set(cell.kind.strategy, cell.place, cell.wrong.unwrap());
+    assert_eq!(told.outcome(), end.outcome(false), "{pair}: {told:?}");
     world.both_are_true(&pair, &told, &seen).await;
     let serves = told.outcome().is_some_and(Outcome::serves);
     (pair, serves)

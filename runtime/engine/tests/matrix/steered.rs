@@ -102,10 +102,13 @@ async fn steered(world: &World, order: Order, cell: Cell) -> Cell {
     assert!(times >= expected, "{cell}: nothing came there: {told:?}");
     let mut seen = Vec::new();
     check::alarms(&mut events, &mut seen);
-    if order == Order::Abort && !cell.back {
+    let expected = match (order, cell.wrong) {
+        (Order::Abort, Some(wrong)) if cell.back => Some(expected::back_told(cell.place, wrong, false)),
         // whatever went wrong with the order, it was given up
-        assert_eq!(told.outcome(), Some(Outcome::RolledBack), "{cell}: {told:?}");
-    }
+        (Order::Abort, _) => Some(Outcome::RolledBack),
+        _ => cell.end().outcome(false),
+    };
+    assert_eq!(told.outcome(), expected, "{cell}: {told:?}");
     world.is_true(&cell, &told, &seen).await;
     cell
 }

@@ -61,18 +61,21 @@ async fn returned(world: &World, way: Way, pair: Pair) -> Pair {
     check::alarms(&mut events, &mut seen);
     for cell in &pair.both {
         let entry = world.entry(cell).await.unwrap();
-        let is_done = world.state(&cell.label(2)) == State::Failed;
-        let outcome = if is_done { Outcome::RolledBack } else { Outcome::FailedToRestore };
+        let is_wrong = cell.id == pair.wrong().id;
+        let (place, wrong) = (cell.place, pair.wrong().wrong.unwrap());
+        // what goes wrong with one keeps no other
+        let outcome = if is_wrong { expected::back_of_set(place, wrong) } else { Outcome::RolledBack };
+        assert_eq!(world.state(&cell.label(2)), expected::state(outcome), "{pair}: {entry:?}");
+        let is_done = outcome == Outcome::RolledBack;
         let reason = entry.reason.as_deref().unwrap_or_default();
         assert!(entry.outcome == Some(outcome) && !reason.is_empty(), "{pair}: {entry:?}");
         assert!(entry.steps.iter().all(|step| step.outcome.is_some()), "{pair}: {entry:?}");
-        let is_wrong = cell.id == pair.wrong().id;
-        assert!(is_done || is_wrong, "{pair}: what goes wrong with one keeps no other: {entry:?}");
         let alarmed = seen.iter().any(|(subject, _)| subject.starts_with(&cell.label(2)));
         assert!(alarmed != is_done || is_kept, "{pair}: {is_done} beside {seen:?}");
         // what is wrong elsewhere in it keeps no table
-        let is_left = is_wrong && cell.place.0 == "rollback";
-        assert!(is_left || world.tables(&cell.id).is_empty(), "{pair}: {:?}, {entry:?}", world.tables(&cell.id));
+        let is_left = is_wrong && expected::keeps_migrations(place, wrong);
+        let tables = if is_left { cell.kind.migrations() } else { &[] };
+        assert_eq!(world.tables(&cell.id), tables, "{pair}: {entry:?}");
     }
     pair
 }
