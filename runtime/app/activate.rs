@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use semver::Version;
 
 use super::Runtime;
-use crate::engine::ActivationReport;
+use crate::engine::{ActivationReport, Forecast};
 use crate::error::Error;
 use crate::manifest::ActivationStrategy;
 use crate::registry::versions::ModuleRef;
@@ -63,13 +64,30 @@ impl Activate<'_> {
         self
     }
 
-    async fn run(self) -> Result<ActivationReport, Error> {
-        let Self { runtime, module, others, strategy } = self;
-        let (snapshot, mut members) = (runtime.registry.snapshot(), Vec::new());
-        for label in std::iter::once(&module).chain(&others) {
+    /// What it would do, without doing it: the steps, what changes, what has to do with it, and what it would be refused for.
+    ///
+    /// # Errors
+    /// No such version, or what there is to know cannot be read.
+    pub async fn plan(self) -> Result<Forecast, Error> {
+        let (members, engine) = (self.members()?, &self.runtime.engine);
+        Ok(match &*members {
+            [(id, version)] => engine.forecast(id, version, self.strategy).await?,
+            members => engine.forecast_set(members, self.strategy).await?,
+        })
+    }
+
+    /// The versions that are named.
+    fn members(&self) -> Result<Vec<(String, Version)>, Error> {
+        let (snapshot, mut members) = (self.runtime.registry.snapshot(), Vec::new());
+        for label in std::iter::once(&self.module).chain(&self.others) {
             let manifest = &snapshot.resolve(&ModuleRef::from_str(label)?)?.manifest;
             members.push((manifest.id.clone(), manifest.version.clone()));
         }
+        Ok(members)
+    }
+
+    async fn run(self) -> Result<ActivationReport, Error> {
+        let (members, Self { runtime, strategy, .. }) = (self.members()?, self);
         let engine = runtime.engine.by(Who::Host);
         Ok(match &*members {
             [(id, version)] => engine.activate(id, version, strategy).await?,

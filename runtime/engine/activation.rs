@@ -205,13 +205,22 @@ impl Actor for Activation {
     ) -> Result<(), ActorProcessingErr> {
         if let Some((command, reply)) = work.take() {
             let (refusal, ids) = (command.refusal(), self.concerned(&command));
-            let result = AssertUnwindSafe(self.run(command)).catch_unwind().await;
-            let result = result.unwrap_or_else(|panic| {
-                // an instance must not run on unseen because nobody came to stop it
-                ids.iter().for_each(|id| retire::displaced(self, id));
-                // an alarm tells of it, and the caller hears that it died
-                resume_unwind(panic)
-            });
+            let returns =
+                matches!(command, Command::Rollback { .. } | Command::FallBack { .. } | Command::Return { .. });
+            let result = match AssertUnwindSafe(self.run(command)).catch_unwind().await {
+                Ok(result) => result,
+                Err(panic) => {
+                    // an instance must not run on unseen because nobody came to stop it
+                    for id in &ids {
+                        retire::displaced(self, id);
+                        if returns {
+                            retire::unreturned(self, id).await;
+                        }
+                    }
+                    // an alarm tells of it, and the caller hears that it died
+                    resume_unwind(panic)
+                }
+            };
             if let (Err(error), Some((kind, subject, command))) = (&result, refusal) {
                 self.shared.refused(kind, &self.by, subject, (command, error)).await;
             }

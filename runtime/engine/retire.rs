@@ -11,6 +11,7 @@ use super::board::version_of;
 use super::outcome::FailedFarewell;
 use super::plan::Change;
 use super::probe::place;
+use super::record::VersionRecord;
 use super::state::{Happening, State};
 use crate::actors::Instance;
 use crate::actors::gate::Pass;
@@ -83,11 +84,30 @@ pub(super) fn displaced(work: &Activation, id: &str) {
     for key in work.shared.hands.instances.keys().into_iter().filter(|key| *key.id == *id) {
         let record = version_of(&key).and_then(|version| slot.versions.get(&version));
         // what is returned from, or on its way, has a command of its own
-        let drains = record.is_some_and(|it| it.generation == key.generation && it.state == State::Draining);
+        let is_of = |it: &VersionRecord| it.generation == key.generation && it.state == State::Draining;
+        let drains = record.is_some_and(|it| it.generation > key.generation || is_of(it));
         if drains && slot.state.keys().all(|placed| *placed != key) {
             spawn(work, &key, Why::Replaced);
         }
     }
+}
+
+/// The same for those that a command was returning from when it died: they have no traffic, and what was done of them stays.
+pub(super) async fn unreturned(work: &Activation, id: &str) {
+    let (slot, instances) = (work.shared.board.slot(id), &work.shared.hands.instances);
+    for key in instances.keys().into_iter().filter(|key| *key.id == *id) {
+        let record = version_of(&key).and_then(|version| slot.versions.get(&version));
+        let returned = record.is_some_and(|it| it.generation == key.generation && it.state == State::RollingBack);
+        if !returned || slot.state.keys().any(|placed| *placed == key) {
+            continue;
+        }
+        instances.change(&key, |running| running.left = true);
+        let reason = "the way back died of an internal error; what it did to data stays".to_owned();
+        if let Err(error) = work.happened(&key, Happening::UndoFailed, Some(reason)).await {
+            tracing::error!(instance = %key, %error, "the end of a return could not be recorded");
+        }
+    }
+    sweep(work, id);
 }
 
 /// Lets go, beside whatever goes on, of what earlier instances of a module left behind.

@@ -242,7 +242,7 @@ async fn close(work: &Activation, ended: Vec<(Outcome, Option<String>, Attempt<'
     for ((left, fault), was_provisional) in left.into_iter().zip(provisional) {
         if was_provisional && !left.is_provisional() {
             // with the one before
-            left.may_be_told()?;
+            failed = failed.or(left.may_be_told().err());
         }
         match Box::pin(left.mend(&fault)).await {
             Ok(ran) => closed.push(ran),

@@ -61,8 +61,8 @@ impl Migrations {
         Self { time, ..self }
     }
 
-    /// The same, whose [`Migrations::up`] begins no migration once this is set: whoever waited for it takes back what is applied,
-    /// and must not miss what comes later.
+    /// The same, which begins no further step once this is set: whoever waited for it goes on by what is applied, and must not
+    /// be surprised later.
     #[must_use]
     pub fn unless(self, given_up: Arc<AtomicBool>) -> Self {
         Self { given_up, ..self }
@@ -150,6 +150,7 @@ impl Migrations {
             return Err(MigrationError::Irreversible { module: module.to_owned(), version: one.version.clone() });
         }
         for one in wanted {
+            self.goes_on(module)?;
             self.databases.change(module, deadline, |change| take_back(module, one, change))?;
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::actors::intensity::{Decision, Intensity, RestartWindow};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     Init,
-    /// `init` met what others have filled or hold: room, queues, each other.
+    /// `init` met what others have filled, hold, or ended: room, queues, each other.
     Crowd,
     Upgrade,
     Handle,
@@ -56,14 +56,7 @@ impl Cause {
     /// Why `init` failed with this.
     pub(super) fn of_init(error: &CallError) -> Self {
         match error {
-            CallError::Script(ScriptError::Host { error, .. })
-                if matches!(
-                    error.kind,
-                    HostErrorKind::Overloaded | HostErrorKind::Timeout | HostErrorKind::Conflict
-                ) =>
-            {
-                Self::Crowd
-            }
+            error if is_of_others(error) => Self::Crowd,
             CallError::Crashed(_) => Self::Panic,
             _ => Self::Init,
         }
@@ -83,6 +76,14 @@ impl Cause {
     const fn is_fault(self) -> bool {
         matches!(self, Self::Init | Self::Panic)
     }
+}
+
+/// Whether a script met something outside that may be otherwise next time, as clients leave it. What it asked wrongly, or may not
+/// do, is its own fault.
+pub(super) fn is_of_others(error: &CallError) -> bool {
+    use HostErrorKind::{InvalidArgument, PermissionDenied};
+    let CallError::Script(ScriptError::Host { error, .. }) = error else { return false };
+    !matches!(error.kind, InvalidArgument | PermissionDenied)
 }
 
 impl Counts {
@@ -148,10 +149,13 @@ mod tests {
             let error = replug_scripts::HostError::new(kind, "actor b of a: it is held for a while");
             Cause::of_init(&CallError::Script(ScriptError::Host { error, trace: String::new() }))
         };
-        for kind in [HostErrorKind::Overloaded, HostErrorKind::Timeout, HostErrorKind::Conflict] {
+        use HostErrorKind::{Conflict, Failed, InvalidArgument, NotFound, Overloaded, PermissionDenied, Timeout};
+        for kind in [Overloaded, Timeout, Conflict, NotFound, Failed] {
             assert_eq!(of(kind), Cause::Crowd, "{kind:?}");
         }
-        assert_eq!(of(HostErrorKind::NotFound), Cause::Init);
+        for kind in [InvalidArgument, PermissionDenied] {
+            assert_eq!(of(kind), Cause::Init, "{kind:?}");
+        }
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Household {
 
     /// Ends a timer on behalf of a version; while that only gets ready (`is_getting_ready`), one of the version's own.
     pub(super) fn cancel_timer(&self, id: &str, key: &InstanceKey, is_getting_ready: bool) -> bool {
-        self.timers.cancel(id, key, || is_getting_ready && !self.is_of(key))
+        self.timers.cancel(id, key, is_getting_ready)
     }
 
     /// A version is gone, and with it what it set for itself.

@@ -78,6 +78,12 @@ impl Kept {
         Ok(Arc::new(Self { timer: Arc::new(timer), _room: room }))
     }
 
+    /// Whether `timer` is but for what it says.
+    fn is_alike(&self, timer: &Timer) -> bool {
+        let Timer { id, every, repeats, topic, .. } = &*self.timer;
+        (id, every, repeats, topic) == (&timer.id, &timer.every, &timer.repeats, &timer.topic)
+    }
+
     /// Whether `timer` would be the same, which goes on.
     fn is(&self, timer: &Timer) -> bool {
         timer.repeats && *self.timer == *timer
@@ -85,6 +91,11 @@ impl Kept {
 }
 
 impl Table {
+    /// How many of those that tick are the slot's.
+    fn of_slot(&self) -> usize {
+        self.running.values().filter(|running| running.of.is_none()).count()
+    }
+
     /// What ticks once has ticked: its version does not set it again when it is back. What was kept for that.
     fn ticked(&mut self, id: &str, over: &Running) -> Option<Arc<Kept>> {
         let own = self.own.get_mut(over.of.as_ref()?)?;
@@ -116,7 +127,8 @@ impl Timers {
         let mut table = lock(&self.table);
         match table.running.get(&id) {
             Some(running) if running.kept.is(&timer) => return Ok(id),
-            None if table.running.len() >= MAX_TIMERS => return Err(NotSet::TooMany),
+            // those of versions count for themselves: what clients have set must not keep an `init` from its own
+            None if table.of_slot() >= MAX_TIMERS => return Err(NotSet::TooMany),
             _ => {}
         }
         let replaced = self.start(&mut table, (&id, Kept::new(timer, hold)?), None, beat);
@@ -139,15 +151,16 @@ impl Timers {
         let mut table = lock(&self.table);
         let owns = owns();
         let own = table.own.get(key);
-        // each VM of a candidate sets the same again, and none of it ticks
-        let alike = own.filter(|_| !owns && timer.id.is_none()).into_iter().flatten();
-        if let Some((same, _)) = alike.into_iter().find(|(_, kept)| *kept.timer == timer) {
+        // `init` of each VM sets it again: without an id it is known by what it is
+        let alike = own.filter(|_| timer.id.is_none()).into_iter().flatten();
+        if let Some((same, kept)) = alike.into_iter().find(|(_, kept)| kept.is_alike(&timer)) {
             id.clone_from(same);
-            return Ok(id);
+            if *kept.timer == timer {
+                return Ok(id);
+            }
         }
         let known = own.and_then(|own| own.get(&id)).filter(|kept| kept.is(&timer)).cloned();
-        let is_full = own.is_some_and(|own| own.len() >= MAX_TIMERS && !own.contains_key(&id))
-            || (owns && table.running.len() >= MAX_TIMERS && !table.running.contains_key(&id));
+        let is_full = own.is_some_and(|own| own.len() >= MAX_TIMERS && !own.contains_key(&id));
         let kept = match known {
             Some(kept) => kept,
             None if is_full => return Err(NotSet::TooMany),
@@ -177,12 +190,7 @@ impl Timers {
             replaced.extend(self.takes_up(&mut table, (&id, kept), None, beat));
         }
         for (id, kept) in own {
-            let is_full = table.running.len() >= MAX_TIMERS && !table.running.contains_key(&id);
-            if is_full {
-                tracing::warn!(instance = %owner, timer = %id, "a timer is not set: its module has {MAX_TIMERS}");
-            } else {
-                replaced.extend(self.takes_up(&mut table, (&id, kept), Some(owner), beat));
-            }
+            replaced.extend(self.takes_up(&mut table, (&id, kept), Some(owner), beat));
         }
         drop(table);
         drop((over, replaced));
@@ -200,15 +208,13 @@ impl Timers {
         drop(own);
     }
 
-    /// Ends a timer on behalf of a version; whether there was one. One that is kept aside is the version's own, and only
-    /// that is meant where it only gets ready (`aside`).
-    pub(super) fn cancel(&self, id: &str, key: &InstanceKey, aside: impl FnOnce() -> bool) -> bool {
+    /// Ends a timer on behalf of a version; whether there was one. Where the version only gets ready, its own is meant.
+    pub(super) fn cancel(&self, id: &str, key: &InstanceKey, is_getting_ready: bool) -> bool {
         let mut table = lock(&self.table);
         let own = table.own.get_mut(key).and_then(|own| own.remove(id));
-        let (ended, covered) = match aside() {
-            true => (None, None),
-            false => (table.running.remove(id), table.covered.remove(id)),
-        };
+        let is_own = table.running.get(id).is_some_and(|running| running.of.as_ref() == Some(key));
+        let ended = if is_getting_ready && !is_own { None } else { table.running.remove(id) };
+        let covered = if is_getting_ready { None } else { table.covered.remove(id) };
         drop(table);
         own.is_some() || ended.is_some() || covered.is_some()
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::probe::{Act, When};
 
 impl World {
-    async fn holds_only(&self, expected: &[&str]) {
+    pub(super) async fn holds_only(&self, expected: &[&str]) {
         let stopped = async {
             while self.held() != expected {
                 tokio::task::yield_now().await;

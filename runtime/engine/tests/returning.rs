@@ -14,12 +14,16 @@ const FAULTS: [Fault; 3] = [Fault::Error, Fault::Panic, Fault::Hang];
 impl World {
     /// 1.0.0 is confirmed and 2.0.0, which made a table, provisional.
     async fn with_tables() -> Self {
+        Self::with_tables_of(TABLE).await
+    }
+
+    async fn with_tables_of(manifest: &str) -> Self {
         let world = Self::new().await;
         world.register("a", "1.0.0", "").await;
         world.serves("a@1.0.0").await;
         let files =
             [("main.lua", "return {}"), ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
-        world.register_files("a", "2.0.0", TABLE, &files).await;
+        world.register_files("a", "2.0.0", manifest, &files).await;
         world.provisional("a@2.0.0").await;
         assert_eq!(world.tables("a"), ["2.0.0"]);
         world
@@ -136,7 +140,8 @@ async fn a_kill_inside_the_way_back_finishes_it() {
 
 #[tokio::test]
 async fn a_kill_inside_a_commanded_rollback_takes_the_tables_back_once_the_confirmed_version_serves() {
-    let world = Arc::new(World::with_tables().await);
+    // a whole runtime starts while it waits
+    let world = Arc::new(World::with_tables_of(&TABLE.replace("200ms", "60s")).await);
     world.binding.pause(Place::Down, "a");
     let back = tokio::spawn({
         let world = Arc::clone(&world);

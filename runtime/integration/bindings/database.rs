@@ -127,6 +127,23 @@ impl SchemaMigrator {
     }
 }
 
+impl SchemaMigrator {
+    /// Does `work`, as long as somebody waits for it.
+    async fn wanted<T, E>(
+        &self,
+        subject: &Subject,
+        work: impl FnOnce(&Migrations) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, PortError>
+    where
+        T: Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let given_up = Arc::<AtomicBool>::default();
+        let _waits = Waits(Arc::clone(&given_up));
+        self.migrating(subject, move |migrations| work(&migrations.clone().unless(given_up))).await
+    }
+}
+
 #[async_trait::async_trait]
 impl Migrator for SchemaMigrator {
     async fn pending(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
@@ -135,16 +152,13 @@ impl Migrator for SchemaMigrator {
     }
 
     async fn up(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
-        let (of, given_up) = (subject.clone(), Arc::<AtomicBool>::default());
-        let _waits = Waits(Arc::clone(&given_up));
-        let up =
-            move |migrations: &Migrations| migrations.clone().unless(given_up).up(&of.key.id, &of.manifest, &of.files);
-        self.migrating(subject, up).await
+        let of = subject.clone();
+        self.wanted(subject, move |migrations| migrations.up(&of.key.id, &of.manifest, &of.files)).await
     }
 
     async fn down(&self, subject: &Subject, versions: &[Version]) -> Result<(), PortError> {
         let (module, versions) = (Arc::clone(&subject.key.id), versions.to_vec());
-        self.migrating(subject, move |migrations| migrations.down(&module, &versions)).await
+        self.wanted(subject, move |migrations| migrations.down(&module, &versions)).await
     }
 }
 

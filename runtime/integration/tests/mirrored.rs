@@ -342,7 +342,7 @@ async fn copies_that_read_without_end_keep_no_request_from_its_database() {
     let shop = Arc::new(Shop::new(false).await);
     let manifest = SHOP.replace("1.0.0\ncap", "2.0.0\ncap").replace(
         "runtime: { ",
-        "apis: [{ path: /spin, methods: [GET] }]\nruntime: { workers: 6, limits: { wallTime: 3s, cpuTime: 3s, memory: 8MiB }, ",
+        "apis: [{ path: /spin, methods: [GET] }]\nruntime: { workers: 6, limits: { wallTime: 8s, cpuTime: 8s, memory: 8MiB }, ",
     );
     let script = format!(
         "return {{ apis = {{ [\"GET /spin\"] = function() return {{ body = db.query(\"{endless}\") }} end }},\n\
@@ -369,9 +369,10 @@ async fn copies_that_read_without_end_keep_no_request_from_its_database() {
         });
         (answer, mark)
     };
-    let mut spins = vec![spin(3)];
+    // a busy machine must begin all of them before the first one ends
+    let mut spins = vec![spin(8)];
     super::gatekeeper::until(|| begun.get() == 1).await;
-    spins.extend((0..5).map(|_| spin(2)));
+    spins.extend((0..5).map(|_| spin(7)));
     super::gatekeeper::until(|| begun.get() == 6).await;
     for _ in 0..10 {
         assert_eq!(shop.ask("db-query-0", false).await.0, "done");

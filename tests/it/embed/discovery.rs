@@ -71,6 +71,11 @@ async fn what_goes_together_is_asked_of_what_runs() {
     let expected =
         [("store@2.0.0".to_owned(), Change::Replace { from, via: vec![] }), ("shop@1.0.0".to_owned(), Change::Start)];
     assert_eq!(changes, expected);
+    let plan = runtime.activate("shop").plan().await.unwrap();
+    assert!(plan.refused.len() == 1 && plan.refused[0].contains("store"), "{plan:?}");
+    let both = runtime.activate("shop").with("store@2.0.0").plan().await.unwrap();
+    assert!(both.refused.is_empty() && both.set.len() == 1, "{both:?}");
+    assert_eq!(runtime.list().len(), 1, "nothing was done");
     // done as it says, and nothing to be returned from, nothing stands in the way
     for change in found.changes() {
         runtime.activate(format!("{}@{}", change.id, change.version)).await.unwrap().ensure_serves().unwrap();

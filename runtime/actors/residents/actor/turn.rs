@@ -9,7 +9,7 @@ use super::life::Past;
 use super::{Life, ScriptActor};
 use crate::actors::error::CallError;
 use crate::actors::instance::Instance;
-use crate::actors::residents::failures::Cause;
+use crate::actors::residents::failures::{Cause, is_of_others};
 use crate::actors::residents::larder::{self, Held};
 use crate::actors::residents::letter::Letter;
 use crate::manifest::Restart;
@@ -20,6 +20,8 @@ use crate::sandbox::quota::Parcel;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a message waits that met a full queue, a full heap, or an instance on its way out.
 const AGAIN: Duration = Duration::from_millis(10);
+/// The same where it met what others fill or hold.
+const CROWDED: Duration = Duration::from_millis(100);
 
 /// What became of a message.
 pub(super) enum Turn {
@@ -171,14 +173,17 @@ impl ScriptActor {
                 Ok(Value::Null) => {}
                 Ok(upgraded) => {
                     let call = self.context(owner, letter);
+                    // others have the room now
                     larder::keep(owner, state, upgraded, (&Handler::Upgrade, &call)).map_err(|none| {
-                        let (owner, error) = (owner.key.clone(), self.error(HostErrorKind::Overloaded, none));
-                        Stop::Turn(Turn::Misfit { owner, error, reason: format!("upgrade from {made_by}: {none}") })
+                        Stop::Turn(Turn::Later(self.error(HostErrorKind::Overloaded, none), CROWDED))
                     })?;
                 }
                 Err(error) => {
                     if let Some(error) = self.unbegun(&error)? {
                         return Err(Stop::Turn(Turn::Later(error, AGAIN)));
+                    }
+                    if is_of_others(&error) {
+                        return Err(Stop::Turn(Turn::Later(self.told(&error), CROWDED)));
                     }
                     let (owner, reason) = (owner.key.clone(), format!("upgrade from {made_by}: {error}"));
                     let error = self.told(&error);

@@ -45,7 +45,7 @@ impl Count {
 }
 
 fn cancel(timers: &Timers, id: &str) -> bool {
-    timers.cancel(id, &version(1), || false)
+    timers.cancel(id, &version(1), false)
 }
 
 /// What ticks: the ids, with the milliseconds between two ticks.
@@ -120,7 +120,7 @@ async fn the_timers_of_a_version_tick_while_it_has_the_slot_and_come_back_with_i
     own(2, false, "both", hours(7), true);
     own(2, false, "same", hours(2), true);
     own(2, false, "second", hours(8), true);
-    assert!(!timers.cancel("first", &version(2), || true), "it has none of that id");
+    assert!(!timers.cancel("first", &version(2), true), "it has none of that id");
     assert_eq!(running(&timers), before);
     ticks.with(|beat| timers.move_to(&version(2), beat));
     let of =
@@ -150,24 +150,37 @@ async fn nothing_is_kept_of_what_ticked_once_however_often_init_sets_it() {
     for round in 1..=MAX_TIMERS + 1 {
         let once = |beat: &Beat<'_, _>| timers.set_own((&version(1), || true), timer(None, 1, false), beat, free);
         ticks.with(once).expect("there is room");
-        if round % 100 == 0 {
-            ticks.reaches(round).await;
-        }
+        ticks.reaches(round).await;
     }
-    ticks.reaches(MAX_TIMERS + 1).await;
     let table = lock(&timers.table);
     assert_eq!((table.running.len(), table.own[&version(1)].len()), (0, 0));
 }
 
 #[tokio::test]
-async fn what_each_vm_of_a_candidate_sets_without_an_id_is_one_timer() {
-    let (timers, ticks) = (Timers::default(), Count::default());
-    for _ in 0..=MAX_TIMERS {
-        let aside = |beat: &Beat<'_, _>| timers.set_own((&version(2), || false), timer(None, 10, false), beat, free);
-        ticks.with(aside).expect("there is room");
+async fn what_each_vm_of_a_version_sets_without_an_id_is_one_timer() {
+    for (owns, repeats) in [(false, false), (true, false), (true, true)] {
+        let (timers, ticks) = (Timers::default(), Count::default());
+        for said in 0..=MAX_TIMERS {
+            let own = Timer { payload: Value::from(said as i64), ..timer(None, 3_600_000, repeats) };
+            ticks.with(|beat| timers.set_own((&version(2), || owns), own, beat, free)).expect("there is room");
+        }
+        ticks.with(|beat| timers.move_to(&version(2), beat));
+        assert_eq!(running(&timers).len(), 1);
     }
+}
+
+#[tokio::test]
+async fn what_others_have_set_keeps_no_version_from_its_own_and_its_init_cancels_none_of_it() {
+    let (timers, ticks) = (Timers::default(), Count::default());
+    for number in 0..MAX_TIMERS {
+        ticks.set(&timers, timer(Some(&number.to_string()), 3_600_000, true)).expect("there is room");
+    }
+    assert!(!timers.cancel("7", &version(1), true));
+    let own = timer(Some("7"), 7_200_000, true);
+    ticks.with(|beat| timers.set_own((&version(1), || true), own, beat, free)).expect("it counts for itself");
+    assert!(timers.cancel("7", &version(1), true));
     ticks.with(|beat| timers.move_to(&version(2), beat));
-    assert_eq!(running(&timers).len(), 1);
+    assert_eq!(running(&timers).len(), MAX_TIMERS, "what it covered is back");
 }
 
 #[tokio::test]
