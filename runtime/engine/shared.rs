@@ -156,10 +156,10 @@ impl Shared {
         let member = |other: &String| {
             let record = self.board.slot(other).record?;
             let provisional = record.provisional.filter(|it| it.set == set)?;
-            let entry = self.records.entry(other, provisional.entry).ok().flatten();
+            let entry = self.records.entry(other, provisional.entry).ok()??;
             let (version, number) = (provisional.version.to_string(), provisional.entry);
             let mut told = json!({ "module": other, "version": version, "number": number, "instant": record.instant });
-            provisional.tell(&mut told, entry.and_then(|entry| entry.owed).as_ref());
+            provisional.tell(&mut told, entry.owed.as_ref());
             Some(told)
         };
         set.iter().filter(|other| *other != id).filter_map(member).collect()

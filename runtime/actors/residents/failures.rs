@@ -194,7 +194,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_period_holds_more_than_the_rule_allows_and_clients_never_have_it_given_up(
-            steps in prop::collection::vec((0u64..3_000, 0usize..4), 1..200), intensity in 0u32..6,
+            steps in prop::collection::vec((0u64..3_000, 0usize..CAUSES.len()), 1..200), intensity in 0u32..6,
         ) {
             let (mut failures, rule) = (Failures::default(), rule(intensity, 10));
             let (mut now, mut all, mut faults) = (Duration::ZERO, Vec::new(), Vec::new());

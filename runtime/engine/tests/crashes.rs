@@ -1,5 +1,6 @@
 //! The process ends at some point of a command: after it exactly one version serves, and the journal says why.
 
+use super::returning::TABLE;
 use super::*;
 
 async fn cut_at_commit(first: bool) -> World {
@@ -59,4 +60,40 @@ async fn the_journal_keeps_the_newest_entries_and_counts_on() {
     assert_eq!((history.len(), history[0].number, history[99].number), (100, 110, 11));
     assert_eq!((history[0].command.as_str(), history[0].outcome), ("deactivate", Some(Outcome::Inactive)));
     assert_eq!(history[1].steps.len(), 8, "{:?}", history[1]);
+}
+
+#[tokio::test]
+async fn a_kill_inside_a_commanded_rollback_takes_the_tables_back_once_the_confirmed_version_serves() {
+    // a whole runtime starts while it waits
+    let world = Arc::new(World::with_tables_of(&TABLE.replace("200ms", "60s")).await);
+    world.binding.pause(Place::Down, "a");
+    let back = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.engine.rollback("a", None).await }
+    });
+    world.binding.reached.notified().await;
+    assert_eq!(world.tables("a"), ["2.0.0"], "it serves no longer, and the tables are still there");
+    let killed = world.killed().await;
+    killed.engine.resume().await;
+    killed.is_returned();
+    world.binding.go.notify_one();
+    assert_eq!(back.await.unwrap().unwrap().outcome, Outcome::Active);
+    assert_eq!(world.tables("a"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_kill_after_the_migration_of_a_candidate_takes_it_back() {
+    let world = World::new().await;
+    world.register("a", "1.0.0", "").await;
+    world.serves("a@1.0.0").await;
+    let files = [("main.lua", "return {}"), ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
+    world.register_files("a", "2.0.0", TABLE, &files).await;
+    let world = Arc::new(world);
+    let coming = world.paused(Place::Up, "a@2.0.0").await;
+    assert_eq!(world.tables("a"), ["2.0.0"]);
+    let killed = world.killed().await;
+    killed.engine.resume().await;
+    killed.is_returned();
+    world.binding.go.notify_one();
+    assert_eq!(coming.await.unwrap().unwrap().outcome, Outcome::Provisional);
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::actors::gate::Pass;
 
 /// A version with a table of its own, which goes with it.
-const TABLE: &str = "database: { migrations: [{ version: 2.0.0, file: 2.sql }] }\nlifecycle:\n  rollback: { preserveData: false, timeout: 200ms }\n  activation:\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
+pub(super) const TABLE: &str = "database: { migrations: [{ version: 2.0.0, file: 2.sql }] }\nlifecycle:\n  rollback: { preserveData: false, timeout: 200ms }\n  activation:\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
 
 const FAULTS: [Fault; 3] = [Fault::Error, Fault::Panic, Fault::Hang];
 
@@ -17,7 +17,7 @@ impl World {
         Self::with_tables_of(TABLE).await
     }
 
-    async fn with_tables_of(manifest: &str) -> Self {
+    pub(super) async fn with_tables_of(manifest: &str) -> Self {
         let world = Self::new().await;
         world.register("a", "1.0.0", "").await;
         world.serves("a@1.0.0").await;
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// 1.0.0 alone serves and holds something, and of 2.0.0 nothing is left.
-    fn is_returned(&self) {
+    pub(super) fn is_returned(&self) {
         assert_eq!((self.routed("a").as_deref(), self.held()), (Some("1.0.0"), vec!["a@1.0.0".to_owned()]));
         assert_eq!((self.state("a@1.0.0"), self.tables("a")), (State::Active, Vec::<String>::new()));
         let slot = self.engine.slots().remove(0);
@@ -136,42 +136,6 @@ async fn a_kill_inside_the_way_back_finishes_it() {
         assert!(returned.reason.as_deref().unwrap().contains("criticalError: its workers die"), "{returned:?}");
         world.binding.go.notify_one();
     }
-}
-
-#[tokio::test]
-async fn a_kill_inside_a_commanded_rollback_takes_the_tables_back_once_the_confirmed_version_serves() {
-    // a whole runtime starts while it waits
-    let world = Arc::new(World::with_tables_of(&TABLE.replace("200ms", "60s")).await);
-    world.binding.pause(Place::Down, "a");
-    let back = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.engine.rollback("a", None).await }
-    });
-    world.binding.reached.notified().await;
-    assert_eq!(world.tables("a"), ["2.0.0"], "it serves no longer, and the tables are still there");
-    let killed = world.killed().await;
-    killed.engine.resume().await;
-    killed.is_returned();
-    world.binding.go.notify_one();
-    assert_eq!(back.await.unwrap().unwrap().outcome, Outcome::Active);
-    assert_eq!(world.tables("a"), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn a_kill_after_the_migration_of_a_candidate_takes_it_back() {
-    let world = World::new().await;
-    world.register("a", "1.0.0", "").await;
-    world.serves("a@1.0.0").await;
-    let files = [("main.lua", "return {}"), ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
-    world.register_files("a", "2.0.0", TABLE, &files).await;
-    let world = Arc::new(world);
-    let coming = world.paused(Place::Up, "a@2.0.0").await;
-    assert_eq!(world.tables("a"), ["2.0.0"]);
-    let killed = world.killed().await;
-    killed.engine.resume().await;
-    killed.is_returned();
-    world.binding.go.notify_one();
-    assert_eq!(coming.await.unwrap().unwrap().outcome, Outcome::Provisional);
 }
 
 #[tokio::test]
