@@ -112,24 +112,8 @@ impl SchemaMigrator {
         Self { migrations, aborts }
     }
 
-    /// Does `work` of a version where blocking harms nobody.
+    /// Does `work` of a version where blocking harms nobody, as long as somebody waits for it.
     async fn migrating<T, E>(
-        &self,
-        subject: &Subject,
-        work: impl FnOnce(&Migrations) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, PortError>
-    where
-        T: Send + 'static,
-        E: std::fmt::Display + Send + 'static,
-    {
-        let (Self { migrations, aborts }, label) = (self.clone(), subject.manifest.label());
-        blocking(move || aborts.during(&label, || work(&migrations))).await
-    }
-}
-
-impl SchemaMigrator {
-    /// Does `work`, as long as somebody waits for it.
-    async fn wanted<T, E>(
         &self,
         subject: &Subject,
         work: impl FnOnce(&Migrations) -> Result<T, E> + Send + 'static,
@@ -140,7 +124,9 @@ impl SchemaMigrator {
     {
         let given_up = Arc::<AtomicBool>::default();
         let _waits = Waits(Arc::clone(&given_up));
-        self.migrating(subject, move |migrations| work(&migrations.clone().unless(given_up))).await
+        let (Self { migrations, aborts }, label) = (self.clone(), subject.manifest.label());
+        let migrations = migrations.unless(given_up);
+        blocking(move || aborts.during(&label, || work(&migrations))).await
     }
 }
 
@@ -153,12 +139,12 @@ impl Migrator for SchemaMigrator {
 
     async fn up(&self, subject: &Subject) -> Result<Vec<Version>, PortError> {
         let of = subject.clone();
-        self.wanted(subject, move |migrations| migrations.up(&of.key.id, &of.manifest, &of.files)).await
+        self.migrating(subject, move |migrations| migrations.up(&of.key.id, &of.manifest, &of.files)).await
     }
 
     async fn down(&self, subject: &Subject, versions: &[Version]) -> Result<(), PortError> {
         let (module, versions) = (Arc::clone(&subject.key.id), versions.to_vec());
-        self.wanted(subject, move |migrations| migrations.down(&module, &versions)).await
+        self.migrating(subject, move |migrations| migrations.down(&module, &versions)).await
     }
 }
 
