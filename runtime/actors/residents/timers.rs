@@ -128,7 +128,7 @@ impl Timers {
         match table.running.get(&id) {
             Some(running) if running.kept.is(&timer) => return Ok(id),
             // those of versions count for themselves: what clients have set must not keep an `init` from its own
-            None if table.of_slot() >= MAX_TIMERS => return Err(NotSet::TooMany),
+            None if table.running.len() >= MAX_TIMERS && table.of_slot() >= MAX_TIMERS => return Err(NotSet::TooMany),
             _ => {}
         }
         let replaced = self.start(&mut table, (&id, Kept::new(timer, hold)?), None, beat);
