@@ -38,11 +38,10 @@ mod modules;
 mod ports;
 mod process;
 mod sample;
-mod told;
 
+use crate::engine::expected::Told;
 use looks::Seen;
 use ports::Place as Served;
-use told::Told;
 
 /// The language of a cell's scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

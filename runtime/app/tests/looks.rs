@@ -5,8 +5,8 @@ use http::Request;
 use replug_scripts::Value;
 use tower::ServiceExt as _;
 
-use super::told::Told;
 use super::*;
+use crate::engine::expected::Told;
 use crate::engine::{HistoryEntry, Outcome, State, StepOutcome};
 use crate::integration::migrations::Migrations;
 

@@ -4,8 +4,35 @@
 use std::time::Duration;
 
 use crate::engine::probe::{Act, When};
-use crate::engine::{Outcome, State};
+use crate::engine::{ActivationReport, EngineError, Outcome, State};
 use crate::manifest::ActivationStrategy;
+
+/// What a cell's command said.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Report(Box<ActivationReport>),
+    Refused(String),
+    /// Nobody was told: the process ended, or nobody asked.
+    Nothing,
+}
+
+impl From<Result<ActivationReport, EngineError>> for Told {
+    fn from(result: Result<ActivationReport, EngineError>) -> Self {
+        match result {
+            Ok(report) => Self::Report(Box::new(report)),
+            Err(error) => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl Told {
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Report(report) => Some(report.outcome),
+            _ => None,
+        }
+    }
+}
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

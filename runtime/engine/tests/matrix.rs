@@ -34,7 +34,7 @@ mod sets;
 mod steered;
 mod writes;
 
-use check::Told;
+use super::expected::Told;
 
 /// The language of a cell's scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

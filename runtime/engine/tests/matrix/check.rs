@@ -4,33 +4,6 @@ use super::*;
 use crate::engine::HistoryEntry;
 use crate::engine::outcome::StepOutcome;
 
-/// What a cell's command said.
-#[derive(Debug)]
-pub(super) enum Told {
-    Report(Box<ActivationReport>),
-    Refused(String),
-    /// The process ended first.
-    Nothing,
-}
-
-impl From<Result<ActivationReport, EngineError>> for Told {
-    fn from(result: Result<ActivationReport, EngineError>) -> Self {
-        match result {
-            Ok(report) => Self::Report(Box::new(report)),
-            Err(error) => Self::Refused(error.to_string()),
-        }
-    }
-}
-
-impl Told {
-    pub(super) fn outcome(&self) -> Option<Outcome> {
-        match self {
-            Self::Report(report) => Some(report.outcome),
-            _ => None,
-        }
-    }
-}
-
 /// The alarms so far about a module.
 pub(super) fn alarms(events: &mut Receiver<Arc<Event>>, alarms: &mut Vec<(String, String)>) {
     loop {

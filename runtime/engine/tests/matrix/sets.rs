@@ -1,7 +1,7 @@
 //! A set of two that goes wrong before, inside and after each step of either member, at the commit of both, and between their
 //! ends: both members are on the new side or both on the old one, and what is told of each is true.
 
-use super::check::Told;
+use super::super::expected::Told;
 use super::*;
 use crate::engine::HistoryEntry;
 use crate::engine::outcome::StepOutcome;

@@ -95,7 +95,7 @@ async fn steered(world: &World, order: Order, cell: Cell) -> Cell {
     let is_taken = cell.place != ("steer", When::Before) || cell.wrong == Some(Wrong::Hang);
     assert_eq!(answer.is_ok(), is_taken, "{cell}: {answer:?}");
     let ended = tokio::time::timeout(Duration::from_secs(30), coming).await;
-    let told = check::Told::from(ended.unwrap_or_else(|_| panic!("{cell}: it never ends")).unwrap());
+    let told = Told::from(ended.unwrap_or_else(|_| panic!("{cell}: it never ends")).unwrap());
     let is_met = if cell.place.0 == "health" { ("health", When::Inside) } else { cell.place };
     let times = world.engine.shared.probe.met(&cell.id, is_met);
     let expected = 1 + awaited(is_met);
