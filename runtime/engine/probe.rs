@@ -30,6 +30,7 @@ pub(crate) use armed::{Act, Probe, When};
 
 #[cfg(test)]
 mod armed {
+    use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
@@ -77,6 +78,8 @@ mod armed {
     pub(crate) struct Probe {
         armed: Mutex<Vec<Armed>>,
         met: Mutex<Vec<(String, &'static str, When)>>,
+        /// The version by module that a test is about, where it is not 2.0.0.
+        subjects: Mutex<BTreeMap<String, &'static str>>,
         /// Told for each place where something happens.
         pub(crate) reached: Notify,
     }
@@ -124,6 +127,18 @@ mod armed {
         /// A command of the module comes to this place.
         pub(crate) async fn at(&self, id: &str, step: &str, when: When) -> Result<(), String> {
             self.happen(id, step, when).await.map(drop)
+        }
+
+        /// From now on scripts of this version of the module are told what to do as they start and are asked for their health.
+        pub(crate) fn is_about(&self, id: &str, version: &'static str) {
+            self.subjects.lock().unwrap().insert(id.to_owned(), version);
+        }
+
+        /// Whether a script of this version asks for what was armed. What serves beside the version that a test is about gets
+        /// VMs, and is asked for its health, whenever its turn comes.
+        pub(crate) fn asks(&self, id: &str, version: &str, step: &str) -> bool {
+            let about = self.subjects.lock().unwrap().get(id).copied().unwrap_or("2.0.0");
+            !matches!(step, "init" | "health") || version == about
         }
 
         /// Inside a step somebody asks what to do.

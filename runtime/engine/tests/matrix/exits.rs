@@ -56,6 +56,7 @@ pub(super) async fn begin(world: &World, what: What, cell: &Cell, act: Act) -> t
     if what == What::Anew {
         world.engine.confirm(&cell.id).await.unwrap();
         world.settles(cell).await;
+        world.engine.shared.probe.is_about(&id, "1.0.0");
     }
     if what == What::WayBack {
         let last = if cell.kind.is_gradual() { "verify" } else { "activate" };

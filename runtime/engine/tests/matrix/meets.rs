@@ -14,6 +14,7 @@ async fn met(newer: Newer, kind: Kind, by: ActivationStrategy, place: Place) {
     let (world, go) = (Arc::new(World::new().await), Arc::new(Notify::new()));
     world.set_up(&cell).await;
     world.provisional(&cell.label(2)).await;
+    world.engine.shared.probe.is_about(&cell.id, "3.0.0");
     let of_newer = usize::from(newer == Newer::Unwell && place.0 == "commit");
     if newer == Newer::Unwell {
         let last = if by == ActivationStrategy::Gradual { "verify" } else { "activate" };
