@@ -8,6 +8,10 @@ use super::primitives::{AtomicUsize, Notify, Ordering};
 const CLOSED: usize = 1;
 const ONE: usize = 2;
 
+/// How often a call that met a closed gate looks up again who is to be entered. Each swap that overtakes it costs one look; whoever
+/// needs more than this asks for what is going away.
+pub const LOOKS: usize = 3;
+
 /// An instance's entrance.
 ///
 /// A call enters, is counted, and leaves when its [`Pass`] is dropped. Once closed, nobody enters; [`Gate::drained`]
@@ -73,6 +77,12 @@ impl<G: Gated> Pass<G> {
         // made before the look: a refused one leaves again by being dropped
         let pass = Self { inside };
         (before & CLOSED == 0).then_some(pass)
+    }
+
+    /// Enters whom `look` finds; where that gate is closed, what it finds then. Nothing when it finds nothing, or no gate open in
+    /// [`LOOKS`] looks.
+    pub fn look(mut look: impl FnMut() -> Option<Arc<G>>) -> Option<Self> {
+        (0..LOOKS).find_map(|_| Self::enter(look()?))
     }
 
     /// What was entered.

@@ -22,6 +22,7 @@ pub use serving::serve;
 
 pub use super::copies::{Came, Copies, Ended, MOST_COPIES, Place, Taking};
 pub use super::error::{Blame, CallError};
+pub use super::gate::LOOKS;
 pub use super::instance::{Broken, Instance, Piece, Streaming};
 use super::residents::Households;
 pub use super::routes::{Endpoint, Found, RouteTaken, Routes};
@@ -29,10 +30,6 @@ use crate::manifest::StickyBy;
 
 /// How many buckets a sticky hash or a random number chooses from.
 pub const BUCKETS: u16 = 10_000;
-
-/// How often a call that met a closing instance looks its slot up again. One look suffices after a swap; more means
-/// that the module is going away.
-const LOOKS: usize = 3;
 
 /// A version that takes traffic, or is to.
 #[derive(Clone)]

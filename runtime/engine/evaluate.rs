@@ -14,9 +14,6 @@ use crate::actors::router::{BUCKETS, Instance};
 use crate::registry::versions::ModuleRef;
 use crate::store::audit::Kind;
 
-/// How often a version that closes is looked up again; one look suffices after a swap.
-const LOOKS: usize = 3;
-
 /// Characters of the first line that the audit log keeps.
 const FIRST_LINE: usize = 200;
 
@@ -82,9 +79,7 @@ impl Engine {
 impl Engine {
     /// Enters the version that serves as a request does: where another takes its place, it waits for this.
     fn enters(&self, id: &str) -> Option<Pass<Instance>> {
-        let look = || self.shared.router.load().instance(id, BUCKETS - 1).cloned();
-        // one that closes was replaced meanwhile
-        (0..LOOKS).find_map(|_| Pass::enter(look()?))
+        Pass::look(|| self.shared.router.load().instance(id, BUCKETS - 1).cloned())
     }
 }
 

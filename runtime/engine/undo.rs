@@ -72,6 +72,7 @@ impl Undo<'_> {
             work.happened(&self.key, Happening::Trigger, Some(reason.clone())).await?;
         }
         let taken = self.run().await;
+        place!(work.shared, &self.key.id, "undone", Before, EngineError::Internal);
         let lost = std::mem::take(self.lost.get_mut());
         self.entry.lost += lost;
         let reason = match lost {

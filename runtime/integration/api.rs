@@ -33,7 +33,7 @@ use self::stream::Patience;
 use super::auth::{Authenticator, VerifyError, token};
 use super::counted::count;
 use super::decode;
-use crate::actors::router::{CallError, Instance, Router, Snapshot, Streaming, Way};
+use crate::actors::router::{CallError, Instance, LOOKS, Router, Snapshot, Streaming, Way};
 
 mod answer;
 mod body;
@@ -49,10 +49,6 @@ mod tests;
 
 /// Bytes that the body of a request may have.
 pub const MAX_BODY: usize = 2 << 20;
-
-/// How often a request that met a closing instance looks its path up again. One look suffices after a swap; more means
-/// that the module is going away.
-const LOOKS: usize = 3;
 
 /// The shortest time that a request is given from its arrival on.
 const SHORTEST: Duration = Duration::from_secs(10);

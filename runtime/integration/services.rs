@@ -12,7 +12,7 @@ use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, ScriptError
 use super::auth::{self, Authenticator};
 use super::chance;
 use super::host::{self, HostServices};
-use crate::actors::router::{self, CallError, Instance, Router, Slot};
+use crate::actors::router::{self, CallError, Instance, LOOKS, Router, Slot};
 use crate::manifest::{Capability, StickyBy};
 use crate::sandbox::ports::{Services, Suppliers};
 
@@ -20,10 +20,6 @@ mod application;
 
 #[cfg(all(test, feature = "lua"))]
 mod tests;
-
-/// How often a call that met a closing instance looks for the provider again. One look suffices after a swap; more means that it is
-/// going away.
-const LOOKS: usize = 3;
 
 /// The function that scripts call.
 const CALL: &str = "services.call";

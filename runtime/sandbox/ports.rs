@@ -51,7 +51,7 @@ pub const MAILBOX_FULL: &str = "its mailbox is full";
 /// What is said of a module that has [`MAX_TIMERS`].
 pub const TIMERS_FULL: &str = "which is the most";
 
-/// The most timers of a module.
+/// The most timers of a module, and of what a version's `init` and `warmup` set.
 pub const MAX_TIMERS: usize = 1000;
 
 /// Another module that works on a database; or the copies of requests of a module, also on its own.

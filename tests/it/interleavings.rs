@@ -94,18 +94,18 @@ impl Slot {
         Arc::new(Self { versions: (0..versions).map(|_| version()).collect(), route: AtomicUsize::new(0) })
     }
 
-    /// A request: it enters what is routed, and looks again where that was closed meanwhile, `looks` times in all. Gives the version
-    /// that answered.
-    fn request(&self, looks: usize) -> Option<usize> {
-        for _ in 0..looks {
-            let at = self.route.load(Ordering::Acquire);
-            let Some(pass) = Pass::enter(Arc::clone(&self.versions[at])) else { continue };
-            let answers = !pass.inside().stopped.load(Ordering::SeqCst);
-            thread::yield_now();
-            assert!(answers && !pass.inside().stopped.load(Ordering::SeqCst), "it was stopped under a request");
-            return Some(at);
-        }
-        None
+    /// A request: it enters what is routed, and looks again where that was closed meanwhile. Gives the version that answered, and
+    /// how often it looked.
+    fn request(&self) -> Option<(usize, usize)> {
+        let (mut at, mut looked) = (0, 0);
+        let pass = Pass::look(|| {
+            (at, looked) = (self.route.load(Ordering::Acquire), looked + 1);
+            Some(Arc::clone(&self.versions[at]))
+        })?;
+        let answers = !pass.inside().stopped.load(Ordering::SeqCst);
+        thread::yield_now();
+        assert!(answers && !pass.inside().stopped.load(Ordering::SeqCst), "it was stopped under a request");
+        Some((at, looked))
     }
 
     /// A swap to the next version, as the engine makes it: flip, close, drain, stop.
@@ -137,14 +137,15 @@ fn a_swap_loses_no_request_and_stops_no_version_under_one() {
         let clients: Vec<_> = (0..2)
             .map(|_| {
                 let slot = Arc::clone(&slot);
-                thread::spawn(move || slot.request(2))
+                thread::spawn(move || slot.request())
             })
             .collect();
         slot.swap();
         for client in clients {
-            assert!(client.join().unwrap().is_some(), "a request found no version open");
+            let (_, looked) = client.join().unwrap().expect("a request found no version open");
+            assert!(looked <= 2, "one swap costs one look: {looked}");
         }
-        assert_eq!((slot.request(1), slot.inside()), (Some(1), vec![0, 0]));
+        assert_eq!((slot.request(), slot.inside()), (Some((1, 1)), vec![0, 0]));
     });
 }
 
@@ -154,12 +155,12 @@ fn each_swap_that_overtakes_a_request_costs_it_one_look() {
         let slot = Slot::of(3);
         let client = {
             let slot = Arc::clone(&slot);
-            thread::spawn(move || slot.request(3))
+            thread::spawn(move || slot.request())
         };
         slot.swap();
         slot.swap();
-        assert!(client.join().unwrap().is_some(), "three looks are enough for two swaps");
-        assert_eq!((slot.request(1), slot.inside()), (Some(2), vec![0, 0, 0]));
+        assert!(client.join().unwrap().is_some(), "the looks of a request are enough for two swaps");
+        assert_eq!((slot.request(), slot.inside()), (Some((2, 1)), vec![0, 0, 0]));
     });
 }
 

@@ -105,14 +105,14 @@ impl Residence for Share {
         let function = if timer.repeats { "timers.every" } else { "timers.after" };
         let hold = |payload: &Value| self.larder.hold(payload, function, call);
         let household = self.household()?;
-        let set = if is_getting_ready(call) {
-            household.set_own_timer(&self.key, timer, hold)
-        } else {
-            household.set_timer(timer, hold)
+        let (own, whose) = match is_getting_ready(call) {
+            true => (true, " of its `init` and `warmup`"),
+            false => (false, ""),
         };
+        let set = if own { household.set_own_timer(&self.key, timer, hold) } else { household.set_timer(timer, hold) };
         set.map_err(|why| {
             let what = match why {
-                NotSet::TooMany => format!("{} has {MAX_TIMERS} timers, {TIMERS_FULL}", self.key.id),
+                NotSet::TooMany => format!("{} has {MAX_TIMERS} timers{whose}, {TIMERS_FULL}", self.key.id),
                 NotSet::NoRoom(none) => none.to_string(),
             };
             HostError::new(HostErrorKind::Overloaded, what)

@@ -64,6 +64,52 @@ async fn what_a_rollback_that_died_returned_from_stops_all_the_same() {
 }
 
 #[tokio::test]
+async fn what_a_return_that_died_gave_back_goes_and_is_told_to_be_looked_at() {
+    let world = provisional_over_confirmed().await;
+    let (mut alarms, mut states) = (world.events.subscribe(), world.events.subscribe());
+    world.engine.shared.probe.arm("a", ("undone", When::Before), 0, Act::Panic);
+    world.trip();
+    World::until(&mut alarms, |event| matches!(event, Event::Alarm { subject, .. } if subject == "a")).await;
+    World::until(&mut states, |event| super::confirming::state_is(event, "2.0.0", State::FailedToRestore)).await;
+    world.holds_only(&["a@1.0.0"]).await;
+    assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+    // the next runtime ends it, and the module is not wedged
+    let world = world.restarted().await;
+    world.engine.resume().await;
+    assert_eq!((world.routed("a").as_deref(), world.state("a@2.0.0")), (Some("1.0.0"), State::Failed));
+    let history = world.engine.history("a", 50).await.unwrap();
+    let entry = history.into_iter().find(|entry| entry.version == "2.0.0").unwrap();
+    assert_eq!(entry.outcome, Some(Outcome::RolledBack), "{entry:?}");
+    assert!(entry.reason.is_some(), "{entry:?}");
+    world.provisional("a@2.0.0").await;
+}
+
+#[tokio::test]
+async fn what_the_return_of_a_set_that_died_gave_back_goes_with_all_its_members() {
+    for dies in ["a", "b"] {
+        let world = World::joined().await;
+        let mut alarms = world.events.subscribe();
+        world.engine.shared.probe.arm(dies, ("undone", When::Before), 0, Act::Panic);
+        world.member_fails("a");
+        World::until(&mut alarms, |event| matches!(event, Event::Alarm { message, .. } if message.contains("panic")))
+            .await;
+        world.holds_only(&["a@1.0.0", "b@1.0.0"]).await;
+        let routed = ["a", "b"].map(|id| world.routed(id));
+        assert_eq!(routed, [Some("1.0.0".to_owned()), Some("1.0.0".to_owned())], "{dies}");
+        for label in ["a@2.0.0", "b@2.0.0"] {
+            let state = world.state(label);
+            assert!(matches!(state, State::FailedToRestore | State::Failed), "{dies}: {label} is {state}");
+        }
+        assert_eq!(world.state(&format!("{dies}@2.0.0")), State::FailedToRestore);
+        let world = world.restarted().await;
+        world.engine.resume().await;
+        world.holds_only(&["a@1.0.0", "b@1.0.0"]).await;
+        let report = world.set(&["a@2.0.0", "b@2.0.0"]).await.unwrap();
+        assert_eq!(report.outcome, Outcome::Provisional, "{dies}: {report:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_end_of_each_member_is_told_once_where_the_ends_of_both_died() {
     let world = World::bound().await;
     let mut events = world.events.subscribe();

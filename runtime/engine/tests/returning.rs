@@ -30,7 +30,7 @@ impl World {
     }
 
     /// A trigger of the version that serves.
-    fn trip(&self) {
+    pub(super) fn trip(&self) {
         let instance = self.router.snapshot().instance("a", 0).unwrap().key.clone();
         self.events.emit(Event::CriticalError { instance, reason: "its workers die".to_owned() });
     }

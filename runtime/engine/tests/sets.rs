@@ -33,7 +33,7 @@ impl World {
     }
 
     /// `bound`, with 2.0.0 of both provisional as one.
-    async fn joined() -> Self {
+    pub(super) async fn joined() -> Self {
         let world = Self::bound().await;
         let report = world.set(&["a@2.0.0", "b@2.0.0"]).await.unwrap();
         assert_eq!((report.id.as_str(), report.outcome), ("a", Outcome::Provisional), "{report:?}");
@@ -70,7 +70,7 @@ impl World {
     }
 
     /// The tree of what serves of `id` gives up.
-    fn member_fails(&self, id: &str) {
+    pub(super) fn member_fails(&self, id: &str) {
         let instance = self.router.snapshot().instance(id, 0).unwrap().key.clone();
         self.events.emit(Event::CriticalError { instance, reason: "its workers die".to_owned() });
     }

@@ -9,7 +9,7 @@ use replug_scripts::api::Request;
 use replug_scripts::{CallContext, Handler, HostError, HostErrorKind as Kind, Response, ScriptError, Value};
 
 use super::{ServiceCalls, bucket, standstill};
-use crate::actors::router::{CallError, Endpoint, Instance, Way};
+use crate::actors::router::{CallError, Endpoint, Instance, LOOKS, Way};
 use crate::integration::counted::count;
 use crate::integration::decode::params;
 use crate::sandbox::ports::{Application, Reach};
@@ -18,9 +18,6 @@ use crate::sandbox::ports::{Application, Reach};
 const REQUEST: &str = "services.request";
 const RENDER: &str = "services.render";
 const CONFIG: &str = "config.of";
-
-/// How often a request that met a closing instance looks its path up again.
-const LOOKS: usize = 3;
 
 /// Whom to ask, and the path's parameters.
 struct Aim {
