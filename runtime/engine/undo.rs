@@ -126,8 +126,11 @@ impl Undo<'_> {
                 continue;
             }
             if let Some(fault) = fault {
+                let tried = Instant::now();
                 match self.gave_back().await {
                     GivenBack::AtLast => {
+                        self.entry.intends(step.name);
+                        self.ended(step.name, millis(tried), StepOutcome::Done).await;
                         tracing::warn!(instance = %self.key, %fault, "the traffic was given back at the second try");
                     }
                     GivenBack::Already => faults.push(fault),
@@ -175,12 +178,17 @@ impl Undo<'_> {
         let fault = guarded(self.taken_back(step, deadline, time)).await.err();
         let outcome = if fault.is_none() { StepOutcome::Done } else { StepOutcome::Failed };
         let (name, ms) = (step.name, millis(started));
-        self.entry.step_ended(ms, outcome);
-        let _ = records.note(&id, &self.entry).await;
-        self.reports.push(StepReport { name, ms, outcome });
+        self.ended(name, ms, outcome).await;
         let event = Event::StepEnded { instance: self.key.clone(), step: name.name(), ms, fault: fault.clone() };
         self.work.shared.events.emit(event);
         fault.map_or(Ok(()), Err)
+    }
+
+    /// Notes how the step that was begun last ended.
+    async fn ended(&mut self, name: StepName, ms: f64, outcome: StepOutcome) {
+        self.entry.step_ended(ms, outcome);
+        let _ = self.work.shared.records.note(&self.key.id, &self.entry).await;
+        self.reports.push(StepReport { name, ms, outcome });
     }
 
     async fn taken_back(&self, step: &Step, deadline: Instant, time: &Duration) -> Result<(), String> {

@@ -1,7 +1,9 @@
 //! Commands that end by a bug of ours, outside of any step: what they left undone is done.
 
 use super::*;
+use crate::engine::outcome::StepOutcome;
 use crate::engine::probe::{Act, When};
+use crate::engine::strategy::StepName;
 
 impl World {
     pub(super) async fn holds_only(&self, expected: &[&str]) {
@@ -138,6 +140,9 @@ async fn a_way_back_that_gives_the_traffic_back_at_its_second_try_is_one() {
     let report = world.activate("a@2.0.0").await.unwrap();
     assert_eq!(probe.met("a", ("stopTraffic", When::Before)), 1);
     assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
+    let tries: Vec<_> = report.rollback.iter().map(|step| (step.name, step.outcome)).take(2).collect();
+    let failed_and_done = [StepOutcome::Failed, StepOutcome::Done].map(|outcome| (StepName::StopTraffic, outcome));
+    assert_eq!(tries, failed_and_done, "{report:?}");
     assert_eq!((world.routed("a").as_deref(), world.state("a@2.0.0")), (Some("1.0.0"), State::Failed));
     world.holds_only(&["a@1.0.0"]).await;
     while let Ok(event) = events.try_recv() {
