@@ -163,6 +163,7 @@ impl ScriptActor {
             }
             Err(Refusal::Closed) => return Err(self.gone()),
         }
+        self.empty_if_ended();
         Ok(())
     }
 
@@ -287,12 +288,10 @@ impl ScriptActor {
     }
 
     fn put_back(&self, letter: Letter) {
-        if matches!(*self.standing(), Standing::Ended) {
-            return self.refuse(vec![letter], "the actor has ended", &|| self.ended());
-        }
         if let Some(letter) = self.mailbox.put_back(letter) {
             self.refuse(vec![letter], "its slot is gone", &|| self.gone());
         }
+        self.empty_if_ended();
     }
 
     /// A message that was not begun waits on, unless somebody waits for it.

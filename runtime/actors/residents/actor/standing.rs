@@ -54,8 +54,16 @@ impl ScriptActor {
     /// Nobody can reach it any more in this version.
     pub(super) fn end(&self) {
         *self.standing() = Standing::Ended;
-        let left = self.mailbox.take_out(|_| true);
-        self.refuse(left, "the actor has ended", &|| self.ended());
+        self.empty_if_ended();
+    }
+
+    /// Nothing waits for one that has ended. Who puts something into the mailbox asks this after that, since it may have ended
+    /// in between.
+    pub(super) fn empty_if_ended(&self) {
+        if matches!(*self.standing(), Standing::Ended) {
+            let left = self.mailbox.take_out(|_| true);
+            self.refuse(left, "the actor has ended", &|| self.ended());
+        }
     }
 
     /// Holds it for a while: who waits is told, what was only sent waits on.
