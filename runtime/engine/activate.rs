@@ -15,10 +15,12 @@ use super::attempt::Attempt;
 use super::board::version_of;
 use super::instances::Running;
 use super::journal::{Action, Entry, Owed};
+use super::lanes::asker;
 use super::outcome::{ActivationReport, Outcome};
 use super::plan;
 use super::quarantine;
 use super::retire;
+use super::rollback;
 use super::sets;
 use super::shared::Shared;
 use super::strategy::{self, StepName};
@@ -80,13 +82,15 @@ pub(super) async fn activate(
     }
     sets::alone(id, &slot, || format!("activated at {version}"))?;
     if let Some(serving) = &serving {
-        validate::reversible(&*self::definition(&work.shared, id, serving)?, &definition)?;
-    }
-    if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version) {
-        return match super::rollback::switch(work, id, version, None).await? {
-            Some(ran) => Ok(ran.report),
-            None => Box::pin(activate(work, id, version, strategy)).await,
-        };
+        let newer = self::definition(&work.shared, id, serving)?;
+        validate::reversible(&newer, &definition)?;
+        if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version) {
+            let because = format!("{} asked for {version} again", asker(work.by.who));
+            return match rollback::to_standby(work, &slot.state, (&definition, &newer), &because).await? {
+                Some(report) => Ok(report),
+                None => Box::pin(activate(work, id, version, strategy)).await,
+            };
+        }
     }
     if let Some(serving) = serving.as_ref().filter(|serving| *serving != version) {
         let stops = through::stops(&work.shared.registry.snapshot(), &definition, serving)?;
@@ -95,9 +99,7 @@ pub(super) async fn activate(
         }
     }
     let strategy = strategy.unwrap_or(definition.manifest.lifecycle.activation.strategy);
-    // what failed is nothing to return to: only the confirmed version behind it is
-    let keeps_standby = !slot.is_stuck() || slot.state.is_provisional();
-    Ok(run(work, &definition, &Way { keeps_standby, ..Way::of(strategy) }).await?.report)
+    Ok(run(work, &definition, &Way { keeps_standby: slot.keeps_standby(), ..Way::of(strategy) }).await?.report)
 }
 
 /// Starts again what served when the runtime ended; its strategy is only remembered.

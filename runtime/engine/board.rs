@@ -150,6 +150,12 @@ impl Slot {
         matches!(self.serving_state(), Some(State::FailedToRestore | State::Failed))
     }
 
+    /// Whether what serves stands by for what takes over: what failed is nothing to return to, only the confirmed version behind it
+    /// is.
+    pub(super) fn keeps_standby(&self) -> bool {
+        !self.is_stuck() || self.state.is_provisional()
+    }
+
     /// Why what is provisional was to be returned from, where it serves only because it could not be.
     pub(super) fn unreturned(&self) -> Option<&str> {
         let version = self.state.serving.as_ref().and_then(version_of).filter(|_| self.state.is_provisional())?;

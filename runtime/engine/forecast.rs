@@ -10,6 +10,7 @@ use super::activate::{definition, schema_key};
 use super::board::version_of;
 use super::plan::{self, Change};
 use super::refusals::Found;
+use super::rollback;
 use super::sets;
 use super::strategy::{self, StepName};
 use super::traffic::Weights;
@@ -157,10 +158,20 @@ impl Engine {
 
         let generation = slot.versions.values().map(|record| record.generation).max().unwrap_or(0) + 1;
         let key = InstanceKey { generation, ..schema_key(manifest) };
-        let plan = plan::activate(&key, &slot.state, strategy::steps(strategy), &pending, true);
+        // the module returns to what stands by
+        let stands_by = slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version);
+        let steps = if stands_by { &[StepName::Activate][..] } else { strategy::steps(strategy) };
+        let keeps_standby = !stands_by && slot.keeps_standby();
+        let plan = plan::activate(&key, &slot.state, steps, &pending, keeps_standby);
+        let mut steps: Vec<_> = plan.steps.iter().map(|step| ForecastStep::of(step, manifest)).collect();
+        if let (true, Some(newer), Some(step)) = (stands_by, before, steps.last_mut()) {
+            let owed = rollback::owed(newer, definition);
+            step.does.extend(owed.map(|owed| format!("takes back the migrations {}", list(&owed.migrations))));
+        }
         let (touched, untouched) = surroundings(definition, &snapshot, running);
-        let returns_to = slot.state.standby.as_ref().and_then(version_of).or(serving.clone());
-        let shifts = strategy == ActivationStrategy::Gradual && serving.is_some() && !joins;
+        let stays = slot.state.standby.as_ref().and_then(version_of).or(serving.clone());
+        let returns_to = stays.filter(|_| keeps_standby);
+        let shifts = strategy == ActivationStrategy::Gradual && keeps_standby && serving.is_some() && !joins;
         let shifting = &manifest.lifecycle.activation.traffic_shifting;
         let mirror = shifting.mirror.as_ref().filter(|_| shifts);
         let window = manifest.lifecycle.activation.confirm_window.as_millis();
@@ -169,9 +180,10 @@ impl Engine {
             version: version.to_string(),
             from: serving.as_ref().map(ToString::to_string),
             via,
-            strategy: if strategy == ActivationStrategy::Gradual { "gradual" } else { "instant" }.to_owned(),
+            strategy: if strategy == ActivationStrategy::Gradual && !stands_by { "gradual" } else { "instant" }
+                .to_owned(),
             refused,
-            steps: plan.steps.iter().map(|step| ForecastStep::of(step, manifest)).collect(),
+            steps,
             weights: if shifts { Weights::of(shifting).collect() } else { Vec::new() },
             mirror: mirror.map(|mirror| ForecastMirror { methods: mirror.methods.clone(), share: mirror.share }),
             confirm_window: if returns_to.is_some() || joins { u64::try_from(window).unwrap_or(u64::MAX) } else { 0 },
@@ -195,8 +207,11 @@ impl ForecastStep {
     }
 }
 
+fn list(versions: &[Version]) -> String {
+    versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn words(change: &Change, manifest: &Manifest) -> String {
-    let list = |versions: &[Version]| versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let label = |key: &InstanceKey| format!("{}@{}", key.id, key.version);
     match change {
         Change::Prepare(key) => format!("prepares what the integrations hold for {}", label(key)),

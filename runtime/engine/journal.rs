@@ -155,6 +155,16 @@ impl Entry {
         }
     }
 
+    /// Notes that it owes this still, although it has ended.
+    pub(super) fn owes(&mut self, owed: Owed) {
+        (self.owed, self.closed) = (Some(owed), false);
+    }
+
+    /// Whether it has ended without its version, and owes what could not be taken back then.
+    pub(super) fn is_left_owing(&self) -> bool {
+        self.owed.is_some() && self.outcome.is_some_and(|outcome| !outcome.serves())
+    }
+
     /// Notes that its version is being returned from for this reason. Of tries that failed, only the last is kept.
     pub(super) fn reopen(&mut self, reason: &str) {
         self.steps.retain(|step| step.name != StepName::StopTraffic.name());

@@ -10,6 +10,7 @@
 //! | a rollback before its switch | undone: the version that served still does |
 //! | a rollback after its switch | finished |
 //! | a deactivation | finished if the slot was cleared, otherwise undone |
+//! | migrations that a start before could not take back | taken back now |
 
 use semver::Version;
 
@@ -29,8 +30,10 @@ pub(super) struct Settled {
     pub(super) versions: Vec<(Version, VersionRecord)>,
     /// The entries with their ends.
     pub(super) entries: Vec<Entry>,
-    /// Migrations that have to be taken back before anything of the module starts.
-    pub(super) owed: Vec<Owed>,
+    /// Entries whose ends a start before told, and of which only what they owe was left.
+    pub(super) left: Vec<Entry>,
+    /// Migrations that have to be taken back before anything of the module starts, with the number of the entry that owes them.
+    pub(super) owed: Vec<(u64, Owed)>,
     /// What was decided, for people.
     pub(super) notes: Vec<String>,
 }
@@ -42,6 +45,12 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
         let provisional = settled.slot.as_ref().and_then(|slot| slot.provisional.as_ref());
         let is_provisional = provisional.is_some_and(|it| it.entry == entry.number);
         let step = entry.steps.iter().rev().find(|step| step.outcome.is_none()).map(|step| step.name.clone());
+        if !is_provisional && entry.is_left_owing() {
+            settled.owes(&mut entry);
+            entry.closed = true;
+            settled.left.push(entry);
+            continue;
+        }
         let during = step.map_or_else(String::new, |step| format!(" during {step}"));
         if is_provisional && provisional.is_some_and(|it| it.one_way.is_some()) {
             settled.keep(&mut entry, now);
@@ -52,7 +61,9 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
             let reason = format!("the runtime ended{during} before the switch; nothing of it is left");
             settled.notes.push(format!("{} of {} was undone: {reason}", entry.action.name(), entry.version));
             // what a rollback owes, it owes only once the version before serves
-            settled.owed.extend(entry.owed.take().filter(|_| entry.action != Action::Rollback));
+            if entry.action != Action::Rollback {
+                settled.owes(&mut entry);
+            }
             entry.end(outcome, Some(reason), now);
         } else {
             settled.finish(&mut entry, now);
@@ -65,11 +76,15 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
     }
     // nor does what serves lose what it migrated, whatever an entry says that was left open
     let serving = settled.slot.as_ref().and_then(|slot| slot.serving.as_ref());
-    settled.owed.retain(|owed| Some(&owed.version) != serving);
+    settled.owed.retain(|(_, owed)| Some(&owed.version) != serving);
     settled
 }
 
 impl Settled {
+    fn owes(&mut self, entry: &mut Entry) {
+        self.owed.extend(entry.owed.take().map(|owed| (entry.number, owed)));
+    }
+
     /// The runtime ended before the version was confirmed, and nothing may return from it without a person's decision.
     fn keep(&mut self, entry: &mut Entry, now: u64) {
         let migration = self.slot.as_mut().and_then(SlotRecord::decide);
@@ -98,7 +113,7 @@ impl Settled {
         let (state, generation) = (State::Failed, entry.generation);
         let record = VersionRecord { state, reason: Some(reason.clone()), since: now, generation };
         self.versions.push((entry.version.clone(), record));
-        self.owed.extend(entry.owed.take());
+        self.owes(entry);
         entry.end(outcome, Some(reason), now);
     }
 
@@ -107,7 +122,7 @@ impl Settled {
         let serves = self.slot.as_ref().and_then(|slot| slot.serving.as_ref()) == Some(&entry.version);
         match entry.action {
             Action::Rollback => {
-                self.owed.extend(entry.owed.take());
+                self.owes(entry);
                 entry.end(Outcome::Active, None, now);
             }
             Action::Deactivate => entry.end(Outcome::Inactive, None, now),

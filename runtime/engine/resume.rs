@@ -1,6 +1,7 @@
 //! The start of a runtime: what served when the last one ended serves again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -14,8 +15,8 @@ use super::record::{Change, Kept, Records};
 use super::recovery::{Settled, settle};
 use super::{Engine, EngineError, Outcome, validate};
 use crate::monitor::{Event, Events, InstanceKey};
-use crate::registry::Snapshot;
 use crate::registry::resolver::{Running, Starts, start_order};
+use crate::registry::{Definition, Snapshot};
 use crate::store::audit::{self, AuditLog, Kind, Who};
 
 /// Decides about everything that the end of the last runtime interrupted, before anything starts. It may be cut off
@@ -35,14 +36,26 @@ pub(super) async fn recover(
     let ids: BTreeSet<String> = kept.open.keys().cloned().chain(provisional).collect();
     for id in ids {
         let open = kept.open.remove(&id).unwrap_or_default();
-        let Settled { slot, versions, entries, owed, notes } = settle(kept.slots.get(&id).cloned(), open, now);
-        for owed in owed {
-            if let Err(fault) = take_back(&id, &owed, snapshot, hands).await {
-                let message = format!("migrations of a version that does not serve are left: {fault}");
-                events.emit(Event::Alarm { subject: format!("{id}@{}", owed.version), message });
+        let Settled { slot, versions, mut entries, left, owed, notes } =
+            settle(kept.slots.get(&id).cloned(), open, now);
+        let decided = entries.len();
+        entries.extend(left);
+        let serving = slot.as_ref().and_then(|slot| snapshot.get(&id, slot.serving.as_ref()?));
+        for (number, owed) in owed {
+            let Some(owed) = without_what_serves(owed, serving) else { continue };
+            let Err(fault) = take_back(&id, &owed, snapshot, hands).await else { continue };
+            let goes_on = match &fault {
+                Left::ForGood(_) => "they stay",
+                Left::Yet(_) => "the next start tries it again",
+            };
+            let message = format!("migrations of a version that does not serve are left: {fault}; {goes_on}");
+            events.emit(Event::Alarm { subject: format!("{id}@{}", owed.version), message });
+            let entry = entries.iter_mut().find(|entry| entry.number == number);
+            if let (Left::Yet(_), Some(entry)) = (fault, entry) {
+                entry.owes(owed);
             }
         }
-        for entry in &entries {
+        for entry in &entries[..decided] {
             if let Some(event) = ended(&id, entry) {
                 events.emit(event);
             }
@@ -56,7 +69,7 @@ pub(super) async fn recover(
                 events.emit(Event::Alarm { subject: format!("{id}@{}", entry.version), message });
             }
         }
-        let generation = entries.last().map(|entry| entry.generation);
+        let generation = entries[..decided].last().map(|entry| entry.generation);
         let kept_versions = versions.iter().map(|(version, record)| (version.clone(), Some(record.clone()))).collect();
         records.write(&id, Change { slot: Some(slot.clone()), versions: kept_versions, entries }).await?;
         // the version that is kept although nobody confirmed it
@@ -102,13 +115,32 @@ async fn release(id: &str, entry: &Entry, snapshot: &Snapshot, hands: &Hands) ->
     hands.let_go(&checked.subject(key)).await
 }
 
-async fn take_back(id: &str, owed: &Owed, snapshot: &Snapshot, hands: &Hands) -> Result<(), String> {
+/// Why migrations were not taken back.
+#[derive(Debug, thiserror::Error)]
+enum Left {
+    #[error("{0}")]
+    ForGood(String),
+    #[error("{0}")]
+    Yet(String),
+}
+
+/// What is owed but for what the version that serves has among its own migrations: it needs that, whoever applied it.
+fn without_what_serves(mut owed: Owed, serving: Option<&Arc<Definition>>) -> Option<Owed> {
+    let database = serving.and_then(|serving| serving.manifest.database.as_ref());
+    owed.migrations.retain(|version| {
+        database.is_none_or(|database| database.migrations.iter().all(|migration| migration.version != *version))
+    });
+    (!owed.migrations.is_empty()).then_some(owed)
+}
+
+async fn take_back(id: &str, owed: &Owed, snapshot: &Snapshot, hands: &Hands) -> Result<(), Left> {
     let Some(definition) = snapshot.get(id, &owed.version) else {
-        return Err(format!("{id}@{} is not registered any more", owed.version));
+        return Err(Left::ForGood(format!("{id}@{} is not registered any more", owed.version)));
     };
-    let checked =
-        validate::read(definition.clone(), &hands.supplies.aborts).await.map_err(|error| error.to_string())?;
-    hands.revert(&checked.subject(schema_key(&definition.manifest)), &owed.migrations).await
+    let checked = validate::read(definition.clone(), &hands.supplies.aborts).await;
+    let checked = checked.map_err(|error| Left::Yet(error.to_string()))?;
+    let reverted = hands.revert(&checked.subject(schema_key(&definition.manifest)), &owed.migrations).await;
+    reverted.map_err(Left::Yet)
 }
 
 /// How many modules start at the same time: enough that one that waits for its database does not keep the others, and not

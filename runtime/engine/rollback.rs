@@ -14,7 +14,7 @@ use super::commit::{Commit, Told};
 use super::deactivate::not_serving;
 use super::journal::{Action, Owed};
 use super::outcome::{ActivationReport, Outcome, StepOutcome, StepReport};
-use super::plan::{self, Turn};
+use super::plan::{self, SlotState, Turn};
 use super::probe::place;
 use super::retire::{self, Why};
 use super::sets;
@@ -52,35 +52,59 @@ pub(super) async fn rollback(
         return Ok(report(id, &target, outcome));
     }
     validate::reversible(&newer, &older)?;
-    let owes = owed(&newer, &older);
-    let Ran { report, drains, mut entry } =
-        if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(&target) {
-            match switch(work, id, &target, owes.clone()).await? {
-                Some(ran) => ran,
-                None => return Box::pin(rollback(work, id, Some(target), None, because)).await,
-            }
-        } else {
-            activate::run(work, &older, &Way::back(owes.clone())).await?
+    if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(&target) {
+        return match to_standby(work, &slot.state, (&older, &newer), because).await? {
+            Some(report) => Ok(report),
+            None => Box::pin(rollback(work, id, Some(target), None, because)).await,
         };
-    if let (true, Some(left)) = (report.outcome.serves(), &slot.state.serving) {
+    }
+    let owes = owed(&newer, &older);
+    let ran = activate::run(work, &older, &Way::back(owes.clone())).await?;
+    came_back(work, &slot.state, (&older, &newer), (ran, owes), because).await
+}
+
+/// Returns to the version that stands by, whoever asked for it in whichever words. `None`: as [`switch`].
+pub(super) async fn to_standby(
+    work: &Activation,
+    slot: &SlotState,
+    (older, newer): (&Arc<Definition>, &Arc<Definition>),
+    because: &str,
+) -> Result<Option<ActivationReport>, EngineError> {
+    let owes = owed(newer, older);
+    let Some(ran) = switch(work, &older.manifest.id, &older.manifest.version, owes.clone()).await? else {
+        return Ok(None);
+    };
+    came_back(work, slot, (older, newer), (ran, owes), because).await.map(Some)
+}
+
+/// Tells that what served before was returned from, and takes back what is owed of it.
+async fn came_back(
+    work: &Activation,
+    slot: &SlotState,
+    (older, newer): (&Definition, &Arc<Definition>),
+    (ran, owes): (Ran, Option<Owed>),
+    because: &str,
+) -> Result<ActivationReport, EngineError> {
+    let Ran { report, drains, mut entry } = ran;
+    if let (true, Some(left)) = (report.outcome.serves(), &slot.serving) {
         work.shared.metrics.activation(left).rolled_back(work.since.elapsed());
         // what is started anew was not returned from
-        if target != serving {
+        if older.manifest.version != newer.manifest.version {
             work.shared.told(left, Outcome::RolledBack, Some(because.to_owned()));
         }
     }
     if let (true, Some(owed)) = (report.outcome.serves(), owes) {
         // requests that the newer version still holds need its tables
         futures::future::join_all(drains).await;
-        take_back(work, &newer, &owed.migrations).await;
+        take_back(work, newer, &owed.migrations).await;
         entry.end(report.outcome, None, work.shared.now());
-        work.shared.records.write_entry(id, &entry).await?;
+        work.shared.records.write_entry(&older.manifest.id, &entry).await?;
     }
     Ok(report)
 }
 
 /// What only the newer version needs of the schema, where it does not preserve data.
-fn owed(newer: &Definition, older: &Definition) -> Option<Owed> {
+pub(super) fn owed(newer: &Definition, older: &Definition) -> Option<Owed> {
     if newer.manifest.lifecycle.rollback.preserve_data {
         return None;
     }

@@ -65,29 +65,28 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        Self::over(tempfile::tempdir().unwrap(), Tables::default()).await
+        Self::over(tempfile::tempdir().unwrap(), Brittle::default()).await
     }
 
-    async fn over(dir: TempDir, tables: Tables) -> Self {
+    async fn over(dir: TempDir, binding: Brittle) -> Self {
         let store = Self::open(&dir.path().join("store")).await;
-        Self::with(dir, store, tables).await
+        Self::with(dir, store, binding).await
     }
 
     /// A runtime whose store takes as many groups of writes as `left` says, and then fails.
     async fn failing(left: &Arc<AtomicUsize>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::failing(&dir.path().join("store"), Arc::clone(left)).unwrap();
-        Self::with(dir, store, Tables::default()).await
+        Self::with(dir, store, Brittle::default()).await
     }
 
-    async fn with(dir: TempDir, store: Store, tables: Tables) -> Self {
+    async fn with(dir: TempDir, store: Store, binding: Brittle) -> Self {
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
         let registry =
             Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), Hosted::default(), None)
                 .await
                 .unwrap();
-        let (events, router, binding) =
-            (Events::default(), Arc::new(Router::default()), Arc::new(Brittle::with(tables)));
+        let (events, router, binding) = (Events::default(), Arc::new(Router::default()), Arc::new(binding));
         let supervisor = ModulesSupervisor { events: events.clone() };
         let (modules, _) = ModulesSupervisor::spawn(None, supervisor, ()).await.unwrap();
         let (kv, metrics) = (KvStore::new(&store), Metrics::default());
@@ -145,15 +144,21 @@ impl World {
         engine.permissions().close().await;
         let tables = binding.tables.lock().unwrap().clone();
         drop((store, registry, engine, binding, router));
-        Self::over(dir, tables).await
+        Self::over(dir, Brittle::with(tables)).await
     }
 
     /// A new engine over what is on the disk at this moment, as after a kill.
     async fn killed(&self) -> Self {
+        self.killed_where(&[]).await
+    }
+
+    /// The same, where these go wrong from the start on.
+    async fn killed_where(&self, faults: &[(Place, Fault)]) -> Self {
         let copy = tempfile::tempdir().unwrap();
         copy_dir(self.path(), copy.path());
-        let tables = self.binding.tables.lock().unwrap().clone();
-        Self::over(copy, tables).await
+        let binding = Brittle::with(self.binding.tables.lock().unwrap().clone());
+        *binding.faults.lock().unwrap() = faults.to_vec();
+        Self::over(copy, binding).await
     }
 
     async fn register(&self, id: &str, version: &str, more: &str) {

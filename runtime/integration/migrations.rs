@@ -151,7 +151,11 @@ impl Migrations {
         }
         for one in wanted {
             self.goes_on(module)?;
-            self.databases.change(module, deadline, |change| take_back(module, one, change))?;
+            self.databases.change(module, deadline, |change| {
+                take_back(module, one, change)?;
+                // undone rather than committed too late: another version may serve by then that found it applied
+                self.goes_on(module)
+            })?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Module, Server};
+use crate::support::{Module, Server, until};
 
 fn texts<'a>(rows: &'a Value, field: &str) -> Vec<&'a str> {
     rows.as_array().expect("rows").iter().map(|row| row[field].as_str().unwrap_or_default()).collect()
@@ -60,8 +60,74 @@ async fn why_follows_a_module_through_its_life() {
     server.ok(&["register", &server.write(&fails)]).await;
     assert_eq!(server.run(&["activate", "a@1.2.0"]).await.code, 3);
     assert!(why("a@1.2.0").await.contains("no ink"), "{}", why("a@1.2.0").await);
+    let told = why("a").await;
+    let failed =
+        told.split("; ").find(|reason| reason.starts_with("a@1.2.0: it is failed: ")).expect("what became of it");
+    assert!(failed.contains("no ink"), "{told}");
     server.ok(&["deactivate", "a"]).await;
     assert!(why("a@1.0.0").await.starts_with("it was deactivated"), "{}", why("a@1.0.0").await);
+}
+
+#[tokio::test]
+async fn why_an_older_version_runs_names_what_keeps_the_newer_one_off_or_how_far_it_is() {
+    let server = Server::with(&[Module::echo("a", "1.0.0", "lua")]).await;
+    let kinds = async |label: &str| -> Vec<(String, String)> {
+        let why = server.ok(&["why", label]).await;
+        let reasons = why["reasons"].as_array().expect("reasons").iter();
+        reasons.map(|it| (it["kind"].as_str().unwrap().to_owned(), it["text"].as_str().unwrap().to_owned())).collect()
+    };
+    let asks = "permissions:\n  system:\n    environment: [INK]\n";
+    server.ok(&["register", &server.write(&Module::echo("a", "1.1.0", "lua").manifest(asks))]).await;
+    let reasons = kinds("a").await;
+    let waits = ("newer".to_owned(), "a@1.1.0: it waits for ".to_owned());
+    assert!(reasons.iter().any(|it| it.0 == waits.0 && it.1.starts_with(&waits.1)), "{reasons:?}");
+
+    let slow = "lifecycle:\n  activation:\n    confirmWindow: 1h\n    trafficShifting: { initial: 10, increment: 90, interval: 1h }\n";
+    server.ok(&["register", &server.write(&Module::echo("a", "2.0.0", "rhai").manifest(slow))]).await;
+    let begun = server.ok(&["activate", "a@2.0.0", "--no-wait"]).await;
+    until("it takes a share", async || server.resource("/v1/modules").await[0]["candidate"]["weight"] == json!(10))
+        .await;
+    server.ok(&["pause", "a"]).await;
+    let candidate = kinds("a@2.0.0").await;
+    assert!(candidate.iter().all(|(kind, _)| kind != "ready"), "{candidate:?}");
+    assert!(
+        candidate.iter().any(|(_, text)| text.contains("waits with 10 % of the traffic: replug resume a")),
+        "{candidate:?}"
+    );
+    let older = kinds("a").await;
+    assert!(
+        older.iter().any(|(_, text)| text.starts_with("a@2.0.0: it is activating and waits with 10 %")),
+        "{older:?}"
+    );
+    server.ok(&["promote", "a", "--full"]).await;
+    let id = begun["id"].as_str().expect("its id").to_owned();
+    assert_eq!(server.operation(&id).await["result"]["outcome"], "provisional");
+    let serves = kinds("a").await;
+    let (_, provisional) = serves.iter().find(|(kind, _)| kind == "provisional").expect("it is not confirmed");
+    assert!(provisional.contains("1.0.0 stands by: replug confirm a keeps it"), "{provisional}");
+    server.ok(&["confirm", "a"]).await;
+    assert!(kinds("a").await.iter().all(|(kind, _)| kind != "provisional"));
+}
+
+#[tokio::test]
+async fn a_plan_of_the_version_that_stands_by_tells_the_return_that_is_made() {
+    let server = Server::with(&[Module::echo("a", "1.0.0", "lua")]).await;
+    let window = "lifecycle:\n  activation:\n    confirmWindow: 1h\n    trafficShifting: { interval: 10ms }\n";
+    server.ok(&["register", &server.write(&Module::echo("a", "1.1.0", "lua").manifest(window))]).await;
+    server.ok(&["activate", "a@1.1.0"]).await;
+    let plan = server.ok(&["plan", "a@1.0.0"]).await;
+    assert_eq!(
+        (&plan["weights"], &plan["confirmWindow"], &plan["refused"]),
+        (&json!([]), &json!(0), &json!([])),
+        "{plan}"
+    );
+    assert!(plan["rollback"].as_str().unwrap().starts_with("there is nothing to return to"), "{plan}");
+    let done = server.ok(&["activate", "a@1.0.0"]).await;
+    assert_eq!(
+        (texts(&done["steps"], "name"), done["trafficShift"].as_array().map(Vec::len)),
+        (texts(&plan["steps"], "name"), Some(0))
+    );
+    assert_eq!(server.ok(&["list"]).await[0]["state"], "active");
 }
 
 #[tokio::test]

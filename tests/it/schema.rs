@@ -55,12 +55,18 @@ async fn a_rollback_keeps_additive_schema_and_refuses_what_has_no_way_back() {
 
 #[tokio::test]
 async fn schema_that_is_not_preserved_goes_after_the_last_request_that_needs_it() {
+    for back in [&["rollback", "notes"][..], &["activate", "notes@1.0.0"]] {
+        goes_after_its_last_request(back).await;
+    }
+}
+
+async fn goes_after_its_last_request(back: &[&str]) {
     let gone = "lifecycle:\n  rollback: { preserveData: false }\n";
     let server = Server::with(&[notes("1.0.0", &["1.0.0"], gone)]).await;
     server.install(&reversible(notes("2.0.0", &["1.0.0", "2.0.0"], gone), "2.0.0")).await;
     let rolled_back = async {
         until("a request is held", async || server.get("/api/notes").await.json()["held"] == json!(true)).await;
-        tokio::join!(server.ok(&["rollback", "notes"]), async {
+        tokio::join!(server.ok(back), async {
             let serves = async || server.get("/api/notes").await.header("x-replug-module") == "notes@1.0.0";
             until("the first version serves", serves).await;
             server.get("/api/notes?go=1").await

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Commands, ModuleRef, serves};
-use crate::engine::{EngineError, HistoryEntry, State};
+use crate::engine::{CandidateView, EngineError, HistoryEntry, SlotView, State};
 use crate::registry::resolver::{self, Change, Running, Unresolved};
 use crate::registry::versions::by_age;
 use crate::registry::{Definition, Snapshot};
@@ -27,7 +27,7 @@ pub struct Why {
 /// A reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// `command`, `needed`, `newer`, `state`, `obstacle`, `permission`, `refused`, `derivation`, `together` or `ready`; the last only
+    /// `command`, `needed`, `newer`, `state`, `provisional`, `frozen`, `obstacle`, `permission`, `refused`, `derivation`, `together` or `ready`; the last only
     /// where an activation would begin.
     pub kind: String,
     /// In words.
@@ -73,18 +73,26 @@ impl Commands {
         let state = self.engine.state(&manifest.id, &manifest.version);
         let history = self.engine.history(&manifest.id, 100).await?;
         let snapshot = self.registry.snapshot();
+        let slot = self.engine.slots().into_iter().find(|slot| slot.id == manifest.id);
+        let candidate = slot.as_ref().and_then(|slot| slot.candidate.as_ref());
         let mut reasons = Vec::new();
         if running.get(&manifest.id) == Some(&manifest.version) {
             if !serves(state.state) {
                 reasons.push(kept_on(state.state, state.reason.as_deref()));
             }
+            reasons.extend(slot.as_ref().and_then(unconfirmed));
             reasons.extend(brought(&definition, &history));
             reasons.extend(needed(&definition, &snapshot, &running));
-            reasons.extend(newer(&definition, &snapshot, &running));
+            for newer in newer(&definition, &snapshot).into_iter().take(NEWER) {
+                reasons.push(self.not_taken(newer, (&snapshot, &running), (candidate, &history)).await?);
+            }
         } else {
             reasons.push(idle(&definition, state.state, state.reason.as_deref(), &history));
             reasons.extend(replaced(&definition, &running));
-            reasons.extend(self.in_the_way(&definition, &snapshot, &running).await?);
+            match candidate.filter(|candidate| is_of(candidate, &definition)) {
+                Some(candidate) => reasons.push(on_its_way(&definition, candidate)),
+                None => reasons.extend(self.in_the_way(&definition, &snapshot, &running).await?),
+            }
         }
         Ok(Why {
             id: manifest.id.clone(),
@@ -114,6 +122,74 @@ impl Commands {
         }
         Ok(reasons)
     }
+
+    /// Why a newer version does not run: what became of it, and what an activation would come to now.
+    async fn not_taken(
+        &self,
+        newer: &Definition,
+        (snapshot, running): (&Snapshot, &Running),
+        (candidate, history): (Option<&CandidateView>, &[HistoryEntry]),
+    ) -> Result<Reason, CommandError> {
+        let manifest = &newer.manifest;
+        let named = |text: String, at| Reason { at, ..Reason::new("newer", format!("{}: {text}", newer.label())) };
+        if let Some(candidate) = candidate.filter(|candidate| is_of(candidate, newer)) {
+            return Ok(named(on_its_way(newer, candidate).text, None));
+        }
+        let refused = self.engine.refusals(&manifest.id, &manifest.version).await?;
+        let now = match refused.first() {
+            Some(EngineError::Obstructed { .. } | EngineError::Needed { .. }) | None => {
+                together(newer, snapshot, running)
+            }
+            Some(refusal) => Reason::of_refusal(refusal).remove(0),
+        };
+        let state = self.engine.state(&manifest.id, &manifest.version);
+        if state.state == State::Registered {
+            return Ok(named(now.text, None));
+        }
+        let was = idle(newer, state.state, state.reason.as_deref(), history);
+        Ok(named(format!("{}; {}", was.text, now.text), was.at))
+    }
+}
+
+/// Whether the candidate is that version.
+fn is_of(candidate: &CandidateView, definition: &Definition) -> bool {
+    candidate.version == definition.manifest.version.to_string()
+}
+
+/// How far a version is that is being activated.
+fn on_its_way(definition: &Definition, candidate: &CandidateView) -> Reason {
+    let id = &definition.manifest.id;
+    let CandidateView { state, weight, paused, .. } = candidate;
+    let text = match (paused, *weight) {
+        (true, weight) => format!(
+            "it is {state} and waits with {weight} % of the traffic: replug resume {id}, replug promote {id} or replug abort {id}"
+        ),
+        (false, 0) => format!("it is {state}, and takes no traffic yet"),
+        (false, weight) => format!("it is {state}, with {weight} % of the traffic: replug abort {id} gives it up"),
+    };
+    Reason::new("state", text)
+}
+
+/// That what serves is not confirmed, and who decides about it.
+fn unconfirmed(slot: &SlotView) -> Option<Reason> {
+    let id = &slot.id;
+    let set = match slot.set.as_slice() {
+        [] => String::new(),
+        others => format!(" together with {}", others.join(", ")),
+    };
+    if let Some(frozen) = &slot.frozen {
+        let mend = format!("mend it by a newer version, or accept it{set}: replug confirm {id}");
+        let text = format!("it is frozen and serves on, since a migration cannot be taken back: {frozen}; {mend}");
+        return Some(Reason::new("frozen", text));
+    }
+    if slot.state != State::Provisional {
+        return None;
+    }
+    let back = slot.previous.as_ref().map_or_else(|| "nothing".to_owned(), Clone::clone);
+    let text = format!(
+        "it is not confirmed yet{set}, and {back} stands by: replug confirm {id} keeps it, replug rollback {id} returns"
+    );
+    Some(Reason::new("provisional", text))
 }
 
 /// What brought it there, from the journal: the newest command that made it serve.
@@ -146,13 +222,13 @@ fn needed(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Ve
     gone.iter().map(|dependent| Reason::new("needed", dependent.to_string())).collect()
 }
 
-/// Why no newer version runs.
-fn newer(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec<Reason> {
+/// The newer versions, newest first.
+fn newer<'a>(definition: &Definition, snapshot: &'a Snapshot) -> Vec<&'a Definition> {
     let manifest = &definition.manifest;
     let all = snapshot.modules.get(&manifest.id).into_iter().flatten();
     let age = |of: &Definition| (of.manifest.version.clone(), of.seq);
-    let mut newer: Vec<_> = all
-        .map(|(_, other)| other)
+    let mut newer: Vec<&Definition> = all
+        .map(|(_, other)| &**other)
         .filter(|other| {
             let (own, others) = (age(definition), age(other));
             by_age((&others.0, others.1), (&own.0, own.1)).is_gt()
@@ -160,13 +236,6 @@ fn newer(definition: &Definition, snapshot: &Snapshot, running: &Running) -> Vec
         .collect();
     newer.reverse();
     newer
-        .iter()
-        .take(NEWER)
-        .map(|other| {
-            let reason = together(other, snapshot, running);
-            Reason { kind: "newer".to_owned(), text: format!("{}: {}", other.label(), reason.text), at: None }
-        })
-        .collect()
 }
 
 /// Which versions go together with this one, or why none do.

@@ -37,6 +37,10 @@ fn owed(minor: u64) -> Option<Owed> {
     Some(Owed { version: version(minor), migrations: vec![version(minor)] })
 }
 
+fn owed_by(settled: &Settled) -> Vec<Owed> {
+    settled.owed.iter().map(|(_, owed)| owed.clone()).collect()
+}
+
 #[test]
 fn each_row_of_the_table_is_decided_as_it_says() {
     let interrupted = |mut entry: Entry| {
@@ -91,15 +95,29 @@ fn each_row_of_the_table_is_decided_as_it_says() {
 fn what_an_undone_version_migrated_is_taken_back_and_what_serves_keeps_its_tables() {
     let owing = |entry: Entry, minor: u64| Entry { owed: owed(minor), ..entry };
     let undone = settle(Some(slot(Some(1), None)), vec![owing(entry(1, Action::Activate, 2, Some(1)), 2)], NOW);
-    assert_eq!(undone.owed, owed(2).into_iter().collect::<Vec<_>>());
+    assert_eq!(owed_by(&undone), owed(2).into_iter().collect::<Vec<_>>());
     // the rollback did not come to its switch: the newer version still needs its tables
     let kept = settle(Some(slot(Some(2), None)), vec![owing(entry(1, Action::Rollback, 1, Some(2)), 2)], NOW);
     assert_eq!(kept.owed, []);
     let back = Entry { committed: true, ..owing(entry(1, Action::Rollback, 1, Some(2)), 2) };
     let finished = settle(Some(slot(Some(1), None)), vec![back], NOW);
-    assert_eq!(finished.owed, owed(2).into_iter().collect::<Vec<_>>());
+    assert_eq!(owed_by(&finished), owed(2).into_iter().collect::<Vec<_>>());
     let serves = Entry { committed: true, ..owing(entry(1, Action::Activate, 1, None), 1) };
     assert_eq!(settle(Some(slot(Some(1), None)), vec![serves], NOW).owed, []);
+}
+
+#[test]
+fn what_a_start_left_owing_is_owed_still_and_decided_no_more() {
+    let mut open = entry(1, Action::Activate, 2, Some(1));
+    open.end(Outcome::RolledBack, Some("its checks failed".to_owned()), 6);
+    open.owes(owed(2).unwrap());
+    let settled = settle(Some(slot(Some(1), None)), vec![open.clone()], NOW);
+    assert_eq!(settled.owed, [(1, owed(2).unwrap())]);
+    assert!(settled.entries.is_empty() && settled.versions.is_empty() && settled.notes.is_empty(), "{settled:?}");
+    assert_eq!(settled.left, [Entry { closed: true, owed: None, ..open.clone() }]);
+    // it serves since, with what it owed
+    let serves = settle(Some(slot(Some(2), None)), vec![open], NOW);
+    assert_eq!((serves.owed, serves.left.len()), (Vec::new(), 1));
 }
 
 /// As a store that was made anew may have it: the end of an activation was told, and its entry is open still.
@@ -192,10 +210,10 @@ proptest! {
         // what serves neither failed nor loses its tables
         let failed: BTreeSet<&Version> = settled.versions.iter().map(|(version, _)| version).collect();
         prop_assert!(serving.as_ref().is_none_or(|serving| !failed.contains(serving)));
-        prop_assert!(settled.owed.iter().all(|owed| Some(&owed.version) != serving.as_ref()));
+        prop_assert!(settled.owed.iter().all(|(_, owed)| Some(&owed.version) != serving.as_ref()));
         // what an activation owes is taken back, whether or not it came to its switch
         for entry in open.iter().filter(|entry| entry.action == Action::Activate) {
-            let taken_back = entry.owed.as_ref().is_none_or(|owed| settled.owed.contains(owed));
+            let taken_back = entry.owed.as_ref().is_none_or(|owed| settled.owed.contains(&(entry.number, owed.clone())));
             prop_assert!(taken_back, "{:?}", entry);
         }
         // the next start has nothing to decide

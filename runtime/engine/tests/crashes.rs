@@ -2,6 +2,7 @@
 
 use super::returning::TABLE;
 use super::*;
+use crate::engine::HistoryEntry;
 
 async fn cut_at_commit(first: bool) -> World {
     let world = Arc::new(World::new().await);
@@ -96,4 +97,44 @@ async fn a_kill_after_the_migration_of_a_candidate_takes_it_back() {
     killed.is_returned();
     world.binding.go.notify_one();
     assert_eq!(coming.await.unwrap().unwrap().outcome, Outcome::Provisional);
+}
+
+/// 2.0.0 was returned from by a start that could not take its migration back.
+async fn owing() -> World {
+    let world = World::with_tables().await;
+    let owing = world.killed_where(&[(Place::Down, Fault::Error)]).await;
+    owing.engine.resume().await;
+    assert_eq!((owing.routed("a").as_deref(), owing.state("a@2.0.0")), (Some("1.0.0"), State::Failed));
+    assert_eq!(owing.tables("a"), ["2.0.0"]);
+    owing
+}
+
+#[tokio::test]
+async fn migrations_that_a_start_could_not_take_back_are_taken_back_by_the_next_and_told_once() {
+    let first = owing().await;
+    let told = first.engine.history("a", 9).await.unwrap();
+    let world = first.killed().await;
+    world.engine.resume().await;
+    world.is_returned();
+    assert_eq!(world.state("a@2.0.0"), State::Failed);
+    let again: Vec<_> = world.engine.history("a", 9).await.unwrap();
+    let of = |history: &[HistoryEntry]| {
+        let told = history.iter().find(|entry| entry.version == "2.0.0").unwrap();
+        (told.number, told.ended, told.outcome, told.reason.clone())
+    };
+    assert_eq!(of(&again), of(&told), "it was told when it ended");
+    assert_eq!(world.engine.shared.records.all().unwrap().open.get("a"), None, "nothing is left of it");
+    world.provisional("a@2.0.0").await;
+}
+
+#[tokio::test]
+async fn migrations_that_were_left_are_not_taken_from_a_version_that_serves_with_them_since() {
+    let world = owing().await;
+    let files = [("main.lua", "return {}"), ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
+    world.register_files("a", "3.0.0", super::returning::TABLE, &files).await;
+    world.serves("a@3.0.0").await;
+    let world = world.killed().await;
+    world.engine.resume().await;
+    assert_eq!((world.routed("a").as_deref(), world.tables("a")), (Some("3.0.0"), vec!["2.0.0".to_owned()]));
+    assert_eq!(world.engine.shared.records.all().unwrap().open.get("a"), None);
 }

@@ -13,7 +13,7 @@ const FAULTS: [Fault; 3] = [Fault::Error, Fault::Panic, Fault::Hang];
 
 impl World {
     /// 1.0.0 is confirmed and 2.0.0, which made a table, provisional.
-    async fn with_tables() -> Self {
+    pub(super) async fn with_tables() -> Self {
         Self::with_tables_of(TABLE).await
     }
 

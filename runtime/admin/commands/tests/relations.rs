@@ -197,6 +197,30 @@ async fn a_version_that_serves_since_its_rollback_failed_is_said_to_run() {
 }
 
 #[tokio::test]
+async fn what_is_not_confirmed_or_frozen_is_said_to_be_with_who_decides() {
+    let world = shop().await;
+    serves(&world, "stock@1.1.0").await;
+    let slot = |frozen: Option<&str>| {
+        let mut played = world.fake.played.lock().unwrap();
+        let slot = played.slots.get_mut("stock").unwrap();
+        (slot.state, slot.previous, slot.frozen) =
+            (State::Provisional, Some("1.0.0".into()), frozen.map(str::to_owned));
+    };
+    slot(None);
+    let (_, reasons) = told(&world, "stock").await;
+    let says =
+        "it is not confirmed yet, and 1.0.0 stands by: replug confirm stock keeps it, replug rollback stock returns";
+    assert_eq!(reasons[0], ("provisional".into(), says.into()));
+    slot(Some("criticalError: it is out of ink"));
+    let (_, reasons) = told(&world, "stock").await;
+    let (kind, text) = &reasons[0];
+    assert!(
+        kind == "frozen" && text.contains("criticalError: it is out of ink") && text.contains("replug confirm stock"),
+        "{reasons:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_version_that_takes_away_what_another_promises_is_refused_with_the_difference() {
     let world = World::new().await;
     let offers = |methods: &str| {

@@ -18,7 +18,7 @@ async fn end(what: What, kind: Kind, dir: &Path, place: &str) {
     let cell = Cell { id: "x".to_owned(), ..Cell::new(kind, place.unwrap(), None) };
     // not removed at the end, since there is none
     let world =
-        World::over(tempfile::Builder::new().disable_cleanup(true).tempdir_in(dir).unwrap(), Tables::default()).await;
+        World::over(tempfile::Builder::new().disable_cleanup(true).tempdir_in(dir).unwrap(), Brittle::default()).await;
     let _ = world.binding.file.set(tables(world.path()));
     world.set_up(&cell).await;
     let command = begin(&world, what, &cell, Act::Abort).await;
@@ -46,7 +46,7 @@ async fn aborted(name: &str, what: What, kind: Kind, (place, is_past): (Place, b
     let applied = text.lines().map(|version| version.parse().unwrap()).collect();
     let copy = tempfile::tempdir().unwrap();
     copy_dir(&left, copy.path());
-    let world = World::over(copy, Tables::from([("x".to_owned(), applied)])).await;
+    let world = World::over(copy, Brittle::with(Tables::from([("x".to_owned(), applied)]))).await;
     is_decided(world, what, &cell, is_past).await;
 }
 
