@@ -108,6 +108,14 @@ impl ProviderView {
     }
 }
 
+impl CapabilityView {
+    /// Nobody offers or needs it.
+    fn of_nobody(id: &str) -> Self {
+        let id = id.to_owned();
+        Self { id, chosen: None, called: None, providers: Vec::new(), consumers: Vec::new() }
+    }
+}
+
 impl Engine {
     /// Who offers which capability, and who needs it, by capability.
     #[must_use]
@@ -116,11 +124,9 @@ impl Engine {
         let running = self.shared.board.placed().running;
         let mut views: BTreeMap<String, CapabilityView> = BTreeMap::new();
         let view = |id: &str| CapabilityView {
-            id: id.to_owned(),
             chosen: routes.choices().get(id).map(|module| module.to_string()),
             called: routes.providers(id).first().map(|module| module.to_string()),
-            providers: Vec::new(),
-            consumers: Vec::new(),
+            ..CapabilityView::of_nobody(id)
         };
         for (capability, providers) in snapshot.offered() {
             let mut newest: BTreeMap<&str, ProviderView> = BTreeMap::new();
@@ -147,6 +153,10 @@ impl Engine {
                 shown.consumers.push(ConsumerView { module, range, bound });
             }
         }
+        // one that is chosen for what nobody offers any more can be seen and taken back
+        for id in routes.choices().keys() {
+            views.entry(id.clone()).or_insert_with(|| view(id));
+        }
         views.into_values().collect()
     }
 
@@ -167,11 +177,8 @@ impl Engine {
         }
         made?;
         let view = self.capabilities().into_iter().find(|view| view.id == capability);
-        view.ok_or_else(|| EngineError::NotOffered {
-            capability: capability.to_owned(),
-            module: None,
-            providers: vec![],
-        })
+        // nobody offers it or needs it, and none is chosen any more
+        Ok(view.unwrap_or_else(|| CapabilityView::of_nobody(capability)))
     }
 }
 
@@ -180,13 +187,13 @@ impl Coordinator {
         let shared = &self.shared;
         let registered = shared.registry.snapshot();
         let providers = registered.providers(&capability);
+        let mut choices = shared.router.load().choices().clone();
         let is_offered = module.as_ref().is_none_or(|id| providers.iter().any(|provider| provider.module == *id));
-        if !is_offered || providers.is_empty() {
+        if !is_offered || (providers.is_empty() && !choices.contains_key(&capability)) {
             let mut providers: Vec<String> = providers.iter().map(|provider| provider.module.clone()).collect();
             providers.dedup();
             return Err(EngineError::NotOffered { capability, module, providers });
         }
-        let mut choices = shared.router.load().choices().clone();
         let before = choices.get(&capability).map(|module| module.to_string());
         if before == module {
             return Ok(());

@@ -129,8 +129,8 @@ impl Undo<'_> {
                 let tried = Instant::now();
                 match self.gave_back().await {
                     GivenBack::AtLast => {
-                        self.entry.intends(step.name);
-                        self.ended(step.name, millis(tried), StepOutcome::Done).await;
+                        self.begins(step.name, deadline).await;
+                        self.ended(step.name, millis(tried), None).await;
                         tracing::warn!(instance = %self.key, %fault, "the traffic was given back at the second try");
                     }
                     GivenBack::Already => faults.push(fault),
@@ -168,27 +168,30 @@ impl Undo<'_> {
     }
 
     async fn step(&mut self, step: &Step, deadline: Instant, time: &Duration) -> Result<(), String> {
-        let (started, id) = (Instant::now(), self.key.id.to_string());
-        let records = &self.work.shared.records;
-        self.entry.intends(step.name);
-        let (instance, left_ms) = (self.key.clone(), millis_left(deadline));
-        self.work.shared.events.emit(Event::StepBegan { instance, step: step.name.name(), left_ms });
-        // a journal that cannot be written must not keep a slot from being put right: the commit will say so
-        let _ = records.note(&id, &self.entry).await;
+        let started = Instant::now();
+        self.begins(step.name, deadline).await;
         let fault = guarded(self.taken_back(step, deadline, time)).await.err();
-        let outcome = if fault.is_none() { StepOutcome::Done } else { StepOutcome::Failed };
-        let (name, ms) = (step.name, millis(started));
-        self.ended(name, ms, outcome).await;
-        let event = Event::StepEnded { instance: self.key.clone(), step: name.name(), ms, fault: fault.clone() };
-        self.work.shared.events.emit(event);
+        self.ended(step.name, millis(started), fault.clone()).await;
         fault.map_or(Ok(()), Err)
     }
 
-    /// Notes how the step that was begun last ended.
-    async fn ended(&mut self, name: StepName, ms: f64, outcome: StepOutcome) {
+    /// Notes and tells how the step that was begun last ended.
+    async fn ended(&mut self, name: StepName, ms: f64, fault: Option<String>) {
+        let outcome = if fault.is_none() { StepOutcome::Done } else { StepOutcome::Failed };
         self.entry.step_ended(ms, outcome);
         let _ = self.work.shared.records.note(&self.key.id, &self.entry).await;
         self.reports.push(StepReport { name, ms, outcome });
+        let event = Event::StepEnded { instance: self.key.clone(), step: name.name(), ms, fault };
+        self.work.shared.events.emit(event);
+    }
+
+    /// Notes and tells that a step begins.
+    async fn begins(&mut self, name: StepName, deadline: Instant) {
+        self.entry.intends(name);
+        let (instance, left_ms) = (self.key.clone(), millis_left(deadline));
+        self.work.shared.events.emit(Event::StepBegan { instance, step: name.name(), left_ms });
+        // a journal that cannot be written must not keep a slot from being put right: the commit will say so
+        let _ = self.work.shared.records.note(&self.key.id, &self.entry).await;
     }
 
     async fn taken_back(&self, step: &Step, deadline: Instant, time: &Duration) -> Result<(), String> {

@@ -57,6 +57,20 @@ async fn a_choice_holds_for_those_whose_range_it_meets() {
 }
 
 #[tokio::test]
+async fn a_choice_of_what_nobody_offers_any_more_is_seen_and_taken_back() {
+    let server = Server::with(&[post("bike", "1.0.0")]).await;
+    server.ok(&["choose", "mail", "bike"]).await;
+    server.ok(&["deactivate", "bike"]).await;
+    server.ok(&["unregister", "bike"]).await;
+    let left = server.ok(&["capabilities"]).await;
+    let mail = left.as_array().unwrap().iter().find(|it| it["id"] == "mail").expect("it is chosen still");
+    assert_eq!((&mail["chosen"], &mail["called"], &mail["providers"]), (&json!("bike"), &json!(null), &json!([])));
+    assert_eq!(server.ok(&["choose", "mail", "--any"]).await["chosen"], json!(null));
+    assert!(server.ok(&["capabilities"]).await.as_array().unwrap().iter().all(|it| it["id"] != "mail"));
+    assert_eq!(server.run(&["choose", "mail", "--any"]).await.error().0, "not-offered");
+}
+
+#[tokio::test]
 async fn who_requires_nothing_is_refused_and_told_both_ways() {
     let stranger = Module::handler(
         "stranger",
