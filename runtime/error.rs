@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use replug_scripts::Misfit;
 
 use crate::actors::CallError;
+use crate::admin::commands::CommandError;
 use crate::app::BackupError;
 use crate::engine::{EngineError, NotServing};
 use crate::integration::host::OfferError;
@@ -32,6 +33,9 @@ pub enum Error {
     /// A decision about permissions was refused, or could not be written.
     #[error(transparent)]
     Permission(Box<PermissionError>),
+    /// A question about what runs was refused.
+    #[error(transparent)]
+    Command(Box<CommandError>),
     /// A directory could not be made or read.
     #[error("{}: {action} failed: {cause}", path.display())]
     Directory {
@@ -129,6 +133,12 @@ pub enum Error {
 impl From<BackupError> for Error {
     fn from(error: BackupError) -> Self {
         Self::Backup(Box::new(error))
+    }
+}
+
+impl From<CommandError> for Error {
+    fn from(error: CommandError) -> Self {
+        Self::Command(Box::new(error))
     }
 }
 

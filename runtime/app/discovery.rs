@@ -8,6 +8,8 @@ use std::sync::Arc;
 use semver::Version;
 
 use super::Runtime;
+use crate::admin::Commands;
+use crate::admin::commands::Why;
 use crate::engine::{ActivationReport, CapabilityView};
 use crate::error::Error;
 use crate::registry::compatibility::CompatibilityResult;
@@ -75,6 +77,17 @@ impl Runtime {
     /// There is none: [`RegistryError::Unresolved`] derives why.
     pub async fn resolve_dependencies(&self, module: &str) -> Result<Resolution, Error> {
         Ok(self.registry.resolve_dependencies(&ModuleRef::from_str(module)?, &self.engine.running()).await?)
+    }
+
+    /// Why `ID@VERSION` runs or does not; of `ID` why it runs in the version that serves, or why the newest does not run. What the
+    /// reasons say to do they say in the words of the command line.
+    ///
+    /// # Errors
+    /// Nothing of that name is registered, or the journal cannot be read.
+    pub async fn why(&self, module: &str) -> Result<Why, Error> {
+        let (registry, engine) = (self.registry.clone(), self.engine.clone());
+        let (events, audit, tracker) = (self.events.clone(), self.audit().clone(), self.tracker.clone());
+        Ok(Commands::new(registry, engine, events, audit, tracker).why(&ModuleRef::from_str(module)?).await?)
     }
 
     /// What keeps `ID@VERSION`, or the newest version of `ID`, from running beside what runs, and beside what is registered.

@@ -86,6 +86,11 @@ async fn what_goes_together_is_asked_of_what_runs() {
     assert!(matches!(&kiosk.running[..], [Obstacle::Conflict { .. }]) && kiosk.registered.is_empty(), "{kiosk:?}");
     let unresolved = runtime.resolve_dependencies("store@3.0.0").await.unwrap_err().to_string();
     assert!(unresolved.contains("shop@1.0.0") && unresolved.contains("^2"), "{unresolved}");
+    let why = runtime.why("kiosk").await.unwrap();
+    let obstacle = why.reasons.iter().find(|reason| reason.kind == "obstacle").expect("what keeps it off");
+    assert!(why.state == "registered" && obstacle.text.contains("shop@1.0.0"), "{why:?}");
+    let nobody = runtime.why("nobody").await.unwrap_err().to_string();
+    assert!(nobody.contains("nobody"), "{nobody}");
     host.end().await;
 }
 
