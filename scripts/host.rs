@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::api::{HostFn, Principal, Request, Response};
 use crate::error::{HostError, HostErrorKind, ScriptError, SourceFault};
 use crate::limits::Limits;
+use crate::readying::Readying;
 use crate::task::{Advance, Answer, Output, Task, Ticket};
 use crate::value::Value;
 
@@ -282,6 +283,8 @@ pub struct CallContext {
     pub principal: Option<Arc<Principal>>,
     /// Set where the request at whose origin this call stands is a copy of a client's.
     pub mirrored: Option<Arc<Mirrored>>,
+    /// Set where the runtime has a version get ready by this call, and in what follows from it.
+    pub readying: Option<Arc<Readying>>,
 }
 
 /// A copy of a client's request: nobody waits for its answer, and nothing may come of it.

@@ -27,6 +27,7 @@ mod message;
 #[cfg(any(feature = "lua", feature = "rhai"))]
 mod meter;
 mod observe;
+mod readying;
 #[cfg(any(feature = "lua", feature = "rhai"))]
 mod response;
 #[cfg(feature = "rhai")]
@@ -52,6 +53,7 @@ pub use host::{
 };
 pub use limits::{Limits, Verdict};
 pub use observe::{Overseen, Overseer, may_go_on, waits};
+pub use readying::Readying;
 pub use suite::{Stage, Step, Suite, SuiteFn};
 pub use task::{Advance, Answer, Output, Pending, Task, Ticket};
 pub use value::{Misfit, Value, from_value, to_value};

@@ -81,6 +81,7 @@ pub(crate) fn context() -> CallContext {
         hops: 0,
         principal: None,
         mirrored: None,
+        readying: None,
     }
 }
 

@@ -82,6 +82,7 @@ fn context() -> CallContext {
         hops: 0,
         principal: None,
         mirrored: None,
+        readying: None,
     }
 }
 

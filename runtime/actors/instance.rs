@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
-use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Value};
+use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Readying, Value};
 use tokio::sync::{Semaphore, SetOnce, oneshot};
 
 use super::copies::Copies;
@@ -21,7 +21,6 @@ use crate::manifest::Manifest;
 use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics, Named};
 use crate::sandbox::Supplies;
 use crate::sandbox::permissions::{Live, script_limits};
-use crate::sandbox::ports::id_of;
 use crate::sandbox::quota::Account;
 
 mod aside;
@@ -293,13 +292,14 @@ impl Instance {
         CallContext {
             module: Arc::clone(&self.key.id),
             version: Arc::clone(&self.key.version),
-            request_id: id_of(purpose),
+            request_id: purpose.into(),
             caller: None,
             deadline: Instant::now() + time,
             chain: Vec::new(),
             hops: 0,
             principal: None,
             mirrored: None,
+            readying: Readying::of(purpose).map(Arc::new),
         }
     }
 

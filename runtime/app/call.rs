@@ -111,6 +111,7 @@ impl Runtime {
             hops: 0,
             principal: None,
             mirrored: None,
+            readying: None,
         };
         let (handler, mut share) = (Handler::Service(service.into()), chance::bucket());
         if let Some(context) = from {

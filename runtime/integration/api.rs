@@ -278,6 +278,7 @@ impl Asked<'_> {
             hops: 0,
             principal: self.principal.clone(),
             mirrored: None,
+            readying: None,
         }
     }
 }

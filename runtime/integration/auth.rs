@@ -171,6 +171,7 @@ impl Inner {
             hops: 0,
             principal: None,
             mirrored: None,
+            readying: None,
         };
         let args = vec![Value::map([("token", Value::Text(token))])];
         let handler = Handler::Service(SERVICE.into());

@@ -227,6 +227,7 @@ impl World {
             hops: 0,
             principal: None,
             mirrored: None,
+            readying: None,
         };
         self.router.call(module, 0, &Handler::Service(service.into()), vec![args], call).await
     }

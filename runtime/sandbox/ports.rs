@@ -1,11 +1,11 @@
 //! What the guard needs from the layers above it. They implement these; it names none of them.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use replug_scripts::api::Request;
-use replug_scripts::{CallContext, HostError, Value};
+use replug_scripts::{CallContext, HostError, Readying, Value};
 use semver::VersionReq;
 
 use super::permissions::{Live, ResourceType};
@@ -13,21 +13,12 @@ use super::quota::Account;
 use crate::manifest::{Access, ActorSpec, Manifest, ResourceQuotas};
 use crate::store::KvStore;
 
-/// The ids of the calls by which the runtime has a version get ready. A client's request may have an id of the same letters,
-/// but not the same one.
-static READYING: LazyLock<[Arc<str>; 2]> = LazyLock::new(|| ["init".into(), "warmup".into()]);
-
-/// The request id of a call that the runtime makes for a purpose of its own.
+/// The run of `init` or `warmup` that a call is, by which the runtime has a version get ready; nothing for what only follows from
+/// one. A client chooses the id of its request, but none of its calls has a run.
 #[must_use]
-pub fn id_of(purpose: &str) -> Arc<str> {
-    READYING.iter().find(|id| ***id == *purpose).map_or_else(|| purpose.into(), Arc::clone)
-}
-
-/// Whether a call is the runtime's own by which a version gets ready, `init` or `warmup`, and nothing that follows from it.
-#[must_use]
-pub fn is_getting_ready(call: &CallContext) -> bool {
+pub fn readying(call: &CallContext) -> Option<&Readying> {
     let is_first = call.caller.is_none() && call.chain.is_empty() && call.hops == 0;
-    is_first && READYING.iter().any(|id| Arc::ptr_eq(id, &call.request_id))
+    call.readying.as_deref().filter(|_| is_first)
 }
 
 /// One SQL statement with its positional parameters.
@@ -267,7 +258,8 @@ pub trait Residence: Send + Sync {
     fn publish(&self, topic: &str, payload: Value, call: &CallContext);
 
     /// Sets a timer, and gives its id. A timer of the same id is replaced, but one that repeats and is the same goes on. What a
-    /// version sets while it [gets ready](is_getting_ready) ticks as long as that version has the slot.
+    /// version sets while it [gets ready](readying) ticks as long as that version has the slot; where it sets that again, only the
+    /// payload is replaced.
     ///
     /// # Errors
     /// `overloaded`: the module has as many as it may, with [`TIMERS_FULL`] in the message, or its memory is full; `not-found`:

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
-use replug_scripts::{Handler, Value};
+use replug_scripts::{Handler, Readying, Value};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -115,11 +115,11 @@ impl Household {
         self.sets(|beat| self.timers.set(timer, beat, hold))
     }
 
-    /// The same with a timer of the version itself, which ticks as long as it has the slot.
+    /// The same with a timer that a run of `init` or `warmup` sets for the version itself: it ticks as long as that has the slot.
     pub(super) fn set_own_timer(
         &self,
         key: &InstanceKey,
-        timer: Timer,
+        timer: (Timer, &Readying),
         hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>,
     ) -> Result<String, NotSet> {
         self.sets(|beat| self.timers.set_own((key, || self.is_of(key)), timer, beat, hold))

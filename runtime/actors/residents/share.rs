@@ -13,7 +13,7 @@ use super::subscription::Delivery;
 use super::timers::NotSet;
 use crate::manifest::ActorSpec;
 use crate::monitor::InstanceKey;
-use crate::sandbox::ports::{MAX_TIMERS, Residence, TIMERS_FULL, Timer, is_getting_ready};
+use crate::sandbox::ports::{MAX_TIMERS, Residence, TIMERS_FULL, Timer, readying};
 
 /// Keeps a household open from the start of an instance to its end, also while no version serves yet.
 pub(super) struct Share {
@@ -105,11 +105,10 @@ impl Residence for Share {
         let function = if timer.repeats { "timers.every" } else { "timers.after" };
         let hold = |payload: &Value| self.larder.hold(payload, function, call);
         let household = self.household()?;
-        let (own, whose) = match is_getting_ready(call) {
-            true => (true, " of its `init` and `warmup`"),
-            false => (false, ""),
+        let (set, whose) = match readying(call) {
+            Some(run) => (household.set_own_timer(&self.key, (timer, run), hold), " of its `init` and `warmup`"),
+            None => (household.set_timer(timer, hold), ""),
         };
-        let set = if own { household.set_own_timer(&self.key, timer, hold) } else { household.set_timer(timer, hold) };
         set.map_err(|why| {
             let what = match why {
                 NotSet::TooMany => format!("{} has {MAX_TIMERS} timers{whose}, {TIMERS_FULL}", self.key.id),
@@ -120,7 +119,7 @@ impl Residence for Share {
     }
 
     fn cancel_timer(&self, id: &str, call: &CallContext) -> bool {
-        self.household().is_ok_and(|household| household.cancel_timer(id, &self.key, is_getting_ready(call)))
+        self.household().is_ok_and(|household| household.cancel_timer(id, &self.key, readying(call).is_some()))
     }
 }
 

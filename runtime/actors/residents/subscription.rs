@@ -168,5 +168,6 @@ fn context(owner: &Instance, publisher: &Arc<str>, request_id: &Arc<str>, hops: 
         hops,
         principal: None,
         mirrored: None,
+        readying: None,
     }
 }

@@ -1,7 +1,8 @@
 //! The timers of one slot. They know nothing of what a tick does.
 //!
-//! They are not kept over a restart of the runtime: a script sets them in `init`, under an id, since `init` runs in every
-//! VM. So the same timer under the same id goes on as it is; otherwise each new VM would put an hourly timer off.
+//! They are not kept over a restart of the runtime: a script sets them in `init`, which runs in every VM. So what a version sets
+//! again goes on, at most with another payload; otherwise each new VM, and clients have them made, would put an hourly timer off.
+//! It is known by its id, or by what it is and how many of its kind the same run has set before.
 //!
 //! | set by | ticks |
 //! |---|---|
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use replug_scripts::Value;
+use replug_scripts::{Readying, Value};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -66,6 +67,21 @@ pub(super) enum NotSet {
     NoRoom(NoRoom),
 }
 
+/// What ends by being dropped, which is left to who does not hold the table.
+#[derive(Default)]
+struct Over {
+    _running: Option<Running>,
+    _kept: Option<Arc<Kept>>,
+}
+
+impl Running {
+    /// Whether it goes on where `of` sets this in its place: the same version its own, at most with another payload; another one
+    /// what is the very same.
+    fn goes_on_as(&self, kept: &Kept, of: Option<&InstanceKey>) -> bool {
+        (self.of.as_ref() == of && self.kept.beats_as(&kept.timer)) || self.kept.is(&kept.timer)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
@@ -78,10 +94,10 @@ impl Kept {
         Ok(Arc::new(Self { timer: Arc::new(timer), _room: room }))
     }
 
-    /// Whether `timer` is but for what it says.
-    fn is_alike(&self, timer: &Timer) -> bool {
-        let Timer { id, every, repeats, topic, .. } = &*self.timer;
-        (id, every, repeats, topic) == (&timer.id, &timer.every, &timer.repeats, &timer.topic)
+    /// Whether `timer` calls the same at the same times, whatever it says there.
+    fn beats_as(&self, timer: &Timer) -> bool {
+        let Timer { every, repeats, topic, .. } = &*self.timer;
+        (every, repeats, topic) == (&timer.every, &timer.repeats, &timer.topic)
     }
 
     /// Whether `timer` would be the same, which goes on.
@@ -94,6 +110,18 @@ impl Table {
     /// How many of those that tick are the slot's.
     fn of_slot(&self) -> usize {
         self.running.values().filter(|running| running.of.is_none()).count()
+    }
+
+    /// What ticks now, and what is over by that; nothing where another one has the id by now.
+    fn due(&mut self, id: &str, serial: u64) -> Option<(Arc<Timer>, Option<Over>)> {
+        let running = self.running.get(id).filter(|running| running.serial == serial)?;
+        let timer = Arc::clone(&running.kept.timer);
+        if timer.repeats {
+            return Some((timer, None));
+        }
+        let over = self.running.remove(id)?;
+        let own = self.ticked(id, &over);
+        Some((timer, Some(Over { _running: Some(over), _kept: own })))
     }
 
     /// What ticks once has ticked: its version does not set it again when it is back. What was kept for that.
@@ -123,7 +151,8 @@ impl Timers {
         beat: &Beat<'_, T>,
         hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>,
     ) -> Result<String, NotSet> {
-        let id = self.name(&timer);
+        let next = || format!("timer-{}", self.next.fetch_add(1, Ordering::Relaxed));
+        let id = timer.id.clone().unwrap_or_else(next);
         let mut table = lock(&self.table);
         match table.running.get(&id) {
             Some(running) if running.kept.is(&timer) => return Ok(id),
@@ -138,38 +167,31 @@ impl Timers {
         Ok(id)
     }
 
-    /// Sets a timer that ends with a version, and gives its id. It is kept aside unless the version `owns` the slot, which is
-    /// asked while nobody can be told of another owner.
+    /// Sets a timer that ends with a version, on behalf of a run of its `init` or `warmup`, and gives its id. It is kept aside
+    /// unless the version `owns` the slot, which is asked while nobody can be told of another owner.
     pub(super) fn set_own<T: Fn(&Timer) + Send + Sync + 'static>(
         &self,
         (key, owns): (&InstanceKey, impl FnOnce() -> bool),
-        timer: Timer,
+        (timer, run): (Timer, &Readying),
         beat: &Beat<'_, T>,
         hold: impl FnOnce(&Value) -> Result<Parcel, NoRoom>,
     ) -> Result<String, NotSet> {
-        let mut id = self.name(&timer);
+        let id = match &timer.id {
+            Some(id) => id.clone(),
+            None => run.name(&kind(&timer)).ok_or(NotSet::TooMany)?,
+        };
         let mut table = lock(&self.table);
         let owns = owns();
         let own = table.own.get(key);
-        // `init` of each VM sets it again: without an id it is known by what it is
-        let alike = own.filter(|_| timer.id.is_none()).into_iter().flatten();
-        if let Some((same, kept)) = alike.into_iter().find(|(_, kept)| kept.is_alike(&timer)) {
-            id.clone_from(same);
-            if *kept.timer == timer {
-                return Ok(id);
-            }
-        }
-        let known = own.and_then(|own| own.get(&id)).filter(|kept| kept.is(&timer)).cloned();
-        let is_full = own.is_some_and(|own| own.len() >= MAX_TIMERS && !own.contains_key(&id));
-        let kept = match known {
-            Some(kept) => kept,
-            None if is_full => return Err(NotSet::TooMany),
-            None => Kept::new(timer, hold)?,
+        let kept = match own.and_then(|own| own.get(&id)) {
+            Some(kept) if *kept.timer == timer => Arc::clone(kept),
+            None if own.is_some_and(|own| own.len() >= MAX_TIMERS) => return Err(NotSet::TooMany),
+            _ => Kept::new(timer, hold)?,
         };
-        table.own.entry(key.clone()).or_default().insert(id.clone(), Arc::clone(&kept));
-        let replaced = if owns { self.takes_up(&mut table, (&id, kept), Some(key), beat) } else { None };
+        let before = table.own.entry(key.clone()).or_default().insert(id.clone(), Arc::clone(&kept));
+        let replaced = owns.then(|| self.takes_up(&mut table, (&id, kept), Some(key), beat));
         drop(table);
-        drop(replaced);
+        drop((before, replaced));
         Ok(id)
     }
 
@@ -187,10 +209,10 @@ impl Timers {
         let over: Vec<_> = table.running.extract_if(is_over).collect();
         let mut replaced = Vec::new();
         for (id, kept) in uncovered {
-            replaced.extend(self.takes_up(&mut table, (&id, kept), None, beat));
+            replaced.push(self.takes_up(&mut table, (&id, kept), None, beat));
         }
         for (id, kept) in own {
-            replaced.extend(self.takes_up(&mut table, (&id, kept), Some(owner), beat));
+            replaced.push(self.takes_up(&mut table, (&id, kept), Some(owner), beat));
         }
         drop(table);
         drop((over, replaced));
@@ -225,28 +247,24 @@ impl Timers {
         drop(ended);
     }
 
-    fn name(&self, timer: &Timer) -> String {
-        timer.id.clone().unwrap_or_else(|| format!("timer-{}", self.next.fetch_add(1, Ordering::Relaxed)))
-    }
-
-    /// A timer of the slot or of the version that has it ticks, from now on or as the same one did before.
+    /// A timer of the slot or of the version that has it ticks, from now on or as the one in its place did before.
     fn takes_up<T: Fn(&Timer) + Send + Sync + 'static>(
         &self,
         table: &mut Table,
         (id, kept): (&str, Arc<Kept>),
         of: Option<&InstanceKey>,
         beat: &Beat<'_, T>,
-    ) -> Option<Running> {
+    ) -> Over {
         let present = table.running.get_mut(id);
         if let (Some(of_slot), Some(_)) = (present.as_ref().filter(|running| running.of.is_none()), of) {
             table.covered.insert(id.to_owned(), Arc::clone(&of_slot.kept));
         }
         match present {
-            Some(running) if running.kept.is(&kept.timer) => {
+            Some(running) if running.goes_on_as(&kept, of) => {
                 running.of = of.cloned();
-                None
+                Over { _kept: Some(std::mem::replace(&mut running.kept, kept)), ..Over::default() }
             }
-            _ => self.start(table, (id, kept), of.cloned(), beat),
+            _ => Over { _running: self.start(table, (id, kept), of.cloned(), beat), ..Over::default() },
         }
     }
 
@@ -260,31 +278,29 @@ impl Timers {
     ) -> Option<Running> {
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
         // not what it is kept in: its room is given back at once where it is cancelled, and the task ends a little later
-        let (all, name, ticking) = (Arc::downgrade(&self.table), id.to_owned(), Arc::clone(&kept.timer));
+        let (all, name, every) = (Arc::downgrade(&self.table), id.to_owned(), kept.timer.every);
         let tick = (beat.tick)(&kept.timer);
         let task = beat.runtime.spawn(async move {
-            let (every, repeats) = (ticking.every, ticking.repeats);
             let mut ticks = interval_at(Instant::now() + every, every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             loop {
                 ticks.tick().await;
-                if !repeats && let Some(all) = all.upgrade() {
-                    let mut table = lock(&all);
-                    // another one may have its id by now
-                    if table.running.get(&name).is_none_or(|running| running.serial != serial) {
-                        return;
-                    }
-                    let over = table.running.remove(&name);
-                    let own = over.as_ref().and_then(|over| table.ticked(&name, over));
-                    drop(table);
-                    tick(&ticking);
-                    return drop((over, own));
+                // what it says may be another thing by now
+                let due = all.upgrade().and_then(|all| lock(&all).due(&name, serial));
+                let Some((timer, over)) = due else { return };
+                tick(&timer);
+                if over.is_some() {
+                    return;
                 }
-                tick(&ticking);
             }
         });
         table.running.insert(id.to_owned(), Running { serial, kept, of, task: task.abort_handle() })
     }
+}
+
+/// By what a timer without an id is known.
+fn kind(Timer { every, repeats, topic, .. }: &Timer) -> String {
+    format!("timer-{topic}-{every:?}-{}", if *repeats { "every" } else { "after" })
 }
 
 #[cfg(test)]

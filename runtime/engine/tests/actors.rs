@@ -65,6 +65,7 @@ impl World {
             hops: 0,
             principal: None,
             mirrored: None,
+            readying: None,
         };
         let args = Value::map([("actor", Value::from(actor)), ("message", message)]);
         self.router.call("shop", 0, &Handler::Service(service.into()), vec![args], call).await.expect("an answer")

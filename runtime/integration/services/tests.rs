@@ -149,6 +149,7 @@ fn circle(deadline: Instant) -> CallContext {
         hops: 0,
         principal: None,
         mirrored: None,
+        readying: None,
     }
 }
 

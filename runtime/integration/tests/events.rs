@@ -8,6 +8,7 @@ use super::World;
 use super::gatekeeper::until;
 use crate::actors::router::Instance;
 
+mod anew;
 mod depth;
 mod swaps;
 

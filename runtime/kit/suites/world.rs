@@ -222,6 +222,7 @@ impl World {
             hops: 0,
             principal: None,
             mirrored: None,
+            readying: None,
         }
     }
 }

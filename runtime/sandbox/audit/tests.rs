@@ -151,6 +151,7 @@ async fn what_a_copy_of_a_request_met_says_so_and_is_no_repeat_of_what_clients_d
         hops: 0,
         principal: None,
         mirrored: None,
+        readying: None,
     };
     let copy = CallContext { mirrored: Some(Arc::default()), ..call.clone() };
     for call in [&call, &copy, &copy] {

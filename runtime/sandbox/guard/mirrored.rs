@@ -80,6 +80,7 @@ mod tests {
             hops: 0,
             principal: None,
             mirrored,
+            readying: None,
         };
         let (go, gone) = std::sync::mpsc::sync_channel::<()>(1);
         let (begun, has_begun) = tokio::sync::oneshot::channel();

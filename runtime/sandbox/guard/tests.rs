@@ -61,6 +61,7 @@ fn call(guard: &Guard, function: HostFn, args: &[Value]) -> Result<Value, HostEr
         hops: 0,
         principal: None,
         mirrored: None,
+        readying: None,
     };
     guard.call(function, args.to_vec(), &call)
 }

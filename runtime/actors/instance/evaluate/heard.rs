@@ -83,6 +83,7 @@ mod tests {
             hops: 0,
             principal: None,
             mirrored: None,
+            readying: None,
         };
         let log = |function, args: Vec<Value>| heard.call(function, args, &call).unwrap();
         log(HostFn::LogInfo, vec!["one".into()]);

@@ -243,6 +243,7 @@ impl ScriptActor {
             hops: letter.hops,
             principal: letter.principal.clone(),
             mirrored: None,
+            readying: None,
         }
     }
 

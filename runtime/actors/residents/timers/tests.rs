@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod again;
+
 fn free(_: &Value) -> Result<Parcel, NoRoom> {
     Ok(Parcel::none(Arc::default()))
 }
@@ -16,6 +18,11 @@ fn timer(id: Option<&str>, millis: u64, repeats: bool) -> Timer {
 
 fn version(number: u64) -> InstanceKey {
     InstanceKey { id: "x".into(), version: format!("{number}.0.0").into(), generation: 1 }
+}
+
+/// A run of `init`, which each VM begins anew.
+fn init() -> Readying {
+    Readying::of("init").expect("it gets ready")
 }
 
 /// Counts the ticks of all its timers.
@@ -104,7 +111,7 @@ async fn the_timers_of_a_version_tick_while_it_has_the_slot_and_come_back_with_i
     let hours = |hours: u64| hours * 3_600_000;
     let own = |number, owns, id, millis, repeats| {
         let set = |beat: &Beat<'_, _>| {
-            timers.set_own((&version(number), || owns), timer(Some(id), millis, repeats), beat, free)
+            timers.set_own((&version(number), || owns), (timer(Some(id), millis, repeats), &init()), beat, free)
         };
         ticks.with(set).expect("there is room");
     };
@@ -135,7 +142,9 @@ async fn the_timers_of_a_version_tick_while_it_has_the_slot_and_come_back_with_i
 async fn what_ticked_once_does_not_do_so_again_when_its_version_is_back() {
     let (timers, ticks) = (Timers::default(), Count::default());
     let once = |beat: &Beat<'_, _>| {
-        timers.set_own((&version(1), || true), timer(Some("once"), 10, false), beat, free).expect("there is room")
+        timers
+            .set_own((&version(1), || true), (timer(Some("once"), 10, false), &init()), beat, free)
+            .expect("there is room")
     };
     ticks.with(once);
     ticks.reaches(1).await;
@@ -148,25 +157,13 @@ async fn what_ticked_once_does_not_do_so_again_when_its_version_is_back() {
 async fn nothing_is_kept_of_what_ticked_once_however_often_init_sets_it() {
     let (timers, ticks) = (Timers::default(), Count::default());
     for round in 1..=MAX_TIMERS + 1 {
-        let once = |beat: &Beat<'_, _>| timers.set_own((&version(1), || true), timer(None, 1, false), beat, free);
+        let once =
+            |beat: &Beat<'_, _>| timers.set_own((&version(1), || true), (timer(None, 1, false), &init()), beat, free);
         ticks.with(once).expect("there is room");
         ticks.reaches(round).await;
     }
     let table = lock(&timers.table);
     assert_eq!((table.running.len(), table.own[&version(1)].len()), (0, 0));
-}
-
-#[tokio::test]
-async fn what_each_vm_of_a_version_sets_without_an_id_is_one_timer() {
-    for (owns, repeats) in [(false, false), (true, false), (true, true)] {
-        let (timers, ticks) = (Timers::default(), Count::default());
-        for said in 0..=MAX_TIMERS {
-            let own = Timer { payload: Value::from(said as i64), ..timer(None, 3_600_000, repeats) };
-            ticks.with(|beat| timers.set_own((&version(2), || owns), own, beat, free)).expect("there is room");
-        }
-        ticks.with(|beat| timers.move_to(&version(2), beat));
-        assert_eq!(running(&timers).len(), 1);
-    }
 }
 
 #[tokio::test]
@@ -177,7 +174,9 @@ async fn what_others_have_set_keeps_no_version_from_its_own_and_its_init_cancels
     }
     assert!(!timers.cancel("7", &version(1), true));
     let own = timer(Some("7"), 7_200_000, true);
-    ticks.with(|beat| timers.set_own((&version(1), || true), own, beat, free)).expect("it counts for itself");
+    ticks
+        .with(|beat| timers.set_own((&version(1), || true), (own, &init()), beat, free))
+        .expect("it counts for itself");
     assert!(timers.cancel("7", &version(1), true));
     ticks.with(|beat| timers.move_to(&version(2), beat));
     assert_eq!(running(&timers).len(), MAX_TIMERS, "what it covered is back");
@@ -190,7 +189,9 @@ async fn a_timer_of_the_slot_is_back_where_the_version_that_replaced_it_is_taken
         ticks.set(&timers, timer(Some("tidy"), 3_600_000, true)).expect("there is room");
         let before = running(&timers);
         let own = timer(Some("tidy"), millis, true);
-        ticks.with(|beat| timers.set_own((&version(2), || false), own.clone(), beat, free)).expect("there is room");
+        ticks
+            .with(|beat| timers.set_own((&version(2), || false), (own.clone(), &init()), beat, free))
+            .expect("there is room");
         ticks.with(|beat| timers.move_to(&version(2), beat));
         assert_eq!(running(&timers), [("tidy".to_owned(), u128::from(millis))]);
         ticks.with(|beat| timers.move_to(&version(1), beat));
@@ -198,7 +199,7 @@ async fn a_timer_of_the_slot_is_back_where_the_version_that_replaced_it_is_taken
         assert_eq!(running(&timers), before);
         assert!(lock(&timers.table).running["tidy"].of.is_none(), "it is the slot's as before");
         // the same again, and confirmed
-        ticks.with(|beat| timers.set_own((&version(3), || false), own, beat, free)).expect("there is room");
+        ticks.with(|beat| timers.set_own((&version(3), || false), (own, &init()), beat, free)).expect("there is room");
         ticks.with(|beat| timers.move_to(&version(3), beat));
         timers.settle();
         ticks.with(|beat| timers.move_to(&version(4), beat));

@@ -164,6 +164,7 @@ fn exports(loaded: &Loaded, program: &dyn Program, refuses: &Arc<Refuses>) -> Re
         hops: 0,
         principal: None,
         mirrored: None,
+        readying: None,
     };
     let host: Arc<dyn Host> = Arc::clone(refuses) as Arc<dyn Host>;
     std::thread::scope(|scope| {

@@ -100,6 +100,7 @@ impl Follow {
             hops: 0,
             principal,
             mirrored: None,
+            readying: None,
         }
     }
 

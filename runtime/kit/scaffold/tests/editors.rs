@@ -33,6 +33,7 @@ fn value(code: &str) -> Value {
         hops: 0,
         principal: None,
         mirrored: None,
+        readying: None,
     };
     evaluate(Language::Lua, code, &files, Arc::new(Nothing), &limits, &call)
         .unwrap_or_else(|error| panic!("{code}: {error}"))

@@ -18,6 +18,7 @@ fn call() -> CallContext {
         hops: 0,
         principal: None,
         mirrored: None,
+        readying: None,
     }
 }
 
