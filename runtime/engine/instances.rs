@@ -51,6 +51,11 @@ impl Instances {
         self.instance(key)?.gave_up()
     }
 
+    /// An actor whose state an instance does not take, and why.
+    pub(super) fn misfit(&self, key: &InstanceKey) -> Option<(Arc<str>, String)> {
+        self.instance(key)?.misfit()
+    }
+
     pub(super) fn insert(&self, key: InstanceKey, running: Running) {
         self.table().insert(key, running);
     }

@@ -146,20 +146,25 @@ impl GaveUp {
             Event::ActorFailed { instance, actor, cause: "upgrade", reason, next: "state kept", .. }
                 if instance == key =>
             {
-                Some(Self { reason: format!("actor {actor} is held: {reason}"), is_misfit: true })
+                Some(Self::by_misfit(actor, reason))
             }
             _ => None,
         }
     }
 
-    /// What the state of its tree says, where events passed unseen.
+    fn by_misfit(actor: &str, reason: &str) -> Self {
+        Self { reason: format!("actor {actor} is held: {reason}"), is_misfit: true }
+    }
+
+    /// What the state of its tree and of its actors says, where events passed unseen.
     fn unseen(instances: &Instances, key: &InstanceKey) -> Option<Self> {
-        instances.gave_up(key).map(|reason| Self { reason, is_misfit: false })
+        let gave_up = instances.gave_up(key).map(|reason| Self { reason, is_misfit: false });
+        gave_up.or_else(|| instances.misfit(key).map(|(actor, reason)| Self::by_misfit(&actor, &reason)))
     }
 }
 
 /// Waits until `due` or until something happens to the instance; why, if it gave up. Of what passed unseen in a flood of events,
-/// the state of the tree tells.
+/// the state of the tree and of the actors tells.
 pub(super) async fn wait_until(
     due: Instant,
     (instances, key): (&Instances, &InstanceKey),
@@ -205,11 +210,12 @@ pub(super) async fn critical_error(
     }
     loop {
         let gave_up = match events.recv().await.as_deref() {
-            Ok(event) => GaveUp::of(event, key).filter(|it| listens == Listens::ToActors || !it.is_misfit),
+            Ok(event) => GaveUp::of(event, key),
             Err(RecvError::Lagged(_)) => GaveUp::unseen(instances, key),
             Err(RecvError::Closed) => std::future::pending().await,
         };
-        if let Some(GaveUp { reason, .. }) = gave_up {
+        let heard = gave_up.filter(|it| listens == Listens::ToActors || !it.is_misfit);
+        if let Some(GaveUp { reason, .. }) = heard {
             return format!("{}: {reason}", trigger_name(TriggerKind::CriticalError));
         }
     }

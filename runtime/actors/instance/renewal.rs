@@ -1,7 +1,8 @@
 //! What is made anew in an instance: its VMs, its connections, and its tree after that gave up.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
@@ -16,6 +17,8 @@ pub(super) struct Renewal {
     gave_up: Mutex<Option<String>>,
     /// Why the actors of its slot did, and until when they pause.
     actors: Mutex<Option<(String, Instant)>>,
+    /// The actors of its slot whose state it does not take, and why, until it does. Each is one that its manifest declares.
+    misfits: Mutex<BTreeMap<Arc<str>, String>>,
 }
 
 impl Instance {
@@ -55,6 +58,22 @@ impl Instance {
             let actors = self.renewal.actors.lock().unwrap_or_else(PoisonError::into_inner);
             actors.as_ref().filter(|(_, until)| Instant::now() < *until).map(|(reason, _)| reason.clone())
         })
+    }
+
+    /// Notes why it does not take the state of an actor, or that it does.
+    pub(in crate::actors) fn misfits(&self, actor: &Arc<str>, reason: Option<&str>) {
+        let mut misfits = self.renewal.misfits.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(reason) => drop(misfits.insert(Arc::clone(actor), reason.to_owned())),
+            None => drop(misfits.remove(actor)),
+        }
+    }
+
+    /// An actor whose state it does not take, and why: for who may have missed the event.
+    #[must_use]
+    pub fn misfit(&self) -> Option<(Arc<str>, String)> {
+        let misfits = self.renewal.misfits.lock().unwrap_or_else(PoisonError::into_inner);
+        misfits.first_key_value().map(|(actor, reason)| (Arc::clone(actor), reason.clone()))
     }
 
     /// Says that it has its module's slot: what other modules write for that one keeps to its storage quota from now on.

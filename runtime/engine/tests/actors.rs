@@ -3,9 +3,12 @@
 
 use std::time::Instant;
 
+use futures::FutureExt as _;
 use replug_scripts::{CallContext, Handler, Value};
 
+use super::super::window::Listens;
 use super::*;
+use crate::engine::window;
 
 /// Declares a counter that fails once at most, and is returned from where its actors cannot go on.
 const COUNTER: &str = "capabilities: [{ id: shop }]\nruntime: { supervision: { intensity: 1, period: 1h }, actors: [{ id: counter }] }\n\
@@ -167,6 +170,41 @@ async fn an_older_version_that_a_rollback_starts_anew_serves_also_if_it_takes_no
     // the next version takes the state and what waits for it
     world.serves("shop@2.0.0").await;
     assert_eq!(world.add(5).await, Value::Int(12));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_is_not_taken_is_seen_though_a_flood_of_events_follows_until_it_is_taken() {
+    let mends = "upgrade = function(state) if not kv.get(\"mended\") then error(\"not mine\") end return state end,";
+    let older = counter(mends)
+        .replace("services = {", "services = { [\"shop.mend\"] = function() kv.put(\"mended\", true) end,");
+    let world = World::counting(&older, &counter("")).await;
+    world.serves("shop@2.0.0").await;
+    assert_eq!(world.add(2).await, Value::Int(3));
+    let report = world.engine.rollback("shop", None).await.unwrap();
+    assert_eq!((report.version.as_str(), report.outcome), ("1.0.0", Outcome::Active), "{report:?}");
+    let instance = Arc::clone(world.router.snapshot().instance("shop", 0).unwrap());
+    let (key, instances) = (instance.key.clone(), &world.engine.shared.hands.instances);
+    let mut heard = world.events.subscribe();
+    let [mut window, mut activation, mut tree] = std::array::from_fn(|_| world.events.follow(&key));
+    world.ask("shop.send", "counter", Value::Int(4)).await;
+    World::until(&mut heard, |event| matches!(event, Event::ActorFailed { next: "state kept", .. })).await;
+    for number in 0..100 {
+        let (instance, actor, reason) = (key.clone(), number.to_string(), "one of a flood".to_owned());
+        let (next, with) = ("state of before the swap", vec![]);
+        world.events.emit(Event::ActorFailed { instance, actor, cause: "upgrade", reason, next, with });
+    }
+    let later = Instant::now() + Duration::from_secs(60);
+    let seen = window::wait_until(later, (instances, &key), &mut window).await.expect("it is seen");
+    assert!(seen.reason.starts_with("actor counter is held: ") && seen.reason.contains("not mine"), "{}", seen.reason);
+    let why = window::critical_error(&mut activation, (instances, &key), Listens::ToActors).await;
+    assert!(why.starts_with("criticalError: actor counter is held: "), "{why}");
+    let none = window::critical_error(&mut tree, (instances, &key), Listens::ToTree).now_or_never();
+    assert_eq!(none, None, "before it serves, its actors do not count");
+    world.ask("shop.mend", "counter", Value::Null).await;
+    while instance.misfit().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.sum().await, Value::Int(7), "and what waited for it was handled");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

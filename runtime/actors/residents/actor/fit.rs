@@ -30,15 +30,15 @@ impl Default for Fitted {
 }
 
 impl Fitted {
-    /// Notes what came of it. What was lost once is not forgotten by the next message.
-    fn is(&self, key: &InstanceKey, verdict: impl FnOnce() -> Verdict) {
+    /// Notes what came of it; whether that is news. What was lost once is not forgotten by the next message.
+    fn is(&self, key: &InstanceKey, verdict: impl FnOnce() -> Verdict) -> bool {
         self.0.send_if_modified(|told| {
             let is_known = told.as_ref().is_some_and(|(by, known)| by == key && known.is_ok());
             if !is_known {
                 *told = Some((key.clone(), verdict()));
             }
             !is_known
-        });
+        })
     }
 }
 
@@ -46,12 +46,16 @@ impl ScriptActor {
     /// Makes the state, or fits it to the version, for whoever reads the messages, and lets whoever waits for that know.
     pub(super) async fn make_ready(&self, owner: &Arc<Instance>, life: &mut Life, letter: &Letter) -> Result<(), Stop> {
         let ready = self.ready(owner, life, letter).await;
-        match &ready {
-            Ok(lost) => self.fitted.is(&owner.key, || Ok(*lost)),
-            Err(Stop::Turn(Turn::Misfit { reason, .. })) => self.fitted.is(&owner.key, || Err(reason.clone())),
+        let verdict = match &ready {
+            Ok(lost) => Ok(*lost),
+            Err(Stop::Turn(Turn::Misfit { reason, .. })) => Err(reason),
             // there is no state that could not fit
-            Err(Stop::Turn(Turn::NotBegun { .. })) => self.fitted.is(&owner.key, || Ok(0)),
-            Err(_) => {}
+            Err(Stop::Turn(Turn::NotBegun { .. })) => Ok(0),
+            Err(_) => return ready.map(drop),
+        };
+        if self.fitted.is(&owner.key, || verdict.map_err(String::clone)) {
+            // before it is told: who missed that looks there
+            owner.misfits(&self.name, verdict.err().map(String::as_str));
         }
         ready.map(drop)
     }
@@ -85,10 +89,14 @@ impl ScriptActor {
                 return Ok(0);
             }
             match self.ready(owner, &mut life, &letter).await {
-                Ok(lost) => return Ok(lost),
+                Ok(lost) => {
+                    owner.misfits(&self.name, None);
+                    return Ok(lost);
+                }
                 Err(Stop::Turn(Turn::Later(_, wait))) => tokio::time::sleep(wait).await,
-                Err(Stop::Turn(Turn::Misfit { owner, reason, .. })) => {
-                    self.tell(&owner, (Cause::Upgrade, &reason), ("state kept", &[]));
+                Err(Stop::Turn(Turn::Misfit { reason, .. })) => {
+                    owner.misfits(&self.name, Some(&reason));
+                    self.tell(&owner.key, (Cause::Upgrade, &reason), ("state kept", &[]));
                     return Err(reason);
                 }
                 Err(Stop::Closed) => return Err("its version goes".to_owned()),
