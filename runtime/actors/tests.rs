@@ -1,7 +1,7 @@
 //! Instances whose scripts are fakes, under real actors and real threads.
 
 mod crashes;
-mod fake;
+pub(super) mod fake;
 mod gate;
 mod health;
 mod idle;
@@ -111,7 +111,7 @@ fn critical(event: &Event) -> bool {
 }
 
 /// An instance without a tree, with one worker.
-fn instance(script: &Arc<Script>, adjust: impl FnOnce(&mut Manifest)) -> Arc<Instance> {
+pub(super) fn instance(script: &Arc<Script>, adjust: impl FnOnce(&mut Manifest)) -> Arc<Instance> {
     Arc::new(unshared(script, adjust))
 }
 

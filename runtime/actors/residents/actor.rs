@@ -6,12 +6,13 @@
 //! | lives | a message → `handle`, lives · another version has the slot → `upgrade`, before the next message and before its take-over is final · `stop` → as a failure (permanent), ended · a failure → new, at once or after a wait; held when those of the slot failed too often; ended (temporary) |
 //! | lives | it goes down with another one, which the strategy of its slot says → new, once the message in hand is over; held with that one; ended (temporary) |
 //! | new | the version of before the swap has the slot again, and the state was lost since → lives with the one of before |
-//! | lives | `upgrade` fails → held, with the state as it was; where the version returns, lives with the state that it had before |
+//! | lives | `upgrade` meets what passes by itself → lives, and it is tried again for a while (see [`fit`]) · it fails → held, with the state as it was; where the version returns, lives with the state that it had before |
 //! | held | the pause is over, another version has the slot → as before it |
 //! | ended | another version has the slot → new · it goes up with another one (transient) → new |
 //! | any | the slot goes → gone |
 //!
-//! What never happens: two messages run at once; a message runs twice; one that waits is lost by the failure of another.
+//! What never happens: two messages run at once; a message runs twice; one that waits is lost by the failure of another. `upgrade` is no
+//! message: it may run more than once before one.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,13 +33,15 @@ use crate::sandbox::ports::MAILBOX_FULL;
 use fit::Fitted;
 use life::Life;
 pub(super) use standing::Hold;
-use standing::Standing;
+use standing::{ENDED, Standing};
 use turn::Turn;
 
 mod failing;
 mod fit;
 mod life;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 /// An actor of a slot.
@@ -56,6 +59,8 @@ pub(super) struct ScriptActor {
     is_settled: AtomicBool,
     /// Set when it goes down with another one while a message is in hand, until its reader has given up the state.
     is_to_forget: AtomicBool,
+    /// Set when another actor gives an error to what runs here, or to what that waits for.
+    is_let_down: AtomicBool,
     /// What came of its state in the version that took the slot over last.
     fitted: Fitted,
 }
@@ -72,6 +77,7 @@ impl ScriptActor {
             standing: Mutex::new(Standing::Runs),
             is_settled: AtomicBool::new(false),
             is_to_forget: AtomicBool::new(false),
+            is_let_down: AtomicBool::new(false),
             fitted: Fitted::default(),
         }
     }
@@ -150,7 +156,7 @@ impl ScriptActor {
     }
 
     fn put(self: &Arc<Self>, spec: &ActorSpec, letter: Letter, by: &InstanceKey) -> Result<(), HostError> {
-        if matches!(*self.standing(), Standing::Ended) {
+        if self.has_ended() {
             return Err(self.ended());
         }
         match self.mailbox.push(letter, spec.mailbox) {
@@ -165,6 +171,11 @@ impl ScriptActor {
         }
         self.empty_if_ended();
         Ok(())
+    }
+
+    /// Another actor gave an error to what runs here.
+    pub(super) fn is_let_down(&self) {
+        self.is_let_down.store(true, Ordering::Release);
     }
 
     fn ended(&self) -> HostError {
@@ -224,6 +235,11 @@ impl ScriptActor {
             self.forgets(&mut life);
             let Some(letter) = self.mailbox.next() else { return };
             if letter.is_abandoned() {
+                continue;
+            }
+            // who put it there has not yet looked again
+            if self.has_ended() {
+                self.refuse(vec![letter], ENDED, &|| self.ended());
                 continue;
             }
             if self.is_settled.swap(false, Ordering::AcqRel) {

@@ -15,7 +15,7 @@ use crate::actors::intensity::{Decision, Intensity, RestartWindow};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     Init,
-    /// `init` met what others have filled, hold, or ended: room, queues, each other.
+    /// `init` met what others do: room and queues that are full, who answers too late, another actor that fails, is held or has ended.
     Crowd,
     Upgrade,
     Handle,
@@ -53,11 +53,11 @@ impl Cause {
         if matches!(error, CallError::Crashed(_)) { Self::Panic } else { Self::Handle }
     }
 
-    /// Why `init` failed with this.
-    pub(super) fn of_init(error: &CallError) -> Self {
+    /// Why `init` failed with this. Where another actor let it down before, it may say so in words of its own.
+    pub(super) fn of_init(error: &CallError, was_let_down: bool) -> Self {
         match error {
-            error if is_of_others(error) => Self::Crowd,
             CallError::Crashed(_) => Self::Panic,
+            error if was_let_down || passes(error) => Self::Crowd,
             _ => Self::Init,
         }
     }
@@ -78,12 +78,11 @@ impl Cause {
     }
 }
 
-/// Whether a script met something outside that may be otherwise next time, as clients leave it. What it asked wrongly, or may not
-/// do, is its own fault.
-pub(super) fn is_of_others(error: &CallError) -> bool {
-    use HostErrorKind::{InvalidArgument, PermissionDenied};
+/// Whether a script met what passes by itself: something that clients may have filled, or who has no time now. Nothing else becomes
+/// otherwise by waiting.
+pub(super) fn passes(error: &CallError) -> bool {
     let CallError::Script(ScriptError::Host { error, .. }) = error else { return false };
-    !matches!(error.kind, InvalidArgument | PermissionDenied)
+    matches!(error.kind, HostErrorKind::Overloaded | HostErrorKind::Timeout)
 }
 
 impl Counts {
@@ -144,18 +143,20 @@ mod tests {
     }
 
     #[test]
-    fn an_init_is_not_to_blame_for_what_others_fill_or_hold() {
-        let of = |kind| {
-            let error = replug_scripts::HostError::new(kind, "actor b of a: it is held for a while");
-            Cause::of_init(&CallError::Script(ScriptError::Host { error, trace: String::new() }))
+    fn an_init_is_not_to_blame_for_what_passes_nor_for_what_another_actor_did() {
+        let host = |kind| {
+            let error = replug_scripts::HostError::new(kind, "no");
+            CallError::Script(ScriptError::Host { error, trace: String::new() })
         };
-        use HostErrorKind::{Conflict, Failed, InvalidArgument, NotFound, Overloaded, PermissionDenied, Timeout};
-        for kind in [Overloaded, Timeout, Conflict, NotFound, Failed] {
-            assert_eq!(of(kind), Cause::Crowd, "{kind:?}");
+        for kind in HostErrorKind::ALL {
+            let passes = matches!(kind, HostErrorKind::Overloaded | HostErrorKind::Timeout);
+            let cause = if passes { Cause::Crowd } else { Cause::Init };
+            assert_eq!(Cause::of_init(&host(kind), false), cause, "{kind:?}");
+            assert_eq!(Cause::of_init(&host(kind), true), Cause::Crowd, "{kind:?}");
         }
-        for kind in [InvalidArgument, PermissionDenied] {
-            assert_eq!(of(kind), Cause::Init, "{kind:?}");
-        }
+        let thrown = CallError::Script(ScriptError::Thrown { message: "b is away".into(), trace: String::new() });
+        assert_eq!([false, true].map(|down| Cause::of_init(&thrown, down)), [Cause::Init, Cause::Crowd]);
+        assert_eq!(Cause::of_init(&CallError::Crashed("a@1".into()), true), Cause::Panic);
     }
 
     #[test]

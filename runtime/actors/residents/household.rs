@@ -101,6 +101,11 @@ impl Household {
         actor
     }
 
+    /// The actor of this name, if it was made.
+    pub(super) fn known(&self, name: &str) -> Option<Arc<ScriptActor>> {
+        self.actors().table.get(name).cloned()
+    }
+
     /// Queues an event for the module's handler.
     pub(super) fn hear(&self, delivery: Delivery) {
         self.events.put(delivery);

@@ -85,6 +85,11 @@ pub(super) fn keep(
     Ok(())
 }
 
+/// Whether a state ever has room in the module, however little others hold.
+pub(super) fn could_keep(owner: &Instance, state: &Value) -> bool {
+    vm::share(owner).could_hold(state.size() as u64)
+}
+
 fn resize(
     owner: &Instance,
     room: &mut Parcel,

@@ -9,6 +9,7 @@ use super::Shared;
 use super::actor::ScriptActor;
 use super::household::Household;
 use super::larder::{Held, Larder};
+use super::letter::link;
 use super::subscription::Delivery;
 use super::timers::NotSet;
 use crate::manifest::ActorSpec;
@@ -65,18 +66,30 @@ impl Share {
             }
         }
     }
+
+    /// What `actor` did is not the doing of the actors that wait for it. One that waits for itself has nobody else to blame.
+    fn lets_down(&self, actor: &ActorSpec, call: &CallContext) {
+        let (itself, router) = (link(&self.key.id, &actor.id), self.shared.router.upgrade());
+        let others = call.chain.iter().filter(|waits| **waits != itself).filter_map(|waits| waits.split_once('/'));
+        for (module, waits) in others {
+            let household = router.as_ref().and_then(|router| router.households.get(module));
+            if let Some(actor) = household.and_then(|household| household.known(waits)) {
+                actor.is_let_down();
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl Residence for Share {
     fn send(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<(), HostError> {
         let (to, message) = self.letter(actor, message, ("actors.send", call))?;
-        to.send(actor, message, call, &self.key)
+        to.send(actor, message, call, &self.key).inspect_err(|_| self.lets_down(actor, call))
     }
 
     async fn call(&self, actor: &ActorSpec, message: Value, call: &CallContext) -> Result<Value, HostError> {
         let (to, message) = self.letter(actor, message, ("actors.call", call))?;
-        to.call(actor, message, call, &self.key).await
+        to.call(actor, message, call, &self.key).await.inspect_err(|_| self.lets_down(actor, call))
     }
 
     fn publish(&self, topic: &str, payload: Value, call: &CallContext) {

@@ -13,7 +13,7 @@ use replug_scripts::{
 use tokio::sync::Semaphore;
 
 /// What the fakes of one module share with their test.
-pub(super) struct Script {
+pub(in crate::actors) struct Script {
     pub(super) exports: BTreeSet<Handler>,
     /// How many VMs to come fail in `init`.
     pub(super) failing: AtomicUsize,
@@ -34,7 +34,7 @@ impl Script {
     }
 
     /// One that exports `handlers`.
-    pub(super) fn with(handlers: &[Handler]) -> Arc<Self> {
+    pub(in crate::actors) fn with(handlers: &[Handler]) -> Arc<Self> {
         Arc::new(Self {
             exports: handlers.iter().cloned().collect(),
             failing: AtomicUsize::new(0),

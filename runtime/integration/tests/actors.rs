@@ -9,7 +9,9 @@ use super::gatekeeper::until;
 use crate::actors::router::{CallError, Instance};
 use crate::monitor::Event;
 
+mod failing;
 mod fits;
+mod origins;
 mod strategies;
 mod swaps;
 

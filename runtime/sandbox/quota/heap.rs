@@ -182,6 +182,13 @@ impl HeapShare {
         if self.quota - self.values < self.least() + self.enough() { 0 } else { self.enough() }
     }
 
+    /// Whether a value of so many bytes has room where nothing else takes any.
+    #[must_use]
+    pub const fn could_hold(&self, bytes: u64) -> bool {
+        let left = self.least() + self.floor() * self.workers;
+        bytes <= self.values || bytes.saturating_add(left) <= self.quota
+    }
+
     /// What a new VM needs.
     #[must_use]
     pub const fn least(&self) -> u64 {

@@ -71,8 +71,10 @@ impl ScriptActor {
     /// It goes down with another one that failed, and up again unless it is temporary; the message in hand ends with the state
     /// that it has. What was never begun has nothing to give up. Whether it did anything.
     pub(in crate::actors::residents) fn goes_along(&self, restart: Restart, hold: Option<&Hold>) -> bool {
-        let has_begun = match self.life.try_lock() {
-            Ok(mut life) => {
+        // kept until it is down: its reader begins nothing meanwhile
+        let mut life = self.life.try_lock();
+        let has_begun = match &mut life {
+            Ok(life) => {
                 let has_begun = !life.is_new();
                 life.end();
                 has_begun
@@ -82,7 +84,7 @@ impl ScriptActor {
                 true
             }
         };
-        let has_ended = matches!(*self.standing(), Standing::Ended);
+        let has_ended = self.has_ended();
         match (restart, hold) {
             (Restart::Temporary, _) if has_ended => return false,
             (Restart::Temporary, _) if has_begun => self.end(),

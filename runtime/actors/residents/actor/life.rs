@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::actors::residents::larder::Held;
+use crate::monitor::InstanceKey;
 
 /// The pause of an actor that is held; doubled each time up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long what passes by itself may keep a state from another version.
+pub(super) const TRIES: Duration = Duration::from_secs(3);
 
 /// What an actor's reader keeps between messages.
 pub(super) struct Life {
@@ -16,6 +22,14 @@ pub(super) struct Life {
     /// What it was before another version took the slot over, until that one is confirmed.
     pub(super) past: Option<Past>,
     held: u32,
+    tries: Option<Tries>,
+}
+
+/// Tries to fit the state to a version, one soon after the other, which met what passes by itself.
+struct Tries {
+    owner: InstanceKey,
+    since: Instant,
+    last: Instant,
 }
 
 /// A state to return to.
@@ -29,7 +43,7 @@ pub(super) struct Past {
 
 impl Life {
     pub(super) fn new() -> Self {
-        Self { state: None, past: None, held: 0 }
+        Self { state: None, past: None, held: 0, tries: None }
     }
 
     pub(super) const fn is_new(&self) -> bool {
@@ -55,6 +69,16 @@ impl Life {
         let past = self.past.take_if(|past| *past.made_by == *version)?;
         self.state = Some((past.state, past.made_by));
         Some(past.since)
+    }
+
+    /// A try to fit it to `owner`, which began then and is over `now`, met what passes by itself. Whether that has gone on for too
+    /// long.
+    pub(super) fn is_tried_too_long(&mut self, owner: &InstanceKey, began: Instant, now: Instant) -> bool {
+        let goes_on = |tries: &&Tries| tries.owner == *owner && began.saturating_duration_since(tries.last) < TRIES;
+        let since = self.tries.as_ref().filter(goes_on).map_or(now, |tries| tries.since);
+        let too_long = now - since >= TRIES;
+        self.tries = (!too_long).then(|| Tries { owner: owner.clone(), since, last: now });
+        too_long
     }
 
     /// The state is lost.
@@ -84,6 +108,25 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
         life.goes_well();
         assert_eq!(life.pause(), FIRST_PAUSE);
+    }
+
+    #[test]
+    fn tries_that_follow_each_other_are_too_many_after_a_while_and_each_version_has_its_own() {
+        let of = |generation| InstanceKey { id: "shop".into(), version: "2.0.0".into(), generation };
+        let (mut life, mut now, step) = (Life::new(), Instant::now(), TRIES / 2);
+        let mut after = |generation, wait| {
+            now += wait;
+            life.is_tried_too_long(&of(generation), now, now)
+        };
+        assert_eq!([step; 3].map(|wait| after(1, wait)), [false, false, true]);
+        assert!(!after(1, step), "they begin anew");
+        assert_eq!([step; 2].map(|wait| after(2, wait)), [false; 2]);
+        assert!(!after(2, TRIES), "the first one after a long while");
+        assert_eq!([step; 2].map(|wait| after(2, wait)), [false, true]);
+        // a try may itself take long
+        let began = now;
+        assert!(!life.is_tried_too_long(&of(3), began, began + TRIES));
+        assert!(life.is_tried_too_long(&of(3), began + TRIES, began + TRIES * 2));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use super::ScriptActor;
 use crate::actors::residents::letter::Letter;
 use crate::monitor::InstanceKey;
 
+/// Why messages to one that has ended are dropped.
+pub(super) const ENDED: &str = "the actor has ended";
+
 /// How it stands.
 pub(super) enum Standing {
     Runs,
@@ -57,13 +60,19 @@ impl ScriptActor {
         self.empty_if_ended();
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(*self.standing(), Standing::Ended)
+    }
+
     /// Nothing waits for one that has ended. Who puts something into the mailbox asks this after that, since it may have ended
-    /// in between.
+    /// in between; its reader asks before each message.
     pub(super) fn empty_if_ended(&self) {
-        if matches!(*self.standing(), Standing::Ended) {
-            let left = self.mailbox.take_out(|_| true);
-            self.refuse(left, "the actor has ended", &|| self.ended());
-        }
+        let left = {
+            let standing = self.standing();
+            // under its lock: what comes for the next version stays
+            if matches!(*standing, Standing::Ended) { self.mailbox.take_out(|_| true) } else { return }
+        };
+        self.refuse(left, ENDED, &|| self.ended());
     }
 
     /// Holds it for a while: who waits is told, what was only sent waits on.

@@ -1,15 +1,15 @@
 //! One message on its way through the version that has the slot.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use replug_scripts::{CallContext, Handler, HostError, HostErrorKind, ScriptError, Value, handled};
 
-use super::life::Past;
 use super::{Life, ScriptActor};
 use crate::actors::error::CallError;
 use crate::actors::instance::Instance;
-use crate::actors::residents::failures::{Cause, is_of_others};
+use crate::actors::residents::failures::Cause;
 use crate::actors::residents::larder::{self, Held};
 use crate::actors::residents::letter::Letter;
 use crate::manifest::Restart;
@@ -19,9 +19,7 @@ use crate::sandbox::quota::Parcel;
 /// How long a message may wait for a worker, a new VM included, beside the time that its handler may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a message waits that met a full queue, a full heap, or an instance on its way out.
-const AGAIN: Duration = Duration::from_millis(10);
-/// The same where it met what others fill or hold.
-const CROWDED: Duration = Duration::from_millis(100);
+pub(super) const AGAIN: Duration = Duration::from_millis(10);
 
 /// What became of a message.
 pub(super) enum Turn {
@@ -33,7 +31,7 @@ pub(super) enum Turn {
     Lost(HostError),
     /// No version serves.
     Nobody,
-    /// It was not begun: the version has no room for it now.
+    /// It was not begun: the version has no room for it now, or `upgrade` met what passes by itself.
     Later(HostError, Duration),
     /// It was not begun: the state of another version does not fit.
     Misfit { owner: InstanceKey, error: HostError, reason: String },
@@ -118,7 +116,7 @@ impl ScriptActor {
         }
     }
 
-    /// Makes the state, or fits it to the version; how many messages are lost by that.
+    /// Makes the state, or fits it to the version (see [`super::fit`]); how many messages are lost by that.
     pub(super) async fn ready(&self, owner: &Arc<Instance>, life: &mut Life, letter: &Letter) -> Result<u64, Stop> {
         let version = Arc::clone(&owner.key.version);
         if life.is_new()
@@ -129,9 +127,10 @@ impl ScriptActor {
             self.tell(&owner.key, (Cause::Upgrade, &reason), ("state of before the swap", &[]));
             return Ok(lost);
         }
-        let Life { state, past, .. } = life;
-        let Some((state, made_by)) = state else {
+        let Life { state, past, .. } = &mut *life;
+        let Some((_, made_by)) = state else {
             let init = Handler::ActorInit(Arc::clone(&self.name));
+            self.is_let_down.store(false, Ordering::Release);
             let state = match owner.exports().has(&init) {
                 false => Value::Null,
                 // the state is nobody's in particular: it must not depend on whose message is the first
@@ -141,18 +140,18 @@ impl ScriptActor {
                         if let Some(error) = self.unbegun(&error)? {
                             return Err(Stop::Turn(Turn::Later(error, AGAIN)));
                         }
-                        let (owner, reason, cause) =
-                            (owner.key.clone(), format!("init: {error}"), Cause::of_init(&error));
-                        let error = self.told(&error);
+                        let cause = Cause::of_init(&error, self.is_let_down.load(Ordering::Acquire));
+                        let (owner, reason, error) = (owner.key.clone(), format!("init: {error}"), self.told(&error));
                         return Err(Stop::Turn(Turn::NotBegun { owner, cause, error, reason }));
                     }
                 },
             };
             let mut kept = Held { value: Value::Null, room: Parcel::none(Arc::clone(owner.account())) };
             let call = self.context(owner, letter);
+            let cause = if larder::could_keep(owner, &state) { Cause::Crowd } else { Cause::Init };
             larder::keep(owner, &mut kept, state, (&init, &call)).map_err(|none| {
                 let (owner, error) = (owner.key.clone(), self.error(HostErrorKind::Overloaded, none));
-                let (cause, reason) = (Cause::Crowd, format!("its first state is not kept: {none}"));
+                let reason = format!("its first state is not kept: {none}");
                 Stop::Turn(Turn::NotBegun { owner, cause, error, reason })
             })?;
             life.state = Some((kept, version));
@@ -163,60 +162,10 @@ impl ScriptActor {
             past.take_if(|past| past.made_by == version);
             return Ok(0);
         }
-        // of versions that follow each other unconfirmed, the first is what is returned to
-        if past.is_none() {
-            *past = self.kept_as_it_is(owner, state, made_by, letter);
-        }
-        if owner.exports().has(&Handler::Upgrade) {
-            let args = vec![state.value.clone(), Value::from(&**made_by), Value::from(&*self.name)];
-            match self.run(owner, &Handler::Upgrade, args, letter).await {
-                Ok(Value::Null) => {}
-                Ok(upgraded) => {
-                    let call = self.context(owner, letter);
-                    // others have the room now
-                    larder::keep(owner, state, upgraded, (&Handler::Upgrade, &call)).map_err(|none| {
-                        Stop::Turn(Turn::Later(self.error(HostErrorKind::Overloaded, none), CROWDED))
-                    })?;
-                }
-                Err(error) => {
-                    if let Some(error) = self.unbegun(&error)? {
-                        return Err(Stop::Turn(Turn::Later(error, AGAIN)));
-                    }
-                    if is_of_others(&error) {
-                        return Err(Stop::Turn(Turn::Later(self.told(&error), CROWDED)));
-                    }
-                    let (owner, reason) = (owner.key.clone(), format!("upgrade from {made_by}: {error}"));
-                    let error = self.told(&error);
-                    let Some(lost) = life.returns_to(&version) else {
-                        return Err(Stop::Turn(Turn::Misfit { owner, error, reason }));
-                    };
-                    let reason =
-                        format!("{reason}; what it was before the swap is back, without {lost} messages since");
-                    self.tell(&owner, (Cause::Upgrade, &reason), ("state of before the swap", &[]));
-                    return Ok(lost);
-                }
-            }
-        }
-        past.take_if(|past| past.made_by == version);
-        *made_by = version;
-        Ok(0)
+        self.fit_to(owner, life, letter).await
     }
 
-    /// The state as it is before another version has it. Where there is no room for both, only the one that goes on is kept.
-    fn kept_as_it_is(&self, owner: &Arc<Instance>, state: &Held, made_by: &Arc<str>, letter: &Letter) -> Option<Past> {
-        let mut kept = Held { value: Value::Null, room: Parcel::none(Arc::clone(owner.account())) };
-        let call = self.context(owner, letter);
-        match larder::keep(owner, &mut kept, state.value.clone(), (&Handler::Upgrade, &call)) {
-            Ok(()) => Some(Past { state: kept, made_by: Arc::clone(made_by), since: 0 }),
-            Err(none) => {
-                let (module, actor) = (&*self.module, &*self.name);
-                tracing::warn!(module, actor, %none, "what an actor was before a swap is not kept");
-                None
-            }
-        }
-    }
-
-    async fn run(
+    pub(super) async fn run(
         &self,
         owner: &Arc<Instance>,
         handler: &Handler,
@@ -231,7 +180,7 @@ impl ScriptActor {
         CallContext { hops: 0, principal: None, ..self.context(owner, letter) }
     }
 
-    fn context(&self, owner: &Instance, letter: &Letter) -> CallContext {
+    pub(super) fn context(&self, owner: &Instance, letter: &Letter) -> CallContext {
         CallContext {
             module: Arc::clone(&self.module),
             version: Arc::clone(&owner.key.version),
@@ -249,7 +198,7 @@ impl ScriptActor {
 
     /// Sorts an error of a call. It was not begun: what to do. It is over through no fault of the script's: the error for
     /// whoever waits. Otherwise nothing: the script failed.
-    fn unbegun(&self, error: &CallError) -> Result<Option<HostError>, Stop> {
+    pub(super) fn unbegun(&self, error: &CallError) -> Result<Option<HostError>, Stop> {
         let overloaded = || self.error(HostErrorKind::Overloaded, error);
         match error {
             CallError::Closed(_) | CallError::NoModule(_) => Err(Stop::Closed),
@@ -267,7 +216,7 @@ impl ScriptActor {
     }
 
     /// What the sender, which is the module itself, hears of a failure.
-    fn told(&self, error: &CallError) -> HostError {
+    pub(super) fn told(&self, error: &CallError) -> HostError {
         match error {
             CallError::Script(ScriptError::Host { error, .. }) => error.clone(),
             CallError::Script(ScriptError::Limit(verdict)) => {
