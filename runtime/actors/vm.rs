@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use replug_scripts::{CallContext, Exports, Handler, Limits, ScriptError, Vm};
+use replug_scripts::{CallContext, Exports, Handler, HostError, HostErrorKind, Limits, ScriptError, Vm};
 
 use super::error::CallError;
 use super::instance::{Instance, Lane, START_GRACE};
@@ -129,6 +129,16 @@ impl HousedVm {
 }
 
 impl NoVm {
+    /// Whether there is none only because of what others have: room that they use, or that `init` found full. Clients can
+    /// fill it, so no worker is to blame.
+    pub(super) const fn is_crowded_out(&self) -> bool {
+        match self {
+            Self::Full(_)
+            | Self::Failed(ScriptError::Host { error: HostError { kind: HostErrorKind::Overloaded, .. }, .. }) => true,
+            Self::Failed(_) => false,
+        }
+    }
+
     /// What a caller hears.
     pub(super) fn error(&self, instance: &Instance) -> CallError {
         match self {

@@ -6,7 +6,7 @@
 //! | running | no job for a while → parked · panic, failing `init` → the actor fails, its supervisor starts another |
 //!
 //! A limit verdict or a script error is no failure of the worker: the thread replaces the VM and goes on, so that no
-//! client can use up a module's restarts.
+//! client can use up a module's restarts. Nor is an `init` that meets `overloaded`: the job is answered, and the next one tries again.
 //!
 //! A thread cannot be killed. When its worker goes, a thread that waits for a job ends at once; one that holds a job
 //! finishes and answers it, which the script's limits bound, and takes no other. Until then the module may have a thread
@@ -199,17 +199,17 @@ fn serve(
     Ok(())
 }
 
-/// Answers a job for which there is no VM; an error when none comes up.
+/// Answers a job for which there is no VM; an error when none comes up and clients cannot be why.
 fn turn_away(instance: &Instance, job: Job, none: NoVm) -> Result<(), ScriptError> {
-    let error = none.error(instance);
+    let (error, is_crowded) = (none.error(instance), none.is_crowded_out());
     // of a limit that `init` met it was told
     if let NoVm::Full(_) = none {
         instance.quotas().tell(&error, job.handler(), &job.call);
     }
     job.fail(error);
     match none {
-        NoVm::Full(_) => Ok(()),
-        NoVm::Failed(error) => Err(error),
+        NoVm::Failed(error) if !is_crowded => Err(error),
+        NoVm::Failed(_) | NoVm::Full(_) => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ use super::gatekeeper::until;
 use crate::actors::router::{CallError, Instance};
 use crate::monitor::Event;
 
+mod crowded;
 mod failing;
 mod fits;
 mod origins;
