@@ -64,6 +64,14 @@ pub enum CallError {
         /// The numbers.
         source: HeapFull,
     },
+    /// There was no VM for it, and the `init` of a new one found full what clients fill. Nothing of it was begun.
+    #[error("no VM of {instance} can begin: {source}")]
+    Unready {
+        /// The instance.
+        instance: String,
+        /// What `init` met.
+        source: Box<ScriptError>,
+    },
     /// The instance takes no more calls. A caller looks the slot up again.
     #[error("{0} takes no more calls")]
     Closed(String),
@@ -100,7 +108,8 @@ impl CallError {
             | Self::Crowded { .. }
             | Self::NoRoom { .. }
             | Self::Throttled { .. }
-            | Self::HeapFull { .. } => Blame::Admission,
+            | Self::HeapFull { .. }
+            | Self::Unready { .. } => Blame::Admission,
             Self::Closed(_) | Self::NoModule(_) => Blame::Nobody,
         }
     }

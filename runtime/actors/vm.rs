@@ -143,6 +143,9 @@ impl NoVm {
     pub(super) fn error(&self, instance: &Instance) -> CallError {
         match self {
             Self::Full(full) => CallError::HeapFull { instance: instance.key.to_string(), source: *full },
+            Self::Failed(error) if self.is_crowded_out() => {
+                CallError::Unready { instance: instance.key.to_string(), source: Box::new(error.clone()) }
+            }
             Self::Failed(error) => CallError::Script(error.clone()),
         }
     }

@@ -13,7 +13,7 @@ use semver::Version;
 use super::EngineError;
 use super::board::{Slot, version_of};
 use super::coordinator::Coordinator;
-use super::journal::{Action, Entry, Owed};
+use super::journal::{Action, Entry};
 use super::plan::{SlotState, Turn};
 use super::probe::places;
 use super::record::{Change, OneWay, SlotRecord};
@@ -212,8 +212,7 @@ impl Coordinator {
         let now = self.shared.now();
         let from = std::mem::replace(&mut slot.state, to.clone());
         slot.window_passed = false;
-        let (replaced, inherited) = self.replaced(&commit, slot.record.as_ref())?.unzip();
-        let inherited = inherited.unwrap_or_default();
+        let (replaced, inherited) = self.replaced(&commit, slot.record.as_ref())?;
         slot.record = record(&commit, (&from, &to), (slot.record.take(), one_way), now);
         let mut happened = Vec::new();
         for (key, happening) in transitions(&commit.turn, &from, &to) {
@@ -335,57 +334,50 @@ impl Coordinator {
         })
     }
 
-    /// The entry of a version that was provisional and whose time ends with this commit, and what the version that takes
-    /// over owes for it: nothing where that one preserves data, since its data may be in the same tables.
+    /// The entries that change with this commit beside its own, and what the version that takes over owes for them: that of a version
+    /// that was provisional and whose time ends with it, and those that owe what this one needs. A version that preserves data owes
+    /// nothing for others, since its data may be in the same tables.
     fn replaced(
         &self,
         commit: &Commit,
         record: Option<&SlotRecord>,
-    ) -> Result<Option<(Entry, Vec<Version>)>, EngineError> {
-        let Some(provisional) = record.and_then(|record| record.provisional.as_ref()) else {
-            return self.found(commit);
+    ) -> Result<(Vec<Entry>, Vec<Version>), EngineError> {
+        let (mut entries, mut inherited) = (Vec::new(), Vec::new());
+        let taking = match &commit.turn {
+            Turn::TakeOver { key, keeps_standby, .. } => {
+                self.shared.hands.instances.instance(key).map(|it| (it, *keeps_standby))
+            }
+            _ => None,
         };
-        if commit.entry.as_ref().is_some_and(|entry| entry.number == provisional.entry) {
-            return Ok(None);
-        }
-        let Some(mut entry) = self.shared.records.entry(&commit.id, provisional.entry)? else { return Ok(None) };
-        let mut inherited = Vec::new();
-        if let Turn::TakeOver { key, keeps_standby: true, .. } = &commit.turn
-            && let Some(instance) = self.shared.hands.instances.instance(key)
-            && !instance.manifest.lifecycle.rollback.preserve_data
-        {
-            inherited = entry.owed.take().map(|owed| owed.migrations).unwrap_or_default();
-        }
-        match &commit.turn {
-            Turn::Confirm => entry.confirm(self.shared.now()),
-            Turn::TakeOver { .. } => entry.close("another version took over before it was confirmed".to_owned()),
-            Turn::Clear => entry.close("the module was deactivated before it was confirmed".to_owned()),
-            _ => entry.close("a rollback returned to the version before".to_owned()),
-        }
-        Ok(Some((entry, inherited)))
-    }
-}
-
-impl Coordinator {
-    /// The entry of a version that gave its traffic back while this one was on its way, and has its turn to be taken back after
-    /// it: this one found the schema as that one had made it, so what it needs of it stays, and is its own to take back.
-    fn found(&self, commit: &Commit) -> Result<Option<(Entry, Vec<Version>)>, EngineError> {
-        let Turn::TakeOver { key, keeps_standby: true, .. } = &commit.turn else { return Ok(None) };
-        let Some(instance) = self.shared.hands.instances.instance(key) else { return Ok(None) };
+        let inherits =
+            taking.as_ref().is_some_and(|(it, keeps)| *keeps && !it.manifest.lifecycle.rollback.preserve_data);
         let own = commit.entry.as_ref().map_or(0, |entry| entry.number);
-        let open = self.shared.records.undecided(&commit.id)?;
-        let withdrawn = open.into_iter().find(|entry| entry.number != own && entry.owed.is_some());
-        let Some((mut entry, owed)) = withdrawn.and_then(|mut entry| entry.owed.take().map(|owed| (entry, owed)))
-        else {
-            return Ok(None);
-        };
-        let needs = |version: &Version| {
-            let migrations = instance.manifest.database.iter().flat_map(|database| &database.migrations);
-            migrations.into_iter().any(|migration| migration.version == *version)
-        };
-        let (needed, migrations): (Vec<_>, Vec<_>) = owed.migrations.into_iter().partition(needs);
-        entry.owed = (!migrations.is_empty()).then_some(Owed { version: owed.version, migrations });
-        let inherits = !instance.manifest.lifecycle.rollback.preserve_data;
-        Ok(Some((entry, if inherits { needed } else { Vec::new() })))
+        let provisional = record.and_then(|record| record.provisional.as_ref()).map(|it| it.entry);
+        if let Some(number) = provisional.filter(|number| *number != own)
+            && let Some(mut entry) = self.shared.records.entry(&commit.id, number)?
+        {
+            if inherits {
+                inherited = entry.owed.take().map(|owed| owed.migrations).unwrap_or_default();
+            }
+            match &commit.turn {
+                Turn::Confirm => entry.confirm(self.shared.now()),
+                Turn::TakeOver { .. } => entry.close("another version took over before it was confirmed".to_owned()),
+                Turn::Clear => entry.close("the module was deactivated before it was confirmed".to_owned()),
+                _ => entry.close("a rollback returned to the version before".to_owned()),
+            }
+            entries.push(entry);
+        }
+        let Some((instance, _)) = taking else { return Ok((entries, inherited)) };
+        let others = self.shared.records.undecided(&commit.id)?;
+        for mut entry in others.into_iter().filter(|it| it.number != own && Some(it.number) != provisional) {
+            // it gave its traffic back and is taken back in its turn, or a start could not: this one found the schema as that one had
+            // made it, so what it needs of it stays
+            let needed = entry.keep(&validate::migrated(&instance.manifest));
+            if !needed.is_empty() {
+                entries.push(entry);
+                inherited.extend(needed.into_iter().filter(|_| inherits));
+            }
+        }
+        Ok((entries, inherited))
     }
 }

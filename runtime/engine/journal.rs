@@ -7,6 +7,8 @@
 //! disk. The others end with the process, so their intents are queued before they begin and are durable with the next
 //! write that is waited for; the store keeps the order.
 
+use std::collections::BTreeSet;
+
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -160,9 +162,18 @@ impl Entry {
         (self.owed, self.closed) = (Some(owed), false);
     }
 
-    /// Whether it has ended without its version, and owes what could not be taken back then.
-    pub(super) fn is_left_owing(&self) -> bool {
-        self.owed.is_some() && self.outcome.is_some_and(|outcome| !outcome.serves())
+    /// Owes none of these any more; which of them it did. With nothing left to do it is closed.
+    pub(super) fn keep(&mut self, needed: &BTreeSet<Version>) -> Vec<Version> {
+        let Some(owed) = self.owed.take() else { return Vec::new() };
+        let (kept, left): (Vec<_>, Vec<_>) = owed.migrations.into_iter().partition(|it| needed.contains(it));
+        self.owed = (!left.is_empty()).then_some(Owed { version: owed.version, migrations: left });
+        self.closed |= self.owed.is_none() && self.has_ended_without();
+        kept
+    }
+
+    /// Whether its end was told, as one without its version: what is left of it is what a start could not take back.
+    pub(super) const fn has_ended_without(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::RolledBack | Outcome::Failed))
     }
 
     /// Notes that its version is being returned from for this reason. Of tries that failed, only the last is kept.

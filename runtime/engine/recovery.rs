@@ -45,7 +45,7 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
         let provisional = settled.slot.as_ref().and_then(|slot| slot.provisional.as_ref());
         let is_provisional = provisional.is_some_and(|it| it.entry == entry.number);
         let step = entry.steps.iter().rev().find(|step| step.outcome.is_none()).map(|step| step.name.clone());
-        if !is_provisional && entry.is_left_owing() {
+        if !is_provisional && entry.has_ended_without() {
             settled.owes(&mut entry);
             entry.closed = true;
             settled.left.push(entry);

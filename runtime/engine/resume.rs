@@ -1,7 +1,6 @@
 //! The start of a runtime: what served when the last one ended serves again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -15,8 +14,8 @@ use super::record::{Change, Kept, Records};
 use super::recovery::{Settled, settle};
 use super::{Engine, EngineError, Outcome, validate};
 use crate::monitor::{Event, Events, InstanceKey};
+use crate::registry::Snapshot;
 use crate::registry::resolver::{Running, Starts, start_order};
-use crate::registry::{Definition, Snapshot};
 use crate::store::audit::{self, AuditLog, Kind, Who};
 
 /// Decides about everything that the end of the last runtime interrupted, before anything starts. It may be cut off
@@ -41,12 +40,17 @@ pub(super) async fn recover(
         let decided = entries.len();
         entries.extend(left);
         let serving = slot.as_ref().and_then(|slot| snapshot.get(&id, slot.serving.as_ref()?));
-        for (number, owed) in owed {
-            let Some(owed) = without_what_serves(owed, serving) else { continue };
+        let needed = serving.map(|serving| validate::migrated(&serving.manifest)).unwrap_or_default();
+        for (number, mut owed) in owed {
+            // it needs that, whoever applied it
+            owed.migrations.retain(|migration| !needed.contains(migration));
+            if owed.migrations.is_empty() {
+                continue;
+            }
             let Err(fault) = take_back(&id, &owed, snapshot, hands).await else { continue };
             let goes_on = match &fault {
                 Left::ForGood(_) => "they stay",
-                Left::Yet(_) => "the next start tries it again",
+                Left::Yet(_) => "the next start tries it again, unless the version is unregistered",
             };
             let message = format!("migrations of a version that does not serve are left: {fault}; {goes_on}");
             events.emit(Event::Alarm { subject: format!("{id}@{}", owed.version), message });
@@ -122,15 +126,6 @@ enum Left {
     ForGood(String),
     #[error("{0}")]
     Yet(String),
-}
-
-/// What is owed but for what the version that serves has among its own migrations: it needs that, whoever applied it.
-fn without_what_serves(mut owed: Owed, serving: Option<&Arc<Definition>>) -> Option<Owed> {
-    let database = serving.and_then(|serving| serving.manifest.database.as_ref());
-    owed.migrations.retain(|version| {
-        database.is_none_or(|database| database.migrations.iter().all(|migration| migration.version != *version))
-    });
-    (!owed.migrations.is_empty()).then_some(owed)
 }
 
 async fn take_back(id: &str, owed: &Owed, snapshot: &Snapshot, hands: &Hands) -> Result<(), Left> {

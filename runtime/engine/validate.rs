@@ -240,6 +240,11 @@ pub(super) fn newer_migrations<'a>(
     migrations(&newer.manifest).filter(move |migration| !known.contains(&migration.version))
 }
 
+/// The versions of a manifest's migrations.
+pub(super) fn migrated(manifest: &Manifest) -> BTreeSet<Version> {
+    migrations(manifest).map(|migration| migration.version.clone()).collect()
+}
+
 fn migrations(manifest: &Manifest) -> impl Iterator<Item = &crate::manifest::Migration> {
     manifest.database.iter().flat_map(|database| &database.migrations)
 }

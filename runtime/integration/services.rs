@@ -278,6 +278,9 @@ fn translate(function: &str, service: &str, module: &str, error: CallError, call
                  module.manifest.yaml asks for more"
             ),
         ),
+        CallError::Unready { source, .. } => {
+            failed(Kind::Overloaded, format_args!("{service}: no VM of {module} can begin: {source}"))
+        }
         // of requests alone, and of those only a client's
         CallError::Crowded { .. } | CallError::NoRoom { .. } => {
             failed(Kind::Overloaded, format_args!("{service}: {module} begins no more streams"))

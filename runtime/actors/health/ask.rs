@@ -38,9 +38,10 @@ enum Fault {
 impl From<CallError> for Fault {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Overloaded { .. } | CallError::Throttled { .. } | CallError::HeapFull { .. } => {
-                Self::Full(error.to_string())
-            }
+            CallError::Overloaded { .. }
+            | CallError::Throttled { .. }
+            | CallError::HeapFull { .. }
+            | CallError::Unready { .. } => Self::Full(error.to_string()),
             CallError::Timeout(_) => Self::Late,
             CallError::Closed(_) => Self::Closed,
             CallError::Script(ScriptError::Problem { status, title, detail }) if detail.is_empty() => {

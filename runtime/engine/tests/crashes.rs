@@ -3,6 +3,7 @@
 use super::returning::TABLE;
 use super::*;
 use crate::engine::HistoryEntry;
+use crate::engine::journal::Owed;
 
 async fn cut_at_commit(first: bool) -> World {
     let world = Arc::new(World::new().await);
@@ -127,14 +128,43 @@ async fn migrations_that_a_start_could_not_take_back_are_taken_back_by_the_next_
     world.provisional("a@2.0.0").await;
 }
 
+/// The end of 2.0.0, and whether the journal has it open still.
+async fn end_of_2(world: &World) -> (Option<u64>, Option<Outcome>, bool) {
+    let history = world.engine.history("a", 50).await.unwrap();
+    let entry = history.iter().rev().find(|entry| entry.version == "2.0.0").unwrap();
+    let open = world.engine.shared.records.all().unwrap().open;
+    let is_open = open.get("a").into_iter().flatten().any(|it| it.number == entry.number);
+    (entry.ended, entry.outcome, is_open)
+}
+
 #[tokio::test]
 async fn migrations_that_were_left_are_not_taken_from_a_version_that_serves_with_them_since() {
-    let world = owing().await;
     let files = [("main.lua", "return {}"), ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
-    world.register_files("a", "3.0.0", super::returning::TABLE, &files).await;
-    world.serves("a@3.0.0").await;
-    let world = world.killed().await;
-    world.engine.resume().await;
-    assert_eq!((world.routed("a").as_deref(), world.tables("a")), (Some("3.0.0"), vec!["2.0.0".to_owned()]));
-    assert_eq!(world.engine.shared.records.all().unwrap().open.get("a"), None);
+    for over_provisional in [false, true] {
+        let world = owing().await;
+        let (ended, outcome, is_open) = end_of_2(&world).await;
+        assert!(is_open, "it owes");
+        if over_provisional {
+            world.register("a", "1.5.0", "").await;
+            world.provisional("a@1.5.0").await;
+        }
+        world.register_files("a", "3.0.0", super::returning::TABLE, &files).await;
+        world.serves("a@3.0.0").await;
+        assert_eq!(end_of_2(&world).await, (ended, outcome, false), "{over_provisional}: it owes nothing any more");
+        let again = world.killed().await;
+        again.engine.resume().await;
+        assert_eq!((again.routed("a").as_deref(), again.tables("a")), (Some("3.0.0"), vec!["2.0.0".to_owned()]));
+        assert_eq!(end_of_2(&again).await, (ended, outcome, false), "{over_provisional}: it is not decided again");
+        // as another program may have left it
+        let records = &world.engine.shared.records;
+        let entries = records.newest("a", 50).unwrap();
+        let mut entry = entries.into_iter().find(|entry| entry.version == Version::new(2, 0, 0)).unwrap();
+        entry.owes(Owed { version: Version::new(2, 0, 0), migrations: vec![Version::new(2, 0, 0)] });
+        records.write_entry("a", &entry).await.unwrap();
+        let again = world.killed().await;
+        again.engine.resume().await;
+        assert_eq!((again.tables("a"), end_of_2(&again).await), (vec!["2.0.0".to_owned()], (ended, outcome, false)));
+        again.engine.deactivate("a").await.unwrap();
+        assert_eq!(again.killed().await.tables("a"), ["2.0.0"], "a deactivation leaves the schema");
+    }
 }

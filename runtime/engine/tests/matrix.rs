@@ -138,7 +138,7 @@ async fn each_of<T, F: Future<Output = T>>(cells: impl IntoIterator<Item = (Stri
     done.into_iter().filter_map(Result::ok).collect()
 }
 
-/// How long the steps, and the way back, of a module may take: long enough on a busy machine, where nothing hangs.
+/// How long the steps, and the way back, of a module may take where something hangs, which takes that long.
 const TIME: Duration = Duration::from_millis(1500);
 
 /// A script that asks at each of its handlers what to do there.
@@ -179,14 +179,19 @@ impl World {
     async fn set_up_with(&self, cell: &Cell, says: impl Fn(&str) -> String) {
         let Cell { id, kind, .. } = cell;
         let strategy = if kind.is_gradual() { "gradual" } else { "instant" };
-        let time = TIME.as_millis();
+        // nothing else is to end by its time, however busy the machine is
+        let (time, limits, check) = match cell.wrong {
+            Some(Wrong::Hang | Wrong::Loop) => (TIME, "cpuTime: 100ms, wallTime: 400ms", "300ms"),
+            _ => (Duration::from_secs(20), "cpuTime: 5s, wallTime: 10s", "10s"),
+        };
+        let time = time.as_millis();
         let table = "database: { migrations: [{ version: 2.0.0, file: 2.sql }] }\n";
         let lifecycle = format!(
-            "runtime: {{ limits: {{ cpuTime: 100ms, wallTime: 400ms }} }}\n\
+            "runtime: {{ limits: {{ {limits} }} }}\n\
              lifecycle:\n  deactivation: {{ timeout: 300ms, cleanup: [sweep] }}\n  \
              rollback: {{ preserveData: {}, timeout: {time} }}\n  activation:\n    strategy: {strategy}\n    timeout: {time}\n    \
              confirmWindow: 1h\n    rollbackTriggers: [criticalError, healthCheckFailure]\n    \
-             healthChecks: [{{ type: custom, timeout: 300ms, interval: 10s, retries: 0 }}]\n    \
+             healthChecks: [{{ type: custom, timeout: {check}, interval: 10s, retries: 0 }}]\n    \
              trafficShifting: {{ interval: 10ms, increment: 40, maxIncrement: 40 }}\n",
             kind.preserve
         );

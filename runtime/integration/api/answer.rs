@@ -103,6 +103,7 @@ const fn ran(error: &CallError) -> bool {
         CallError::Overloaded { .. }
             | CallError::Throttled { .. }
             | CallError::HeapFull { .. }
+            | CallError::Unready { .. }
             | CallError::Closed(_)
             | CallError::NoModule(_)
     );
@@ -117,6 +118,7 @@ fn problem(error: CallError) -> Problem {
         CallError::NoRoom { .. } => Problem::overloaded("the module has no memory for one more stream"),
         CallError::Throttled { wait, .. } => Problem::throttled(wait),
         CallError::HeapFull { .. } => Problem::overloaded("the module has used up its memory"),
+        CallError::Unready { .. } => Problem::overloaded("the module has no room to begin with"),
         CallError::Displaced(_) => Problem::overloaded("another request took the memory that this one needed"),
         CallError::Closed(_) | CallError::NoModule(_) => Problem::overloaded("the module is being replaced"),
         CallError::Timeout(_) => Problem::timeout("the module did not get to this request in time"),

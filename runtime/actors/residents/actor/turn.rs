@@ -207,7 +207,8 @@ impl ScriptActor {
             | CallError::NoRoom { .. }
             | CallError::HeapFull { .. } => Err(Stop::Turn(Turn::Later(overloaded(), AGAIN))),
             CallError::Throttled { wait, .. } => Err(Stop::Turn(Turn::Later(overloaded(), *wait))),
-            CallError::Displaced(_) => Ok(Some(overloaded())),
+            // not tried again by itself: the `init` may need the very mailbox in which the message would wait
+            CallError::Displaced(_) | CallError::Unready { .. } => Ok(Some(overloaded())),
             // cut off with its version: the state stays as it was before this message
             CallError::Script(stopped) if stopped.is_stop() => Ok(Some(overloaded())),
             CallError::Timeout(_) => Ok(Some(self.error(HostErrorKind::Timeout, error))),

@@ -236,3 +236,25 @@ fn what_nobody_waits_for_any_more_begins_no_migration_and_makes_no_file() {
     });
     assert_eq!(db.applied(), [""; 0]);
 }
+
+#[test]
+fn a_way_back_that_is_given_up_while_a_step_of_it_runs_is_undone_and_not_committed_too_late() {
+    let db = Fixture::new();
+    let slow = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000000) insert into t select max(i) from n; drop table t;";
+    let bundle = Bundle::new(&[("1.0.0", "create table t (n integer);", Some(slow))]);
+    db.up(&bundle).unwrap();
+    let given_up = Arc::<AtomicBool>::default();
+    let late = db.migrations.clone().unless(Arc::clone(&given_up));
+    std::thread::scope(|scope| {
+        let runs = scope.spawn(|| late.down(MODULE, &[semver::Version::new(1, 0, 0)]));
+        // until it has its turn
+        while !runs.is_finished() && db.databases.migrating(MODULE, Instant::now()).is_ok() {
+            std::thread::yield_now();
+        }
+        given_up.store(true, Ordering::Release);
+        assert_eq!(runs.join().unwrap(), Err(MigrationError::GivenUp { module: MODULE.to_owned() }));
+    });
+    assert_eq!((db.applied(), db.tables().contains('t')), (vec!["1.0.0".to_owned()], true));
+    db.down(&["1.0.0"]).unwrap();
+    assert_eq!(db.applied(), [""; 0]);
+}

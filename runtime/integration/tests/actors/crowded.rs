@@ -30,7 +30,8 @@ async fn an_init_that_finds_a_mailbox_full_costs_the_call_and_no_worker() {
         while refused < 5 {
             match world.call("shop", "shop.spin", Value::Null).await.expect_err("it met its limit, or never began") {
                 CallError::Script(ScriptError::Limit(_)) => {}
-                CallError::Script(ScriptError::Host { error, .. }) => {
+                CallError::Unready { source, .. } => {
+                    let ScriptError::Host { error, .. } = *source else { panic!("{source}") };
                     assert_eq!(error.kind, HostErrorKind::Overloaded, "{error}");
                     refused += 1;
                 }
