@@ -167,7 +167,7 @@ impl Entry {
         let Some(owed) = self.owed.take() else { return Vec::new() };
         let (kept, left): (Vec<_>, Vec<_>) = owed.migrations.into_iter().partition(|it| needed.contains(it));
         self.owed = (!left.is_empty()).then_some(Owed { version: owed.version, migrations: left });
-        self.closed |= self.owed.is_none() && self.has_ended_without();
+        self.closed |= self.owed.is_none() && self.outcome.is_some_and(|outcome| outcome != Outcome::Provisional);
         kept
     }
 

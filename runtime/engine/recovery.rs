@@ -32,7 +32,8 @@ pub(super) struct Settled {
     pub(super) entries: Vec<Entry>,
     /// Entries whose ends a start before told, and of which only what they owe was left.
     pub(super) left: Vec<Entry>,
-    /// Migrations that have to be taken back before anything of the module starts, with the number of the entry that owes them.
+    /// Migrations that have to be taken back before anything of the module starts, in this order, with the number of the entry that
+    /// owes them.
     pub(super) owed: Vec<(u64, Owed)>,
     /// What was decided, for people.
     pub(super) notes: Vec<String>,
@@ -77,6 +78,8 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
     // nor does what serves lose what it migrated, whatever an entry says that was left open
     let serving = settled.slot.as_ref().and_then(|slot| slot.serving.as_ref());
     settled.owed.retain(|(_, owed)| Some(&owed.version) != serving);
+    // what came last goes first: it may have altered what those before it made
+    settled.owed.reverse();
     settled
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn return_from(
 ) -> Result<Done, EngineError> {
     let shared = &work.shared;
     let slot = shared.board.slot(&key.id);
-    if slot.set().is_some() {
+    if withdrawn.is_none() && slot.set().is_some() {
         return sets::return_from(work, key, reason).await;
     }
     let mut known = None;

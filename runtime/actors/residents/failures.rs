@@ -81,8 +81,13 @@ impl Cause {
 /// Whether a script met what passes by itself: something that clients may have filled, or who has no time now. Nothing else becomes
 /// otherwise by waiting.
 pub(super) fn passes(error: &CallError) -> bool {
-    let CallError::Script(ScriptError::Host { error, .. }) = error else { return false };
-    matches!(error.kind, HostErrorKind::Overloaded | HostErrorKind::Timeout)
+    match error {
+        CallError::Unready { .. } => true,
+        CallError::Script(ScriptError::Host { error, .. }) => {
+            matches!(error.kind, HostErrorKind::Overloaded | HostErrorKind::Timeout)
+        }
+        _ => false,
+    }
 }
 
 impl Counts {

@@ -107,6 +107,19 @@ fn what_an_undone_version_migrated_is_taken_back_and_what_serves_keeps_its_table
 }
 
 #[test]
+fn what_came_last_is_taken_back_first() {
+    let owing = |number, minor: u64, committed| Entry {
+        owed: owed(minor),
+        committed,
+        ..entry(number, Action::Activate, minor, Some(1))
+    };
+    // a provisional version, and one on its way to take over from it
+    let open = vec![owing(1, 2, true), owing(2, 3, false)];
+    let settled = settle(Some(slot(Some(1), Some((2, 1)))), open, NOW);
+    assert_eq!(settled.owed.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
 fn what_a_start_left_owing_is_owed_still_and_decided_no_more() {
     let mut open = entry(1, Action::Activate, 2, Some(1));
     open.end(Outcome::RolledBack, Some("its checks failed".to_owned()), 6);

@@ -241,14 +241,15 @@ fn what_nobody_waits_for_any_more_begins_no_migration_and_makes_no_file() {
 fn a_way_back_that_is_given_up_while_a_step_of_it_runs_is_undone_and_not_committed_too_late() {
     let db = Fixture::new();
     let slow = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000000) insert into t select max(i) from n; drop table t;";
-    let bundle = Bundle::new(&[("1.0.0", "create table t (n integer);", Some(slow))]);
-    db.up(&bundle).unwrap();
+    let first = ("1.0.0", "create table t (n integer);", Some(slow));
+    db.up(&Bundle::new(&[first, ("2.0.0", "create table u (n integer);", Some("drop table u;"))])).unwrap();
     let given_up = Arc::<AtomicBool>::default();
     let late = db.migrations.clone().unless(Arc::clone(&given_up));
+    let versions = [semver::Version::new(1, 0, 0), semver::Version::new(2, 0, 0)];
     std::thread::scope(|scope| {
-        let runs = scope.spawn(|| late.down(MODULE, &[semver::Version::new(1, 0, 0)]));
-        // until it has its turn
-        while !runs.is_finished() && db.databases.migrating(MODULE, Instant::now()).is_ok() {
+        let runs = scope.spawn(|| late.down(MODULE, &versions));
+        // until it is at the slow one
+        while !runs.is_finished() && db.applied() != ["1.0.0"] {
             std::thread::yield_now();
         }
         given_up.store(true, Ordering::Release);
