@@ -290,12 +290,13 @@ impl World {
 /// What the report tells of the shift of a version without a fault is what the table of its manifest says.
 fn shifted(report: &ActivationReport, shifts: bool, (version, how): (u64, How)) {
     let weights: Vec<u8> = report.traffic_shift.iter().map(|shift| shift.weight).collect();
-    // the weights at which it was judged, or somebody gave an order
-    let expected: &[u8] = match (shifts, version) {
-        (true, WEIGHTED) => &[10, 55],
-        (true, STAYING) => &[10],
-        (true, _) => &[100],
-        (false, _) => &[],
+    // the weights from which it went on, by a verdict or an order; one that is given up has none of those
+    let expected: &[u8] = match (shifts, version, how) {
+        (true, WEIGHTED, _) => &[10, 55],
+        (true, STAYING, How::Gradual { goes_on: false }) => &[],
+        (true, STAYING, _) => &[10],
+        (true, ..) => &[100],
+        (false, ..) => &[],
     };
     assert_eq!(weights, expected, "{version}, {how:?}: {report:?}");
 }
