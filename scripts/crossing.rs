@@ -109,7 +109,15 @@ impl Room {
 
     /// Takes bytes that the call is charged for apart.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Unfit> {
-        self.0 = self.0.checked_sub(bytes).ok_or(Unfit::Size)?;
+        match self.0.checked_sub(bytes) {
+            Some(left) => self.0 = left,
+            // another time the value would perhaps fit
+            None if meter::is_crowded() => {
+                meter::out_of_memory();
+                return Err(Unfit::Over);
+            }
+            None => return Err(Unfit::Size),
+        }
         Ok(())
     }
 }

@@ -15,6 +15,8 @@ pub struct Limits {
     pub wall_time: Duration,
     /// Bytes that a VM's heap may hold.
     pub memory: usize,
+    /// Bytes that it may hold for now, where others have the rest of what they share; none where that is all of `memory`.
+    pub room: Option<usize>,
     /// Bytes of stack that the thread of the VM is to have; none where that follows from `memory`. What it has is
     /// [`Limits::stack_size`], and how deep calls nest in Rhai follows from that: a VM must not run on a thread with less.
     pub stack: Option<usize>,
@@ -27,12 +29,22 @@ impl Default for Limits {
             cpu_time: Duration::from_millis(250),
             wall_time: Duration::from_secs(1),
             memory: 32 << 20,
+            room: None,
             stack: None,
         }
     }
 }
 
 impl Limits {
+    /// Bytes that the heap may hold for now: `room`, `memory` at the most.
+    #[must_use]
+    pub const fn heap(&self) -> usize {
+        match self.room {
+            Some(room) if room < self.memory => room,
+            _ => self.memory,
+        }
+    }
+
     /// Bytes of stack that a script's thread has under these limits: what is wanted, but never less than
     /// [`Limits::least_stack_size`]. Where nothing is wanted it is twice of what is needed so that no value within the
     /// memory limit can overflow it when it is cloned, dropped, printed or converted. Measured for nested captured closures

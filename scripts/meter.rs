@@ -46,6 +46,8 @@ struct Budget {
     cpu_base: Option<Duration>,
     wall_time: Duration,
     memory: usize,
+    /// What of it the heap may hold for now.
+    heap: usize,
     wall_end: Instant,
     wall_look: Instant,
     cpu_look: Instant,
@@ -90,6 +92,7 @@ pub(crate) fn start(limits: &Limits, deadline: Instant) -> MeterGuard {
         cpu_base: None,
         wall_time,
         memory: limits.memory,
+        heap: limits.heap(),
         wall_end: now + wall_time,
         wall_look: now,
         cpu_look: now,
@@ -203,7 +206,27 @@ pub(crate) fn trip(verdict: Verdict) {
 
 /// Bytes that the heap of the call's VM may hold; no limit without a call.
 pub(crate) fn memory() -> usize {
+    BUDGET.get().map_or(usize::MAX, |budget| budget.heap)
+}
+
+/// The memory limit of the call's VM, of which the heap may hold less for now.
+pub(crate) fn limit() -> usize {
     BUDGET.get().map_or(usize::MAX, |budget| budget.memory)
+}
+
+/// Whether the heap of the call's VM may hold less than its memory limit says, because others have the rest.
+pub(crate) fn is_crowded() -> bool {
+    BUDGET.get().is_some_and(|budget| budget.heap < budget.memory)
+}
+
+/// Whether so many bytes are more than the heap of the call's VM may hold. Where that is only because it is crowded, the call
+/// ends: the script did nothing that it may not do.
+pub(crate) fn is_too_large(bytes: usize) -> bool {
+    let Some(budget) = BUDGET.get() else { return false };
+    if bytes > budget.heap && bytes <= budget.memory {
+        out_of_memory();
+    }
+    bytes > budget.heap
 }
 
 /// Ends the call because its VM's heap is full.

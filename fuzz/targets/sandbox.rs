@@ -39,6 +39,7 @@ pub fn run(path: &'static str, source: String) {
         cpu_time: Duration::from_millis(20),
         wall_time: Duration::from_secs(5),
         memory: 8 << 20,
+        room: None,
         stack: None,
     };
     let thread = std::thread::Builder::new().stack_size(limits.stack_size());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use replug_scripts::{CallContext, Exports, Handler, HostError, HostErrorKind, Limits, ScriptError, Vm};
+use replug_scripts::{CallContext, Exports, Handler, HostError, HostErrorKind, Limits, ScriptError, Verdict, Vm};
 
 use super::error::CallError;
 use super::instance::{Instance, Lane, START_GRACE};
@@ -41,16 +41,33 @@ pub(super) enum NoVm {
 
 impl HousedVm {
     /// A new VM on this thread, which was made for `limits`, with `init` run in it. Waits until `until` for room that other
-    /// VMs of the module give back.
+    /// VMs of the module give back; where it does not come up in that, for twice as much.
     pub(super) fn make(instance: &Instance, (_, limits, room): Placement<'_>, until: Instant) -> Result<Self, NoVm> {
         let alone = || Reservation::none(Arc::clone(&instance.account().heap));
         let mut part = room.map_or_else(alone, Reservation::aside);
         let share = share(instance);
-        let room = part.run_by(share, share.least(), until).map_err(NoVm::Full)?;
-        let era = instance.era();
-        let vm = instance.make_vm(within(&limits, room)).map_err(NoVm::Failed)?;
-        let collected = vm.memory() as u64;
-        Ok(Self { vm, limits, part, room, leaks: LeakWatch::default(), collected, era, answered_copy: false })
+        let mut least = share.least();
+        loop {
+            let room = part.run_by(share, least, until).map_err(NoVm::Full)?;
+            let (era, limits_now) = (instance.era(), within(&limits, room));
+            match instance.make_vm(limits_now) {
+                Ok(vm) => {
+                    let collected = vm.memory() as u64;
+                    let leaks = LeakWatch::default();
+                    return Ok(Self { vm, limits, part, room, leaks, collected, era, answered_copy: false });
+                }
+                Err(ScriptError::Limit(Verdict::Memory(_))) if room < share.limit => {
+                    // others that wait for as much would never get it from one that keeps what is too little
+                    part.rest(0);
+                    least = share.limit.min(room.saturating_mul(2));
+                }
+                Err(error) => {
+                    let call = instance.context("init", START_GRACE);
+                    instance.quotas().tell(&CallError::Script(error.clone()), &Handler::Init, &call);
+                    return Err(NoVm::Failed(error));
+                }
+            }
+        }
     }
 
     /// Whether this call may begin in it. Where not, it is to be made anew: VMs were to be renewed, or it answered copies and this
@@ -161,11 +178,11 @@ pub(super) fn share(instance: &Instance) -> HeapShare {
 }
 
 fn within(limits: &Limits, room: u64) -> Limits {
-    Limits { memory: limits.memory.min(usize::try_from(room).unwrap_or(usize::MAX)), ..*limits }
+    Limits { room: usize::try_from(room).ok(), ..*limits }
 }
 
 impl Instance {
-    /// A new VM on this thread, with `init` run in it. A limit that it meets is told.
+    /// A new VM on this thread, with `init` run in it.
     fn make_vm(&self, limits: Limits) -> Result<Box<dyn Vm>, ScriptError> {
         let at_start = Limits {
             cpu_time: limits.cpu_time.max(START_GRACE),
@@ -173,13 +190,11 @@ impl Instance {
             ..limits
         };
         let call: CallContext = self.context("init", START_GRACE);
-        let made = self.program().instantiate(Arc::clone(self.host()), &at_start, &call).and_then(|mut vm| {
-            if vm.exports().has(&Handler::Init) {
-                vm.call(&Handler::Init, &[], &call)?;
-            }
-            vm.set_limits(limits);
-            Ok(vm)
-        });
-        made.inspect_err(|error| self.quotas().tell(&CallError::Script(error.clone()), &Handler::Init, &call))
+        let mut vm = self.program().instantiate(Arc::clone(self.host()), &at_start, &call)?;
+        if vm.exports().has(&Handler::Init) {
+            vm.call(&Handler::Init, &[], &call)?;
+        }
+        vm.set_limits(limits);
+        Ok(vm)
     }
 }

@@ -50,7 +50,7 @@ impl LuaVm {
     /// Turns the memory limit on.
     pub(super) fn limit(&self) -> mlua::Result<()> {
         fit(&self.lua)?;
-        self.lua.set_memory_limit(self.limits.memory)?;
+        self.lua.set_memory_limit(self.limits.heap())?;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::*;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn limits(ticks: u64, cpu_time: Duration, wall_time: Duration) -> Limits {
-    Limits { ticks, cpu_time, wall_time, memory: 1 << 20, stack: None }
+    Limits { ticks, cpu_time, wall_time, memory: 1 << 20, room: None, stack: None }
 }
 
 fn far() -> Instant {

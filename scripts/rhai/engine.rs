@@ -73,7 +73,7 @@ pub(super) fn running(limits: &Limits, closures: bool) -> Engine {
 }
 
 /// Sets how deep calls may nest, which follows from the stack, and the caps on single values that follow from the memory
-/// limit.
+/// limit: that a heap is crowded for now changes neither. A full one is seen once an operation has made a value, of whatever size.
 pub(super) fn limit(engine: &mut Engine, limits: &Limits) {
     engine.set_max_call_levels(call_levels(limits));
     engine.set_max_string_size(longest_text(limits.memory));

@@ -154,7 +154,7 @@ impl RhaiVm {
         work: impl FnOnce(&mut Self) -> Result<R, ScriptError>,
     ) -> Result<R, ScriptError> {
         let _guard = meter::start(&self.limits, call.deadline);
-        let _watch = heap::watch(self.held, self.limits.memory);
+        let _watch = heap::watch(self.held, self.limits.heap());
         let line = calls::open(&self.host, call);
         let cells = cells::enter(std::mem::take(&mut self.cells));
         let worked = catch_unwind(AssertUnwindSafe(|| work(self)));
@@ -173,7 +173,7 @@ impl RhaiVm {
         match self.cells.settle(self.handlers.values()) {
             Ok(bytes) => {
                 self.held = ENGINE.saturating_add(bytes);
-                if self.held > self.limits.memory {
+                if self.held > self.limits.heap() {
                     meter::out_of_memory();
                 }
             }

@@ -24,6 +24,7 @@ pub(crate) fn assert_none_does_harm(
         cpu_time: Duration::from_millis(20),
         wall_time: Duration::from_secs(2),
         memory: 8 << 20,
+        room: None,
         stack: None,
     };
     hostile::warm(path, memory, source);

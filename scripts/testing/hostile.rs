@@ -86,6 +86,7 @@ fn limits(end: End) -> Limits {
         cpu_time: Duration::from_millis(90),
         wall_time: Duration::from_millis(400),
         memory: 16 << 20,
+        room: None,
         stack: None,
     };
     // A heap that is to be filled may take its time on a busy machine.

@@ -96,6 +96,19 @@ pub(crate) fn assert_stays_spent(vm: &mut dyn Vm, error: &ScriptError, script: &
     }
 }
 
+/// Two of 256 MiB of memory are left to the VM: what `fits` answers, and what would fit into all of it ends as if that were full.
+pub(crate) fn assert_a_crowded_heap_is_full(start: impl Fn(&Limits, &str) -> Running, fits: &[&str], full: &[&str]) {
+    let limits = Limits { memory: 256 << 20, room: Some(2 << 20), ..generous() };
+    for body in fits {
+        assert_serves(start(&limits, body), 2, body);
+    }
+    for body in full {
+        assert_eq!(verdict_on(start(&limits, body), body), Verdict::Memory(2 << 20), "{body}");
+        let all = Limits { room: None, ..limits };
+        assert_serves(start(&all, body), 1, body);
+    }
+}
+
 fn with_body(bytes: usize) -> Request {
     Request { body: Bytes::from(vec![b'x'; bytes]), ..request() }
 }

@@ -59,6 +59,11 @@ impl Shop {
 
     /// A module with this limit on each VM and these quotas.
     async fn of(language: Language, workers: usize, memory: &str, resources: &str) -> Self {
+        Self::scripted(language, "", workers, memory, resources).await
+    }
+
+    /// The same with this before its script.
+    async fn scripted(language: Language, top: &str, workers: usize, memory: &str, resources: &str) -> Self {
         let (world, gate) = World::gated().await;
         let manifest = format!(
             "id: shop\nversion: 1.0.0\ncapabilities: [{{ id: shop }}]\n\
@@ -67,8 +72,8 @@ impl Shop {
         );
         let instance = match language {
             #[cfg(feature = "rhai")]
-            Language::Rhai => world.serve_rhai(&manifest, RHAI).await,
-            _ => world.serve(&manifest, LUA).await,
+            Language::Rhai => world.serve_rhai(&manifest, &format!("{top}{RHAI}")).await,
+            _ => world.serve(&manifest, &format!("{top}{LUA}")).await,
         };
         Self { world, gate, instance }
     }
@@ -194,6 +199,35 @@ async fn a_vm_to_which_the_others_leave_little_meets_a_smaller_limit() {
     let error = world.call("shop", "shop.fill", Value::Null).await.expect_err("it meets its limit");
     let CallError::Script(ScriptError::Limit(Verdict::Memory(bytes))) = error else { panic!("{error:?}") };
     assert!(bytes > 3 << 20, "{bytes}");
+}
+
+/// In Lua alone, as the one before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vm_that_the_others_leave_too_little_to_begin_in_waits_for_more_and_costs_no_worker() {
+    let top = r#"local kept = ("x"):rep(10000000) "#;
+    let shop = Shop::scripted(Language::Lua, top, 2, "32MiB", "memory: { maxHeapSize: 34MiB }").await;
+    let mut events = shop.world.events.subscribe();
+    let world = Arc::new(shop.world);
+    let waiting = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.call("shop", "shop.wait", Value::Null).await })
+    };
+    shop.gate.reached(1).await;
+    let (quick, soon) =
+        (Handler::Service("shop.quick".into()), shop.instance.context("test", Duration::from_millis(200)));
+    let error = shop.instance.call(quick, vec![Value::Null], soon).await.expect_err("no room in half of its time");
+    assert!(matches!(error, CallError::HeapFull { .. }), "{error:?}");
+    let patient = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.call("shop", "shop.quick", Value::Null).await })
+    };
+    until(|| shop.instance.account().heap.is_waited_for()).await;
+    shop.gate.open(1);
+    waiting.await.expect("no panic").expect("an answer");
+    patient.await.expect("no panic").expect("room that comes in time is waited for");
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(*event, Event::WorkerFailed { .. }), "{event:?}");
+    }
 }
 
 /// In Lua alone: Rhai has no garbage, it frees what nothing reaches at once.

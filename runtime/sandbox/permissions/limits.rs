@@ -15,6 +15,7 @@ pub fn script_limits(manifest: &Manifest, quotas: &ResourceQuotas) -> Limits {
         cpu_time: spec.cpu_time,
         wall_time: spec.wall_time,
         memory: size(spec.memory),
+        room: None,
         stack: quotas.memory.max_stack_size.map(size),
     }
 }

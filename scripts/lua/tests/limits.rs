@@ -1,8 +1,8 @@
 use super::*;
 use crate::limits::Verdict;
 use crate::testing::limits::{
-    assert_each_budget_has_its_verdict, assert_ends_at_the_deadline, assert_large_request_is_a_memory_verdict,
-    assert_new_limits_hold, assert_serves, sizes_over, verdict_on,
+    assert_a_crowded_heap_is_full, assert_each_budget_has_its_verdict, assert_ends_at_the_deadline,
+    assert_large_request_is_a_memory_verdict, assert_new_limits_hold, assert_serves, sizes_over, verdict_on,
 };
 
 fn verdict(limits: &Limits, body: &str) -> Verdict {
@@ -27,6 +27,24 @@ fn each_call_has_its_own_budget() {
     let limits = Limits { ticks: 10_000, ..generous() };
     let body = "for i = 1, 6000 do end return ''";
     assert_serves(vm_with(&limits, &handler(body)), 5, body);
+}
+
+#[test]
+fn what_only_a_crowded_heap_has_no_room_for_is_a_verdict() {
+    assert_a_crowded_heap_is_full(
+        |limits, body| vm_with(limits, &handler(body)),
+        &["return string.rep('x', 300000)", "return tostring(#table.create(1000, 1))"],
+        &[
+            "return string.rep('x', 3000000)",
+            "local ok = pcall(string.rep, 'x', 3000000) return ''",
+            "pcall(table.create, 200000, 1) return ''",
+            "pcall(buffer.create, 3000000) return ''",
+            "pcall(table.move, {}, 1, 200000, 2, {}) return ''",
+            "local s = string.rep('x', 700000) pcall(string.format, '%s%s%s', s, s, s) return ''",
+            "local s = string.rep('x', 700000) pcall(kv.cas, 'k', nil, { s, s, s, s }) return ''",
+            "pcall(config.get) return ''",
+        ],
+    );
 }
 
 #[test]

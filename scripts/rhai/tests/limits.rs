@@ -1,8 +1,9 @@
 use super::*;
 use crate::limits::Verdict;
+use crate::rhai::engine;
 use crate::testing::limits::{
-    assert_each_budget_has_its_verdict, assert_ends_at_the_deadline, assert_large_request_is_a_memory_verdict,
-    assert_new_limits_hold, assert_serves, sizes_over, verdict_on,
+    assert_a_crowded_heap_is_full, assert_each_budget_has_its_verdict, assert_ends_at_the_deadline,
+    assert_large_request_is_a_memory_verdict, assert_new_limits_hold, assert_serves, sizes_over, verdict_on,
 };
 
 fn verdict(limits: &Limits, body: &str) -> Verdict {
@@ -71,6 +72,33 @@ fn each_call_has_its_own_budget() {
         let body = "for i in 0..4000 { } \"\"";
         assert_serves(vm_with(&limits, &handler(body)), 5, body);
     });
+}
+
+/// What grows in the script is seen by an allocator that counts, which the integration tests have.
+#[test]
+fn what_only_a_crowded_heap_has_no_room_for_is_a_verdict() {
+    scripted(|| {
+        assert_a_crowded_heap_is_full(
+            |limits, body| vm_with(limits, &handler(body)),
+            &[
+                "let s = \"\"; s.pad(900000, 'x'); s",
+                "let a = []; a.pad(60000, 1); \"\"",
+                "let b = blob(300000); \"\"",
+                "let m = #{}; for i in 0..1000 { m[i.to_string()] = i; } \"\"",
+            ],
+            &["let s = \"\"; s.pad(700000, 'x'); try { kv.cas(s, s, s); } catch { } \"\""],
+        );
+        let limits = Limits { memory: 2 << 30, room: Some(60 << 20), ..generous() };
+        let body = "try { config.get(); } catch { } \"\"";
+        assert_eq!(verdict(&limits, body), Verdict::Memory(60 << 20), "what the host answers");
+    });
+}
+
+#[test]
+fn calls_nest_as_deep_in_a_crowded_heap() {
+    let all = Limits { stack: Some(0), ..generous() };
+    let crowded = Limits { room: Some(2 << 20), ..all };
+    assert_eq!(engine::call_levels(&crowded), engine::call_levels(&all));
 }
 
 #[test]
