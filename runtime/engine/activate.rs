@@ -84,7 +84,7 @@ pub(super) async fn activate(
     if let Some(serving) = &serving {
         let newer = self::definition(&work.shared, id, serving)?;
         validate::reversible(&newer, &definition)?;
-        if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version) {
+        if slot.stands_by(version) {
             let because = format!("{} asked for {version} again", asker(work.by.who));
             return match rollback::to_standby(work, &slot.state, (&definition, &newer), &because).await? {
                 Some(report) => Ok(report),

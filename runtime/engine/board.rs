@@ -145,6 +145,11 @@ impl Slot {
         self.versions.get(&version).map(|record| record.state)
     }
 
+    /// Whether this version runs to be returned to.
+    pub(super) fn stands_by(&self, version: &Version) -> bool {
+        self.state.standby.as_ref().and_then(version_of).as_ref() == Some(version)
+    }
+
     /// Whether what serves does so only because its rollback failed; `failed` if it was tried anew since and failed again.
     pub(super) fn is_stuck(&self) -> bool {
         matches!(self.serving_state(), Some(State::FailedToRestore | State::Failed))

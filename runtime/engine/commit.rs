@@ -368,11 +368,11 @@ impl Coordinator {
             entries.push(entry);
         }
         let Some((instance, _)) = taking else { return Ok((entries, inherited)) };
-        let others = self.shared.records.undecided(&commit.id)?;
+        let (others, migrated) = (self.shared.records.undecided(&commit.id)?, validate::migrated(&instance.manifest));
         for mut entry in others.into_iter().filter(|it| it.number != own && Some(it.number) != provisional) {
             // it gave its traffic back and is taken back in its turn, or a start could not: this one found the schema as that one had
             // made it, so what it needs of it stays
-            let needed = entry.keep(&validate::migrated(&instance.manifest));
+            let needed = entry.keep(&migrated);
             if !needed.is_empty() {
                 entries.push(entry);
                 inherited.extend(needed.into_iter().filter(|_| inherits));

@@ -159,7 +159,7 @@ impl Engine {
         let generation = slot.versions.values().map(|record| record.generation).max().unwrap_or(0) + 1;
         let key = InstanceKey { generation, ..schema_key(manifest) };
         // the module returns to what stands by
-        let stands_by = slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version);
+        let stands_by = slot.stands_by(version);
         let steps = if stands_by { &[StepName::Activate][..] } else { strategy::steps(strategy) };
         let keeps_standby = !stands_by && slot.keeps_standby();
         let plan = plan::activate(&key, &slot.state, steps, &pending, keeps_standby);

@@ -65,7 +65,7 @@ impl Engine {
             found.note(validate::reversible(before, definition));
         }
         // what stands by follows nothing: the module returns to it
-        let stands_by = slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(version);
+        let stands_by = slot.stands_by(version);
         if let Some(from) = serving.filter(|_| !stands_by) {
             match through::stops(&snapshot, definition, &from) {
                 Ok(stops) => found.via = stops,

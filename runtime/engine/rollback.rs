@@ -52,7 +52,7 @@ pub(super) async fn rollback(
         return Ok(report(id, &target, outcome));
     }
     validate::reversible(&newer, &older)?;
-    if slot.state.standby.as_ref().and_then(version_of).as_ref() == Some(&target) {
+    if slot.stands_by(&target) {
         return match to_standby(work, &slot.state, (&older, &newer), because).await? {
             Some(report) => Ok(report),
             None => Box::pin(rollback(work, id, Some(target), None, because)).await,

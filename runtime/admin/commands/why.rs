@@ -84,7 +84,12 @@ impl Commands {
             reasons.extend(brought(&definition, &history));
             reasons.extend(needed(&definition, &snapshot, &running));
             for newer in newer(&definition, &snapshot).into_iter().take(NEWER) {
-                reasons.push(self.not_taken(newer, (&snapshot, &running), (candidate, &history)).await?);
+                match self.not_taken(newer, (&snapshot, &running), (candidate, &history)).await {
+                    Ok(reason) => reasons.push(reason),
+                    // it was unregistered meanwhile
+                    Err(_) if self.registry.snapshot().get(&manifest.id, &newer.manifest.version).is_none() => {}
+                    Err(error) => return Err(error),
+                }
             }
         } else {
             reasons.push(idle(&definition, state.state, state.reason.as_deref(), &history));
