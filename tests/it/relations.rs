@@ -64,6 +64,12 @@ async fn why_follows_a_module_through_its_life() {
     let failed =
         told.split("; ").find(|reason| reason.starts_with("a@1.2.0: it is failed: ")).expect("what became of it");
     assert!(failed.contains("no ink"), "{told}");
+    server.ok(&["register", &server.write(&Module::echo("a", "1.3.0", "lua"))]).await;
+    server.ok(&["activate", "a@1.3.0", "--strategy", "instant"]).await;
+    assert!(why("a@1.0.0").await.starts_with("it is standby"), "{}", why("a@1.0.0").await);
+    server.ok(&["rollback", "a"]).await;
+    let told = why("a").await;
+    assert!(told.contains("a@1.3.0: it served, and a rollback returned to 1.0.0"), "{told}");
     server.ok(&["deactivate", "a"]).await;
     assert!(why("a@1.0.0").await.starts_with("it was deactivated"), "{}", why("a@1.0.0").await);
 }

@@ -271,11 +271,16 @@ fn together(definition: &Definition, snapshot: &Snapshot, running: &Running) -> 
 /// Why it does not run, by its state.
 fn idle(definition: &Definition, state: State, reason: Option<&str>, history: &[HistoryEntry]) -> Reason {
     let version = definition.manifest.version.to_string();
-    let entry = history.iter().find(|entry| entry.version == version);
+    let is_from = |entry: &HistoryEntry| entry.from.as_deref() == Some(&*version);
+    let returned = |entry: &HistoryEntry| entry.command == "rollback" && is_from(entry);
+    let entry = history.iter().find(|entry| entry.version == version || returned(entry));
     let because = reason.map_or(String::new(), |reason| format!(": {reason}"));
-    let text = match (state, entry.map(|entry| &*entry.command)) {
+    let text = match (state, entry.map(|entry| (&*entry.command, entry))) {
         (State::Registered, None) => "it is registered and was never activated".to_owned(),
-        (State::Inactive, Some("deactivate")) => format!("it was deactivated{because}"),
+        (State::Inactive, Some(("deactivate", _))) => format!("it was deactivated{because}"),
+        (State::Inactive, Some((_, entry))) if returned(entry) => {
+            format!("it served, and a rollback returned to {}{because}", entry.version)
+        }
         (State::Inactive, _) => format!("it served, and another version took its place{because}"),
         (state, _) => format!("it is {}{because}", state.name()),
     };
