@@ -81,7 +81,7 @@ pub(crate) struct Room(usize);
 impl Room {
     /// For a value of the call that runs on this thread.
     pub(crate) fn of_call() -> Self {
-        Self(meter::memory())
+        Self(meter::heap())
     }
 
     /// Takes a value beside its own bytes. Every one is a tick.

@@ -205,12 +205,12 @@ pub(crate) fn trip(verdict: Verdict) {
 }
 
 /// Bytes that the heap of the call's VM may hold; no limit without a call.
-pub(crate) fn memory() -> usize {
+pub(crate) fn heap() -> usize {
     BUDGET.get().map_or(usize::MAX, |budget| budget.heap)
 }
 
 /// The memory limit of the call's VM, of which the heap may hold less for now.
-pub(crate) fn limit() -> usize {
+pub(crate) fn memory() -> usize {
     BUDGET.get().map_or(usize::MAX, |budget| budget.memory)
 }
 
@@ -221,7 +221,7 @@ pub(crate) fn is_crowded() -> bool {
 
 /// Whether so many bytes are more than the heap of the call's VM may hold. Where that is only because it is crowded, the call
 /// ends: the script did nothing that it may not do.
-pub(crate) fn is_too_large(bytes: usize) -> bool {
+pub(crate) fn refuses(bytes: usize) -> bool {
     let Some(budget) = BUDGET.get() else { return false };
     if bytes > budget.heap && bytes <= budget.memory {
         out_of_memory();
@@ -231,7 +231,7 @@ pub(crate) fn is_too_large(bytes: usize) -> bool {
 
 /// Ends the call because its VM's heap is full.
 pub(crate) fn out_of_memory() {
-    trip(Verdict::Memory(memory()));
+    trip(Verdict::Memory(heap()));
 }
 
 /// The ticks that the call has used.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use replug_scripts::{HostErrorKind, ScriptError, Verdict};
 
+use crate::monitor::InstanceKey;
 use crate::sandbox::quota::heap::{HeapFull, NoRoom};
 
 /// Why a call to a module's script ended without its answer.
@@ -45,6 +46,17 @@ pub enum CallError {
     /// The VM that held the call, with others, ran out of memory in another one's hands.
     #[error("another call filled the memory of the VM of {0} that held this one")]
     Displaced(String),
+    /// The VM that held the call had less memory than its limit says, and that was too little.
+    #[error(
+        "{instance} had {room} bytes of memory for this call, and needed more: others of the module have the rest; \
+         `permissions.resources.memory.maxHeapSize` in module.manifest.yaml asks for more"
+    )]
+    Cramped {
+        /// The instance.
+        instance: String,
+        /// What its VM might hold, in bytes.
+        room: usize,
+    },
     /// The module has used up its share of the processor.
     #[error(
         "{instance} has used up its share of the processor; it may run again in {} ms; \
@@ -97,13 +109,26 @@ pub enum Blame {
 }
 
 impl CallError {
+    /// What the script of `instance`, whose VMs may hold `memory` bytes where they have all of their memory, made of a call.
+    #[must_use]
+    pub fn of_script(error: ScriptError, instance: &InstanceKey, memory: usize) -> Self {
+        match error {
+            ScriptError::Limit(Verdict::Memory(room)) if room < memory => {
+                Self::Cramped { instance: instance.to_string(), room }
+            }
+            error => Self::Script(error),
+        }
+    }
+
     /// Whom it counts against when the call is a request of a client.
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
             Self::Script(ScriptError::Problem { status, .. }) if *status < 500 => Blame::Caller,
             Self::Script(ScriptError::Limit(Verdict::Stopped)) => Blame::Nobody,
-            Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) | Self::Displaced(_) => Blame::Instance,
+            Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) | Self::Displaced(_) | Self::Cramped { .. } => {
+                Blame::Instance
+            }
             Self::Overloaded { .. }
             | Self::Crowded { .. }
             | Self::NoRoom { .. }

@@ -220,7 +220,8 @@ fn answer<T>(
 ) -> bool {
     let spent = result.as_ref().is_err_and(ScriptError::retires_vm);
     let is_verdict = matches!(result, Err(ScriptError::Limit(verdict)) if verdict != Verdict::Stopped);
-    let (result, metrics) = (result.map_err(CallError::from), &instance.metrics);
+    let (memory, metrics) = (instance.limits().memory, &instance.metrics);
+    let result = result.map_err(|error| CallError::of_script(error, &instance.key, memory));
     if is_verdict {
         metrics.verdicts.inc();
     }

@@ -58,7 +58,9 @@ impl Quotas {
                 live.limit("runtime.limits.streams", *streams as u64, handler, call);
             }
             CallError::Throttled { .. } => live.exceed(ResourceType::CpuUsage, At::Handler(handler), Some(call)),
-            CallError::HeapFull { .. } => live.exceed(ResourceType::HeapSize, At::Handler(handler), Some(call)),
+            CallError::HeapFull { .. } | CallError::Cramped { .. } => {
+                live.exceed(ResourceType::HeapSize, At::Handler(handler), Some(call))
+            }
             _ => {}
         }
     }

@@ -41,14 +41,13 @@ pub(super) enum NoVm {
 
 impl HousedVm {
     /// A new VM on this thread, which was made for `limits`, with `init` run in it. Waits until `until` for room that other
-    /// VMs of the module give back; where it does not come up in that, for twice as much.
+    /// VMs of the module give back; where it does not come up in that, for more.
     pub(super) fn make(instance: &Instance, (_, limits, room): Placement<'_>, until: Instant) -> Result<Self, NoVm> {
         let alone = || Reservation::none(Arc::clone(&instance.account().heap));
         let mut part = room.map_or_else(alone, Reservation::aside);
         let share = share(instance);
-        let mut least = share.least();
+        let mut room = part.run_by(share, share.least(), until).map_err(NoVm::Full)?;
         loop {
-            let room = part.run_by(share, least, until).map_err(NoVm::Full)?;
             let (era, limits_now) = (instance.era(), within(&limits, room));
             match instance.make_vm(limits_now) {
                 Ok(vm) => {
@@ -56,16 +55,15 @@ impl HousedVm {
                     let leaks = LeakWatch::default();
                     return Ok(Self { vm, limits, part, room, leaks, collected, era, answered_copy: false });
                 }
-                Err(ScriptError::Limit(Verdict::Memory(_))) if room < share.limit => {
-                    // others that wait for as much would never get it from one that keeps what is too little
-                    part.rest(0);
-                    least = share.limit.min(room.saturating_mul(2));
+                Err(error @ ScriptError::Limit(Verdict::Memory(_))) if room < share.limit => {
+                    room = match more(&mut part, (share, room), until) {
+                        Ok(more) => more,
+                        // what the others have is not why
+                        Err(full) if full.reserved + room < share.limit => return Err(failed(instance, error)),
+                        Err(full) => return Err(NoVm::Full(full)),
+                    };
                 }
-                Err(error) => {
-                    let call = instance.context("init", START_GRACE);
-                    instance.quotas().tell(&CallError::Script(error.clone()), &Handler::Init, &call);
-                    return Err(NoVm::Failed(error));
-                }
+                Err(error) => return Err(failed(instance, error)),
             }
         }
     }
@@ -175,6 +173,24 @@ pub(super) fn share(instance: &Instance) -> HeapShare {
     // the first VM may set timers before it is known what the script hears
     let waits = aside > 0 || instance.makes_streams() || instance.exports().handlers.is_empty();
     HeapShare::new(quota, instance.limits().memory as u64, instance.workers(Lane::Requests), waits).with_aside(aside)
+}
+
+/// More than `room`, in which a VM does not come up: twice as much, waited for, or what there is.
+fn more(part: &mut Reservation, (share, room): (HeapShare, u64), until: Instant) -> Result<u64, HeapFull> {
+    // others that wait for as much would never get it from one that keeps what is too little
+    part.rest(0);
+    let twice = part.run_by(share, share.limit.min(room.saturating_mul(2)), until);
+    twice.or_else(|full| {
+        let is_over = Instant::now() >= until;
+        if is_over { Err(full) } else { part.run(share, share.limit.min(room + LEAST_ROOM)) }
+    })
+}
+
+/// The top level or `init` failed; a limit that it met is told.
+fn failed(instance: &Instance, error: ScriptError) -> NoVm {
+    let call = instance.context("init", START_GRACE);
+    instance.quotas().tell(&CallError::Script(error.clone()), &Handler::Init, &call);
+    NoVm::Failed(error)
 }
 
 fn within(limits: &Limits, room: u64) -> Limits {

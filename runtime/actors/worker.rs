@@ -6,7 +6,7 @@
 //! | running | no job for a while → parked · panic, failing `init` → the actor fails, its supervisor starts another |
 //!
 //! A limit verdict or a script error is no failure of the worker: the thread replaces the VM and goes on, so that no
-//! client can use up a module's restarts. Nor is an `init` that meets `overloaded`: the job is answered, and the next one tries again.
+//! client can use up a module's restarts. Nor is an `init` that meets `overloaded` or finds no room: the job is answered, and the next one tries again.
 //!
 //! A thread cannot be killed. When its worker goes, a thread that waits for a job ends at once; one that holds a job
 //! finishes and answers it, which the script's limits bound, and takes no other. Until then the module may have a thread
@@ -183,6 +183,7 @@ fn serve(
     };
     // once more: a slow `init` may have used up its time
     if job.abandoned() {
+        ready.rest(instance);
         too_late(job);
         return Ok(());
     }

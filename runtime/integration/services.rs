@@ -285,6 +285,13 @@ fn translate(function: &str, service: &str, module: &str, error: CallError, call
         CallError::Crowded { .. } | CallError::NoRoom { .. } => {
             failed(Kind::Overloaded, format_args!("{service}: {module} begins no more streams"))
         }
+        CallError::Cramped { .. } => failed(
+            Kind::Overloaded,
+            format_args!(
+                "{service}: others of {module} have the memory that this call needed; \
+                 `permissions.resources.memory.maxHeapSize` in its module.manifest.yaml asks for more"
+            ),
+        ),
         CallError::Displaced(_) => failed(
             Kind::Overloaded,
             format_args!("{service}: another call of {module} took the memory that this one needed"),

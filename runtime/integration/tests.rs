@@ -152,6 +152,12 @@ impl World {
         self.start_files(text, BTreeMap::from([("main.lua".to_owned(), Arc::from(script))])).await
     }
 
+    /// A version of which nothing has run yet.
+    pub(crate) fn instance(&self, text: &str, script: &str) -> Arc<Instance> {
+        let files = BTreeMap::from([("main.lua".to_owned(), Arc::from(script))]);
+        self.rig.instance(read(text), files, self.supplies.clone())
+    }
+
     /// Starts a version of several files without routing to it.
     pub(crate) async fn start_files(&self, text: &str, files: BTreeMap<String, Arc<str>>) -> Arc<Instance> {
         self.rig.start(read(text), files, self.supplies.clone()).await

@@ -152,7 +152,7 @@ fn host_function(
             }
             Err(Fault::Lua(error)) => Err(error),
         };
-        lua.set_memory_limit(meter::memory())?;
+        lua.set_memory_limit(meter::heap())?;
         // The host may have blocked: the next safepoint looks at the clocks.
         meter::hurry();
         result

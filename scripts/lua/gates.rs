@@ -161,7 +161,7 @@ macro_rules! gates {
 gates! {
     Rep = c"rep" [2], |args| {
         let size = args.length(1).saturating_mul(count(args, 2));
-        if meter::is_too_large(size) { Plan::Refuse(c"resulting string too large") } else { Plan::Run(size) }
+        if meter::refuses(size) { Plan::Refuse(c"resulting string too large") } else { Plan::Run(size) }
     };
     Find = c"find" [3], |args| pattern(args, true);
     Match = c"match" [3], |args| pattern(args, false);
@@ -225,13 +225,13 @@ gates! {
     Move = c"move" [2, 3, 4], |args| match (args.number(2), args.number(3)) {
         (Some(from), Some(to)) => {
             let size = whole(to - from + 1.0).saturating_mul(SLOT);
-            if meter::is_too_large(size) { Plan::Refuse(c"too many elements to move") } else { Plan::Run(size) }
+            if meter::refuses(size) { Plan::Refuse(c"too many elements to move") } else { Plan::Run(size) }
         }
         _ => Plan::Run(0),
     };
     Create = c"create" [1], |args| {
         let size = count(args, 1).saturating_mul(SLOT);
-        if meter::is_too_large(size) { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
+        if meter::refuses(size) { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
     };
     Concat = c"concat" [3, 4], |args| Plan::RunLong(args.length(1).saturating_mul(64));
     Clone = c"clone", |args| elements(args);
@@ -245,7 +245,7 @@ gates! {
     };
     BufferCreate = c"create" [1], |args| {
         let size = count(args, 1);
-        if meter::is_too_large(size) { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
+        if meter::refuses(size) { Plan::Refuse(c"size out of range of the memory limit") } else { Plan::Run(size) }
     };
     BufferFromString = c"fromstring", |args| Plan::Run(text(args, 1));
     BufferToString = c"tostring", |args| Plan::Run(args.length(1));
@@ -320,7 +320,7 @@ fn numbers(args: &Args<'_>) -> Plan {
 /// The bytes of all arguments, for functions that put them into one text or read them as numbers; `None` if those are too many.
 fn joined(args: &Args<'_>) -> Option<usize> {
     let size = texts(args).fold(0, usize::saturating_add);
-    (size <= MAX_JOINED && !meter::is_too_large(size)).then_some(size)
+    (size <= MAX_JOINED && !meter::refuses(size)).then_some(size)
 }
 
 /// For functions that walk a table, whose hash part has no known size.

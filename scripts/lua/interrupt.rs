@@ -128,7 +128,7 @@ unsafe fn collect(state: *mut lua_State) {
     // SAFETY: the caller stands where the collector may run; callbacks are those of a live state.
     unsafe {
         ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0);
-        let limit = meter::memory();
+        let limit = meter::heap();
         let crowded_at = (limit / 8 * 5).max(in_use(state).saturating_add(limit / 16));
         CROWDED_AT.set(crowded_at);
         LOOKS_AT.set(crowded_at);
@@ -144,7 +144,7 @@ unsafe fn in_use(state: *mut lua_State) -> usize {
 
 /// A call begins: nothing was collected for it yet.
 pub(super) fn begin() {
-    let crowded_at = meter::memory() / 8 * 5;
+    let crowded_at = meter::heap() / 8 * 5;
     CROWDED_AT.set(crowded_at);
     LOOKS_AT.set(crowded_at);
 }

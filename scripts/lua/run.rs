@@ -129,9 +129,9 @@ impl LuaVm {
 /// # Errors
 /// It does not: the call is over.
 pub(super) fn fit(lua: &Lua) -> mlua::Result<()> {
-    if lua.used_memory() > meter::memory() {
+    if lua.used_memory() > meter::heap() {
         lua.gc_collect()?;
-        if lua.used_memory() > meter::memory() {
+        if lua.used_memory() > meter::heap() {
             meter::out_of_memory();
             return Err(mlua::Error::MemoryError("the heap is full".into()));
         }

@@ -177,7 +177,7 @@ impl Natives {
                 },
                 Err(error) => thrown::host_error_table(lua, &errors, &error).map(|table| (true, Value::Table(table))),
             };
-            lua.set_memory_limit(meter::memory())?;
+            lua.set_memory_limit(meter::heap())?;
             meter::hurry();
             result
         })?;

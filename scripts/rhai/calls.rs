@@ -178,7 +178,7 @@ fn convert_and_call(function: &api::Function, args: &[Dynamic]) -> Result<Dynami
 
 /// The engine ends a call that gets a value beyond its caps; as the host's error it can be caught.
 fn fits(function: &api::Function, value: &crate::Value) -> Result<(), HostError> {
-    let (sizes, memory) = (convert::sizes(value), meter::limit());
+    let (sizes, memory) = (convert::sizes(value), meter::memory());
     let most = [
         (sizes.texts, engine::longest_text(memory), "bytes of text", "a sixteenth"),
         (sizes.elements, engine::longest_array(memory), "elements of arrays and bytes of blobs", "a sixty-fourth"),

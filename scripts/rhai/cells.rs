@@ -82,7 +82,7 @@ fn note_cell(cell: &Dynamic) {
         let Some(cells) = cells else { return };
         if cells.known.insert(address) {
             cells.cells.push(cell.clone());
-            if (cells.cells.len() - cells.lasting).saturating_mul(CELL) > meter::memory() {
+            if (cells.cells.len() - cells.lasting).saturating_mul(CELL) > meter::heap() {
                 meter::out_of_memory();
             }
         }
@@ -108,7 +108,7 @@ impl Cells {
         if self.cells.is_empty() {
             return Ok(0);
         }
-        let mut reach = Reach { seen: HashSet::new(), bytes: 0, room: meter::memory() };
+        let mut reach = Reach { seen: HashSet::new(), bytes: 0, room: meter::heap() };
         let reached = roots
             .try_for_each(|value| reach.visit(value, 0))
             .and_then(|()| self.cells[..self.lasting].iter().try_for_each(|cell| reach.visit(cell, 0)));

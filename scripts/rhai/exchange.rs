@@ -15,7 +15,7 @@ pub(super) fn request(request: &Request) -> Dynamic {
     let headers: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let strings = request.params.iter().chain(&request.query).map(|(name, value)| name.len() + value.len());
     let size = strings.fold(request.body.len() + request.path.len() + headers, usize::saturating_add);
-    if size > meter::memory() {
+    if size > meter::heap() {
         meter::out_of_memory();
         return Dynamic::UNIT;
     }

@@ -47,6 +47,11 @@ pub(super) fn charge(bytes: usize) -> Checked<()> {
     if meter::charge_bytes(bytes).is_some() { Err(over()) } else { Ok(()) }
 }
 
+/// Whether a crowded heap could hold so many bytes; where all of the memory is there the caps have said so.
+fn has_room(bytes: usize) -> Checked<()> {
+    if meter::refuses(bytes) { Err(over()) } else { Ok(()) }
+}
+
 /// The crate's own size checks overflow for arrays, and it pads with an empty string for ever.
 fn pads(module: &mut Module) {
     changing("pad").set_into_module(
@@ -62,6 +67,7 @@ fn pads(module: &mut Module) {
                 return Err(too_large("Size of array/BLOB"));
             }
             charge(size * size_of::<Dynamic>())?;
+            has_room(size * size_of::<Dynamic>())?;
             array.resize(length, item);
             Ok(())
         },
@@ -107,6 +113,7 @@ fn pad_text(context: &NativeCallContext, text: &mut ImmutableString, length: i64
         return Err(too_large("Length of string"));
     }
     charge(size)?;
+    has_room(size)?;
     let mut padded = String::with_capacity(size);
     padded.push_str(text);
     padded.push_str(&padding.repeat(missing / letters));

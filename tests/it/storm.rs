@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -168,7 +167,8 @@ async fn swap(server: &Server, swaps: &Swaps, strategy: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_requests_over_many_swaps_loses_nothing_and_leaves_nothing() {
-    let (instant, gradual) = if std::env::var_os("REPLUG_STORM").is_some() { (1000, 20) } else { (24, 1) };
+    let (instant, gradual, looks) =
+        if std::env::var_os("REPLUG_STORM").is_some() { (1000, 20, 600) } else { (24, 1, 8) };
     let server = Arc::new(Server::lean(&[storm("1.0.0")]).await);
     for version in &VERSIONS[1..] {
         server.ok(&["register", &server.write(&storm(version))]).await;
@@ -181,20 +181,14 @@ async fn a_storm_of_requests_over_many_swaps_loses_nothing_and_leaves_nothing() 
     for _ in 0..8 {
         swap(&server, &swaps, "instant").await;
     }
-    let before = settled(&server).await;
-    // the store writes its log through a buffer of 8 MiB, of which a swap fills some 20 KiB more, until it takes a new one: half of
-    // a thousand swaps meet that moment
-    let mut least = u64::MAX;
+    let before = least_over(looks, &server, &swaps).await;
     for n in 0..instant {
         swap(&server, &swaps, "instant").await;
         if n % (instant / gradual) == 0 {
             swap(&server, &swaps, "gradual").await;
         }
-        if n >= instant / 2 {
-            least = least.min(server.resident());
-        }
     }
-    let after = settled(&server).await.min(least);
+    let after = least_over(looks, &server, &swaps).await;
     stop.store(true, Ordering::Relaxed);
     let mut posts = 0;
     for client in clients {
@@ -205,13 +199,18 @@ async fn a_storm_of_requests_over_many_swaps_loses_nothing_and_leaves_nothing() 
     assert!(after < before + before / 10, "{before} KiB before, {after} KiB after");
 }
 
-/// KiB that the process takes, once only what serves is left of the module.
-async fn settled(server: &Server) -> u64 {
+/// The least that the process takes over so many swaps, in KiB, and once only what serves is left of the module. The store writes its
+/// log through a buffer of 8 MiB, of which a swap fills some 20 KiB more until there is a new one: 600 swaps meet that moment.
+async fn least_over(count: u64, server: &Server, swaps: &Swaps) -> u64 {
+    let mut least = u64::MAX;
+    for _ in 0..count {
+        swap(server, swaps, "instant").await;
+        least = least.min(server.resident());
+    }
     until("what was replaced has stopped", async || {
         let versions = server.states("storm").await;
         versions.iter().filter(|(_, state)| matches!(state.as_str(), "active" | "inactive")).count() == VERSIONS.len()
     })
     .await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    server.resident()
+    least.min(server.resident())
 }

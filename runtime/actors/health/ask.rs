@@ -41,6 +41,7 @@ impl From<CallError> for Fault {
             CallError::Overloaded { .. }
             | CallError::Throttled { .. }
             | CallError::HeapFull { .. }
+            | CallError::Cramped { .. }
             | CallError::Unready { .. } => Self::Full(error.to_string()),
             CallError::Timeout(_) => Self::Late,
             CallError::Closed(_) => Self::Closed,

@@ -29,8 +29,8 @@ impl Rig {
         Self { supervisor, generation: AtomicU64::new(1), metrics: Metrics::default() }
     }
 
-    /// Starts an instance of the entry script `main.rhai`, or else `main.lua`.
-    pub(crate) async fn start(
+    /// An instance of the entry script `main.rhai`, or else `main.lua`, of which nothing has run yet.
+    pub(crate) fn instance(
         &self,
         manifest: Manifest,
         files: BTreeMap<String, Arc<str>>,
@@ -47,7 +47,17 @@ impl Rig {
         let metrics = self.metrics.instance(&key);
         let live = Arc::clone(host.live());
         let instance = Instance::new(key, Arc::new(manifest), program, host, metrics);
-        let instance = Arc::new(instance.supplied(supplies).governed(live));
+        Arc::new(instance.supplied(supplies).governed(live))
+    }
+
+    /// Starts one.
+    pub(crate) async fn start(
+        &self,
+        manifest: Manifest,
+        files: BTreeMap<String, Arc<str>>,
+        supplies: Supplies,
+    ) -> Arc<Instance> {
+        let instance = self.instance(manifest, files, supplies);
         instance.first_vm().await.expect("the first VM comes up");
         let starting = Arc::clone(&instance);
         let started = self.supervisor.call(|reply| ModulesMsg::Start(starting, reply), None).await;

@@ -140,6 +140,7 @@ impl Desk<'_> {
         };
         // once more: a slow `init` may have used up its time
         if job.abandoned() {
+            self.clear(number);
             too_late(job);
             return Ok(());
         }

@@ -119,6 +119,9 @@ fn problem(error: CallError) -> Problem {
         CallError::Throttled { wait, .. } => Problem::throttled(wait),
         CallError::HeapFull { .. } => Problem::overloaded("the module has used up its memory"),
         CallError::Unready { .. } => Problem::overloaded("the module has no room to begin with"),
+        CallError::Cramped { .. } => {
+            Problem::overloaded("others of the module have the memory that this request needed")
+        }
         CallError::Displaced(_) => Problem::overloaded("another request took the memory that this one needed"),
         CallError::Closed(_) | CallError::NoModule(_) => Problem::overloaded("the module is being replaced"),
         CallError::Timeout(_) => Problem::timeout("the module did not get to this request in time"),

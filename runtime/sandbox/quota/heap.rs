@@ -1,7 +1,7 @@
 //! The memory of a module's VMs together, and of the values that wait for it outside of them, reserved before it may be used.
 //!
 //! A VM that runs reserves as much as it may grow to, one that rests what it holds. The reservations of a module never
-//! exceed its quota, so its heaps never do. Where the quota is less than all VMs may use, one that runs leaves each of the
+//! exceed its quota, so its heaps do not either, but for what one operation in Rhai makes before it is looked at. Where the quota is less than all VMs may use, one that runs leaves each of the
 //! others a floor, so that a few do not keep the rest from running; it then meets a limit smaller than its own. While one
 //! version takes another's place there are twice as many, so a VM may still find no room: it waits for one that runs.
 //!

@@ -86,7 +86,11 @@ fn what_only_a_crowded_heap_has_no_room_for_is_a_verdict() {
                 "let b = blob(300000); \"\"",
                 "let m = #{}; for i in 0..1000 { m[i.to_string()] = i; } \"\"",
             ],
-            &["let s = \"\"; s.pad(700000, 'x'); try { kv.cas(s, s, s); } catch { } \"\""],
+            &[
+                "let s = \"\"; s.pad(3000000, 'x'); s",
+                "let a = []; a.pad(200000, 1); \"\"",
+                "let s = \"\"; s.pad(700000, 'x'); try { kv.cas(s, s, s); } catch { } \"\"",
+            ],
         );
         let limits = Limits { memory: 2 << 30, room: Some(60 << 20), ..generous() };
         let body = "try { config.get(); } catch { } \"\"";

@@ -210,7 +210,7 @@ impl ScriptActor {
             | CallError::HeapFull { .. } => Err(Stop::Turn(Turn::Later(overloaded(), AGAIN))),
             CallError::Throttled { wait, .. } => Err(Stop::Turn(Turn::Later(overloaded(), *wait))),
             // not tried again by itself: the `init` may need the very mailbox in which the message would wait
-            CallError::Displaced(_) | CallError::Unready { .. } => Ok(Some(overloaded())),
+            CallError::Displaced(_) | CallError::Cramped { .. } | CallError::Unready { .. } => Ok(Some(overloaded())),
             // cut off with its version: the state stays as it was before this message
             CallError::Script(stopped) if stopped.is_stop() => Ok(Some(overloaded())),
             CallError::Timeout(_) => Ok(Some(self.error(HostErrorKind::Timeout, error))),
