@@ -15,7 +15,8 @@ pub struct Limits {
     pub wall_time: Duration,
     /// Bytes that a VM's heap may hold.
     pub memory: usize,
-    /// Bytes that it may hold for now, where others have the rest of what they share; none where that is all of `memory`.
+    /// Bytes that it may hold for now, where others have the rest of what they share: as many as `memory` at most, and so many where
+    /// there is none.
     pub room: Option<usize>,
     /// Bytes of stack that the thread of the VM is to have; none where that follows from `memory`. What it has is
     /// [`Limits::stack_size`], and how deep calls nest in Rhai follows from that: a VM must not run on a thread with less.

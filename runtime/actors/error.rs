@@ -46,7 +46,7 @@ pub enum CallError {
     /// The VM that held the call, with others, ran out of memory in another one's hands.
     #[error("another call filled the memory of the VM of {0} that held this one")]
     Displaced(String),
-    /// The VM that held the call had less memory than its limit says, and that was too little.
+    /// The VM that held the call had less than an equal share of its module's memory, and that was too little.
     #[error(
         "{instance} had {room} bytes of memory for this call, and needed more: others of the module have the rest; \
          `permissions.resources.memory.maxHeapSize` in module.manifest.yaml asks for more"
@@ -109,11 +109,11 @@ pub enum Blame {
 }
 
 impl CallError {
-    /// What the script of `instance`, whose VMs may hold `memory` bytes where they have all of their memory, made of a call.
+    /// What the script of `instance` made of a call, where a VM with less than `equal` bytes is crowded.
     #[must_use]
-    pub fn of_script(error: ScriptError, instance: &InstanceKey, memory: usize) -> Self {
+    pub fn of_script(error: ScriptError, instance: &InstanceKey, equal: u64) -> Self {
         match error {
-            ScriptError::Limit(Verdict::Memory(room)) if room < memory => {
+            ScriptError::Limit(Verdict::Memory(room)) if (room as u64) < equal => {
                 Self::Cramped { instance: instance.to_string(), room }
             }
             error => Self::Script(error),

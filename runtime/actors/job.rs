@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::error::{Blame, CallError};
 use super::gate::Pass;
 use super::instance::Instance;
+use super::vm;
 use held::Waiting;
 pub use held::{Held, Left, Progress};
 
@@ -220,8 +221,8 @@ fn answer<T>(
 ) -> bool {
     let spent = result.as_ref().is_err_and(ScriptError::retires_vm);
     let is_verdict = matches!(result, Err(ScriptError::Limit(verdict)) if verdict != Verdict::Stopped);
-    let (memory, metrics) = (instance.limits().memory, &instance.metrics);
-    let result = result.map_err(|error| CallError::of_script(error, &instance.key, memory));
+    let (metrics, equal) = (&instance.metrics, || vm::share(instance).equal());
+    let result = result.map_err(|error| CallError::of_script(error, &instance.key, equal()));
     if is_verdict {
         metrics.verdicts.inc();
     }

@@ -58,9 +58,8 @@ impl HousedVm {
                 Err(error @ ScriptError::Limit(Verdict::Memory(_))) if room < share.limit => {
                     room = match more(&mut part, (share, room), until) {
                         Ok(more) => more,
-                        // what the others have is not why
-                        Err(full) if full.reserved + room < share.limit => return Err(failed(instance, error)),
-                        Err(full) => return Err(NoVm::Full(full)),
+                        Err(full) if room < share.equal() => return Err(NoVm::Full(full)),
+                        Err(_) => return Err(failed(instance, error)),
                     };
                 }
                 Err(error) => return Err(failed(instance, error)),
@@ -175,15 +174,13 @@ pub(super) fn share(instance: &Instance) -> HeapShare {
     HeapShare::new(quota, instance.limits().memory as u64, instance.workers(Lane::Requests), waits).with_aside(aside)
 }
 
-/// More than `room`, in which a VM does not come up: twice as much, waited for, or what there is.
+/// More than `room`, in which a VM does not come up: twice as much, which one that is crowded waits for, or what there is to some parts.
 fn more(part: &mut Reservation, (share, room): (HeapShare, u64), until: Instant) -> Result<u64, HeapFull> {
     // others that wait for as much would never get it from one that keeps what is too little
     part.rest(0);
-    let twice = part.run_by(share, share.limit.min(room.saturating_mul(2)), until);
-    twice.or_else(|full| {
-        let is_over = Instant::now() >= until;
-        if is_over { Err(full) } else { part.run(share, share.limit.min(room + LEAST_ROOM)) }
-    })
+    let with = |more: u64| share.limit.min(room.saturating_add(more));
+    let had = if room < share.equal() { part.run_by(share, with(room), until) } else { part.run(share, with(room)) };
+    had.or_else(|_| part.run(share, with(room / 4))).or_else(|_| part.run(share, with(room / 16)))
 }
 
 /// The top level or `init` failed; a limit that it met is told.

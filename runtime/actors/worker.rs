@@ -190,7 +190,10 @@ fn serve(
     ready.begins(&job.call);
     let awake = match ready.wake(instance, job.patience()) {
         Ok(awake) => awake,
-        Err(full) => return turn_away(instance, job, NoVm::Full(full)),
+        Err(full) => {
+            ready.rest(instance);
+            return turn_away(instance, job, NoVm::Full(full));
+        }
     };
     if job.run(awake, instance) {
         *vm = None;

@@ -82,7 +82,7 @@ impl Cause {
 /// otherwise by waiting.
 pub(super) fn passes(error: &CallError) -> bool {
     match error {
-        CallError::Unready { .. } => true,
+        CallError::Unready { .. } | CallError::Cramped { .. } => true,
         CallError::Script(ScriptError::Host { error, .. }) => {
             matches!(error.kind, HostErrorKind::Overloaded | HostErrorKind::Timeout)
         }

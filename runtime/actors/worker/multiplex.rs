@@ -148,7 +148,10 @@ impl Desk<'_> {
         seat.vm.begins(&job.call);
         let awake = match seat.vm.wake(self.instance, patience) {
             Ok(awake) => awake,
-            Err(full) => return turn_away(self.instance, job, NoVm::Full(full)),
+            Err(full) => {
+                self.clear(number);
+                return turn_away(self.instance, job, NoVm::Full(full));
+            }
         };
         let progress = job.begin(awake, self.instance);
         self.follow(number, progress);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Commands, ModuleRef, serves};
-use crate::engine::{CandidateView, EngineError, HistoryEntry, SlotView, State};
+use crate::engine::{CandidateView, EngineError, HistoryEntry, Outcome, SlotView, State};
 use crate::registry::resolver::{self, Change, Running, Unresolved};
 use crate::registry::versions::by_age;
 use crate::registry::{Definition, Snapshot};
@@ -272,7 +272,12 @@ fn together(definition: &Definition, snapshot: &Snapshot, running: &Running) -> 
 fn idle(definition: &Definition, state: State, reason: Option<&str>, history: &[HistoryEntry]) -> Reason {
     let version = definition.manifest.version.to_string();
     let is_from = |entry: &HistoryEntry| entry.from.as_deref() == Some(&*version);
-    let returned = |entry: &HistoryEntry| entry.command == "rollback" && is_from(entry);
+    let returned = |entry: &HistoryEntry| {
+        entry.command == "rollback"
+            && is_from(entry)
+            && entry.version != version
+            && entry.outcome.is_some_and(Outcome::serves)
+    };
     let entry = history.iter().find(|entry| entry.version == version || returned(entry));
     let because = reason.map_or(String::new(), |reason| format!(": {reason}"));
     let text = match (state, entry.map(|entry| (&*entry.command, entry))) {

@@ -172,6 +172,13 @@ impl HeapShare {
         if share < self.limit { share } else { self.limit }
     }
 
+    /// What a VM has where all have as much: one with less is crowded.
+    #[must_use]
+    pub const fn equal(&self) -> u64 {
+        let share = (self.quota - self.values) / if self.workers == 0 { 1 } else { self.workers };
+        if share < self.limit { share } else { self.limit }
+    }
+
     /// What is left to a VM of actors and events that is to be made.
     const fn enough(&self) -> u64 {
         if self.floor() > self.least() { self.floor() } else { self.least() }

@@ -4,7 +4,7 @@
 //! | `upgrade` | what follows |
 //! |---|---|
 //! | gives a state, or nothing | that is the state, or it stays as it is |
-//! | is not begun: no worker, no heap, no share of the processors | it is tried again |
+//! | is not begun, or does not come to its end: no worker, no share of the processors, no heap that others have not | it is tried again |
 //! | meets `overloaded` or `timeout`, or there is no room for its state now | the state of before the swap is back, where this version made that; otherwise it is tried again |
 //! | is not begun or meets those for [`TRIES`], fails by anything else, or gives a state that is larger than the whole room | the state of before the swap is back, where this version made that; otherwise it does not fit |
 //!

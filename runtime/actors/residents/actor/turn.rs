@@ -137,8 +137,8 @@ impl ScriptActor {
                 true => match owner.call_aside(init.clone(), Vec::new(), self.unasked(owner, letter)).await {
                     Ok(state) => state,
                     Err(error) => {
-                        // it counts where a VM could not begin: what that finds full may be what waits for this very actor
-                        let is_unready = matches!(error, CallError::Unready { .. });
+                        // it counts where it met what others fill: that may be what waits for this very actor
+                        let is_unready = matches!(error, CallError::Unready { .. } | CallError::Cramped { .. });
                         if !is_unready && let Some(error) = self.unbegun(&error)? {
                             return Err(Stop::Turn(Turn::Later(error, AGAIN)));
                         }
@@ -225,7 +225,7 @@ impl ScriptActor {
             CallError::Script(ScriptError::Limit(verdict)) => {
                 self.error(HostErrorKind::Failed, format_args!("it met its limit: {verdict}"))
             }
-            CallError::Unready { .. } => self.error(HostErrorKind::Overloaded, error),
+            CallError::Unready { .. } | CallError::Cramped { .. } => self.error(HostErrorKind::Overloaded, error),
             other => self.error(HostErrorKind::Failed, other),
         }
     }
