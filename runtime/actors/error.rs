@@ -46,7 +46,8 @@ pub enum CallError {
     /// The VM that held the call, with others, ran out of memory in another one's hands.
     #[error("another call filled the memory of the VM of {0} that held this one")]
     Displaced(String),
-    /// The VM that held the call had less than an equal share of its module's memory, and that was too little.
+    /// The VM that held the call had less than an equal share of its module's memory, and that was too little; or none came up for it
+    /// in what others leave.
     #[error(
         "{instance} had {room} bytes of memory for this call, and needed more: others of the module have the rest; \
          `permissions.resources.memory.maxHeapSize` in module.manifest.yaml asks for more"
@@ -55,7 +56,7 @@ pub enum CallError {
         /// The instance.
         instance: String,
         /// What its VM might hold, in bytes.
-        room: usize,
+        room: u64,
     },
     /// The module has used up its share of the processor.
     #[error(
@@ -102,7 +103,7 @@ pub enum Blame {
     Instance,
     /// Whoever called: the script said so on purpose.
     Caller,
-    /// Admission turned the call away; the instance never saw it.
+    /// Admission turned the call away and the instance never saw it, or others have the memory that it needed.
     Admission,
     /// Nobody: the call goes elsewhere, and is counted where it ends up.
     Nobody,
@@ -114,7 +115,7 @@ impl CallError {
     pub fn of_script(error: ScriptError, instance: &InstanceKey, equal: u64) -> Self {
         match error {
             ScriptError::Limit(Verdict::Memory(room)) if (room as u64) < equal => {
-                Self::Cramped { instance: instance.to_string(), room }
+                Self::Cramped { instance: instance.to_string(), room: room as u64 }
             }
             error => Self::Script(error),
         }
@@ -126,14 +127,13 @@ impl CallError {
         match self {
             Self::Script(ScriptError::Problem { status, .. }) if *status < 500 => Blame::Caller,
             Self::Script(ScriptError::Limit(Verdict::Stopped)) => Blame::Nobody,
-            Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) | Self::Displaced(_) | Self::Cramped { .. } => {
-                Blame::Instance
-            }
+            Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) | Self::Displaced(_) => Blame::Instance,
             Self::Overloaded { .. }
             | Self::Crowded { .. }
             | Self::NoRoom { .. }
             | Self::Throttled { .. }
             | Self::HeapFull { .. }
+            | Self::Cramped { .. }
             | Self::Unready { .. } => Blame::Admission,
             Self::Closed(_) | Self::NoModule(_) => Blame::Nobody,
         }

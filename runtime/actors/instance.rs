@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::quotas::Quotas;
 use super::throttle::Throttle;
 use super::usage::Usage;
-use super::vm::{HousedVm, NoVm};
+use super::vm::HousedVm;
 use crate::manifest::Manifest;
 use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics, Named};
 use crate::sandbox::Supplies;
@@ -268,11 +268,8 @@ impl Instance {
             let _usage = Usage::new(&instance).exempt();
             let make = || HousedVm::make(&instance, (Lane::Requests, limits, None), Instant::now() + START_GRACE);
             let made = instance.executing(make).map_err(|none| {
-                let error = none.error(&instance);
-                if let NoVm::Full(_) = none {
-                    instance.quotas.tell(&error, &Handler::Init, &instance.context("init", START_GRACE));
-                }
-                error
+                none.tell(&instance, &Handler::Init, &instance.context("init", START_GRACE));
+                none.error(&instance)
             });
             let _ = done.send(made.map(|vm| vm.exports().clone()));
         });

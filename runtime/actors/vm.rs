@@ -35,9 +35,14 @@ pub(super) struct HousedVm {
 pub(super) enum NoVm {
     /// The module's quota leaves no room for one more.
     Full(HeapFull),
+    /// It did not come up in so many bytes, and others have those that it lacks.
+    Cramped(u64),
     /// Its top level or `init` failed.
     Failed(ScriptError),
 }
+
+/// The least part of its room by which a VM is given more to begin anew.
+const STEP: u64 = 16;
 
 impl HousedVm {
     /// A new VM on this thread, which was made for `limits`, with `init` run in it. Waits until `until` for room that other
@@ -58,7 +63,9 @@ impl HousedVm {
                 Err(error @ ScriptError::Limit(Verdict::Memory(_))) if room < share.limit => {
                     room = match more(&mut part, (share, room), until) {
                         Ok(more) => more,
-                        Err(full) if room < share.equal() => return Err(NoVm::Full(full)),
+                        Err(full) if full.reserved > 0 && room + room / STEP < share.most() => {
+                            return Err(NoVm::Cramped(room));
+                        }
                         Err(_) => return Err(failed(instance, error)),
                     };
                 }
@@ -148,8 +155,16 @@ impl NoVm {
     pub(super) const fn is_crowded_out(&self) -> bool {
         match self {
             Self::Full(_)
+            | Self::Cramped(_)
             | Self::Failed(ScriptError::Host { error: HostError { kind: HostErrorKind::Overloaded, .. }, .. }) => true,
             Self::Failed(_) => false,
+        }
+    }
+
+    /// Has the audit log told of it, but for a limit that `init` met, of which that was told.
+    pub(super) fn tell(&self, instance: &Instance, handler: &Handler, call: &CallContext) {
+        if !matches!(self, Self::Failed(_)) {
+            instance.quotas().tell(&self.error(instance), handler, call);
         }
     }
 
@@ -157,6 +172,7 @@ impl NoVm {
     pub(super) fn error(&self, instance: &Instance) -> CallError {
         match self {
             Self::Full(full) => CallError::HeapFull { instance: instance.key.to_string(), source: *full },
+            Self::Cramped(room) => CallError::Cramped { instance: instance.key.to_string(), room: *room },
             Self::Failed(error) if self.is_crowded_out() => {
                 CallError::Unready { instance: instance.key.to_string(), source: Box::new(error.clone()) }
             }
@@ -174,13 +190,16 @@ pub(super) fn share(instance: &Instance) -> HeapShare {
     HeapShare::new(quota, instance.limits().memory as u64, instance.workers(Lane::Requests), waits).with_aside(aside)
 }
 
-/// More than `room`, in which a VM does not come up: twice as much, which one that is crowded waits for, or what there is to some parts.
+/// More than `room`, in which a VM does not come up: twice as much, waited for while others run, or what there is to some parts.
+///
+/// # Errors
+/// There is hardly more.
 fn more(part: &mut Reservation, (share, room): (HeapShare, u64), until: Instant) -> Result<u64, HeapFull> {
     // others that wait for as much would never get it from one that keeps what is too little
     part.rest(0);
     let with = |more: u64| share.limit.min(room.saturating_add(more));
-    let had = if room < share.equal() { part.run_by(share, with(room), until) } else { part.run(share, with(room)) };
-    had.or_else(|_| part.run(share, with(room / 4))).or_else(|_| part.run(share, with(room / 16)))
+    let twice = part.run_by(share, with(room), until);
+    twice.or_else(|_| part.run(share, with(room / 4))).or_else(|_| part.run(share, with(room / STEP)))
 }
 
 /// The top level or `init` failed; a limit that it met is told.

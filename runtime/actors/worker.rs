@@ -205,15 +205,12 @@ fn serve(
 
 /// Answers a job for which there is no VM; an error when none comes up and clients cannot be why.
 fn turn_away(instance: &Instance, job: Job, none: NoVm) -> Result<(), ScriptError> {
-    let (error, is_crowded) = (none.error(instance), none.is_crowded_out());
-    // of a limit that `init` met it was told
-    if let NoVm::Full(_) = none {
-        instance.quotas().tell(&error, job.handler(), &job.call);
-    }
-    job.fail(error);
+    let is_crowded = none.is_crowded_out();
+    none.tell(instance, job.handler(), &job.call);
+    job.fail(none.error(instance));
     match none {
         NoVm::Failed(error) if !is_crowded => Err(error),
-        NoVm::Failed(_) | NoVm::Full(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 
