@@ -91,7 +91,7 @@ impl Came {
         );
         match Self::class(result.as_ref()) {
             None => Self::Refused,
-            Some(_) if mirrored.was_crowded() => Self::Incomparable,
+            Some(_) if mirrored.was_crowded() || matches!(result, Err(CallError::Cramped { .. })) => Self::Incomparable,
             Some(class) if class >= 5 && mirrored.was_refused() && !its_own => Self::Incomparable,
             Some(class) => Self::Answered(class),
         }

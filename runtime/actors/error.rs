@@ -46,8 +46,7 @@ pub enum CallError {
     /// The VM that held the call, with others, ran out of memory in another one's hands.
     #[error("another call filled the memory of the VM of {0} that held this one")]
     Displaced(String),
-    /// The VM that held the call had less than an equal share of its module's memory, and that was too little; or none came up for it
-    /// in what others leave.
+    /// The VM that held the call had less than an equal share of its module's memory, and that was too little.
     #[error(
         "{instance} had {room} bytes of memory for this call, and needed more: others of the module have the rest; \
          `permissions.resources.memory.maxHeapSize` in module.manifest.yaml asks for more"
@@ -103,7 +102,7 @@ pub enum Blame {
     Instance,
     /// Whoever called: the script said so on purpose.
     Caller,
-    /// Admission turned the call away and the instance never saw it, or others have the memory that it needed.
+    /// Admission turned the call away; the instance never saw it.
     Admission,
     /// Nobody: the call goes elsewhere, and is counted where it ends up.
     Nobody,
@@ -127,13 +126,14 @@ impl CallError {
         match self {
             Self::Script(ScriptError::Problem { status, .. }) if *status < 500 => Blame::Caller,
             Self::Script(ScriptError::Limit(Verdict::Stopped)) => Blame::Nobody,
+            // who has nothing but small rooms could hide in them a handler without end
+            Self::Cramped { .. } => Blame::Instance,
             Self::Script(_) | Self::Timeout(_) | Self::Crashed(_) | Self::Displaced(_) => Blame::Instance,
             Self::Overloaded { .. }
             | Self::Crowded { .. }
             | Self::NoRoom { .. }
             | Self::Throttled { .. }
             | Self::HeapFull { .. }
-            | Self::Cramped { .. }
             | Self::Unready { .. } => Blame::Admission,
             Self::Closed(_) | Self::NoModule(_) => Blame::Nobody,
         }

@@ -1,6 +1,6 @@
 //! One running version of a module: its program, its queue, its entrance and its tree of actors.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -74,6 +74,8 @@ pub struct Instance {
     /// Set once it takes traffic.
     serving: SetOnce<()>,
     account: Arc<Account>,
+    /// Bytes in which a VM of it did not come up while others had the rest: its top level and `init` need more.
+    pub(super) needs_more_than: AtomicU64,
     /// The copies of requests that it takes, or took.
     pub(super) copies: OnceLock<Copies>,
     quotas: Quotas,
@@ -128,6 +130,7 @@ impl Instance {
             host,
             limits,
             exports: OnceLock::new(),
+            needs_more_than: AtomicU64::new(0),
             copies: OnceLock::new(),
             serving: SetOnce::new(),
             named: None,

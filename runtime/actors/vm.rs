@@ -1,6 +1,7 @@
 //! A worker's VM and its part of the module's memory quota.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use replug_scripts::{CallContext, Exports, Handler, HostError, HostErrorKind, Limits, ScriptError, Verdict, Vm};
@@ -35,8 +36,6 @@ pub(super) struct HousedVm {
 pub(super) enum NoVm {
     /// The module's quota leaves no room for one more.
     Full(HeapFull),
-    /// It did not come up in so many bytes, and others have those that it lacks.
-    Cramped(u64),
     /// Its top level or `init` failed.
     Failed(ScriptError),
 }
@@ -51,7 +50,9 @@ impl HousedVm {
         let alone = || Reservation::none(Arc::clone(&instance.account().heap));
         let mut part = room.map_or_else(alone, Reservation::aside);
         let share = share(instance);
-        let mut room = part.run_by(share, share.least(), until).map_err(NoVm::Full)?;
+        // in what was too little before it would not come up now
+        let least = share.limit.min(share.least().max(instance.needs_more_than.load(Ordering::Relaxed) + 1));
+        let mut room = part.run_by(share, least, until).map_err(NoVm::Full)?;
         loop {
             let (era, limits_now) = (instance.era(), within(&limits, room));
             match instance.make_vm(limits_now) {
@@ -64,7 +65,8 @@ impl HousedVm {
                     room = match more(&mut part, (share, room), until) {
                         Ok(more) => more,
                         Err(full) if full.reserved > 0 && room + room / STEP < share.most() => {
-                            return Err(NoVm::Cramped(room));
+                            instance.needs_more_than.store(room, Ordering::Relaxed);
+                            return Err(NoVm::Full(full));
                         }
                         Err(_) => return Err(failed(instance, error)),
                     };
@@ -155,7 +157,6 @@ impl NoVm {
     pub(super) const fn is_crowded_out(&self) -> bool {
         match self {
             Self::Full(_)
-            | Self::Cramped(_)
             | Self::Failed(ScriptError::Host { error: HostError { kind: HostErrorKind::Overloaded, .. }, .. }) => true,
             Self::Failed(_) => false,
         }
@@ -172,7 +173,6 @@ impl NoVm {
     pub(super) fn error(&self, instance: &Instance) -> CallError {
         match self {
             Self::Full(full) => CallError::HeapFull { instance: instance.key.to_string(), source: *full },
-            Self::Cramped(room) => CallError::Cramped { instance: instance.key.to_string(), room: *room },
             Self::Failed(error) if self.is_crowded_out() => {
                 CallError::Unready { instance: instance.key.to_string(), source: Box::new(error.clone()) }
             }

@@ -220,7 +220,7 @@ async fn a_vm_that_the_others_leave_too_little_to_begin_in_waits_for_more_and_co
     let (quick, soon) =
         (Handler::Service("shop.quick".into()), shop.instance.context("test", Duration::from_millis(200)));
     let error = shop.instance.call(quick, vec![Value::Null], soon).await.expect_err("no room in half of its time");
-    assert!(matches!(error, CallError::Cramped { .. }), "{error:?}");
+    assert!(matches!(error, CallError::HeapFull { .. }), "{error:?}");
     let patient = {
         let world = Arc::clone(&world);
         tokio::spawn(async move { world.call("shop", "shop.quick", Value::Null).await })

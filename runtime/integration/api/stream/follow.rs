@@ -129,8 +129,6 @@ const fn outcome(broken: &Broken) -> StreamOutcome {
 fn turned_away(broken: &Broken, tried: u32) -> Option<Duration> {
     match broken {
         Broken::Call(CallError::Throttled { wait, .. }) => Some(backoff(tried).max(*wait).min(LONGEST_WAIT)),
-        // it has begun the piece
-        Broken::Call(CallError::Cramped { .. }) => None,
         Broken::Call(error) if error.blame() != Blame::Admission => None,
         Broken::Call(_) | Broken::Room { .. } => Some(backoff(tried)),
         Broken::Piece { .. } => None,
