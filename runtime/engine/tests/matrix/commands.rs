@@ -130,3 +130,15 @@ async fn a_confirmation_that_goes_wrong_anywhere_is_refused_or_done() {
 async fn a_deactivation_in_rhai_that_goes_wrong_anywhere_is_refused_or_done() {
     each(Command::Deactivate, Language::Rhai).await;
 }
+
+#[cfg(feature = "rhai")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_in_rhai_to_the_standby_that_goes_wrong_anywhere_is_refused_or_done() {
+    each(Command::Rollback, Language::Rhai).await;
+}
+
+#[cfg(feature = "rhai")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmation_in_rhai_that_goes_wrong_anywhere_is_refused_or_done() {
+    each(Command::Confirm, Language::Rhai).await;
+}

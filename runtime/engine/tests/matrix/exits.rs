@@ -189,4 +189,9 @@ exits! {
     a_first_instant_activation_in_rhai_is_undone_or_finished: What::Activation, Kind { first: true, language: Language::Rhai, ..INSTANT };
     a_way_back_in_rhai_that_ends_with_the_process_is_finished: What::WayBack, Kind { language: Language::Rhai, ..GRADUAL };
     a_gradual_upgrade_in_rhai_that_ends_with_the_process_is_undone: What::Activation, Kind { preserve: true, language: Language::Rhai, ..GRADUAL };
+    a_return_in_rhai_that_ends_with_the_process_is_finished: What::Return, Kind { language: Language::Rhai, ..GRADUAL };
+    a_deactivation_in_rhai_that_ends_with_the_process_is_undone_or_finished: What::Given(Command::Deactivate), Kind { language: Language::Rhai, ..GRADUAL };
+    a_rollback_in_rhai_to_the_standby_that_ends_with_the_process_is_finished: What::Given(Command::Rollback), Kind { language: Language::Rhai, ..GRADUAL };
+    a_confirmation_in_rhai_that_ends_with_the_process_is_undone_or_finished: What::Given(Command::Confirm), Kind { language: Language::Rhai, ..GRADUAL };
+    a_rollback_in_rhai_to_what_stands_by_no_more_is_undone_or_finished: What::Anew, Kind { language: Language::Rhai, ..GRADUAL };
 }
