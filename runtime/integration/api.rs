@@ -164,12 +164,12 @@ impl Gateway {
         self.permit(parts, &target, &identity)?;
         let body = body::read(body, MAX_BODY, deadline(arrived, &target.instance), &self.bodies).await?;
         let asked = Asked { arrived, id, parts, principal: identity.principal.clone(), body };
-        let mut looks = 1;
+        let mut more_looks = 1..LOOKS;
         loop {
             *served = Some(Arc::clone(&target.instance));
             let began = target.copies.then(Instant::now);
             match asked.of(&mut target).await {
-                Err(CallError::Closed(_)) if looks < LOOKS => looks += 1,
+                Err(CallError::Closed(_)) if more_looks.next().is_some() => {}
                 result => {
                     if let Some(began) = began {
                         self.copy(&asked, &target, result.as_ref().map(|(head, _)| head), began.elapsed());

@@ -69,6 +69,48 @@ async fn a_process_that_is_aborted_in_a_script_names_its_version() {
     }
 }
 
+/// Runs in a process of its own: starts a runtime whose module is there from the first start on.
+async fn start(data: &Path, is_first: bool) {
+    replug::monitor::aborts::install().expect("a handler");
+    if !is_first {
+        tracing::subscriber::set_global_default(Aborter("module".to_owned())).expect("the only one");
+    }
+    let runtime = Runtime::builder().data_dir(data).build().await.expect("a runtime");
+    if is_first {
+        runtime.register(data.with_file_name("modules").join("a-1.0.0")).await.expect("it is registered");
+        runtime.activate("a@1.0.0").await.expect("it serves");
+        return;
+    }
+    let why = runtime.why("a@1.0.0").await.expect("it is registered");
+    assert!(why.reasons.iter().any(|reason| reason.text.contains("in quarantine")), "{why:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_aborts_two_starts_is_kept_out_of_the_third() {
+    if let Ok(data) = std::env::var("REPLUG_TEST_START") {
+        return start(Path::new(&data), std::env::var_os("REPLUG_TEST_START_FIRST").is_some()).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    Module::new("a", "1.0.0").rhai(SAYS).write(&dir.path().join("modules"));
+    let data = dir.path().join("data");
+    let name = "aborts::a_version_that_aborts_two_starts_is_kept_out_of_the_third";
+    for (number, is_aborted) in [false, true, true, false].into_iter().enumerate() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", name]).env("REPLUG_TEST_START", &data);
+        if number == 0 {
+            child.env("REPLUG_TEST_START_FIRST", "1");
+        }
+        let output = child.output().unwrap();
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            (output.status.code().is_none(), output.status.success()),
+            (is_aborted, !is_aborted),
+            "{number}: {told}"
+        );
+    }
+    assert_eq!(std::fs::read_to_string(data.join("aborts")).unwrap(), "a@1.0.0\na@1.0.0\n");
+}
+
 #[tokio::test]
 async fn what_aborted_twice_is_quarantined_with_an_alarm_until_somebody_activates_it() {
     let mut server = Server::with(&[Module::echo("a", "1.0.0", "lua"), Module::echo("b", "1.0.0", "rhai")]).await;
