@@ -161,6 +161,8 @@ end }"#;
     assert_eq!(world.activate("a@1.0.0").await.unwrap().outcome, Outcome::Active);
     let history = world.engine.history("a", 9).await.unwrap();
     assert_eq!(history[0].outcome, Some(Outcome::RolledBack), "{history:?}");
+    let reason = history[0].reason.as_deref().unwrap();
+    assert!(reason.starts_with("healthCheckFailure: "), "{}", &reason[..100]);
 
     // whatever says why, and however long
     let instance = world.router.snapshot().instance("a", 0).unwrap().key.clone();

@@ -189,8 +189,14 @@ async fn flood(restart: Restart, intensity: u32) -> ((usize, usize), usize, usiz
         soon(child.wait(None)).await.expect("ends");
     }
     settled(&supervisor).await;
+    let comes_back = match restart {
+        Restart::Permanent => MANY,
+        // those that were killed
+        Restart::Transient => MANY / 2,
+        Restart::Temporary => 0,
+    };
     let whole = async {
-        while restart == Restart::Permanent && count(&supervisor).await.1 < MANY {
+        while count(&supervisor).await.1 < comes_back {
             tokio::task::yield_now().await;
         }
     };
@@ -211,6 +217,12 @@ async fn a_flood_of_children_that_come_and_fail_leaves_none_behind() {
 async fn a_flood_of_permanent_children_that_fail_comes_back_whole() {
     let many = u32::try_from(MANY).unwrap();
     assert_eq!(flood(Restart::Permanent, many).await, ((MANY, MANY), 2 * MANY, MANY));
+}
+
+#[tokio::test]
+async fn of_a_flood_of_transient_children_those_that_failed_come_back() {
+    let many = u32::try_from(MANY).unwrap();
+    assert_eq!(flood(Restart::Transient, many).await, ((MANY, MANY / 2), MANY + MANY / 2, MANY / 2));
 }
 
 /// A child that counts those that live.
