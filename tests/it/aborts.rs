@@ -78,7 +78,8 @@ async fn start(data: &Path, is_first: bool) {
     let runtime = Runtime::builder().data_dir(data).build().await.expect("a runtime");
     if is_first {
         runtime.register(data.with_file_name("modules").join("a-1.0.0")).await.expect("it is registered");
-        runtime.activate("a@1.0.0").await.expect("it serves");
+        let report = runtime.activate("a@1.0.0").await.expect("it is activated");
+        assert!(report.serves(), "{report:?}");
         return;
     }
     let why = runtime.why("a@1.0.0").await.expect("it is registered");
