@@ -40,7 +40,7 @@ pub(super) enum NoVm {
     Failed(ScriptError),
 }
 
-/// The least part of its room by which a VM is given more to begin anew.
+/// The least part of its room by which a VM is given more to begin anew, and which others must have to be why it does not come up.
 const STEP: u64 = 16;
 
 impl HousedVm {
@@ -64,7 +64,8 @@ impl HousedVm {
                 Err(error @ ScriptError::Limit(Verdict::Memory(_))) if room < share.limit => {
                     room = match more(&mut part, (share, room), until) {
                         Ok(more) => more,
-                        Err(full) if full.reserved > 0 && room + room / STEP < share.most() => {
+                        // others have more than hardly anything
+                        Err(full) if full.reserved > room / STEP => {
                             instance.needs_more_than.store(room, Ordering::Relaxed);
                             return Err(NoVm::Full(full));
                         }

@@ -179,14 +179,6 @@ impl HeapShare {
         if share < self.limit { share } else { self.limit }
     }
 
-    /// What a VM may have at the most, where no other has anything.
-    #[must_use]
-    pub const fn most(&self) -> u64 {
-        let there = self.quota - self.values;
-        let there = if self.aside == 0 { there } else { there - self.left_to_one() };
-        if there < self.limit { there } else { self.limit }
-    }
-
     /// What is left to a VM of actors and events that is to be made.
     const fn enough(&self) -> u64 {
         if self.floor() > self.least() { self.floor() } else { self.least() }
