@@ -129,6 +129,9 @@ pub struct Parts {
     pub supplies: Supplies,
     /// The supervisor of instances.
     pub modules: ActorRef<ModulesMsg>,
+    /// The places at which tests can make it fail.
+    #[cfg(test)]
+    pub(crate) probe: Arc<Probe>,
 }
 
 /// A handle on the engine. Clones share it.
@@ -172,6 +175,8 @@ impl Engine {
             modules: parts.modules,
             metrics: parts.metrics.clone(),
             instances: instances::Instances::default(),
+            #[cfg(test)]
+            probe: Arc::clone(&parts.probe),
         };
         let kept =
             resume::recover(kept, &records, &snapshot, &hands, (&parts.events, &parts.audit), shared::now()).await?;
@@ -188,7 +193,7 @@ impl Engine {
             drains: Arc::default(),
             stopping: SetOnce::new(),
             #[cfg(test)]
-            probe: Arc::default(),
+            probe: parts.probe,
         });
         let choices = choosing::kept(shared.records.choices()?);
         let chosen = shared.router.choosing(choices).map_err(|taken| EngineError::Internal(taken.to_string()))?;

@@ -176,6 +176,8 @@ impl Builder {
                 runtime: Handle::current(),
             },
             modules: modules.clone(),
+            #[cfg(test)]
+            probe: Arc::default(),
         };
         // what recovery takes back is told as well
         let heard = events.subscribe();

@@ -25,6 +25,9 @@ pub(super) struct Hands {
     pub(super) modules: ActorRef<ModulesMsg>,
     pub(super) metrics: Metrics,
     pub(super) instances: Instances,
+    /// What starts are cut off by; commands have that of [`super::shared::Shared`].
+    #[cfg(test)]
+    pub(super) probe: Arc<super::probe::Probe>,
 }
 
 impl Hands {

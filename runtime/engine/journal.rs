@@ -157,8 +157,12 @@ impl Entry {
         }
     }
 
-    /// Notes that it owes this still, although it has ended.
+    /// Notes that a start told its end and could not take this back, which it owes still.
     pub(super) fn owes(&mut self, owed: Owed) {
+        if self.outcome == Some(Outcome::Active) {
+            let why = || format!("the runtime ended before the migrations of {} were taken back", owed.version);
+            self.reason.get_or_insert_with(why);
+        }
         (self.owed, self.closed) = (Some(owed), false);
     }
 
@@ -171,9 +175,14 @@ impl Entry {
         kept
     }
 
-    /// Whether its end was told, as one without its version: what is left of it is what a start could not take back.
-    pub(super) const fn has_ended_without(&self) -> bool {
-        matches!(self.outcome, Some(Outcome::RolledBack | Outcome::Failed))
+    /// Whether a start told its end: what is left of it is what that could not take back.
+    pub(super) const fn is_told(&self) -> bool {
+        match self.outcome {
+            Some(Outcome::RolledBack | Outcome::Failed) => true,
+            // A rollback has this outcome before its switch, and takes back behind it. Only a start gives it a reason.
+            Some(Outcome::Active) => matches!(self.action, Action::Rollback) && self.reason.is_some(),
+            _ => false,
+        }
     }
 
     /// Notes that its version is being returned from for this reason. Of tries that failed, only the last is kept.

@@ -1,5 +1,5 @@
-//! Versions that brought the process down so often that the runtime does not start them by itself any more. A command of a person's
-//! tries such a version again, and what it did is forgotten then.
+//! Versions that brought the process down so often that the runtime does nothing with them by itself any more: neither are they
+//! started, nor is anything taken back of them. A command of a person's tries such a version again, and what it did is forgotten then.
 
 use std::sync::Arc;
 
@@ -10,27 +10,37 @@ use super::journal::{Action, Entry};
 use super::outcome::{ActivationReport, Outcome};
 use super::state::Happening;
 use crate::manifest::{ActivationStrategy, Manifest};
+use crate::monitor::Aborts;
 use crate::monitor::aborts::LIMIT;
 use crate::registry::Definition;
 use crate::store::audit::Who;
+
+/// Whether the runtime does anything with the version by itself. Its scripts and its migrations, also the way down, are what aborts
+/// the process, so one in quarantine is not so much as read.
+///
+/// # Errors
+/// It is in quarantine.
+pub(super) fn admits(aborts: &Aborts, manifest: &Manifest) -> Result<(), EngineError> {
+    let module = manifest.label();
+    let count = aborts.count(&module);
+    if count < LIMIT { Ok(()) } else { Err(EngineError::Quarantined { module, count }) }
+}
 
 /// Whether the version may be activated by whoever gives the command.
 ///
 /// # Errors
 /// It is in quarantine and the runtime itself would activate it, or that it is forgiven cannot be written.
 pub(super) fn admit(work: &Activation, manifest: &Manifest) -> Result<(), EngineError> {
-    let (aborts, label) = (&work.shared.hands.supplies.aborts, manifest.label());
-    let count = aborts.count(&label);
-    if count < LIMIT {
-        return Ok(());
+    let aborts = &work.shared.hands.supplies.aborts;
+    match admits(aborts, manifest) {
+        Err(refusal) if work.by.who == Who::Runtime => Err(refusal),
+        Err(_) => Ok(aborts.forgive(&manifest.label())?),
+        Ok(()) => Ok(()),
     }
-    if work.by.who == Who::Runtime {
-        return Err(EngineError::Quarantined { module: label, count });
-    }
-    Ok(aborts.forgive(&label)?)
 }
 
-/// Keeps a version out that served when the runtime ended: it fails, and nothing of it is so much as read.
+/// Keeps a version out that served when the runtime ended: it fails, and nothing of it is so much as read. What the end of the runtime
+/// interrupted is decided about before: see [`super::resume::recover`], which asks the same.
 ///
 /// Gives nothing where it may start.
 pub(super) async fn keep_out(

@@ -46,7 +46,7 @@ pub(super) fn settle(slot: Option<SlotRecord>, open: Vec<Entry>, now: u64) -> Se
         let provisional = settled.slot.as_ref().and_then(|slot| slot.provisional.as_ref());
         let is_provisional = provisional.is_some_and(|it| it.entry == entry.number);
         let step = entry.steps.iter().rev().find(|step| step.outcome.is_none()).map(|step| step.name.clone());
-        if !is_provisional && entry.has_ended_without() {
+        if !is_provisional && entry.is_told() {
             settled.owes(&mut entry);
             entry.closed = true;
             settled.left.push(entry);

@@ -10,16 +10,20 @@ use super::activate::schema_key;
 use super::activation::Command;
 use super::apply::Hands;
 use super::journal::{Action, Entry, Owed};
+use super::probe::place;
 use super::record::{Change, Kept, Records};
 use super::recovery::{Settled, settle};
-use super::{Engine, EngineError, Outcome, validate};
+use super::{Engine, EngineError, Outcome, quarantine, validate};
 use crate::monitor::{Event, Events, InstanceKey};
 use crate::registry::Snapshot;
 use crate::registry::resolver::{Running, Starts, start_order};
 use crate::store::audit::{self, AuditLog, Kind, Who};
 
 /// Decides about everything that the end of the last runtime interrupted, before anything starts. It may be cut off
-/// anywhere and is then decided in the same way by the next start.
+/// anywhere and is then decided in the same way by the next start: until a module's records are written they say what they
+/// said before, and all that is done up to then does no harm the second time.
+///
+/// Of a version in quarantine nothing is taken back, since that is to run what aborts the process: it owes it still.
 ///
 /// # Errors
 /// The store failed.
@@ -47,15 +51,22 @@ pub(super) async fn recover(
             if owed.migrations.is_empty() {
                 continue;
             }
-            let Err(fault) = take_back(&id, &owed, snapshot, hands).await else { continue };
+            place!(hands, &id, "take back", Before, EngineError::Internal);
+            let taken = take_back(&id, &owed, snapshot, hands).await;
+            place!(hands, &id, "take back", After, EngineError::Internal);
+            let Err(fault) = taken else { continue };
             let goes_on = match &fault {
                 Left::ForGood(_) => "they stay",
                 Left::Yet(_) => "the next start tries it again, unless the version is unregistered",
+                Left::KeptOut(_) => {
+                    "until then they stay; the start after that takes them back, unless the version serves with them or is \
+                     unregistered"
+                }
             };
             let message = format!("migrations of a version that does not serve are left: {fault}; {goes_on}");
             events.emit(Event::Alarm { subject: format!("{id}@{}", owed.version), message });
             let entry = entries.iter_mut().find(|entry| entry.number == number);
-            if let (Left::Yet(_), Some(entry)) = (fault, entry) {
+            if let (Left::Yet(_) | Left::KeptOut(_), Some(entry)) = (fault, entry) {
                 entry.owes(owed);
             }
         }
@@ -65,17 +76,22 @@ pub(super) async fn recover(
             }
             let goes = entry.outcome.is_some_and(|outcome| !outcome.serves());
             let serves = slot.as_ref().and_then(|slot| slot.serving.as_ref()) == Some(&entry.version);
-            if goes
-                && !serves
-                && let Err(fault) = release(&id, entry, snapshot, hands).await
-            {
+            if !goes || serves {
+                continue;
+            }
+            place!(hands, &id, "let go", Before, EngineError::Internal);
+            let released = release(&id, entry, snapshot, hands).await;
+            place!(hands, &id, "let go", After, EngineError::Internal);
+            if let Err(fault) = released {
                 let message = format!("something is left of a version that does not serve: {fault}");
                 events.emit(Event::Alarm { subject: format!("{id}@{}", entry.version), message });
             }
         }
         let generation = entries[..decided].last().map(|entry| entry.generation);
-        let kept_versions = versions.iter().map(|(version, record)| (version.clone(), Some(record.clone()))).collect();
-        records.write(&id, Change { slot: Some(slot.clone()), versions: kept_versions, entries }).await?;
+        // Told before it is written. A start that is cut off in between finds the same records, decides the same and tells it again:
+        // twice in the log is once to who reads it, and to who makes a store anew of it. The other way round nobody would tell it any
+        // more, for the start after that has nothing to decide.
+        place!(hands, &id, "tell", Before, EngineError::Internal);
         // the version that is kept although nobody confirmed it
         let waited = kept.slots.get(&id).and_then(|slot| slot.provisional.as_ref()).map(|it| &it.version);
         let serving = slot.as_ref().and_then(|slot| slot.serving.as_ref());
@@ -83,9 +99,17 @@ pub(super) async fn recover(
             let entry = audit::Entry::new(Kind::Confirmed, Who::Runtime, format!("{id}@{version}"));
             log.append(entry.with(json!({ "generation": generation }))).await?;
         }
-        for note in notes {
+        for note in &notes {
+            place!(hands, &id, "tell", Inside, EngineError::Internal);
             log.append(audit::Entry::new(Kind::Recovered, Who::Runtime, id.clone()).with(json!({ "note": note })))
                 .await?;
+        }
+        place!(hands, &id, "write", Before, EngineError::Internal);
+        let kept_versions = versions.iter().map(|(version, record)| (version.clone(), Some(record.clone()))).collect();
+        records.write(&id, Change { slot: Some(slot.clone()), versions: kept_versions, entries }).await?;
+        place!(hands, &id, "write", After, EngineError::Internal);
+        // who listens ends with the process
+        for note in notes {
             events.emit(Event::Recovered { id: id.clone(), note });
         }
         kept.versions.extend(versions.into_iter().map(|(version, record)| ((id.clone(), version), record)));
@@ -113,6 +137,7 @@ fn ended(id: &str, entry: &Entry) -> Option<Event> {
 async fn release(id: &str, entry: &Entry, snapshot: &Snapshot, hands: &Hands) -> Result<(), String> {
     // what nobody has registered any more prepares nothing again
     let Some(definition) = snapshot.get(id, &entry.version) else { return Ok(()) };
+    quarantine::admits(&hands.supplies.aborts, &definition.manifest).map_err(|refusal| refusal.to_string())?;
     let checked =
         validate::read(definition.clone(), &hands.supplies.aborts).await.map_err(|error| error.to_string())?;
     let key = InstanceKey { generation: entry.generation, ..schema_key(&definition.manifest) };
@@ -126,12 +151,16 @@ enum Left {
     ForGood(String),
     #[error("{0}")]
     Yet(String),
+    /// The version is in quarantine.
+    #[error("{0}")]
+    KeptOut(EngineError),
 }
 
 async fn take_back(id: &str, owed: &Owed, snapshot: &Snapshot, hands: &Hands) -> Result<(), Left> {
     let Some(definition) = snapshot.get(id, &owed.version) else {
         return Err(Left::ForGood(format!("{id}@{} is not registered any more", owed.version)));
     };
+    quarantine::admits(&hands.supplies.aborts, &definition.manifest).map_err(Left::KeptOut)?;
     let checked = validate::read(definition.clone(), &hands.supplies.aborts).await;
     let checked = checked.map_err(|error| Left::Yet(error.to_string()))?;
     let reverted = hands.revert(&checked.subject(schema_key(&definition.manifest)), &owed.migrations).await;

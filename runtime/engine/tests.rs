@@ -29,6 +29,7 @@ mod brittle;
 mod confirming;
 mod crashes;
 mod critical;
+mod cut_off;
 pub(crate) mod expected;
 mod faults;
 mod frozen;
@@ -60,6 +61,8 @@ struct World {
     router: Arc<Router>,
     binding: Arc<Brittle>,
     events: Events,
+    /// The alarms of its start, before anything is resumed: of what, and what they say.
+    alarms: Vec<(String, String)>,
     modules: ActorRef<ModulesMsg>,
 }
 
@@ -68,7 +71,7 @@ impl World {
         Self::over(tempfile::tempdir().unwrap(), Brittle::default()).await
     }
 
-    async fn over(dir: TempDir, binding: Brittle) -> Self {
+    async fn over(dir: TempDir, binding: impl Into<Arc<Brittle>>) -> Self {
         let store = Self::open(&dir.path().join("store")).await;
         Self::with(dir, store, binding).await
     }
@@ -80,13 +83,14 @@ impl World {
         Self::with(dir, store, Brittle::default()).await
     }
 
-    async fn with(dir: TempDir, store: Store, binding: Brittle) -> Self {
+    async fn with(dir: TempDir, store: Store, binding: impl Into<Arc<Brittle>>) -> Self {
         let audit = AuditLog::open(&dir.path().join("audit")).unwrap();
         let registry =
             Registry::start(store.clone(), audit.clone(), dir.path(), Arc::new(|| 7), Hosted::default(), None)
                 .await
                 .unwrap();
-        let (events, router, binding) = (Events::default(), Arc::new(Router::default()), Arc::new(binding));
+        let (events, router, binding) = (Events::default(), Arc::new(Router::default()), binding.into());
+        let mut heard = events.subscribe();
         let supervisor = ModulesSupervisor { events: events.clone() };
         let (modules, _) = ModulesSupervisor::spawn(None, supervisor, ()).await.unwrap();
         let (kv, metrics) = (KvStore::new(&store), Metrics::default());
@@ -117,10 +121,15 @@ impl World {
                 runtime: Handle::current(),
             },
             modules: modules.clone(),
+            probe: Arc::clone(binding.probe.get_or_init(Arc::default)),
         };
         let engine = Engine::start(parts, modules.get_cell()).await.unwrap();
-        let _ = binding.probe.set(Arc::clone(&engine.shared.probe));
-        Self { dir, store, registry, engine, router, binding, events, modules }
+        let alarm = |event: &Event| match event {
+            Event::Alarm { subject, message } => Some((subject.clone(), message.clone())),
+            _ => None,
+        };
+        let alarms = std::iter::from_fn(|| heard.try_recv().ok()).filter_map(|event| alarm(&event)).collect();
+        Self { dir, store, registry, engine, router, binding, events, alarms, modules }
     }
 
     /// The store, once the engine before has let go of it: its last command may end a moment after its caller heard.
@@ -154,11 +163,14 @@ impl World {
 
     /// The same, where these go wrong from the start on.
     async fn killed_where(&self, faults: &[(Place, Fault)]) -> Self {
-        let copy = tempfile::tempdir().unwrap();
-        copy_dir(self.path(), copy.path());
-        let binding = Brittle::with(self.binding.tables.lock().unwrap().clone());
+        let (left, binding) = self.left();
         *binding.faults.lock().unwrap() = faults.to_vec();
-        Self::over(copy, binding).await
+        Self::over(left, binding).await
+    }
+
+    /// What a kill at this moment leaves: a data directory, and the tables.
+    fn left(&self) -> (TempDir, Brittle) {
+        left(self.path(), &self.binding)
     }
 
     async fn register(&self, id: &str, version: &str, more: &str) {
@@ -243,6 +255,12 @@ impl World {
     fn path(&self) -> &Path {
         self.dir.path()
     }
+}
+
+fn left(dir: &Path, binding: &Brittle) -> (TempDir, Brittle) {
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(dir, copy.path());
+    (copy, Brittle::with(binding.tables.lock().unwrap().clone()))
 }
 
 fn copy_dir(from: &Path, to: &Path) {

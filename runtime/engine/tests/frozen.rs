@@ -4,11 +4,11 @@ use super::*;
 use crate::store::audit::{Kind, Row, Who};
 
 /// 2.0.0 changes rows for good.
-const FOR_GOOD: &str = "database: { migrations: [{ version: 2.0.0, file: 2.sql, irreversible: true }] }\nlifecycle:\n  activation:\n    confirmWindow: 1h\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
+pub(super) const FOR_GOOD: &str = "database: { migrations: [{ version: 2.0.0, file: 2.sql, irreversible: true }] }\nlifecycle:\n  activation:\n    confirmWindow: 1h\n    rollbackTriggers: [criticalError]\n    trafficShifting: { interval: 10ms }\n";
 
 impl World {
     /// 1.0.0 is confirmed, and 2.0.0 of this manifest provisional.
-    async fn one_way(more: &str) -> Self {
+    pub(super) async fn one_way(more: &str) -> Self {
         let world = Self::new().await;
         world.register("a", "1.0.0", "").await;
         world.serves("a@1.0.0").await;
