@@ -1,5 +1,5 @@
-//! The matrix: a fault before, inside and after each step of both strategies, of the rollback and of the other commands, by a
-//! port, a script of either language, or the engine itself. Whatever happens, exactly one version serves, what is told is
+//! The matrix: a fault before, inside and after each step of both strategies, of the rollback, of the other commands and of the
+//! start of what served, by a port, a script of either language, or the engine itself. Whatever happens, exactly one version serves, what is told is
 //! true, it is what [`expected`] says of that fault, the journal explains it, and nothing is left over of what does not serve.
 //!
 //! Each cell has a module of its own, so those of one test run side by side in one runtime; only those that end the process
@@ -10,6 +10,7 @@
 //! | inside `commit`, between the records and the routes | error, panic, hang | nothing there can fail: two stores of pointers |
 //! | after `commit` | error, panic, hang | nothing is left of it but to tell it; what fails comes from the step around it |
 //! | inside `deactivate` | error, panic | the supervisor of modules gives no error; what hangs there is a script, which ends by its limits |
+//! | inside `migrate`, of a start | error, panic, hang | what served has nothing that is pending |
 //! | inside `unregister`, `restore` | error, panic, hang | one forgets endpoints in memory, one only looks |
 
 use std::panic::AssertUnwindSafe;
@@ -31,6 +32,7 @@ mod forward;
 mod meets;
 mod process;
 mod sets;
+mod start;
 mod steered;
 mod writes;
 

@@ -17,7 +17,7 @@ pub(super) fn alarms(events: &mut Receiver<Arc<Event>>, alarms: &mut Vec<(String
 
 impl World {
     /// The instances of a module that are there, as `version`, and of those the ones that could not be let go.
-    fn instances(&self, id: &str) -> (Vec<String>, Vec<String>) {
+    pub(super) fn instances(&self, id: &str) -> (Vec<String>, Vec<String>) {
         let instances = &self.engine.shared.hands.instances;
         let keys = instances.keys().into_iter().filter(|key| &*key.id == id);
         let (left, there): (Vec<_>, Vec<_>) = keys.partition(|key| instances.get(key).is_some_and(|it| it.left));

@@ -1,25 +1,30 @@
 //! An activation that goes wrong before, inside and after each of its steps.
 
 use super::*;
-use crate::engine::strategy;
+use crate::engine::strategy::{self, StepName};
 
 /// The places of an activation's steps.
 pub(super) fn places(kind: Kind) -> Vec<Place> {
+    places_of(strategy::steps(kind.strategy), kind.is_gradual() && !kind.first)
+}
+
+/// The places of these steps, which may shift the traffic where they activate.
+pub(super) fn places_of(steps: &[StepName], is_shifted: bool) -> Vec<Place> {
     let inside = |step: &'static str| match step {
         "load" => "init",
         "activate" => "commit",
         "verify" => "health",
         step => step,
     };
-    let steps = strategy::steps(kind.strategy).iter().map(|step| step.name());
+    let steps = steps.iter().map(|step| step.name());
     let of = |step: &'static str| {
         let inside = match inside(step) {
             // the last place at which it can be refused
             "commit" => ("commit", When::Before),
             inside => (inside, When::Inside),
         };
-        let shifts = step == "activate" && kind.is_gradual() && !kind.first;
-        let shift: &[Place] = if shifts { &[("shift", When::Before), ("shift", When::After)] } else { &[] };
+        let shift: &[Place] =
+            if step == "activate" && is_shifted { &[("shift", When::Before), ("shift", When::After)] } else { &[] };
         let ends = [inside, (step, When::After)];
         std::iter::once((step, When::Before)).chain(shift.iter().copied()).chain(ends).collect::<Vec<_>>()
     };
@@ -33,6 +38,11 @@ fn is_script((step, when): Place) -> bool {
 
 /// A cell for each place of the steps and each thing that may go wrong there.
 fn cells(kind: Kind) -> Vec<Cell> {
+    cells_of(kind, places(kind))
+}
+
+/// The same for these places, and those of its end.
+pub(super) fn cells_of(kind: Kind, places: Vec<Place>) -> Vec<Cell> {
     let of = |place: Place| {
         let scripts: &[Wrong] = if is_script(place) { &[Wrong::Throw, Wrong::Loop] } else { &[] };
         // what is asked of the coordinator is asked of the store, where a hang is a disk's
@@ -40,7 +50,7 @@ fn cells(kind: Kind) -> Vec<Cell> {
         engine.chain(scripts).map(move |wrong| Cell::new(kind, place, *wrong))
     };
     let ends = ENDS.iter().map(|place| Cell::new(kind, *place, Wrong::Panic));
-    places(kind).into_iter().flat_map(of).chain(ends).collect()
+    places.into_iter().flat_map(of).chain(ends).collect()
 }
 
 /// The places of its end, after all steps, where nothing can give an error.
