@@ -280,7 +280,7 @@ fn integrations(data: &Path, aborts: &Aborts) -> Result<Integrations, Error> {
     })?;
     let migrations = Migrations::new(databases.clone());
     Ok(Integrations {
-        bindings: vec![Arc::new(DatabaseBinding::new(databases.clone())), Arc::new(ApiBinding)],
+        bindings: vec![Arc::new(DatabaseBinding::new(databases.clone(), aborts.clone())), Arc::new(ApiBinding)],
         migrator: Some(Arc::new(SchemaMigrator::new(migrations, aborts.clone()))),
         database: Some(Arc::new(databases.clone())),
         databases,

@@ -18,6 +18,7 @@ use crate::monitor::{Aborts, InstanceKey};
 pub struct DatabaseBinding {
     databases: Databases,
     files: Arc<Mutex<HashMap<Arc<str>, File>>>,
+    aborts: Aborts,
 }
 
 /// The file of one module.
@@ -30,10 +31,24 @@ struct File {
 }
 
 impl DatabaseBinding {
-    /// Over the files of `databases`.
+    /// Over the files of `databases`; should one bring the process down, `aborts` has the version that it is opened for.
     #[must_use]
-    pub fn new(databases: Databases) -> Self {
-        Self { databases, files: Arc::default() }
+    pub fn new(databases: Databases, aborts: Aborts) -> Self {
+        Self { databases, files: Arc::default(), aborts }
+    }
+
+    /// Does `work` on the file for a version where blocking harms nobody. What a script made in it is read as soon as it is opened.
+    async fn working<T, E>(
+        &self,
+        subject: &Subject,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, PortError>
+    where
+        T: Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let (aborts, label) = (self.aborts.clone(), subject.manifest.label());
+        blocking(move || aborts.during(&label, work)).await
     }
 
     /// Changes who needs the file of a module, and gives the turn of who works on it.
@@ -56,7 +71,7 @@ impl Binding for DatabaseBinding {
         }
         let (of, key) = (self.clone(), subject.key.clone());
         let (_, turn) = of.held(&key.id, |holders| holders.insert(key.clone()));
-        blocking(move || {
+        self.working(subject, move || {
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             // it may begin late, when whoever waited for it has given up
             let (is_needed, _) = of.held(&key.id, |holders| holders.contains(&key));
@@ -76,7 +91,7 @@ impl Binding for DatabaseBinding {
         }
         let (of, key) = (self.clone(), subject.key.clone());
         let (_, turn) = of.held(&key.id, |holders| holders.remove(&key));
-        blocking(move || {
+        self.working(subject, move || {
             of.databases.close(&key.id);
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             let (is_needed, _) = of.held(&key.id, |holders| !holders.is_empty());
@@ -90,7 +105,7 @@ impl Binding for DatabaseBinding {
             return Ok(());
         }
         let (databases, module) = (self.databases.clone(), Arc::clone(&subject.key.id));
-        blocking(move || {
+        self.working(subject, move || {
             databases.close(&module);
             Ok::<_, PortError>(())
         })
@@ -176,13 +191,16 @@ mod tests {
     use crate::monitor::aborts::executes;
 
     #[tokio::test]
-    async fn the_thread_of_a_migration_is_named_by_its_version() {
+    async fn the_thread_of_a_migration_or_on_its_file_is_named_by_the_version() {
         let dir = tempfile::tempdir().expect("a directory");
         let databases = Databases::open(dir.path().join("databases")).expect("a directory");
         let aborts = Aborts::open(&dir.path().join("aborts")).expect("a file");
+        let binding = DatabaseBinding::new(databases.clone(), aborts.clone());
         let migrator = SchemaMigrator::new(Migrations::new(databases), aborts);
         let of = subject("id: notes\nversion: 1.0.0\ndatabase: {}", &[], &[]);
         let named = migrator.migrating(&of, |_| Ok::<_, PortError>(executes())).await.expect("it ends");
+        assert_eq!(named.as_deref(), Some("notes@1.0.0"));
+        let named = binding.working(&of, || Ok::<_, PortError>(executes())).await.expect("it ends");
         assert_eq!(named.as_deref(), Some("notes@1.0.0"));
     }
 }

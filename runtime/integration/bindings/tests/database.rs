@@ -20,7 +20,7 @@ fn versions(versions: &[semver::Version]) -> Vec<String> {
 async fn a_file_is_made_for_who_declares_one_and_goes_with_the_last_that_needs_it_if_nothing_is_in_it() {
     let dir = TempDir::new().expect("a directory");
     let databases = Databases::open(dir.path().to_owned()).expect("a directory");
-    let binding = DatabaseBinding::new(databases.clone());
+    let binding = DatabaseBinding::new(databases.clone(), crate::monitor::Aborts::default());
     let with = subject(MANIFEST, &[], &[]);
     let mut newer = with.clone();
     newer.key.generation = 2;
@@ -45,7 +45,7 @@ async fn a_file_is_made_for_who_declares_one_and_goes_with_the_last_that_needs_i
 async fn a_file_with_something_in_it_stays_and_one_that_is_no_database_too() {
     let dir = TempDir::new().expect("a directory");
     let databases = Databases::open(dir.path().to_owned()).expect("a directory");
-    let binding = DatabaseBinding::new(databases.clone());
+    let binding = DatabaseBinding::new(databases.clone(), crate::monitor::Aborts::default());
     let migrator = SchemaMigrator::new(Migrations::new(databases.clone()), crate::monitor::Aborts::default());
     let manifest = "id: notes\nversion: 1.0.0\ndatabase: { migrations: [{ version: 1.0.0, file: 1.sql }] }";
     let files = [("1.sql", "create table a (id integer)"), ("1.down.sql", "drop table a")];
