@@ -16,6 +16,7 @@
 //! | `lanes` | one command a module at a time, and which of those that wait end a shift |
 //! | `choosing` | which of several providers of a capability is called |
 //! | `quarantine` | versions that brought the process down |
+//! | `jump` | ways by several versions that the end of a runtime cut off |
 //! | `board`, `record` | what is now, for readers; what outlives the process |
 //! | `retell` | what the audit log tells, for a store that is made anew |
 
@@ -46,6 +47,7 @@ mod farewell;
 mod forecast;
 mod instances;
 mod journal;
+mod jump;
 mod lanes;
 mod probe;
 mod quarantine;

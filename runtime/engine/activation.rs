@@ -16,6 +16,7 @@ use super::board::version_of;
 use super::commit::{Commit, Committed};
 use super::coordinator::Message;
 use super::journal::{Action, Entry};
+use super::jump::{self, Jump};
 use super::lanes::{Abort, asker};
 use super::outcome::{ActivationReport, ConfirmReport, DeactivationReport};
 use super::shared::Shared;
@@ -72,6 +73,10 @@ pub(super) enum Command {
         id: String,
         version: Option<Version>,
     },
+    /// Go back to where the module was before a jump that the end of the last runtime cut off.
+    TurnBack {
+        id: String,
+    },
 }
 
 impl Command {
@@ -83,7 +88,8 @@ impl Command {
             | Self::Resume { id, .. }
             | Self::Deactivate { id }
             | Self::Rollback { id, .. }
-            | Self::Unregister { id, .. } => vec![id.clone()],
+            | Self::Unregister { id, .. }
+            | Self::TurnBack { id } => vec![id.clone()],
             Self::Return { key, .. } | Self::FallBack { key, .. } => vec![key.id.to_string()],
         }
     }
@@ -91,6 +97,16 @@ impl Command {
     /// Whether it is about what goes on now, so that a set that has not begun gives way to it.
     pub(super) const fn is_urgent(&self) -> bool {
         matches!(self, Self::Rollback { .. } | Self::Deactivate { .. } | Self::FallBack { .. })
+    }
+
+    /// The modules about which it decides, so that no jump of theirs is under way once it has ended.
+    fn decides(&self) -> Vec<String> {
+        match self {
+            Self::Together { .. } | Self::Activate { .. } | Self::Rollback { .. } | Self::Deactivate { .. } => {
+                self.ids()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The module whose set returns as one by it, if it is of one.
@@ -119,7 +135,7 @@ impl Command {
             Self::Rollback { id, to, .. } => (Kind::ActivationRefused, of(id, to.as_ref()), Action::Rollback.name()),
             Self::Deactivate { id } => (Kind::CommandRefused, id.clone(), Action::Deactivate.name()),
             Self::Unregister { id, version } => (Kind::CommandRefused, of(id, version.as_ref()), "unregister"),
-            Self::Return { .. } | Self::FallBack { .. } => return None,
+            Self::Return { .. } | Self::FallBack { .. } | Self::TurnBack { .. } => return None,
         };
         Some((kind, subject, name))
     }
@@ -177,6 +193,8 @@ pub(super) struct Activation {
     pub(super) aborted: watch::Receiver<Option<Abort>>,
     /// Set before its caller hears of its end: what is given after that is not about it any more.
     pub(super) over: Arc<AtomicBool>,
+    /// The jump that what it begins is a leg of, or the way back of.
+    pub(super) jump: Option<Jump>,
 }
 
 /// Tells the actor to begin.
@@ -205,8 +223,11 @@ impl Actor for Activation {
     ) -> Result<(), ActorProcessingErr> {
         if let Some((command, reply)) = work.take() {
             let (refusal, ids) = (command.refusal(), self.concerned(&command));
-            let returns =
-                matches!(command, Command::Rollback { .. } | Command::FallBack { .. } | Command::Return { .. });
+            let decides = command.decides();
+            let returns = matches!(
+                command,
+                Command::Rollback { .. } | Command::FallBack { .. } | Command::Return { .. } | Command::TurnBack { .. }
+            );
             let result = match AssertUnwindSafe(self.run(command)).catch_unwind().await {
                 Ok(result) => result,
                 Err(panic) => {
@@ -221,6 +242,11 @@ impl Actor for Activation {
                     resume_unwind(panic)
                 }
             };
+            if result.is_ok() {
+                for id in &decides {
+                    self.shared.jump_is_over(id).await;
+                }
+            }
             if let (Err(error), Some((kind, subject, command))) = (&result, refusal) {
                 self.shared.refused(kind, &self.by, subject, (command, error)).await;
             }
@@ -261,12 +287,15 @@ impl Activation {
                 if !serves {
                     return Ok(Done::Returned);
                 }
-                rollback::rollback(self, &key.id, None, None, &reason).await.map(Done::Activated)
+                // it decides nothing about a jump that was cut off and is not turned back yet
+                let work = Self { jump: self.shared.records.jumps.get(&*key.id)?, ..self.clone() };
+                rollback::rollback(&work, &key.id, None, None, &reason).await.map(Done::Activated)
             }
             Command::Return { key, reason, withdrawn } => returning::return_from(self, &key, &reason, withdrawn).await,
             Command::Unregister { id, version } => {
                 unregister::unregister(self, &id, version).await.map(Done::Unregistered)
             }
+            Command::TurnBack { id } => jump::turn_back(self, &id).await.map(|()| Done::Returned),
         }
     }
 
@@ -289,6 +318,7 @@ impl Activation {
 
     /// Begins an instance with its entry in the journal.
     pub(super) async fn begin(&self, id: &str, entry: Entry) -> Result<(InstanceKey, Entry), EngineError> {
+        let entry = Entry { jump: self.jump.clone(), ..entry };
         let (id, entry, by) = (id.to_owned(), Box::new(entry), self.by.clone());
         self.ask(|reply| Message::Begin(id, entry, by, reply)).await
     }
@@ -303,6 +333,7 @@ impl Activation {
     ) -> Result<Entry, EngineError> {
         let strategy = ActivationStrategy::Instant;
         let entry = Entry::begun(action, version.clone(), from.cloned(), strategy, self.shared.now());
+        let entry = Entry { jump: self.jump.clone(), ..entry };
         Ok(self.shared.records.begin(id, entry, false).await?)
     }
 

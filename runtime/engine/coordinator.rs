@@ -120,7 +120,13 @@ impl Coordinator {
             }
             Message::Commit(commits, reply) => drop(reply.send(self.commit(commits).await)),
             Message::Confirm(id, only, by, reply) => {
-                let _ = reply.send(self.confirm(myself, &id, only, by).await);
+                // whoever confirms a stop while its jump goes on does not decide about the jump
+                let decides = only.is_none() && !lanes.is_busy(&id);
+                let confirmed = self.confirm(myself, &id, only, by).await;
+                if decides && confirmed.is_ok() {
+                    self.shared.jump_is_over(&id).await;
+                }
+                let _ = reply.send(confirmed);
             }
             Message::Return(key, why, reply) => self.return_from(myself, (key, why), reply, lanes).await,
             Message::Freeze(key, reason, reply) => drop(reply.send(self.freeze(&key, reason).await)),
@@ -201,7 +207,7 @@ impl Coordinator {
         (by, since): (By, Instant),
     ) -> Activation {
         let (shared, coordinator) = (Arc::clone(&self.shared), myself.clone());
-        Activation { shared, coordinator, by, since, aborted, over: Arc::default() }
+        Activation { shared, coordinator, by, since, aborted, over: Arc::default(), jump: None }
     }
 
     async fn begin(&self, id: String, entry: Entry, by: &By) -> Result<(InstanceKey, Entry), EngineError> {

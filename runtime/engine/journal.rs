@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use super::jump::Jump;
 use super::outcome::{HistoryEntry, HistoryStep, Outcome, ShiftReport, StepOutcome};
 use super::strategy::StepName;
 use crate::manifest::ActivationStrategy;
@@ -86,6 +87,9 @@ pub(super) struct Entry {
     /// Messages to actors whose effects are lost, since what serves took no newer state.
     #[serde(default)]
     pub(super) lost: u64,
+    /// The jump that its command is a leg of, or the way back of. It is a record of its own, so the entry keeps none.
+    #[serde(skip)]
+    pub(super) jump: Option<Jump>,
 }
 
 impl Entry {
@@ -116,6 +120,7 @@ impl Entry {
             owed: None,
             set: Vec::new(),
             lost: 0,
+            jump: None,
         }
     }
 

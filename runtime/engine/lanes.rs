@@ -70,6 +70,12 @@ impl Abort {
 }
 
 impl Lanes {
+    /// Whether a command of `id` runs whose end is not told yet.
+    pub(super) fn is_busy(&self, id: &str) -> bool {
+        let mut runs = self.running.values().filter(|running| !running.over.load(Ordering::Acquire));
+        runs.any(|running| running.ids.iter().any(|of| of == id))
+    }
+
     /// Lets the command of `id` that runs give way to those that wait. To be called when either is new.
     pub(super) fn give_way(&mut self, id: &str, shared: &Shared) {
         let runs = self.running.values().filter(|running| !running.over.load(Ordering::Acquire));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::journal::{Entry, KEPT, Owed, clipped};
+use super::jump::Jump;
 use super::state::State;
 use crate::manifest::ActivationStrategy;
 use crate::store::{Batch, Prefix, Record, Store, StoreError, Tree, from_json, to_json};
@@ -136,7 +137,9 @@ macro_rules! json_record {
 }
 
 // 2: sets. What format 1 does not have is empty.
-json_record!(SlotRecord: 2, VersionRecord: 1, Entry: 2, Choice: 1);
+// A jump is marked in a tree of its own, which is empty but for modules that are on such a way: slots and entries are as they were, and a
+// program that does not know the tree does without the way back, as it always did.
+json_record!(SlotRecord: 2, VersionRecord: 1, Entry: 2, Choice: 1, Jump: 1);
 
 /// Everything the engine keeps, as read at its start.
 #[derive(Debug, Default)]
@@ -175,6 +178,8 @@ pub(super) struct Records {
     pub(super) numbers: Tree<String, u64>,
     /// The chosen providers, by capability.
     pub(super) choices: Tree<String, Choice>,
+    /// Jumps that are under way, by module.
+    pub(super) jumps: Tree<String, Jump>,
 }
 
 /// A change of what is kept of a module, made in one go.
@@ -200,6 +205,7 @@ impl Records {
             open: store.tree("journal-open"),
             numbers: store.tree("journal-numbers"),
             choices: store.tree("choices"),
+            jumps: store.tree("jumps"),
             store,
         }
     }
@@ -226,6 +232,11 @@ impl Records {
     /// The chosen providers, by capability.
     pub(super) fn choices(&self) -> Result<Vec<(String, Choice)>, StoreError> {
         self.choices.scan(&Prefix::all(), None, usize::MAX)
+    }
+
+    /// The modules on whose jump there is a mark.
+    pub(super) fn marked(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.jumps.scan(&Prefix::all(), None, usize::MAX)?.into_iter().map(|(id, _)| id).collect())
     }
 
     /// Keeps a choice, or forgets it; it is on the disk when this returns.
@@ -256,6 +267,7 @@ impl Records {
                 {
                     batch.remove(&records.journal, (&id, old))?;
                 }
+                records.mark(batch, &id, (entry.action, entry.jump.as_ref()))?;
                 records.put_entry(batch, &id, &entry)?;
                 Ok(entry)
             })

@@ -204,6 +204,7 @@ impl Engine {
                 faults.insert(id, format!("{label}: {message}"));
             }
         }
+        self.turn_back_jumps().await;
         faults.into_values().collect()
     }
 
@@ -217,7 +218,7 @@ impl Engine {
         }
     }
 
-    fn alarm(&self, subject: &str, message: &str) {
+    pub(super) fn alarm(&self, subject: &str, message: &str) {
         self.shared.events.emit(Event::Alarm { subject: subject.to_owned(), message: message.to_owned() });
     }
 }

@@ -233,7 +233,8 @@ pub(crate) fn check(store: &Store) -> Result<(), StoreError> {
     readable(&records.journal)?;
     readable(&records.open)?;
     readable(&records.numbers)?;
-    readable(&records.choices)
+    readable(&records.choices)?;
+    readable(&records.jumps)
 }
 
 fn readable<K: Key, V: Record>(tree: &Tree<K, V>) -> Result<(), StoreError> {

@@ -35,6 +35,7 @@ mod faults;
 mod frozen;
 mod giving_way;
 mod health;
+mod jumps;
 mod matrix;
 mod measures;
 mod mirroring;

@@ -13,6 +13,7 @@ use super::activate::{Way, report, run};
 use super::activation::{Activation, Done};
 use super::board::version_of;
 use super::error::list;
+use super::jump::Jump;
 use super::outcome::{ActivationReport, Outcome};
 use super::{returning, rollback};
 use crate::manifest::ActivationStrategy;
@@ -120,7 +121,8 @@ pub(super) async fn go(
     (from, stops, definition): (&Version, &[Arc<Definition>], &Arc<Definition>),
     strategy: Option<ActivationStrategy>,
 ) -> Result<ActivationReport, EngineError> {
-    let id = &definition.manifest.id;
+    let (id, to) = (&definition.manifest.id, &definition.manifest.version);
+    let work = &Activation { jump: Some(Jump { from: from.clone(), to: to.clone() }), ..work.clone() };
     let mut via: Vec<ActivationReport> = Vec::new();
     for leg in stops.iter().chain([definition]) {
         let strategy = strategy.unwrap_or(leg.manifest.lifecycle.activation.strategy);
@@ -149,14 +151,33 @@ pub(super) async fn go(
     Ok(ActivationReport { via, ..arrived })
 }
 
-/// Goes back to where the module was before: the version that a version between may be returned from, otherwise `from`.
+/// Goes back to where the module was before, and tells where it cannot.
 async fn turn_back(work: &Activation, id: &str, from: &Version, reason: &str) -> Result<Outcome, EngineError> {
-    let slot = work.shared.board.slot(id);
-    let Some(serving) = slot.state.serving.clone() else { return Ok(Outcome::Failed) };
-    if version_of(&serving).as_ref() == Some(from) {
-        return Ok(Outcome::RolledBack);
+    let Some(serving) = work.shared.board.slot(id).state.serving else { return Ok(Outcome::Failed) };
+    match back(work, id, from, reason).await? {
+        Ok(()) => Ok(Outcome::RolledBack),
+        Err(cause) => {
+            let message =
+                format!("{reason}; it stays at {}, since there is no way back to {from}: {cause}", serving.version);
+            work.shared.events.emit(Event::Alarm { subject: id.to_owned(), message });
+            Ok(Outcome::FailedToRestore)
+        }
     }
-    let returned = if slot.state.is_provisional() {
+}
+
+/// Goes back to where the module was before: the version that a version between may be returned from, otherwise `from`. Gives why there
+/// is no way back.
+pub(super) async fn back(
+    work: &Activation,
+    id: &str,
+    from: &Version,
+    reason: &str,
+) -> Result<Result<(), String>, EngineError> {
+    let slot = work.shared.board.slot(id);
+    let Some(serving) = slot.state.serving.clone().filter(|key| version_of(key).as_ref() != Some(from)) else {
+        return Ok(Ok(()));
+    };
+    let went = if slot.state.is_provisional() {
         match returning::return_from(work, &serving, reason, None).await? {
             Done::Unreturned(cause) => Err(cause),
             _ => Ok(()),
@@ -169,13 +190,9 @@ async fn turn_back(work: &Activation, id: &str, from: &Version, reason: &str) ->
             Err(error) => Err(error.to_string()),
         }
     };
-    match returned {
-        Ok(()) => Ok(Outcome::RolledBack),
-        Err(cause) => {
-            let message =
-                format!("{reason}; it stays at {}, since there is no way back to {from}: {cause}", serving.version);
-            work.shared.events.emit(Event::Alarm { subject: id.to_owned(), message });
-            Ok(Outcome::FailedToRestore)
-        }
+    match went {
+        // it was not tried to its end: the next start does
+        Err(_) if work.shared.is_stopping() => Err(EngineError::Stopped),
+        went => Ok(went),
     }
 }

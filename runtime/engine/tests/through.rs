@@ -5,23 +5,32 @@ use crate::engine::Impassable;
 use super::*;
 
 /// 3.0.0 follows 2.x only, and leads there by 2.0.0 and 2.1.0.
-const LEADS: &str = "lifecycle:\n  activation: { trafficShifting: { interval: 10ms } }\n  updates:\n    compatibility: { \"3.0.0\": \"^2.1\" }\n    migrationPaths: [{ from: \">=1\", via: [2.0.0, 2.1.0], to: 3.0.0 }]\n";
+pub(super) const LEADS: &str = "lifecycle:\n  activation: { trafficShifting: { interval: 10ms } }\n  updates:\n    compatibility: { \"3.0.0\": \"^2.1\" }\n    migrationPaths: [{ from: \">=1\", via: [2.0.0, 2.1.0], to: 3.0.0 }]\n";
+
+/// A version that is confirmed at once.
+pub(super) const CONFIRMS: &str =
+    "lifecycle:\n  activation: { confirmWindow: 0, trafficShifting: { interval: 10ms } }\n";
 
 impl World {
     /// 1.0.0 serves; 3.0.0 leads by 2.0.0 and 2.1.0, which is registered with this.
-    async fn led(between: &str) -> Self {
+    pub(super) async fn led(between: &str) -> Self {
+        Self::led_to(between, LEADS).await
+    }
+
+    /// The same, and 3.0.0 is registered with `last`.
+    pub(super) async fn led_to(between: &str, last: &str) -> Self {
         let world = Self::new().await;
         for version in ["1.0.0", "2.0.0"] {
             world.register("a", version, "").await;
         }
         world.register("a", "2.1.0", between).await;
-        world.register("a", "3.0.0", LEADS).await;
+        world.register("a", "3.0.0", last).await;
         world.serves("a@1.0.0").await;
         world
     }
 
     /// What was done to `a`, oldest first, as `command version outcome`.
-    async fn done(&self) -> Vec<String> {
+    pub(super) async fn done(&self) -> Vec<String> {
         let history = self.engine.history("a", 20).await.unwrap();
         let line = |entry: &crate::engine::HistoryEntry| {
             let outcome = entry.outcome.map_or("runs", Outcome::name);
@@ -69,8 +78,7 @@ async fn where_a_version_between_fails_the_module_is_where_it_was() {
 
 #[tokio::test]
 async fn what_was_confirmed_on_the_way_is_returned_from_as_well() {
-    let confirms = "lifecycle:\n  activation: { confirmWindow: 0, trafficShifting: { interval: 10ms } }\n";
-    let world = World::led(confirms).await;
+    let world = World::led(CONFIRMS).await;
     let files = [("main.lua", "return { init = function() error('no') end }")];
     world.register_files("a", "3.0.1", &LEADS.replace("3.0.0", "3.0.1"), &files).await;
     let report = world.activate("a@3.0.1").await.unwrap();

@@ -36,6 +36,7 @@ impl World {
             since: Instant::now(),
             aborted: watch::channel(None).1,
             over: Arc::default(),
+            jump: None,
         }
     }
 

@@ -1,0 +1,148 @@
+//! A jump (see [`super::through`]) that the end of a runtime cuts off: the mark that one is under way, and what a start makes of it.
+//!
+//! A stop that was confirmed on the way is a version like any other: alone, a start would keep it, and the module would be neither
+//! where it began nor where it was to come. So the mark is on the disk before the first version takes over, and stays until the module has
+//! arrived or is back. A start that finds one starts what served, and then goes back; one that is cut off in that finds it again. Where the
+//! module cannot go back, that is for a person to decide, and any command that begins something else with it ends the mark.
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::activation::{Activation, Command};
+use super::board::version_of;
+use super::journal::{Action, clipped};
+use super::record::Records;
+use super::shared::Shared;
+use super::{Engine, EngineError, through};
+use crate::monitor::Event;
+use crate::store::audit::Kind;
+use crate::store::{Batch, StoreError};
+
+/// The mark: a jump is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Jump {
+    /// The version that served before it.
+    pub(super) from: Version,
+    /// The version that is to serve after it.
+    pub(super) to: Version,
+}
+
+impl Records {
+    /// Adds to the beginning of a command what it means for the mark: a leg sets it, and so does the way back; a start leaves it; any
+    /// other command ends it.
+    pub(super) fn mark(
+        &self,
+        batch: &mut Batch,
+        id: &str,
+        (action, jump): (Action, Option<&Jump>),
+    ) -> Result<(), StoreError> {
+        match jump {
+            Some(jump) => batch.put(&self.jumps, id, jump),
+            None if action == Action::Resume || self.jumps.get(id)?.is_none() => Ok(()),
+            None => batch.remove(&self.jumps, id),
+        }
+    }
+}
+
+impl Shared {
+    /// Ends the mark of the module, where it has one: it has arrived, is back, or somebody decided otherwise.
+    pub(super) async fn jump_is_over(&self, id: &str) {
+        let ended = async {
+            if self.records.jumps.get(id)?.is_none() {
+                return Ok(());
+            }
+            let mut batch = Batch::new();
+            batch.remove(&self.records.jumps, id)?;
+            self.records.store.commit(batch).await
+        };
+        let ended: Result<(), StoreError> = ended.await;
+        if let Err(error) = ended {
+            // what was done was done all the same
+            let message =
+                format!("that its jump is over could not be written, so the next start turns it back: {error}");
+            self.events.emit(Event::Alarm { subject: id.to_owned(), message });
+        }
+    }
+}
+
+/// The command of a start: goes back to where the module was before a jump that was cut off.
+pub(super) async fn turn_back(work: &Activation, id: &str) -> Result<(), EngineError> {
+    let shared = &work.shared;
+    // somebody may have decided meanwhile
+    let Some(jump) = shared.records.jumps.get(id)? else { return Ok(()) };
+    let slot = shared.board.slot(id);
+    let Some(kept) = slot.record.as_ref().and_then(|record| record.serving.clone()) else {
+        shared.jump_is_over(id).await;
+        return Ok(());
+    };
+    let Jump { from, to } = &jump;
+    if kept == *to {
+        shared.jump_is_over(id).await;
+        return Ok(());
+    }
+    let way = format!("the way from {from} to {to} was cut off");
+    if kept == *from {
+        return is_back(work, id, format!("{way} by the end of the runtime; {from} serves, as before it")).await;
+    }
+    let way = format!("{way} at {kept} by the end of the runtime");
+    let work = &Activation { jump: Some(jump.clone()), ..work.clone() };
+    let went = match slot.state.serving.as_ref().and_then(version_of) {
+        Some(_) => through::back(work, id, from, &way).await?,
+        None => Err(format!("{kept} did not start again")),
+    };
+    match went {
+        Ok(()) => {
+            let note = format!("{way}; it was returned to {from}");
+            explain(shared, id, from, &note).await?;
+            is_back(work, id, note).await
+        }
+        Err(cause) => {
+            let message = format!(
+                "{way}, and there is no way back to {from}: {cause}; it stays at {kept}: go on (replug activate {id}@{to}), return from it \
+                 (replug rollback {id}) or accept it (replug confirm {id}); until then each start tries to go back to {from}"
+            );
+            shared.events.emit(Event::Alarm { subject: id.to_owned(), message });
+            Ok(())
+        }
+    }
+}
+
+/// Gives the history the reason of the rollback that was just made.
+async fn explain(shared: &Shared, id: &str, version: &Version, note: &str) -> Result<(), EngineError> {
+    let newest = shared.records.newest(id, 1)?.pop();
+    let rollback = newest.filter(|entry| entry.action == Action::Rollback && entry.version == *version);
+    if let Some(mut entry) = rollback {
+        entry.reason = Some(clipped(note.to_owned()));
+        shared.records.write_entry(id, &entry).await?;
+    }
+    Ok(())
+}
+
+/// Tells that the module is where the jump began. The mark ends after that: told twice is better than not at all.
+async fn is_back(work: &Activation, id: &str, note: String) -> Result<(), EngineError> {
+    work.audit(Kind::Recovered, id.to_owned(), json!({ "note": note })).await?;
+    work.shared.events.emit(Event::Recovered { id: id.to_owned(), note });
+    work.shared.jump_is_over(id).await;
+    Ok(())
+}
+
+impl Engine {
+    /// Goes back with each module whose jump was cut off. What served runs again by now, as far as it starts.
+    pub(super) async fn turn_back_jumps(&self) {
+        let marked = match self.shared.records.marked() {
+            Ok(marked) => marked,
+            Err(error) => return self.alarm("slots", &format!("jumps that were cut off cannot be read: {error}")),
+        };
+        let turning = marked.into_iter().map(async |id| match self.run(Command::TurnBack { id: id.clone() }).await {
+            Ok(_) | Err(EngineError::Stopped) => {}
+            Err(error) => {
+                let message = format!(
+                    "a jump was cut off, and it could not be turned back: {error}; look at `replug history {id}`"
+                );
+                self.alarm(&id, &message);
+            }
+        });
+        futures::future::join_all(turning).await;
+    }
+}
