@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::activation::{Activation, Command};
 use super::board::version_of;
-use super::journal::{Action, clipped};
+use super::journal::{Action, Entry, clipped};
 use super::record::Records;
 use super::shared::Shared;
 use super::{Engine, EngineError, through};
@@ -26,20 +26,28 @@ pub(super) struct Jump {
     pub(super) from: Version,
     /// The version that is to serve after it.
     pub(super) to: Version,
+    /// The number of the entry that set it last, in the module's journal.
+    pub(super) leg: u64,
+}
+
+impl Jump {
+    pub(super) fn new(from: &Version, to: &Version) -> Self {
+        Self { from: from.clone(), to: to.clone(), leg: 0 }
+    }
+
+    /// Whether it is over once this version serves by the entry of this number, or none does.
+    pub(super) fn ends_with(&self, version: Option<&Version>, number: u64) -> bool {
+        number >= self.leg && version.is_none_or(|version| *version == self.from || *version == self.to)
+    }
 }
 
 impl Records {
     /// Adds to the beginning of a command what it means for the mark: a leg sets it, and so does the way back; a start leaves it; any
     /// other command ends it.
-    pub(super) fn mark(
-        &self,
-        batch: &mut Batch,
-        id: &str,
-        (action, jump): (Action, Option<&Jump>),
-    ) -> Result<(), StoreError> {
-        match jump {
-            Some(jump) => batch.put(&self.jumps, id, jump),
-            None if action == Action::Resume || self.jumps.get(id)?.is_none() => Ok(()),
+    pub(super) fn mark(&self, batch: &mut Batch, id: &str, entry: &Entry) -> Result<(), StoreError> {
+        match &entry.jump {
+            Some(jump) => batch.put(&self.jumps, id, &Jump { leg: entry.number, ..jump.clone() }),
+            None if entry.action == Action::Resume || self.jumps.get(id)?.is_none() => Ok(()),
             None => batch.remove(&self.jumps, id),
         }
     }
@@ -76,7 +84,7 @@ pub(super) async fn turn_back(work: &Activation, id: &str) -> Result<(), EngineE
         shared.jump_is_over(id).await;
         return Ok(());
     };
-    let Jump { from, to } = &jump;
+    let Jump { from, to, .. } = &jump;
     if kept == *to {
         shared.jump_is_over(id).await;
         return Ok(());

@@ -267,7 +267,7 @@ impl Records {
                 {
                     batch.remove(&records.journal, (&id, old))?;
                 }
-                records.mark(batch, &id, (entry.action, entry.jump.as_ref()))?;
+                records.mark(batch, &id, &entry)?;
                 records.put_entry(batch, &id, &entry)?;
                 Ok(entry)
             })

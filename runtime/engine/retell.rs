@@ -156,6 +156,17 @@ fn slot(batch: &mut Batch, records: &Records, id: &str, what: What, at: u64) -> 
     for entry in entries::after(records, id, &slot, &what, at)? {
         records.put_entry(batch, id, &entry)?;
     }
+    let placed = match &what {
+        What::Serves { version, number, .. } => Some((Some(version), *number)),
+        What::Deactivated { number, .. } => Some((None, *number)),
+        _ => None,
+    };
+    // what the log tells may end a jump that was under way when the snapshot was taken
+    if let Some((version, number)) = placed
+        && records.jumps.get(id)?.is_some_and(|jump| jump.ends_with(version, number))
+    {
+        batch.remove(&records.jumps, id)?;
+    }
     match what {
         What::Serves { version, unconfirmed, instant, number } => {
             raise(batch, &records.numbers, id, number)?;

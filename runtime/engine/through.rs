@@ -122,7 +122,7 @@ pub(super) async fn go(
     strategy: Option<ActivationStrategy>,
 ) -> Result<ActivationReport, EngineError> {
     let (id, to) = (&definition.manifest.id, &definition.manifest.version);
-    let work = &Activation { jump: Some(Jump { from: from.clone(), to: to.clone() }), ..work.clone() };
+    let work = &Activation { jump: Some(Jump::new(from, to)), ..work.clone() };
     let mut via: Vec<ActivationReport> = Vec::new();
     for leg in stops.iter().chain([definition]) {
         let strategy = strategy.unwrap_or(leg.manifest.lifecycle.activation.strategy);
@@ -136,8 +136,13 @@ pub(super) async fn go(
                 via.push(ran.report);
                 reason
             }
-            // a command that is refused changes nothing, and neither does the end of the runtime
-            Err(error) if via.is_empty() || matches!(error, EngineError::Stopped) => return Err(error),
+            // the next start goes back
+            Err(EngineError::Stopped) => return Err(EngineError::Stopped),
+            // a command that is refused changes nothing; one whose end could not be written may have
+            Err(error) if via.is_empty() && serves(work, id, from) => {
+                work.shared.jump_is_over(id).await;
+                return Err(error);
+            }
             Err(error) => error.to_string(),
         };
         let reason = format!("{} on the way to it: {gone_wrong}", leg.label());
@@ -149,6 +154,11 @@ pub(super) async fn go(
     }
     let arrived = via.pop().ok_or_else(|| EngineError::Internal(format!("{id} went nowhere")))?;
     Ok(ActivationReport { via, ..arrived })
+}
+
+fn serves(work: &Activation, id: &str, version: &Version) -> bool {
+    let serving = work.shared.board.slot(id).state.serving;
+    serving.as_ref().and_then(version_of).as_ref() == Some(version)
 }
 
 /// Goes back to where the module was before, and tells where it cannot.

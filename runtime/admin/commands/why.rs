@@ -207,7 +207,10 @@ fn brought(definition: &Definition, history: &[HistoryEntry]) -> Option<Reason> 
     let entry = history.iter().find(serves)?;
     let from = entry.from.as_ref().map_or(String::new(), |from| format!(", in the place of {from}"));
     let text = match &*entry.command {
-        "rollback" => format!("a rollback returned to it{from}"),
+        "rollback" => {
+            let because = entry.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+            format!("a rollback returned to it{from}{because}")
+        }
         "resume" => "it served when the runtime ended, and was started again".to_owned(),
         _ => format!("it was activated ({}){from}", entry.strategy),
     };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::journal::{Action, Owed};
+use crate::engine::jump::Jump;
 use crate::engine::outcome::Outcome;
 use crate::manifest::ActivationStrategy;
 
@@ -234,4 +235,26 @@ fn a_set_is_confirmed_as_one_and_returns_as_one_where_the_log_ends_in_between() 
         assert!(kept.slots["x"].provisional.is_some(), "{what:?}");
         assert_eq!(kept.open.keys().collect::<Vec<_>>(), ["x"], "{what:?}");
     }
+}
+
+#[test]
+fn a_jump_is_over_where_the_log_tells_that_it_arrived_or_is_back() {
+    let is_left = |what: What| {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let records = Records::new(store.clone());
+        let (mut batch, jump) = (Batch::new(), Jump::new(&version("1.0.0"), &version("3.0.0")));
+        batch.put(&records.jumps, "m", &Jump { leg: 3, ..jump }).unwrap();
+        store.commit_blocking(batch).unwrap();
+        retell(&store, vec![told(what)]).unwrap();
+        records.jumps.get("m").unwrap().is_some()
+    };
+    let serves = |text: &str, number| serves(text, number == 4, number).what;
+    assert!(is_left(serves("1.0.0", 2)), "it began there");
+    assert!(is_left(serves("2.0.0", 3)), "a stop");
+    assert!(is_left(told(What::Confirmed(version("2.0.0"))).what));
+    assert!(is_left(What::Restarted));
+    assert!(!is_left(serves("3.0.0", 4)), "it arrived");
+    assert!(!is_left(serves("1.0.0", 5)), "it is back");
+    assert!(!is_left(What::Deactivated { version: version("2.0.0"), number: 5 }));
 }

@@ -133,7 +133,7 @@ async fn a_jump_that_is_cut_off_before_anything_was_confirmed_is_told_as_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wherever_a_jump_is_cut_off_the_module_is_where_it_began_or_has_arrived() {
     let arrives = LEADS.replace("activation: {", "activation: { confirmWindow: 0,");
-    for (between, last) in [("", LEADS), (CONFIRMS, LEADS), (CONFIRMS, arrives.as_str())] {
+    for (between, last) in [("", LEADS), (CONFIRMS, arrives.as_str())] {
         let world = Arc::new(World::led_to(between, last).await);
         let (back, there) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let jump = {
@@ -218,6 +218,12 @@ async fn a_jump_that_arrived_or_failed_is_not_turned_back() {
     world.register_script("a", "3.0.1", &LEADS.replace("3.0.0", "3.0.1"), fails).await;
     assert_eq!(world.activate("a@3.0.1").await.unwrap().outcome, Outcome::RolledBack);
     assert!(!world.is_marked());
+
+    // a first leg whose end cannot be written: its version may serve by then
+    let world = World::led("").await;
+    world.engine.probe().arm("a", ("close", When::Before), 0, Act::Error);
+    let left = world.activate("a@3.0.0").await;
+    assert_eq!((world.routed("a").as_deref(), world.is_marked()), (Some("1.0.0"), false), "{left:?}");
 }
 
 /// 2.1.0 changes rows for good and is confirmed at once; the process ends in the leg behind it.
