@@ -147,14 +147,6 @@ pub struct Engine {
     by: By,
 }
 
-#[cfg(test)]
-impl Engine {
-    /// The places at which its commands can be made to fail.
-    pub(crate) fn probe(&self) -> Arc<Probe> {
-        Arc::clone(&self.shared.probe)
-    }
-}
-
 impl Engine {
     /// Starts the engine, supervised by `supervisor`. Nothing is started of what served before: see [`Engine::resume`].
     ///

@@ -29,6 +29,14 @@ pub(super) use places;
 pub(crate) use armed::{Act, Probe, When};
 
 #[cfg(test)]
+impl super::Engine {
+    /// The places at which its commands can be made to fail.
+    pub(crate) fn probe(&self) -> std::sync::Arc<Probe> {
+        std::sync::Arc::clone(&self.shared.probe)
+    }
+}
+
+#[cfg(test)]
 mod armed {
     use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
