@@ -159,6 +159,39 @@ async fn a_jump_goes_by_the_versions_that_the_manifest_names() {
 }
 
 #[tokio::test]
+async fn a_jump_that_a_kill_cuts_off_is_turned_back_by_the_next_start_and_why_says_so() {
+    let confirms = "lifecycle:\n  activation: { confirmWindow: 0, trafficShifting: { interval: 20ms } }\n";
+    let slow = "lifecycle:\n  activation: { trafficShifting: { interval: 1h } }\n  updates:\n    compatibility: { \"2.0.0\": \"^1.5\" }\n    migrationPaths: [{ from: \"^1\", via: [1.5.0], to: 2.0.0 }]\n";
+    let mut server = Server::with(&[Module::echo("a", "1.0.0", "lua")]).await;
+    for (version, more) in [("1.5.0", confirms), ("2.0.0", slow)] {
+        server.ok(&["register", &server.write(&Module::echo("a", version, "lua").manifest(more))]).await;
+    }
+    server.ok(&["activate", "a@2.0.0", "--no-wait"]).await;
+    until("2.0.0 has a share beside 1.5.0", async || {
+        let slot = server.slot("a").await.unwrap();
+        slot["version"] == "1.5.0" && slot["candidate"]["weight"] == 10
+    })
+    .await;
+    server.kill();
+    server.start().await;
+    assert_eq!(server.get("/api/a").await.header("x-replug-module"), "a@1.0.0");
+    let slot = server.slot("a").await.unwrap();
+    assert_eq!(
+        (&slot["version"], &slot["state"], &slot["candidate"]),
+        (&json!("1.0.0"), &json!("active"), &json!(null))
+    );
+    let why = texts(&server.ok(&["why", "a"]).await["reasons"], "text").join("; ");
+    assert!(
+        why.contains(
+            "a rollback returned to it, in the place of 1.5.0: the way from 1.0.0 to 2.0.0 was cut off at 1.5.0"
+        ),
+        "{why}"
+    );
+    let log = server.ok(&["audit", "--limit", "1000"]).await.to_string();
+    assert!(log.contains("the way from 1.0.0 to 2.0.0 was cut off at 1.5.0"), "{log}");
+}
+
+#[tokio::test]
 async fn a_breaking_change_under_a_compatible_version_is_refused_at_registration() {
     let offers = |version: &str, methods: &str| {
         let capability = format!(
