@@ -109,11 +109,11 @@ pub enum Blame {
 }
 
 impl CallError {
-    /// What the script of `instance` made of a call, where a VM with less than `equal` bytes is crowded.
+    /// What the script of `instance` made of a call, where a VM with less than `equal` bytes is crowded. Only of a full heap is it asked.
     #[must_use]
-    pub fn of_script(error: ScriptError, instance: &InstanceKey, equal: u64) -> Self {
+    pub fn of_script(error: ScriptError, instance: &InstanceKey, equal: impl FnOnce() -> u64) -> Self {
         match error {
-            ScriptError::Limit(Verdict::Memory(room)) if (room as u64) < equal => {
+            ScriptError::Limit(Verdict::Memory(room)) if (room as u64) < equal() => {
                 Self::Cramped { instance: instance.to_string(), room: room as u64 }
             }
             error => Self::Script(error),

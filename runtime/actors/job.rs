@@ -222,7 +222,7 @@ fn answer<T>(
     let spent = result.as_ref().is_err_and(ScriptError::retires_vm);
     let is_verdict = matches!(result, Err(ScriptError::Limit(verdict)) if verdict != Verdict::Stopped);
     let (metrics, equal) = (&instance.metrics, || vm::share(instance).equal());
-    let result = result.map_err(|error| CallError::of_script(error, &instance.key, equal()));
+    let result = result.map_err(|error| CallError::of_script(error, &instance.key, equal));
     if is_verdict {
         metrics.verdicts.inc();
     }

@@ -274,19 +274,18 @@ fn together(definition: &Definition, snapshot: &Snapshot, running: &Running) -> 
 /// Why it does not run, by its state.
 fn idle(definition: &Definition, state: State, reason: Option<&str>, history: &[HistoryEntry]) -> Reason {
     let version = definition.manifest.version.to_string();
-    let is_from = |entry: &HistoryEntry| entry.from.as_deref() == Some(&*version);
     let returned = |entry: &HistoryEntry| {
         entry.command == "rollback"
-            && is_from(entry)
+            && entry.from.as_deref() == Some(&*version)
             && entry.version != version
             && entry.outcome.is_some_and(Outcome::serves)
     };
     let entry = history.iter().find(|entry| entry.version == version || returned(entry));
     let because = reason.map_or(String::new(), |reason| format!(": {reason}"));
-    let text = match (state, entry.map(|entry| (&*entry.command, entry))) {
+    let text = match (state, entry) {
         (State::Registered, None) => "it is registered and was never activated".to_owned(),
-        (State::Inactive, Some(("deactivate", _))) => format!("it was deactivated{because}"),
-        (State::Inactive, Some((_, entry))) if returned(entry) => {
+        (State::Inactive, Some(entry)) if entry.command == "deactivate" => format!("it was deactivated{because}"),
+        (State::Inactive, Some(entry)) if returned(entry) => {
             format!("it served, and a rollback returned to {}{because}", entry.version)
         }
         (State::Inactive, _) => format!("it served, and another version took its place{because}"),

@@ -101,6 +101,12 @@ impl Shop {
     }
 }
 
+/// A call of the shop beside what the test does meanwhile.
+fn calling(world: &Arc<World>, service: &'static str) -> tokio::task::JoinHandle<Result<Value, CallError>> {
+    let world = Arc::clone(world);
+    tokio::spawn(async move { world.call("shop", service, Value::Null).await })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_over_its_share_of_the_processor_waits() {
     for &language in LANGUAGES {
@@ -149,10 +155,7 @@ async fn the_vms_of_a_module_stay_within_its_heap_together() {
     for &language in LANGUAGES {
         let shop = Shop::with(language, "4MiB", "memory: { maxHeapSize: 4MiB }").await;
         let world = Arc::new(shop.world);
-        let waiting = {
-            let world = Arc::clone(&world);
-            tokio::spawn(async move { world.call("shop", "shop.wait", Value::Null).await })
-        };
+        let waiting = calling(&world, "shop.wait");
         shop.gate.reached(1).await;
         let (quick, soon) =
             (Handler::Service("shop.quick".into()), shop.instance.context("test", Duration::from_millis(200)));
@@ -163,10 +166,7 @@ async fn the_vms_of_a_module_stay_within_its_heap_together() {
         for part in ["of the 4194304 bytes of its quota", key] {
             assert!(error.to_string().contains(part), "{error}");
         }
-        let patient = {
-            let world = Arc::clone(&world);
-            tokio::spawn(async move { world.call("shop", "shop.quick", Value::Null).await })
-        };
+        let patient = calling(&world, "shop.quick");
         until(|| shop.instance.account().heap.is_waited_for()).await;
         shop.gate.open(1);
         waiting.await.expect("no panic").expect("an answer");
@@ -185,10 +185,7 @@ async fn the_vms_of_a_module_stay_within_its_heap_together() {
 async fn a_vm_to_which_the_others_leave_little_meets_a_smaller_limit() {
     let shop = Shop::with(Language::Lua, "4MiB", "memory: { maxHeapSize: 6MiB }").await;
     let world = Arc::new(shop.world);
-    let waiting = {
-        let world = Arc::clone(&world);
-        tokio::spawn(async move { world.call("shop", "shop.wait", Value::Null).await })
-    };
+    let waiting = calling(&world, "shop.wait");
     shop.gate.reached(1).await;
     let error = world.call("shop", "shop.fill", Value::Null).await.expect_err("it meets its limit");
     let key = "`permissions.resources.memory.maxHeapSize` in module.manifest.yaml asks for more";
@@ -212,19 +209,13 @@ async fn a_vm_that_the_others_leave_too_little_to_begin_in_waits_for_more_and_co
     let shop = Shop::scripted(Language::Lua, top, 2, "32MiB", "memory: { maxHeapSize: 34MiB }").await;
     let mut events = shop.world.events.subscribe();
     let world = Arc::new(shop.world);
-    let waiting = {
-        let world = Arc::clone(&world);
-        tokio::spawn(async move { world.call("shop", "shop.wait", Value::Null).await })
-    };
+    let waiting = calling(&world, "shop.wait");
     shop.gate.reached(1).await;
     let (quick, soon) =
         (Handler::Service("shop.quick".into()), shop.instance.context("test", Duration::from_millis(200)));
     let error = shop.instance.call(quick, vec![Value::Null], soon).await.expect_err("no room in half of its time");
     assert!(matches!(error, CallError::HeapFull { .. }), "{error:?}");
-    let patient = {
-        let world = Arc::clone(&world);
-        tokio::spawn(async move { world.call("shop", "shop.quick", Value::Null).await })
-    };
+    let patient = calling(&world, "shop.quick");
     until(|| shop.instance.account().heap.is_waited_for()).await;
     shop.gate.open(1);
     waiting.await.expect("no panic").expect("an answer");
