@@ -134,27 +134,36 @@ pub fn resolve(wanted: &[ModuleRef], snapshot: &Snapshot, running: &Running) -> 
 struct Limits {
     /// Versions that are not in it.
     without: BTreeSet<(String, Version)>,
-    /// Capabilities that one of the modules besides these offers.
-    besides: Vec<(CapabilityRequirement, BTreeSet<String>)>,
+    /// Versions that get what they need of somebody outside of a circle.
+    besides: Vec<Besides>,
+}
+
+/// Where `by` is there, a module that is not among `others` gives what it needs.
+#[derive(Clone)]
+struct Besides {
+    by: (String, Version),
+    need: CapabilityRequirement,
+    others: BTreeSet<String>,
 }
 
 impl Limits {
-    /// What keeps a circle from being: one of those that wait for each other is not there in this version, or somebody else gives
-    /// what one of them waits for. A set without this circle keeps one of these.
+    /// What keeps a circle from being: one of those that wait for each other is not there in this version, or, where it waits for a
+    /// capability, somebody else gives it. A set without this circle keeps one of these. Other providers are tried first.
     fn around(&self, closed: &Closed, chosen: &Running) -> Vec<Self> {
-        let waiting = || closed.deadlock.keys();
-        let without = waiting().filter_map(|id| {
-            let mut limits = self.clone();
-            limits.without.insert((id.clone(), chosen.get(id)?.clone()));
-            Some(limits)
-        });
-        let needs: Vec<&CapabilityRequirement> = closed.deadlock.values().flatten().collect();
-        let besides = needs.into_iter().map(|need| {
-            let mut limits = self.clone();
-            limits.besides.push((need.clone(), waiting().cloned().collect()));
-            limits
-        });
-        besides.chain(without).collect()
+        let (mut besides, mut without) = (Vec::new(), Vec::new());
+        for (id, waits_for) in &closed.deadlock {
+            let Some(version) = chosen.get(id) else { continue };
+            let (mut limits, by) = (self.clone(), (id.clone(), version.clone()));
+            if let Some(need) = waits_for.clone() {
+                limits.besides.push(Besides { by, need, others: closed.deadlock.keys().cloned().collect() });
+                besides.push(limits);
+            } else {
+                limits.without.insert(by);
+                without.push(limits);
+            }
+        }
+        besides.append(&mut without);
+        besides
     }
 }
 

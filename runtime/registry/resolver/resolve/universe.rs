@@ -75,8 +75,7 @@ impl<'a> Universe<'a> {
         let is_known = |(id, version): &(&String, &Version)| self.snapshot.get(id, version).is_some();
         let runs = self.running.iter().filter(is_known).map(|(id, _)| self.set(id, Set::All));
         let wanted = self.wanted.iter().map(|wanted| self.set(&wanted.id, Set::Wanted(wanted.version.clone())));
-        let besides = self.limits.besides.iter().map(|(need, others)| self.provided(need, |id| !others.contains(id)));
-        wanted.chain(runs).map(Requirement::Single).chain(besides)
+        wanted.chain(runs).map(Requirement::Single)
     }
 
     /// The versions that were chosen.
@@ -143,7 +142,10 @@ impl<'a> Universe<'a> {
         let capabilities = capabilities
             .filter(|need| !runs || offered(need, &manifest.id, self.snapshot, self.running))
             .map(|need| self.provided(need, |id| id != manifest.id));
-        modules.chain(capabilities).collect()
+        let is_by = |(id, version): &(String, Version)| *id == manifest.id && *version == manifest.version;
+        let besides = self.limits.besides.iter().filter(|it| is_by(&it.by));
+        let besides = besides.map(|it| self.provided(&it.need, |id| !it.others.contains(id)));
+        modules.chain(capabilities).chain(besides).collect()
     }
 
     /// One of the modules that offer a capability; those that run come first.

@@ -169,6 +169,12 @@ fn an_older_set_without_a_circle_is_found() {
         "a 1.0.0\ncapabilities: [{{ id: own, requirements: [x] }}]\n\nb 1.0.0\n{offers}\ndependencies: [{{ id: a }}]\n\nc 1.0.0\n{offers}"
     );
     assert_eq!(resolved(&modules, "a b", "").unwrap(), "c@1.0.0 a@1.0.0 b@1.0.0", "another provider");
+    let modules = format!("{modules}\nconflicts: [a@1.0.0]\n\na 0.9.0");
+    assert_eq!(
+        resolved(&modules, "a", "").unwrap(),
+        "a@0.9.0",
+        "another provider of what nobody needs then is not taken"
+    );
 }
 
 #[test]
