@@ -32,6 +32,7 @@ use crate::store::StoreError;
 use crate::store::audit::AuditError;
 
 mod back;
+mod commands;
 mod forward;
 mod looks;
 mod modules;

@@ -192,7 +192,8 @@ impl Site {
 
     /// Whether something could not be taken back.
     fn is_left(&self, cell: &Cell) -> bool {
-        self.state(cell, 2) == State::FailedToRestore
+        // a command that takes back says so by an alarm, and its version is not failed
+        self.state(cell, 2) == State::FailedToRestore || cell.place == ("rollback", When::Inside)
     }
 
     /// The migrations that are applied.

@@ -6,6 +6,7 @@
 use super::back::Way;
 use super::process::What;
 use super::*;
+use crate::engine::expected::Command;
 
 /// How many of the cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,14 @@ pub(super) fn forward(strategy: ActivationStrategy, first: bool, size: Size) -> 
 pub(super) fn back(strategy: ActivationStrategy, way: Way, size: Size) -> Vec<Cell> {
     let wrongs = |place| super::back::wrongs(place).map(Some).collect();
     cells((strategy, false), (&super::back::places(strategy), wrongs), way == Way::Trigger, size)
+}
+
+/// The cells of a command that is given while 2.0.0 is provisional.
+pub(super) fn given(command: Command, size: Size) -> Vec<Cell> {
+    let (before, after) = command.places();
+    let all: Vec<Place> = before.into_iter().chain(after).collect();
+    let wrongs = |place| expected::of_command(place).into_iter().map(Some).collect();
+    cells((ActivationStrategy::Gradual, false), (&all, wrongs), false, size)
 }
 
 /// The cells in which the process ends.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::engine::probe::{Act, When};
-use crate::engine::{ActivationReport, EngineError, Outcome, State};
+use crate::engine::{ActivationReport, Engine, EngineError, Outcome, State};
 use crate::manifest::ActivationStrategy;
 
 /// What a cell's command said.
@@ -194,4 +194,55 @@ pub(crate) fn step(place: Place, back: bool) -> &'static str {
         "health" => "verify",
         step => step,
     }
+}
+
+/// What is done with 2.0.0 while it is provisional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Deactivate,
+    Rollback,
+    Confirm,
+}
+
+impl Command {
+    pub(crate) async fn give(self, engine: &Engine, id: &str) -> Result<(), EngineError> {
+        match self {
+            Self::Deactivate => engine.deactivate(id).await.map(drop),
+            Self::Rollback => engine.rollback(id, None).await.map(drop),
+            Self::Confirm => engine.confirm(id).await.map(drop),
+        }
+    }
+
+    /// What serves once it is carried out.
+    pub(crate) const fn serves(self) -> Option<&'static str> {
+        match self {
+            Self::Deactivate => None,
+            Self::Rollback => Some("1.0.0"),
+            Self::Confirm => Some("2.0.0"),
+        }
+    }
+
+    /// The places before its point of no return, and those after it.
+    pub(crate) fn places(self) -> (Vec<Place>, Vec<Place>) {
+        use When::{After, Before, Inside};
+        let mut after = vec![("drain", Before), ("farewell", Before), ("shutdown", Inside), ("farewell", After)];
+        after.push(("cleanup", Inside));
+        match self {
+            Self::Deactivate => after.push(("sweep", Inside)),
+            Self::Rollback => after.push(("rollback", Inside)),
+            Self::Confirm => {}
+        }
+        (vec![("commit", Before)], after)
+    }
+}
+
+/// What may go wrong at such a place.
+pub(crate) fn of_command(place: Place) -> Vec<Wrong> {
+    let scripts: &[Wrong] = match place.0 {
+        "shutdown" | "sweep" => &[Wrong::Throw, Wrong::Loop],
+        _ => &[],
+    };
+    // what is asked of the coordinator is asked of the store, where a hang is a disk's
+    let engine = WRONGS.iter().filter(|wrong| !(place.0 == "commit" && **wrong == Wrong::Hang));
+    engine.chain(scripts).copied().collect()
 }

@@ -20,7 +20,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
 
-use super::expected::{self, End, Place, WRONGS, Wrong};
+use super::expected::{self, Command, End, Place, WRONGS, Wrong};
 use super::*;
 use crate::engine::probe::{Act, When};
 

@@ -2,56 +2,9 @@
 
 use super::*;
 
-/// What is done with 2.0.0 while it is provisional.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Command {
-    Deactivate,
-    Rollback,
-    Confirm,
-}
-
-impl Command {
-    pub(super) async fn give(self, engine: &Engine, id: &str) -> Result<(), EngineError> {
-        match self {
-            Self::Deactivate => engine.deactivate(id).await.map(drop),
-            Self::Rollback => engine.rollback(id, None).await.map(drop),
-            Self::Confirm => engine.confirm(id).await.map(drop),
-        }
-    }
-
-    /// What serves once it is carried out.
-    pub(super) const fn serves(self) -> Option<&'static str> {
-        match self {
-            Self::Deactivate => None,
-            Self::Rollback => Some("1.0.0"),
-            Self::Confirm => Some("2.0.0"),
-        }
-    }
-
-    /// The places before its point of no return, and those after it.
-    pub(super) fn places(self) -> (Vec<Place>, Vec<Place>) {
-        use When::{After, Before, Inside};
-        let mut after = vec![("drain", Before), ("farewell", Before), ("shutdown", Inside), ("farewell", After)];
-        after.push(("cleanup", Inside));
-        match self {
-            Self::Deactivate => after.push(("sweep", Inside)),
-            Self::Rollback => after.push(("rollback", Inside)),
-            Self::Confirm => {}
-        }
-        (vec![("commit", Before)], after)
-    }
-}
-
 fn cells(command: Command, kind: Kind) -> Vec<Cell> {
     let (before, after) = command.places();
-    let of = |place: Place| {
-        let scripts: &[Wrong] = match place.0 {
-            "shutdown" | "sweep" => &[Wrong::Throw, Wrong::Loop],
-            _ => &[],
-        };
-        let wrongs = WRONGS.iter().filter(move |wrong| !(place.0 == "commit" && **wrong == Wrong::Hang));
-        wrongs.chain(scripts).map(move |wrong| Cell::new(kind, place, *wrong))
-    };
+    let of = |place: Place| expected::of_command(place).into_iter().map(move |wrong| Cell::new(kind, place, wrong));
     before.into_iter().chain(after).flat_map(of).collect()
 }
 

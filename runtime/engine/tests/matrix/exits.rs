@@ -2,7 +2,6 @@
 //! after that finds nothing more to do. What was on the disk at that moment is looked at while the command waits there; that
 //! an abort leaves the same is the matter of `process`.
 
-use super::commands::Command;
 use super::*;
 
 /// What is interrupted.
