@@ -267,6 +267,10 @@ impl Activation {
     }
 
     async fn run(&self, command: Command) -> Result<Done, EngineError> {
+        // it had no turn before the end, and must not end the mark of a jump that the next start turns back
+        if self.shared.is_stopping() && !command.decides().is_empty() {
+            return Err(EngineError::Stopped);
+        }
         match command {
             Command::Together { lead, members, strategy } => {
                 sets::activate(self, &lead, &members, strategy).await.map(Done::Activated)

@@ -226,8 +226,10 @@ impl Coordinator {
         if let (Some(entry), false) = (&mut entry, inherited.is_empty()) {
             entry.inherit(inherited.clone());
         }
+        let is_begun = entry.as_ref().is_some_and(|entry| entry.jump.is_none() && entry.action != Action::Resume);
         let change = Change {
             slot: Some(slot.record.clone()),
+            ends_jump: is_begun && matches!(&commit.turn, Turn::TakeOver { .. } | Turn::ReturnToStandby | Turn::Clear),
             versions: kept_versions(&commit.turn, &from, &to, now),
             entries: entry.into_iter().chain(replaced).collect(),
         };

@@ -318,7 +318,7 @@ impl Coordinator {
             let kept = slot.record.get_or_insert_with(|| SlotRecord { since: record.since, ..SlotRecord::default() });
             kept.last.get_or_insert_with(|| version.clone());
             let (kept, versions) = (Some(Some(kept.clone())), vec![(version, Some(record.clone()))]);
-            shared.records.write(&key.id, Change { slot: kept, versions, entries: Vec::new() }).await?;
+            shared.records.write(&key.id, Change { slot: kept, versions, ..Change::default() }).await?;
         }
         let to = record.state;
         shared.board.change(&key.id, |present| *present = slot);
@@ -343,7 +343,7 @@ impl Coordinator {
             slot.record = None;
         }
         let gone: Vec<_> = versions.iter().map(|version| (version.clone(), None)).collect();
-        let change = Change { slot: Some(slot.record.clone()), versions: gone, entries: Vec::new() };
+        let change = Change { slot: Some(slot.record.clone()), versions: gone, ..Change::default() };
         shared.records.write(id, change).await?;
         shared.board.change(id, |present| *present = slot);
         Ok(())

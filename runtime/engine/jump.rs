@@ -3,14 +3,14 @@
 //! A stop that was confirmed on the way is a version like any other: alone, a start would keep it, and the module would be neither
 //! where it began nor where it was to come. So the mark is on the disk before the first version takes over, and stays until the module has
 //! arrived or is back. A start that finds one starts what served, and then goes back; one that is cut off in that finds it again. Where the
-//! module cannot go back, that is for a person to decide, and any command that begins something else with it ends the mark.
+//! module cannot go back, that is for a person to decide, and any other command that does something with it ends the mark.
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::activate::{self, Way};
 use super::activation::{Activation, Command};
-use super::board::version_of;
 use super::journal::{Action, Entry, clipped};
 use super::record::Records;
 use super::shared::Shared;
@@ -42,14 +42,17 @@ impl Jump {
 }
 
 impl Records {
-    /// Adds to the beginning of a command what it means for the mark: a leg sets it, and so does the way back; a start leaves it; any
-    /// other command ends it.
+    /// Sets the mark with the entry of a leg, or of the way back.
     pub(super) fn mark(&self, batch: &mut Batch, id: &str, entry: &Entry) -> Result<(), StoreError> {
         match &entry.jump {
             Some(jump) => batch.put(&self.jumps, id, &Jump { leg: entry.number, ..jump.clone() }),
-            None if entry.action == Action::Resume || self.jumps.get(id)?.is_none() => Ok(()),
-            None => batch.remove(&self.jumps, id),
+            None => Ok(()),
         }
+    }
+
+    /// Ends the mark with the switch of a command that is about something else.
+    pub(super) fn unmark(&self, batch: &mut Batch, id: &str) -> Result<(), StoreError> {
+        if self.jumps.get(id)?.is_some() { batch.remove(&self.jumps, id) } else { Ok(()) }
     }
 }
 
@@ -57,12 +60,9 @@ impl Shared {
     /// Ends the mark of the module, where it has one: it has arrived, is back, or somebody decided otherwise.
     pub(super) async fn jump_is_over(&self, id: &str) {
         let ended = async {
-            if self.records.jumps.get(id)?.is_none() {
-                return Ok(());
-            }
             let mut batch = Batch::new();
-            batch.remove(&self.records.jumps, id)?;
-            self.records.store.commit(batch).await
+            self.records.unmark(&mut batch, id)?;
+            if batch.is_empty() { Ok(()) } else { self.records.store.commit(batch).await }
         };
         let ended: Result<(), StoreError> = ended.await;
         if let Err(error) = ended {
@@ -91,13 +91,15 @@ pub(super) async fn turn_back(work: &Activation, id: &str) -> Result<(), EngineE
     }
     let way = format!("the way from {from} to {to} was cut off");
     if kept == *from {
-        return is_back(work, id, format!("{way} by the end of the runtime; {from} serves, as before it")).await;
+        let starts =
+            if slot.state.serving.is_some() { "serves, as before it" } else { "served before it, and does not start" };
+        return is_back(work, id, format!("{way} by the end of the runtime; {from} {starts}")).await;
     }
     let way = format!("{way} at {kept} by the end of the runtime");
     let work = &Activation { jump: Some(jump.clone()), ..work.clone() };
-    let went = match slot.state.serving.as_ref().and_then(version_of) {
+    let went = match slot.state.serving {
         Some(_) => through::back(work, id, from, &way).await?,
-        None => Err(format!("{kept} did not start again")),
+        None => start_before(work, id, (&kept, from)).await?,
     };
     match went {
         Ok(()) => {
@@ -106,13 +108,44 @@ pub(super) async fn turn_back(work: &Activation, id: &str) -> Result<(), EngineE
             is_back(work, id, note).await
         }
         Err(cause) => {
+            let help = match shared.board.slot(id).state.serving {
+                Some(key) => format!(
+                    "it stays at {}: go on (replug activate {id}@{to}), return from it (replug rollback {id}) or accept it \
+                     (replug confirm {id})",
+                    key.version
+                ),
+                None => format!(
+                    "nothing of it serves: start a version (replug activate {id}@VERSION) or leave it out of service \
+                     (replug deactivate {id})"
+                ),
+            };
             let message = format!(
-                "{way}, and there is no way back to {from}: {cause}; it stays at {kept}: go on (replug activate {id}@{to}), return from it \
-                 (replug rollback {id}) or accept it (replug confirm {id}); until then each start tries to go back to {from}"
+                "{way}, and there is no way back to {from}: {cause}; {help}; until then each start tries to go back to {from}"
             );
             shared.events.emit(Event::Alarm { subject: id.to_owned(), message });
             Ok(())
         }
+    }
+}
+
+/// Starts the version from before a jump where the one at which it was cut off did not start. What that one made of the schema
+/// stays: nothing of it is read, since it may be what ends the process.
+async fn start_before(
+    work: &Activation,
+    id: &str,
+    (kept, from): (&Version, &Version),
+) -> Result<Result<(), String>, EngineError> {
+    let started = async {
+        through::may_leave(work, id, (kept, from))?;
+        let text = |error: EngineError| error.to_string();
+        let older = activate::definition(&work.shared, id, from).map_err(text)?;
+        let report = activate::run(work, &older, &Way::back(None)).await.map_err(text)?.report;
+        if report.serves() { Ok(()) } else { Err(report.reason.unwrap_or_default()) }
+    };
+    match started.await {
+        Err(_) if work.shared.is_stopping() => Err(EngineError::Stopped),
+        Err(cause) => Ok(Err(format!("{kept} did not start again, and neither did {from}: {cause}"))),
+        Ok(()) => Ok(Ok(())),
     }
 }
 

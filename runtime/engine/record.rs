@@ -191,6 +191,8 @@ pub(super) struct Change {
     pub(super) versions: Vec<(Version, Option<VersionRecord>)>,
     /// Entries of the journal.
     pub(super) entries: Vec<Entry>,
+    /// Whether it ends the mark of a jump.
+    pub(super) ends_jump: bool,
 }
 
 impl Records {
@@ -357,6 +359,9 @@ impl Records {
             };
             let record = VersionRecord { reason: record.reason.map(clipped), ..record };
             batch.put(&self.versions, (id, &version), &record)?;
+        }
+        if change.ends_jump {
+            self.unmark(batch, id)?;
         }
         change.entries.iter().try_for_each(|entry| self.put_entry(batch, id, entry))
     }

@@ -106,7 +106,9 @@ pub(super) async fn recover(
         }
         place!(hands, &id, "write", Before, EngineError::Internal);
         let kept_versions = versions.iter().map(|(version, record)| (version.clone(), Some(record.clone()))).collect();
-        records.write(&id, Change { slot: Some(slot.clone()), versions: kept_versions, entries }).await?;
+        records
+            .write(&id, Change { slot: Some(slot.clone()), versions: kept_versions, entries, ..Change::default() })
+            .await?;
         place!(hands, &id, "write", After, EngineError::Internal);
         // who listens ends with the process
         for note in notes {

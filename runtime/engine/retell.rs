@@ -117,7 +117,11 @@ fn restarted(store: &Store, records: &Records, at: u64) -> Result<(), StoreError
         let versions = settled.versions.into_iter().map(|(version, record)| (version, Some(record))).collect();
         let mut batch = Batch::new();
         let slot = settled.slot.map(Some);
-        records.put_change(&mut batch, &id, Change { slot, versions, entries: settled.entries })?;
+        records.put_change(
+            &mut batch,
+            &id,
+            Change { slot, versions, entries: settled.entries, ..Change::default() },
+        )?;
         store.commit_blocking(batch)?;
     }
     Ok(())

@@ -53,6 +53,7 @@ mod stuck;
 mod through;
 mod together;
 mod told;
+mod turned_back;
 
 struct World {
     dir: TempDir,

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use semver::{Version, VersionReq};
 
 use super::EngineError;
-use super::activate::{Way, report, run};
+use super::activate::{self, Way, report, run};
 use super::activation::{Activation, Done};
 use super::board::version_of;
 use super::error::list;
 use super::jump::Jump;
 use super::outcome::{ActivationReport, Outcome};
-use super::{returning, rollback};
+use super::{returning, rollback, validate};
 use crate::manifest::ActivationStrategy;
-use crate::monitor::Event;
+use crate::monitor::{Event, InstanceKey};
 use crate::registry::compatibility::Way as Leads;
 use crate::registry::{Definition, Snapshot};
 
@@ -115,18 +115,23 @@ pub(super) fn stops(
     Err(EngineError::NoWay(Box::new(NoWay { id, to, from, cause })))
 }
 
-/// Goes through `stops` to `definition`, from the version that serves, which is `from`.
+/// Goes through `stops` to `definition`, from the version that serves.
 pub(super) async fn go(
     work: &Activation,
-    (from, stops, definition): (&Version, &[Arc<Definition>], &Arc<Definition>),
+    (serving, stops, definition): (&Version, &[Arc<Definition>], &Arc<Definition>),
     strategy: Option<ActivationStrategy>,
 ) -> Result<ActivationReport, EngineError> {
     let (id, to) = (&definition.manifest.id, &definition.manifest.version);
+    // a version that is not confirmed is nothing to return to: the confirmed one behind it is
+    let slot = work.shared.board.slot(id);
+    let confirmed = slot.record.and_then(|record| record.serving).filter(|_| slot.state.is_provisional());
+    let from = &confirmed.unwrap_or_else(|| serving.clone());
     let work = &Activation { jump: Some(Jump::new(from, to)), ..work.clone() };
     let mut via: Vec<ActivationReport> = Vec::new();
     for leg in stops.iter().chain([definition]) {
         let strategy = strategy.unwrap_or(leg.manifest.lifecycle.activation.strategy);
-        let gone_wrong = match run(work, leg, &Way::of(strategy)).await {
+        let keeps_standby = work.shared.board.slot(id).keeps_standby();
+        let gone_wrong = match run(work, leg, &Way { keeps_standby, ..Way::of(strategy) }).await {
             Ok(ran) if ran.report.serves() => {
                 via.push(ran.report);
                 continue;
@@ -139,7 +144,7 @@ pub(super) async fn go(
             // the next start goes back
             Err(EngineError::Stopped) => return Err(EngineError::Stopped),
             // a command that is refused changes nothing; one whose end could not be written may have
-            Err(error) if via.is_empty() && serves(work, id, from) => {
+            Err(error) if via.is_empty() && serves(work, id, serving) => {
                 work.shared.jump_is_over(id).await;
                 return Err(error);
             }
@@ -163,46 +168,76 @@ fn serves(work: &Activation, id: &str, version: &Version) -> bool {
 
 /// Goes back to where the module was before, and tells where it cannot.
 async fn turn_back(work: &Activation, id: &str, from: &Version, reason: &str) -> Result<Outcome, EngineError> {
-    let Some(serving) = work.shared.board.slot(id).state.serving else { return Ok(Outcome::Failed) };
+    if work.shared.board.slot(id).state.serving.is_none() {
+        return Ok(Outcome::Failed);
+    }
     match back(work, id, from, reason).await? {
         Ok(()) => Ok(Outcome::RolledBack),
         Err(cause) => {
-            let message =
-                format!("{reason}; it stays at {}, since there is no way back to {from}: {cause}", serving.version);
+            let serving =
+                work.shared.board.slot(id).state.serving.map_or_else(String::new, |key| key.version.to_string());
+            let message = format!("{reason}; it stays at {serving}, since there is no way back to {from}: {cause}");
             work.shared.events.emit(Event::Alarm { subject: id.to_owned(), message });
             Ok(Outcome::FailedToRestore)
         }
     }
 }
 
-/// Goes back to where the module was before: the version that a version between may be returned from, otherwise `from`. Gives why there
-/// is no way back.
+/// How often it is looked what serves. On a way back there are two legs at most; the others are for confirmations in between.
+const LOOKS: usize = 4;
+
+/// Goes back to where the module was before: a version between that is provisional is returned from, and one that was confirmed is
+/// rolled back to `from`. Gives why there is no way back.
 pub(super) async fn back(
     work: &Activation,
     id: &str,
     from: &Version,
     reason: &str,
 ) -> Result<Result<(), String>, EngineError> {
-    let slot = work.shared.board.slot(id);
-    let Some(serving) = slot.state.serving.clone().filter(|key| version_of(key).as_ref() != Some(from)) else {
-        return Ok(Ok(()));
-    };
-    let went = if slot.state.is_provisional() {
-        match returning::return_from(work, &serving, reason, None).await? {
-            Done::Unreturned(cause) => Err(cause),
-            _ => Ok(()),
+    let board = &work.shared.board;
+    for _ in 0..LOOKS {
+        let slot = board.slot(id).state;
+        let Some(serving) = slot.serving.as_ref().filter(|key| version_of(key).as_ref() != Some(from)) else {
+            return Ok(Ok(()));
+        };
+        let went = if slot.is_provisional() {
+            match returning::return_from(work, serving, reason, None).await {
+                Ok(Done::Unreturned(cause)) => Err(cause),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        } else {
+            roll_back(work, id, (serving, from), reason).await
+        };
+        match went {
+            // it was not tried to its end: the next start does
+            Err(_) if work.shared.is_stopping() => return Err(EngineError::Stopped),
+            Err(cause) if board.slot(id).state == slot => return Ok(Err(cause)),
+            // what serves now may be one that was confirmed on the way
+            _ => {}
         }
-    } else {
-        match rollback::rollback(work, id, Some(from.clone()), None, reason).await {
-            Ok(report) if report.serves() => Ok(()),
-            Ok(report) => Err(report.reason.unwrap_or_default()),
-            Err(EngineError::Stopped) => return Err(EngineError::Stopped),
-            Err(error) => Err(error.to_string()),
-        }
-    };
-    match went {
-        // it was not tried to its end: the next start does
-        Err(_) if work.shared.is_stopping() => Err(EngineError::Stopped),
-        went => Ok(went),
+    }
+    Ok(Err("what serves changed again and again".to_owned()))
+}
+
+/// Returns from a confirmed version; why it cannot be.
+async fn roll_back(
+    work: &Activation,
+    id: &str,
+    (serving, from): (&InstanceKey, &Version),
+    reason: &str,
+) -> Result<(), String> {
+    let text = |error: EngineError| error.to_string();
+    version_of(serving).map_or(Ok(()), |serving| may_leave(work, id, (&serving, from)))?;
+    let report = rollback::rollback(work, id, Some(from.clone()), None, reason).await.map_err(text)?;
+    if report.serves() { Ok(()) } else { Err(report.reason.unwrap_or_default()) }
+}
+
+/// Whether the runtime may go from a confirmed version to an older one without a person's word.
+pub(super) fn may_leave(work: &Activation, id: &str, (newer, older): (&Version, &Version)) -> Result<(), String> {
+    let of = |version| activate::definition(&work.shared, id, version).map_err(|error| error.to_string());
+    match validate::one_way(&*of(newer)?, Some(&*of(older)?)) {
+        Some(migration) => Err(format!("migration {migration} of {newer} cannot be taken back")),
+        None => Ok(()),
     }
 }

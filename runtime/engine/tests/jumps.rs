@@ -18,7 +18,7 @@ const STEPS: [&str; 11] = [
 
 impl World {
     /// The jump to 3.0.0 waits where it comes to this place for the time after the first `skip`, and the process ends there.
-    async fn cut(self, place: (&'static str, When), skip: usize) -> Self {
+    pub(super) async fn cut(self, place: (&'static str, When), skip: usize) -> Self {
         let (world, go) = (Arc::new(self), Arc::new(Notify::new()));
         world.engine.probe().arm("a", place, skip, Act::Freeze(Arc::clone(&go)));
         let jump = tokio::spawn({
@@ -61,12 +61,12 @@ impl World {
         }
     }
 
-    fn is_marked(&self) -> bool {
+    pub(super) fn is_marked(&self) -> bool {
         self.engine.shared.records.jumps.get("a").unwrap().is_some()
     }
 
     /// What starts noted of jumps that they put right.
-    async fn recovered(&self) -> Vec<String> {
+    pub(super) async fn recovered(&self) -> Vec<String> {
         let rows = self.engine.audit().read(1, 1000).await.unwrap();
         let entries = rows.iter().filter_map(Row::entry).filter(|it| it.kind == Kind::Recovered && it.subject == "a");
         let notes =
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// 1.0.0 alone serves, that was told, and nothing of the jump is left to do.
-    async fn is_back(&self, place: &str) {
+    pub(super) async fn is_back(&self, place: &str) {
         self.serves_as_before(place);
         assert!(!self.recovered().await.is_empty(), "{place}");
     }
@@ -227,7 +227,7 @@ async fn a_jump_that_arrived_or_failed_is_not_turned_back() {
 }
 
 /// 2.1.0 changes rows for good and is confirmed at once; the process ends in the leg behind it.
-async fn no_way_back() -> World {
+pub(super) async fn no_way_back() -> World {
     let for_good =
         format!("database: {{ migrations: [{{ version: 2.1.0, file: 2.sql, irreversible: true }}] }}\n{CONFIRMS}");
     let world = World::new().await;

@@ -9,7 +9,7 @@ use crate::store::audit::{Kind, Who};
 
 impl World {
     /// As if the process had aborted so often while it executed `label`.
-    fn aborted(&self, label: &str, times: usize) {
+    pub(super) fn aborted(&self, label: &str, times: usize) {
         let mut file = std::fs::File::options().append(true).open(self.path().join("aborts")).unwrap();
         file.write_all(format!("{label}\n").repeat(times).as_bytes()).unwrap();
     }

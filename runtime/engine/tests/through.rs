@@ -19,11 +19,15 @@ impl World {
 
     /// The same, and 3.0.0 is registered with `last`.
     pub(super) async fn led_to(between: &str, last: &str) -> Self {
+        Self::led_by(["", between], last).await
+    }
+
+    /// The same, and both between are registered with these.
+    pub(super) async fn led_by(between: [&str; 2], last: &str) -> Self {
         let world = Self::new().await;
-        for version in ["1.0.0", "2.0.0"] {
-            world.register("a", version, "").await;
-        }
-        world.register("a", "2.1.0", between).await;
+        world.register("a", "1.0.0", "").await;
+        world.register("a", "2.0.0", between[0]).await;
+        world.register("a", "2.1.0", between[1]).await;
         world.register("a", "3.0.0", last).await;
         world.serves("a@1.0.0").await;
         world

@@ -1,0 +1,179 @@
+//! Where a module comes back to from a jump that fails or is cut off, whatever was confirmed, waits, or does not start by then.
+
+use tokio::sync::Notify;
+
+use super::jumps::no_way_back;
+use super::through::{CONFIRMS, LEADS};
+use super::*;
+use crate::engine::probe::{Act, When};
+
+/// It has nothing to return to if it is kept.
+const FOR_GOOD: &str = "database: { migrations: [{ version: 2.1.0, file: 2.sql, irreversible: true }] }\n";
+
+impl World {
+    /// 3.0.1 leads as 3.0.0 does, and does not start.
+    async fn fails_in_the_end(&self) {
+        let fails = "return { init = function() error('no') end }";
+        self.register_script("a", "3.0.1", &LEADS.replace("3.0.0", "3.0.1"), fails).await;
+    }
+
+    /// The alarms about `a` among these events.
+    fn alarms(events: &mut tokio::sync::broadcast::Receiver<Arc<Event>>) -> Vec<String> {
+        let mut said = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            match &*event {
+                Event::Alarm { subject, message } if subject.starts_with('a') => said.push(message.clone()),
+                _ => {}
+            }
+        }
+        said
+    }
+
+    /// Waits until the coordinator has heard what other tasks sent it.
+    async fn heard(&self) {
+        tokio::task::yield_now().await;
+        self.engine.confirm("nobody").await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_stop_that_was_confirmed_below_one_that_was_not_is_returned_from_as_well() {
+    let world = World::led_by([CONFIRMS, ""], LEADS).await;
+    world.fails_in_the_end().await;
+    let mut events = world.events.subscribe();
+    let report = world.activate("a@3.0.1").await.unwrap();
+    assert_eq!(report.outcome, Outcome::RolledBack);
+    assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+    assert_eq!((World::alarms(&mut events), world.is_marked()), (Vec::new(), false));
+    world.holds_only(&["a@1.0.0"]).await;
+
+    // and at a start, in the last leg
+    let killed = World::led_by([CONFIRMS, ""], LEADS).await.cut(("commit", When::Before), 3).await;
+    assert_eq!(killed.engine.resume().await, [""; 0]);
+    killed.is_back("at a start").await;
+}
+
+#[tokio::test]
+async fn a_stop_that_a_person_confirms_while_the_jump_goes_on_is_returned_from_at_a_start() {
+    let (world, go) = (Arc::new(World::led("").await), Arc::new(Notify::new()));
+    world.engine.probe().arm("a", ("register", When::Before), 2, Act::Freeze(Arc::clone(&go)));
+    let jump = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.activate("a@3.0.0").await }
+    });
+    world.engine.probe().reached.notified().await;
+    assert_eq!(world.engine.confirm("a").await.unwrap().version, "2.1.0");
+    let killed = world.killed().await;
+    go.notify_one();
+    jump.await.unwrap().unwrap().ensure_serves().unwrap();
+    assert_eq!(killed.engine.serving("a"), Some(Version::new(2, 1, 0)));
+    assert_eq!(killed.engine.resume().await, [""; 0]);
+    killed.is_back("").await;
+}
+
+#[tokio::test]
+async fn a_version_that_was_not_confirmed_before_a_jump_is_not_returned_to() {
+    for (between, skip) in [(["", ""], 0), (["", ""], 1), ([CONFIRMS, ""], 2), (["", CONFIRMS], 3)] {
+        let world = World::led_by(between, LEADS).await;
+        world.register("a", "1.1.0", "").await;
+        world.fails_in_the_end().await;
+        world.provisional("a@1.1.0").await;
+        let mut events = world.events.subscribe();
+        assert_eq!(world.activate("a@3.0.1").await.unwrap().outcome, Outcome::RolledBack);
+        assert_eq!((world.routed("a").as_deref(), world.state("a@1.0.0")), (Some("1.0.0"), State::Active));
+        assert_eq!(World::alarms(&mut events), [""; 0]);
+
+        world.provisional("a@1.1.0").await;
+        let killed = world.cut(("commit", When::Before), skip).await;
+        let mut events = killed.events.subscribe();
+        assert_eq!(killed.engine.resume().await, [""; 0]);
+        killed.is_back(&format!("{between:?}")).await;
+        assert_eq!(World::alarms(&mut events), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_waits_behind_a_jump_while_the_runtime_stops_leaves_it_to_the_next_start() {
+    for command in ["rollback", "deactivate"] {
+        let world = World::led(CONFIRMS).await;
+        let (go, engine) = (Arc::new(Notify::new()), world.engine.clone());
+        world.engine.probe().arm("a", ("register", When::Before), 2, Act::Freeze(Arc::clone(&go)));
+        let jump = tokio::spawn(async move { engine.activate("a", &Version::new(3, 0, 0), None).await });
+        world.engine.probe().reached.notified().await;
+        let engine = world.engine.clone();
+        let waits = tokio::spawn(async move {
+            match command {
+                "rollback" => engine.rollback("a", None).await.map(drop),
+                _ => engine.deactivate("a").await.map(drop),
+            }
+        });
+        world.heard().await;
+        let shared = Arc::clone(&world.engine.shared);
+        tokio::spawn(async move {
+            shared.stopping.wait().await;
+            go.notify_one();
+        });
+        let world = world.restarted().await;
+        assert!(matches!(jump.await.unwrap(), Err(EngineError::Stopped)), "{command}");
+        assert!(matches!(waits.await.unwrap(), Err(EngineError::Stopped)), "{command}");
+        assert!(world.is_marked(), "{command}");
+        assert_eq!(world.engine.resume().await, [""; 0]);
+        world.is_back(command).await;
+    }
+}
+
+#[tokio::test]
+async fn where_the_stop_does_not_start_the_version_before_the_jump_does() {
+    let cut = World::led(CONFIRMS).await.cut(("commit", When::Before), 3).await;
+    cut.aborted("a@2.1.0", 2);
+    let killed = cut.killed().await;
+    let troubles = killed.engine.resume().await;
+    assert!(troubles.len() == 1 && troubles[0].contains("a@2.1.0 is in quarantine"), "{troubles:?}");
+    killed.is_back("").await;
+
+    // where that one does not start either, it is told what helps, and the next start tries again
+    cut.aborted("a@1.0.0", 2);
+    let killed = cut.killed().await;
+    let mut events = killed.events.subscribe();
+    killed.engine.resume().await;
+    assert_eq!((killed.routed("a"), killed.is_marked()), (None, true));
+    let said = World::alarms(&mut events).pop().unwrap();
+    for part in ["2.1.0 did not start again", "a@1.0.0 is in quarantine", "nothing of it serves", "replug deactivate a"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("it stays at"), "{said}");
+}
+
+#[tokio::test]
+async fn a_confirmed_stop_that_changed_data_for_good_is_kept_with_an_alarm() {
+    let world = World::new().await;
+    for version in ["1.0.0", "2.0.0"] {
+        world.register("a", version, "").await;
+    }
+    let files = [("main.lua", "return {}"), ("2.sql", "create table t (n integer);"), ("2.down.sql", "drop table t;")];
+    world.register_files("a", "2.1.0", &format!("{FOR_GOOD}{CONFIRMS}"), &files).await;
+    let last = format!("{FOR_GOOD}{}", LEADS.replace("3.0.0", "3.0.1"));
+    let fails = [("main.lua", "return { init = function() error('no') end }"), files[1], files[2]];
+    world.register_files("a", "3.0.1", &last, &fails).await;
+    world.serves("a@1.0.0").await;
+    let mut events = world.events.subscribe();
+    assert_eq!(world.activate("a@3.0.1").await.unwrap().outcome, Outcome::FailedToRestore);
+    assert_eq!((world.routed("a").as_deref(), world.state("a@2.1.0")), (Some("2.1.0"), State::Active));
+    let said = World::alarms(&mut events).pop().unwrap();
+    let why = "it stays at 2.1.0, since there is no way back to 1.0.0: migration 2.1.0 of 2.1.0 cannot be taken back";
+    assert!(said.contains(why), "{said}");
+}
+
+#[tokio::test]
+async fn a_command_that_is_refused_once_it_has_begun_leaves_the_jump_to_the_next_start() {
+    let world = no_way_back().await;
+    world.register("b", "1.0.0", "dependencies: [{ id: a }]\n").await;
+    world.engine.resume().await;
+    world.serves("b@1.0.0").await;
+    assert!(matches!(world.engine.deactivate("a").await, Err(EngineError::Needed { .. })));
+    assert!(world.is_marked());
+    world.engine.deactivate("b").await.unwrap();
+    world.engine.deactivate("a").await.unwrap();
+    assert!(!world.is_marked());
+}
