@@ -242,7 +242,12 @@ impl Actor for Activation {
                     resume_unwind(panic)
                 }
             };
-            if result.is_ok() {
+            // an activation that failed decides nothing, and a jump that came back says so itself
+            let has_decided = match &result {
+                Ok(Done::Activated(report)) => report.serves(),
+                other => other.is_ok(),
+            };
+            if has_decided {
                 for id in &decides {
                     self.shared.jump_is_over(id).await;
                 }

@@ -11,8 +11,9 @@ use serde_json::json;
 
 use super::activate::{self, Way};
 use super::activation::{Activation, Command};
+use super::board::Slot;
 use super::journal::{Action, Entry, clipped};
-use super::record::Records;
+use super::record::{Records, SlotRecord};
 use super::shared::Shared;
 use super::{Engine, EngineError, through};
 use crate::monitor::Event;
@@ -22,8 +23,11 @@ use crate::store::{Batch, StoreError};
 /// The mark: a jump is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Jump {
-    /// The version that served before it.
+    /// The version that was confirmed before it.
     pub(super) from: Version,
+    /// The version that served before it, where that one was not confirmed.
+    #[serde(default)]
+    was: Option<Version>,
     /// The version that is to serve after it.
     pub(super) to: Version,
     /// The number of the entry that set it last, in the module's journal.
@@ -31,13 +35,41 @@ pub(super) struct Jump {
 }
 
 impl Jump {
-    pub(super) fn new(from: &Version, to: &Version) -> Self {
-        Self { from: from.clone(), to: to.clone(), leg: 0 }
+    /// From the version that `serves` in this slot.
+    pub(super) fn begun(slot: &Slot, serves: &Version, to: &Version) -> Self {
+        let confirmed = slot.record.as_ref().and_then(|record| record.serving.clone());
+        let (from, was) = match confirmed.filter(|_| slot.state.is_provisional()) {
+            Some(confirmed) => (confirmed, Some(serves.clone())),
+            None => (serves.clone(), None),
+        };
+        Self { from, was, to: to.clone(), leg: 0 }
+    }
+
+    /// The version to go back to: the one that served, if it was confirmed since, otherwise the confirmed one behind it.
+    pub(super) fn home(&self, record: Option<&SlotRecord>) -> &Version {
+        let Some((was, record)) = self.was.as_ref().zip(record) else { return &self.from };
+        // what the version behind it stands on is the newest that was confirmed
+        let is_confirmed = record.serving.as_ref() == Some(was)
+            || (record.provisional.is_none() && record.previous.as_ref() == Some(was));
+        if is_confirmed { was } else { &self.from }
+    }
+
+    /// The same for the next leg: what was confirmed stays so, also behind further confirmations.
+    pub(super) fn settled(self, record: Option<&SlotRecord>) -> Self {
+        let from = self.home(record).clone();
+        let was = self.was.filter(|was| *was != from);
+        Self { from, was, ..self }
+    }
+
+    /// The version that served before it.
+    fn began_at(&self) -> &Version {
+        self.was.as_ref().unwrap_or(&self.from)
     }
 
     /// Whether it is over once this version serves by the entry of this number, or none does.
     pub(super) fn ends_with(&self, version: Option<&Version>, number: u64) -> bool {
-        number >= self.leg && version.is_none_or(|version| *version == self.from || *version == self.to)
+        let ends = [Some(&self.from), self.was.as_ref(), Some(&self.to)];
+        number >= self.leg && version.is_none_or(|version| ends.contains(&Some(version)))
     }
 }
 
@@ -84,27 +116,31 @@ pub(super) async fn turn_back(work: &Activation, id: &str) -> Result<(), EngineE
         shared.jump_is_over(id).await;
         return Ok(());
     };
-    let Jump { from, to, .. } = &jump;
+    let (to, home) = (&jump.to, jump.home(slot.record.as_ref()));
     if kept == *to {
         shared.jump_is_over(id).await;
         return Ok(());
     }
-    let way = format!("the way from {from} to {to} was cut off");
-    if kept == *from {
-        let starts =
-            if slot.state.serving.is_some() { "serves, as before it" } else { "served before it, and does not start" };
-        return is_back(work, id, format!("{way} by the end of the runtime; {from} {starts}")).await;
+    let way = format!("the way from {} to {to} was cut off", jump.began_at());
+    if kept == *home {
+        let serves = slot.state.serving.is_some();
+        let is = if serves {
+            "serves, which was confirmed before it"
+        } else {
+            "was confirmed before it, and does not start"
+        };
+        return is_back(work, id, format!("{way} by the end of the runtime; {home} {is}")).await;
     }
     let way = format!("{way} at {kept} by the end of the runtime");
     let work = &Activation { jump: Some(jump.clone()), ..work.clone() };
     let went = match slot.state.serving {
-        Some(_) => through::back(work, id, from, &way).await?,
-        None => start_before(work, id, (&kept, from)).await?,
+        Some(_) => through::back(work, id, &jump, &way).await?,
+        None => start_before(work, id, (&kept, home)).await?,
     };
     match went {
-        Ok(()) => {
-            let note = format!("{way}; it was returned to {from}");
-            explain(shared, id, from, &note).await?;
+        Ok(home) => {
+            let note = format!("{way}; it was returned to {home}");
+            explain(shared, id, &home, &note).await?;
             is_back(work, id, note).await
         }
         Err(cause) => {
@@ -120,7 +156,7 @@ pub(super) async fn turn_back(work: &Activation, id: &str) -> Result<(), EngineE
                 ),
             };
             let message = format!(
-                "{way}, and there is no way back to {from}: {cause}; {help}; until then each start tries to go back to {from}"
+                "{way}, and there is no way back to {home}: {cause}; {help}; until then each start tries to go back to {home}"
             );
             shared.events.emit(Event::Alarm { subject: id.to_owned(), message });
             Ok(())
@@ -133,19 +169,19 @@ pub(super) async fn turn_back(work: &Activation, id: &str) -> Result<(), EngineE
 async fn start_before(
     work: &Activation,
     id: &str,
-    (kept, from): (&Version, &Version),
-) -> Result<Result<(), String>, EngineError> {
+    (kept, before): (&Version, &Version),
+) -> Result<Result<Version, String>, EngineError> {
     let started = async {
-        through::may_leave(work, id, (kept, from))?;
+        through::may_leave(work, id, (kept, before))?;
         let text = |error: EngineError| error.to_string();
-        let older = activate::definition(&work.shared, id, from).map_err(text)?;
+        let older = activate::definition(&work.shared, id, before).map_err(text)?;
         let report = activate::run(work, &older, &Way::back(None)).await.map_err(text)?.report;
         if report.serves() { Ok(()) } else { Err(report.reason.unwrap_or_default()) }
     };
     match started.await {
         Err(_) if work.shared.is_stopping() => Err(EngineError::Stopped),
-        Err(cause) => Ok(Err(format!("{kept} did not start again, and neither did {from}: {cause}"))),
-        Ok(()) => Ok(Ok(())),
+        Err(cause) => Ok(Err(format!("{kept} did not start again, and neither did {before}: {cause}"))),
+        Ok(()) => Ok(Ok(before.clone())),
     }
 }
 

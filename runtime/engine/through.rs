@@ -122,16 +122,16 @@ pub(super) async fn go(
     strategy: Option<ActivationStrategy>,
 ) -> Result<ActivationReport, EngineError> {
     let (id, to) = (&definition.manifest.id, &definition.manifest.version);
-    // a version that is not confirmed is nothing to return to: the confirmed one behind it is
-    let slot = work.shared.board.slot(id);
-    let confirmed = slot.record.and_then(|record| record.serving).filter(|_| slot.state.is_provisional());
-    let from = &confirmed.unwrap_or_else(|| serving.clone());
-    let work = &Activation { jump: Some(Jump::new(from, to)), ..work.clone() };
+    let slot = || work.shared.board.slot(id);
+    let mut jump = Jump::begun(&slot(), serving, to);
     let mut via: Vec<ActivationReport> = Vec::new();
     for leg in stops.iter().chain([definition]) {
         let strategy = strategy.unwrap_or(leg.manifest.lifecycle.activation.strategy);
-        let keeps_standby = work.shared.board.slot(id).keeps_standby();
-        let gone_wrong = match run(work, leg, &Way { keeps_standby, ..Way::of(strategy) }).await {
+        jump = jump.settled(slot().record.as_ref());
+        let work = &Activation { jump: Some(jump.clone()), ..work.clone() };
+        let way = Way { keeps_standby: slot().keeps_standby(), ..Way::of(strategy) };
+        let is_first = via.is_empty();
+        let gone_wrong = match run(work, leg, &way).await {
             Ok(ran) if ran.report.serves() => {
                 via.push(ran.report);
                 continue;
@@ -144,7 +144,7 @@ pub(super) async fn go(
             // the next start goes back
             Err(EngineError::Stopped) => return Err(EngineError::Stopped),
             // a command that is refused changes nothing; one whose end could not be written may have
-            Err(error) if via.is_empty() && serves(work, id, serving) => {
+            Err(error) if is_first && serves(work, id, serving) => {
                 work.shared.jump_is_over(id).await;
                 return Err(error);
             }
@@ -152,7 +152,10 @@ pub(super) async fn go(
         };
         let reason = format!("{} on the way to it: {gone_wrong}", leg.label());
         let reason = if Arc::ptr_eq(leg, definition) { gone_wrong } else { reason };
-        let outcome = turn_back(work, id, from, &reason).await?;
+        // a candidate that failed leaves what serves as it was
+        let is_there = is_first && serves(work, id, serving);
+        let outcome = if is_there { Outcome::RolledBack } else { turn_back(work, id, &jump, &reason).await? };
+        work.shared.jump_is_over(id).await;
         let last = via.pop().filter(|last| last.version == definition.manifest.version.to_string());
         let told = last.unwrap_or_else(|| report(id, &definition.manifest.version, outcome));
         return Ok(ActivationReport { outcome, reason: Some(reason), via, ..told });
@@ -167,16 +170,21 @@ fn serves(work: &Activation, id: &str, version: &Version) -> bool {
 }
 
 /// Goes back to where the module was before, and tells where it cannot.
-async fn turn_back(work: &Activation, id: &str, from: &Version, reason: &str) -> Result<Outcome, EngineError> {
-    if work.shared.board.slot(id).state.serving.is_none() {
+async fn turn_back(work: &Activation, id: &str, jump: &Jump, reason: &str) -> Result<Outcome, EngineError> {
+    let slot = || work.shared.board.slot(id);
+    if slot().state.serving.is_none() {
         return Ok(Outcome::Failed);
     }
-    match back(work, id, from, reason).await? {
-        Ok(()) => Ok(Outcome::RolledBack),
+    match back(work, id, jump, reason).await? {
+        Ok(_) => Ok(Outcome::RolledBack),
         Err(cause) => {
-            let serving =
-                work.shared.board.slot(id).state.serving.map_or_else(String::new, |key| key.version.to_string());
-            let message = format!("{reason}; it stays at {serving}, since there is no way back to {from}: {cause}");
+            let slot = slot();
+            let home = jump.home(slot.record.as_ref());
+            let is = slot
+                .state
+                .serving
+                .map_or("nothing of it serves".to_owned(), |it| format!("it stays at {}", it.version));
+            let message = format!("{reason}; {is}, since there is no way back to {home}: {cause}");
             work.shared.events.emit(Event::Alarm { subject: id.to_owned(), message });
             Ok(Outcome::FailedToRestore)
         }
@@ -186,38 +194,42 @@ async fn turn_back(work: &Activation, id: &str, from: &Version, reason: &str) ->
 /// How often it is looked what serves. On a way back there are two legs at most; the others are for confirmations in between.
 const LOOKS: usize = 4;
 
-/// Goes back to where the module was before: a version between that is provisional is returned from, and one that was confirmed is
-/// rolled back to `from`. Gives why there is no way back.
+/// Goes back to where the module was before, and gives that version: one between that is provisional is returned from, and one that was
+/// confirmed is rolled back. Gives why there is no way back.
 pub(super) async fn back(
     work: &Activation,
     id: &str,
-    from: &Version,
+    jump: &Jump,
     reason: &str,
-) -> Result<Result<(), String>, EngineError> {
+) -> Result<Result<Version, String>, EngineError> {
     let board = &work.shared.board;
+    let mut fault = "what serves changed again and again".to_owned();
     for _ in 0..LOOKS {
-        let slot = board.slot(id).state;
-        let Some(serving) = slot.serving.as_ref().filter(|key| version_of(key).as_ref() != Some(from)) else {
-            return Ok(Ok(()));
-        };
-        let went = if slot.is_provisional() {
+        let slot = board.slot(id);
+        let home = jump.home(slot.record.as_ref());
+        let Some(serving) = &slot.state.serving else { return Ok(Err(fault)) };
+        if version_of(serving).as_ref() == Some(home) {
+            return Ok(Ok(home.clone()));
+        }
+        let went = if slot.state.is_provisional() {
             match returning::return_from(work, serving, reason, None).await {
                 Ok(Done::Unreturned(cause)) => Err(cause),
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.to_string()),
             }
         } else {
-            roll_back(work, id, (serving, from), reason).await
+            roll_back(work, id, (serving, home), reason).await
         };
         match went {
             // it was not tried to its end: the next start does
             Err(_) if work.shared.is_stopping() => return Err(EngineError::Stopped),
-            Err(cause) if board.slot(id).state == slot => return Ok(Err(cause)),
+            Err(cause) if board.slot(id).state == slot.state => return Ok(Err(cause)),
             // what serves now may be one that was confirmed on the way
-            _ => {}
+            Err(cause) => fault = cause,
+            Ok(()) => {}
         }
     }
-    Ok(Err("what serves changed again and again".to_owned()))
+    Ok(Err(fault))
 }
 
 /// Returns from a confirmed version; why it cannot be.

@@ -37,17 +37,18 @@ async fn given(site: &Site, command: Command, cell: Cell) {
         (Command::Deactivate, false) => assert_eq!(first.outcome, Some(Outcome::Inactive), "{cell}: {first:?}"),
         (Command::Rollback, false) => assert_eq!(first.outcome, Some(Outcome::Active), "{cell}: {first:?}"),
     }
+    let is_left = cell.place == ("rollback", When::Inside);
+    seen.is_left = is_left;
     assert_eq!(site.is_one(&cell, &mut seen).await.as_deref(), serves, "{cell}");
     if is_before {
         let states = (site.state(&cell, 1), site.state(&cell, 2));
         assert_eq!(states, (State::Standby, State::Provisional), "{cell}");
     }
     // what it brought goes with it where it is taken back, unless that is what failed: then it is told
-    let is_left = cell.place == ("rollback", When::Inside);
     let is_undone = command == Command::Rollback && !is_before && !is_left && !cell.kind.preserve;
     let tables = cell.migrations(if is_undone { 1 } else { 2 }).count();
     assert_eq!(site.applied(&cell).await.len(), tables, "{cell}: its migrations");
-    let alarm = site.alarms.lock().unwrap().iter().any(|subject| subject.starts_with(&cell.label(2)));
+    let alarm = site.alarms.lock().unwrap().iter().any(|subject| subject.starts_with(&format!("{}@", cell.id)));
     assert_eq!(alarm, is_left, "{cell}: an alarm");
     site.goes_on(&cell, &mut seen).await;
     site.goes(&cell, &mut seen).await;

@@ -101,7 +101,7 @@ async fn aborted(name: &str, number: usize, (what, cell, is_past): (What, Cell, 
         let site = Site::over(now).await;
         is_decided(&site, (what, &cell, is_past), start).await;
         if start == "second" {
-            let mut seen = Seen { count: 1 };
+            let mut seen = Seen { count: 1, ..Seen::default() };
             if site.serving(&cell).is_none() {
                 seen.count = 0;
             }

@@ -1,6 +1,7 @@
 //! Slots and entries after what the log tells, told once and told twice.
 
 use super::*;
+use crate::engine::board::Slot;
 use crate::engine::journal::{Action, Owed};
 use crate::engine::jump::Jump;
 use crate::engine::outcome::Outcome;
@@ -243,8 +244,9 @@ fn a_jump_is_over_where_the_log_tells_that_it_arrived_or_is_back() {
         let dir = tempfile::TempDir::new().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let records = Records::new(store.clone());
-        let (mut batch, jump) = (Batch::new(), Jump::new(&version("1.0.0"), &version("3.0.0")));
-        batch.put(&records.jumps, "m", &Jump { leg: 3, ..jump }).unwrap();
+        let (mut batch, mut jump) = (Batch::new(), Jump::begun(&Slot::default(), &version("1.0.0"), &version("3.0.0")));
+        jump.leg = 3;
+        batch.put(&records.jumps, "m", &jump).unwrap();
         store.commit_blocking(batch).unwrap();
         retell(&store, vec![told(what)]).unwrap();
         records.jumps.get("m").unwrap().is_some()

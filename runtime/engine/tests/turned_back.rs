@@ -92,6 +92,97 @@ async fn a_version_that_was_not_confirmed_before_a_jump_is_not_returned_to() {
     }
 }
 
+impl World {
+    /// 1.0.0 is confirmed and 1.1.0 serves, and is confirmed while the first leg of the jump to `label` goes on.
+    async fn confirmed_amid(
+        self: &Arc<Self>,
+        label: &'static str,
+        then: impl FnOnce(),
+    ) -> tokio::task::JoinHandle<Result<ActivationReport, EngineError>> {
+        self.provisional("a@1.1.0").await;
+        let go = Arc::new(Notify::new());
+        self.engine.probe().arm("a", ("register", When::Before), 0, Act::Freeze(Arc::clone(&go)));
+        let jump = tokio::spawn({
+            let world = Arc::clone(self);
+            async move { world.activate(label).await }
+        });
+        self.engine.probe().reached.notified().await;
+        assert_eq!(self.engine.confirm("a").await.unwrap().version, "1.1.0");
+        then();
+        go.notify_one();
+        jump
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_confirmed_after_a_jump_began_at_it_is_what_it_comes_back_to() {
+    for between in [["", ""], [CONFIRMS, ""], ["", CONFIRMS], [CONFIRMS, CONFIRMS]] {
+        let world = Arc::new(World::led_by(between, LEADS).await);
+        world.register("a", "1.1.0", "").await;
+        world.fails_in_the_end().await;
+        let jump = world.confirmed_amid("a@3.0.1", || {}).await;
+        assert_eq!(jump.await.unwrap().unwrap().outcome, Outcome::RolledBack);
+        let is = (world.routed("a"), world.state("a@1.1.0"), world.is_marked());
+        assert_eq!(is, (Some("1.1.0".to_owned()), State::Active, false), "{between:?}");
+
+        // and at a start, behind each of the legs
+        for skip in [0, 1] {
+            let world = Arc::new(World::led_by(between, LEADS).await);
+            world.register("a", "1.1.0", "").await;
+            let (go, probe) = (Arc::new(Notify::new()), world.engine.probe());
+            let cut = || probe.arm("a", ("register", When::Before), skip, Act::Freeze(Arc::clone(&go)));
+            let jump = world.confirmed_amid("a@3.0.0", cut).await;
+            probe.reached.notified().await;
+            let killed = world.killed().await;
+            go.notify_one();
+            jump.await.unwrap().unwrap().ensure_serves().unwrap();
+            assert_eq!(killed.engine.resume().await, [""; 0]);
+            let is = (killed.routed("a"), killed.state("a@1.1.0"), killed.is_marked());
+            assert_eq!(is, (Some("1.1.0".to_owned()), State::Active, false), "{between:?}, leg {skip}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_kept_for_its_migration_is_back_though_it_was_not_confirmed() {
+    let world = World::led("").await;
+    let files = [("main.lua", "return {}"), ("2.sql", "create table t (n integer);")];
+    world.register_files("a", "1.1.0", FOR_GOOD, &files).await;
+    world.provisional("a@1.1.0").await;
+    let killed = world.cut(("commit", When::Before), 0).await;
+    let mut events = killed.events.subscribe();
+    assert_eq!(killed.engine.resume().await, [""; 0]);
+    assert_eq!((killed.routed("a").as_deref(), killed.is_marked()), (Some("1.1.0"), false));
+    assert!(World::alarms(&mut events).iter().all(|said| !said.contains("no way back")));
+}
+
+#[tokio::test]
+async fn a_first_leg_that_fails_leaves_what_served_as_it_was() {
+    let world = World::led("").await;
+    world.register("a", "1.1.0", "").await;
+    world.register_script("a", "2.0.5", "", "return { init = function() error('no') end }").await;
+    let leads = LEADS.replace("3.0.0", "3.0.2").replace("2.0.0, 2.1.0", "2.0.5, 2.1.0");
+    world.register("a", "3.0.2", &leads).await;
+    world.provisional("a@1.1.0").await;
+    assert_eq!(world.activate("a@3.0.2").await.unwrap().outcome, Outcome::RolledBack);
+    let is = (world.routed("a"), world.state("a@1.1.0"), world.state("a@1.0.0"));
+    assert_eq!(is, (Some("1.1.0".to_owned()), State::Provisional, State::Standby));
+    assert!(!world.is_marked());
+}
+
+#[tokio::test]
+async fn a_way_back_after_which_nothing_serves_is_told_as_none() {
+    let world = World::led(CONFIRMS).await;
+    world.fails_in_the_end().await;
+    // 2.0.0 and 2.1.0 pass it, and 1.0.0 has taken over by then
+    world.engine.probe().arm("a", ("activate", When::After), 2, Act::Error);
+    let mut events = world.events.subscribe();
+    assert_eq!(world.activate("a@3.0.1").await.unwrap().outcome, Outcome::FailedToRestore);
+    assert_eq!(world.routed("a"), None);
+    let said = World::alarms(&mut events);
+    assert!(said.iter().any(|it| it.contains("nothing of it serves, since there is no way back to 1.0.0")), "{said:?}");
+}
+
 #[tokio::test]
 async fn a_command_that_waits_behind_a_jump_while_the_runtime_stops_leaves_it_to_the_next_start() {
     for command in ["rollback", "deactivate"] {
@@ -173,7 +264,37 @@ async fn a_command_that_is_refused_once_it_has_begun_leaves_the_jump_to_the_next
     world.serves("b@1.0.0").await;
     assert!(matches!(world.engine.deactivate("a").await, Err(EngineError::Needed { .. })));
     assert!(world.is_marked());
+    // nor does one that fails
+    world.register_script("a", "3.0.1", LEADS, "return { init = function() error('no') end }").await;
+    assert_eq!(world.activate("a@3.0.1").await.unwrap().outcome, Outcome::RolledBack);
+    assert!(world.is_marked());
     world.engine.deactivate("b").await.unwrap();
     world.engine.deactivate("a").await.unwrap();
     assert!(!world.is_marked());
+}
+
+#[tokio::test]
+async fn a_command_that_ends_with_the_process_right_behind_its_switch_has_ended_the_jump() {
+    for (command, place) in [("deactivate", ("retire", When::Before)), ("activate", ("commit", When::After))] {
+        let world = no_way_back().await;
+        world.engine.resume().await;
+        assert!(world.is_marked());
+        let go = Arc::new(Notify::new());
+        world.engine.probe().arm("a", place, 0, Act::Freeze(Arc::clone(&go)));
+        let engine = world.engine.clone();
+        let given = tokio::spawn(async move {
+            match command {
+                "deactivate" => engine.deactivate("a").await.map(drop),
+                _ => engine.activate("a", &Version::new(3, 0, 0), None).await.map(drop),
+            }
+        });
+        world.engine.probe().reached.notified().await;
+        let killed = world.killed().await;
+        go.notify_one();
+        given.await.unwrap().unwrap();
+        assert!(!killed.is_marked(), "{command}");
+        assert_eq!(killed.engine.resume().await, [""; 0], "{command}");
+        let serves = if command == "activate" { Some("2.1.0") } else { None };
+        assert_eq!(killed.routed("a").as_deref(), serves, "{command}");
+    }
 }
