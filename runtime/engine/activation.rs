@@ -242,7 +242,7 @@ impl Actor for Activation {
                     resume_unwind(panic)
                 }
             };
-            // an activation that failed decides nothing, and a jump that came back says so itself
+            // an activation that failed decides nothing more than its switch did, and a jump that came back says so itself
             let has_decided = match &result {
                 Ok(Done::Activated(report)) => report.serves(),
                 other => other.is_ok(),

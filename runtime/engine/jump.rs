@@ -48,9 +48,9 @@ impl Jump {
     /// The version to go back to: the one that served, if it was confirmed since, otherwise the confirmed one behind it.
     pub(super) fn home(&self, record: Option<&SlotRecord>) -> &Version {
         let Some((was, record)) = self.was.as_ref().zip(record) else { return &self.from };
-        // what the version behind it stands on is the newest that was confirmed
+        // each confirmation puts what was confirmed before it in `previous`; beside `from` that is of an older time
         let is_confirmed = record.serving.as_ref() == Some(was)
-            || (record.provisional.is_none() && record.previous.as_ref() == Some(was));
+            || (record.serving.as_ref() != Some(&self.from) && record.previous.as_ref() == Some(was));
         if is_confirmed { was } else { &self.from }
     }
 
@@ -91,9 +91,17 @@ impl Records {
 impl Shared {
     /// Ends the mark of the module, where it has one: it has arrived, is back, or somebody decided otherwise.
     pub(super) async fn jump_is_over(&self, id: &str) {
+        self.marked_with(id, None).await;
+    }
+
+    /// Leaves the mark as it was before a jump that came to nothing.
+    pub(super) async fn marked_with(&self, id: &str, mark: Option<&Jump>) {
         let ended = async {
             let mut batch = Batch::new();
-            self.records.unmark(&mut batch, id)?;
+            match mark {
+                Some(mark) => batch.put(&self.records.jumps, id, mark)?,
+                None => self.records.unmark(&mut batch, id)?,
+            }
             if batch.is_empty() { Ok(()) } else { self.records.store.commit(batch).await }
         };
         let ended: Result<(), StoreError> = ended.await;
@@ -123,12 +131,7 @@ pub(super) async fn turn_back(work: &Activation, id: &str) -> Result<(), EngineE
     }
     let way = format!("the way from {} to {to} was cut off", jump.began_at());
     if kept == *home {
-        let serves = slot.state.serving.is_some();
-        let is = if serves {
-            "serves, which was confirmed before it"
-        } else {
-            "was confirmed before it, and does not start"
-        };
+        let is = if slot.state.serving.is_some() { "serves" } else { "is what it goes back to, and does not start" };
         return is_back(work, id, format!("{way} by the end of the runtime; {home} {is}")).await;
     }
     let way = format!("{way} at {kept} by the end of the runtime");

@@ -123,7 +123,7 @@ pub(super) async fn go(
 ) -> Result<ActivationReport, EngineError> {
     let (id, to) = (&definition.manifest.id, &definition.manifest.version);
     let slot = || work.shared.board.slot(id);
-    let mut jump = Jump::begun(&slot(), serving, to);
+    let (marked, mut jump) = (work.shared.records.jumps.get(id)?, Jump::begun(&slot(), serving, to));
     let mut via: Vec<ActivationReport> = Vec::new();
     for leg in stops.iter().chain([definition]) {
         let strategy = strategy.unwrap_or(leg.manifest.lifecycle.activation.strategy);
@@ -145,7 +145,7 @@ pub(super) async fn go(
             Err(EngineError::Stopped) => return Err(EngineError::Stopped),
             // a command that is refused changes nothing; one whose end could not be written may have
             Err(error) if is_first && serves(work, id, serving) => {
-                work.shared.jump_is_over(id).await;
+                work.shared.marked_with(id, marked.as_ref()).await;
                 return Err(error);
             }
             Err(error) => error.to_string(),
@@ -153,10 +153,14 @@ pub(super) async fn go(
         let reason = format!("{} on the way to it: {gone_wrong}", leg.label());
         let reason = if Arc::ptr_eq(leg, definition) { gone_wrong } else { reason };
         // a candidate that failed leaves what serves as it was
-        let is_there = is_first && serves(work, id, serving);
-        let outcome = if is_there { Outcome::RolledBack } else { turn_back(work, id, &jump, &reason).await? };
-        work.shared.jump_is_over(id).await;
-        let last = via.pop().filter(|last| last.version == definition.manifest.version.to_string());
+        let left = via.last().filter(|_| is_first && serves(work, id, serving)).map(|leg| leg.outcome);
+        let outcome = match left {
+            Some(outcome) => outcome,
+            None => turn_back(work, id, &jump, &reason).await?,
+        };
+        work.shared.marked_with(id, marked.as_ref().filter(|_| left.is_some())).await;
+        let is_last = |last: &mut ActivationReport| last.version == definition.manifest.version.to_string();
+        let last = via.pop_if(is_last);
         let told = last.unwrap_or_else(|| report(id, &definition.manifest.version, outcome));
         return Ok(ActivationReport { outcome, reason: Some(reason), via, ..told });
     }

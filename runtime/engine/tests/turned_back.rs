@@ -77,6 +77,9 @@ async fn a_version_that_was_not_confirmed_before_a_jump_is_not_returned_to() {
         let world = World::led_by(between, LEADS).await;
         world.register("a", "1.1.0", "").await;
         world.fails_in_the_end().await;
+        // that it was once is no matter
+        world.serves("a@1.1.0").await;
+        world.serves("a@1.0.0").await;
         world.provisional("a@1.1.0").await;
         let mut events = world.events.subscribe();
         assert_eq!(world.activate("a@3.0.1").await.unwrap().outcome, Outcome::RolledBack);
@@ -168,6 +171,17 @@ async fn a_first_leg_that_fails_leaves_what_served_as_it_was() {
     let is = (world.routed("a"), world.state("a@1.1.0"), world.state("a@1.0.0"));
     assert_eq!(is, (Some("1.1.0".to_owned()), State::Provisional, State::Standby));
     assert!(!world.is_marked());
+
+    // nor is the mark of a jump before it another one than it was
+    let world = no_way_back().await;
+    world.engine.resume().await;
+    world.register_script("a", "2.1.5", "", "return { init = function() error('no') end }").await;
+    let leads = LEADS.replace("3.0.0", "4.0.0").replace("^2.1", "^2.1.5").replace("2.0.0, 2.1.0", "2.1.5");
+    world.register("a", "4.0.0", &leads).await;
+    let mark = world.engine.shared.records.jumps.get("a").unwrap();
+    let report = world.activate("a@4.0.0").await.unwrap();
+    assert_eq!((report.outcome, report.via.len()), (Outcome::RolledBack, 1));
+    assert_eq!((world.engine.shared.records.jumps.get("a").unwrap(), mark.is_some()), (mark, true));
 }
 
 #[tokio::test]
