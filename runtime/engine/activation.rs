@@ -243,14 +243,12 @@ impl Actor for Activation {
                 }
             };
             // an activation that failed decides nothing more than its switch did, and a jump that came back says so itself
-            let has_decided = match &result {
-                Ok(Done::Activated(report)) => report.serves(),
+            let has_decided = |id: &&String| match &result {
+                Ok(Done::Activated(report)) => report.of(id).is_some_and(ActivationReport::serves),
                 other => other.is_ok(),
             };
-            if has_decided {
-                for id in &decides {
-                    self.shared.jump_is_over(id).await;
-                }
+            for id in decides.iter().filter(has_decided) {
+                self.shared.jump_is_over(id).await;
             }
             if let (Err(error), Some((kind, subject, command))) = (&result, refusal) {
                 self.shared.refused(kind, &self.by, subject, (command, error)).await;

@@ -115,6 +115,11 @@ impl ActivationReport {
         self.outcome.serves()
     }
 
+    /// What became of this module: its own report, or the one of its set.
+    pub(super) fn of(&self, id: &str) -> Option<&Self> {
+        std::iter::once(self).chain(&self.set).find(|report| report.id == id)
+    }
+
     /// [`ActivationReport::serves`] as a result, for `?`.
     ///
     /// # Errors
