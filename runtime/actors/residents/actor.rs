@@ -196,9 +196,16 @@ impl ScriptActor {
 
     /// The version that has the slot is confirmed: nothing of before is returned to.
     pub(super) fn settles(&self) {
-        match self.life.try_lock() {
-            Ok(mut life) => life.past = None,
-            Err(_) => self.is_settled.store(true, Ordering::Release),
+        self.is_settled.store(true, Ordering::SeqCst);
+        self.lets_the_past_go();
+    }
+
+    /// Keeps nothing of before once that is settled. Whoever has its life looks again after that.
+    fn lets_the_past_go(&self) {
+        if let Ok(mut life) = self.life.try_lock()
+            && self.is_settled.swap(false, Ordering::SeqCst)
+        {
+            life.past = None;
         }
     }
 
@@ -227,6 +234,11 @@ impl ScriptActor {
 
     /// Takes message after message until none is left.
     async fn read(self: Arc<Self>) {
+        self.takes_messages().await;
+        self.lets_the_past_go();
+    }
+
+    async fn takes_messages(&self) {
         let mut life = self.life.lock().await;
         loop {
             self.forgets(&mut life);
@@ -242,7 +254,7 @@ impl ScriptActor {
                 self.refuse(vec![letter], ENDED, &|| self.ended());
                 continue;
             }
-            if self.is_settled.swap(false, Ordering::AcqRel) {
+            if self.is_settled.swap(false, Ordering::SeqCst) {
                 life.past = None;
             }
             // a bug of the runtime's costs the message in hand, as one of the script's does
