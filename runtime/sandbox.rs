@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod fs;
 pub mod guard;
+pub mod halt;
 pub mod lines;
 pub mod net;
 pub mod outside;
@@ -12,5 +13,6 @@ pub mod quota;
 pub mod tracker;
 
 pub use guard::{Guard, Supplies};
+pub use halt::Halt;
 pub use outside::Outside;
 pub use permissions::{Grants, PermissionManager};

@@ -1,6 +1,6 @@
 //! One running version of a module: its program, its queue, its entrance and its tree of actors.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,22 +9,21 @@ use replug_scripts::{CallContext, Exports, Handler, Host, Limits, Program, Ready
 use tokio::sync::{Semaphore, SetOnce, oneshot};
 
 use super::copies::Copies;
-use super::error::{CallError, StartError};
+use super::error::CallError;
 use super::gate::{Gate, Gated, Pass};
 use super::job::{Job, Stay, Work};
 use super::pool::Pool;
 use super::quotas::Quotas;
 use super::throttle::Throttle;
-use super::usage::Usage;
-use super::vm::HousedVm;
 use crate::manifest::Manifest;
 use crate::monitor::{Event, Health, InstanceKey, InstanceMetrics, Named};
-use crate::sandbox::Supplies;
 use crate::sandbox::permissions::{Live, script_limits};
 use crate::sandbox::quota::Account;
+use crate::sandbox::{Halt, Supplies};
 
 mod aside;
 mod evaluate;
+mod first;
 mod renewal;
 mod requests;
 mod streams;
@@ -79,8 +78,8 @@ pub struct Instance {
     /// The copies of requests that it takes, or took.
     pub(super) copies: OnceLock<Copies>,
     quotas: Quotas,
-    /// Set when its scripts are to end.
-    halted: Arc<AtomicBool>,
+    /// Whether its scripts are to end.
+    halt: Arc<Halt>,
     /// What a thread that executes it is named by, should it abort the process.
     pub(super) named: Option<Named>,
     /// What its health checks reach beside its script; none where there is only the script.
@@ -117,7 +116,7 @@ impl Instance {
             aside: Pool::new(key.to_string(), aside::ASIDE).throttled(throttle()),
             account,
             quotas,
-            halted: Arc::default(),
+            halt: Arc::default(),
             label: HeaderValue::try_from(format!("{}@{}", key.id, key.version))
                 .expect("ids and versions are visible ASCII"),
             key,
@@ -152,7 +151,7 @@ impl Instance {
     /// The same with the quotas that an administrator has decided about, and halted together with what its host does for it.
     #[must_use]
     pub fn governed(mut self, live: Arc<Live>) -> Self {
-        self.halted = Arc::clone(live.halted());
+        self.halt = Arc::clone(live.halt());
         self.quotas = Quotas::Decided(live);
         self.throttle();
         self
@@ -192,15 +191,16 @@ impl Instance {
         }
     }
 
-    /// Has its scripts ended wherever they are, as soon as their VMs look at their clocks, and its statements on databases.
+    /// Has its scripts ended wherever they are, as soon as their VMs look at their clocks, what they wait for of their host, and
+    /// its statements on databases.
     pub(super) fn halt(&self) {
-        self.halted.store(true, Ordering::Relaxed);
+        self.halt.set();
         self.account.run_queue.wake();
     }
 
     /// Whether its scripts are to end.
-    pub(super) fn halted(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.halted)
+    pub(super) fn halting(&self) -> Arc<Halt> {
+        Arc::clone(&self.halt)
     }
 
     /// Tells what happened in it.
@@ -256,34 +256,6 @@ impl Instance {
     /// Waits until it takes traffic for the first time.
     pub async fn serving(&self) {
         self.serving.wait().await;
-    }
-
-    /// Makes the first VM on a thread of its own, runs `init` in it, and learns what the script exports.
-    ///
-    /// # Errors
-    /// The top level or `init` failed, or met a limit.
-    pub async fn first_vm(self: &Arc<Self>) -> Result<(), StartError> {
-        let (done, made) = oneshot::channel();
-        let instance = Arc::clone(self);
-        let (thread, limits) = self.thread("vm");
-        let spawned = thread.spawn(move || {
-            // its processor time counts, also that of a start that fails
-            let _usage = Usage::new(&instance).exempt();
-            let make = || HousedVm::make(&instance, (Lane::Requests, limits, None), Instant::now() + START_GRACE);
-            let made = instance.executing(make).map_err(|none| {
-                none.tell(&instance, &Handler::Init, &instance.context("init", START_GRACE));
-                none.error(&instance)
-            });
-            let _ = done.send(made.map(|vm| vm.exports().clone()));
-        });
-        let fault = |source| StartError::FirstVm { module: self.key.to_string(), source };
-        if let Err(error) = spawned {
-            return Err(StartError::Actors { module: self.key.to_string(), message: error.to_string() });
-        }
-        let exports = made.await.map_err(|_| fault(CallError::Crashed(self.key.to_string())))?.map_err(fault)?;
-        self.streams.learn(&exports);
-        let _ = self.exports.set(exports);
-        Ok(())
     }
 
     /// A context for a call that the runtime makes of its own accord; `purpose` becomes its request id.

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use replug_scripts::{Overseen, Overseer, thread_cpu_time};
@@ -11,6 +10,7 @@ use replug_scripts::{Overseen, Overseer, thread_cpu_time};
 use super::instance::Instance;
 use super::quotas::Quotas;
 use crate::monitor::InstanceMetrics;
+use crate::sandbox::Halt;
 use crate::sandbox::quota::{Account, Turn};
 
 /// How far apart two looks are at least. The thread's clock is a system call, which short calls need not pay each.
@@ -28,8 +28,8 @@ struct Ledger {
     metrics: InstanceMetrics,
     account: Arc<Account>,
     quotas: Quotas,
-    /// Set when what runs is to end.
-    halted: Arc<AtomicBool>,
+    /// Whether what runs is to end.
+    halt: Arc<Halt>,
     /// Processor time that is counted already.
     counted: Cell<Duration>,
     /// What the metrics were told that it holds.
@@ -52,17 +52,17 @@ impl Usage {
     /// Begins with the time that the thread has used so far, which is its start.
     pub(super) fn new(instance: &Instance) -> Self {
         let (account, quotas) = (Arc::clone(instance.account()), instance.quotas().clone());
-        Self::of(instance.metrics.clone(), account, quotas, instance.halted())
+        Self::of(instance.metrics.clone(), account, quotas, instance.halting())
     }
 
-    fn of(metrics: InstanceMetrics, account: Arc<Account>, quotas: Quotas, halted: Arc<AtomicBool>) -> Self {
+    fn of(metrics: InstanceMetrics, account: Arc<Account>, quotas: Quotas, halt: Arc<Halt>) -> Self {
         let (counted, shown, held, resting) = Default::default();
         let (is_busy, is_due, is_exempt, turn) = Default::default();
         let ledger = Rc::new(Ledger {
             metrics,
             account,
             quotas,
-            halted,
+            halt,
             counted,
             shown,
             held,
@@ -177,7 +177,7 @@ impl Ledger {
         // what the thread itself used is not all that its module did
         self.is_busy.set(self.account.load.yields(Instant::now()));
         if self.is_busy.get() && !self.is_exempt.get() {
-            let is_wanted = || !self.halted.load(Ordering::Relaxed);
+            let is_wanted = || !self.halt.is_set();
             self.turn.set(self.account.take_turn(self.turn.get(), until, is_wanted));
         } else {
             self.leave();
@@ -200,7 +200,7 @@ impl Overseer for Ledger {
     fn may_go_on(&self) -> bool {
         self.count();
         self.is_due.set(true);
-        !self.halted.load(Ordering::Relaxed)
+        !self.halt.is_set()
     }
 
     /// What others have to do is often done in less time than the system lets a thread run that is there first.
@@ -244,8 +244,8 @@ mod tests {
     #[test]
     fn what_runs_is_charged_while_it_runs_and_ends_when_it_is_halted() {
         let quotas = asked(|quotas| quotas.cpu.max_cpu_usage = Some(0.000_001));
-        let (metrics, account, halted) = (metrics(), Arc::new(Account::default()), Arc::<AtomicBool>::default());
-        let usage = Usage::of(metrics, Arc::clone(&account), quotas.clone(), Arc::clone(&halted));
+        let (metrics, account, halt) = (metrics(), Arc::new(Account::default()), Arc::<Halt>::default());
+        let usage = Usage::of(metrics, Arc::clone(&account), quotas.clone(), Arc::clone(&halt));
         let until = thread_cpu_time() + Duration::from_millis(2);
         while thread_cpu_time() < until {}
         assert!(usage.ledger.may_go_on());
@@ -254,7 +254,7 @@ mod tests {
         usage.ledger.resting.set(10);
         usage.ledger.holds(500);
         assert_eq!(account.counts.memory(), 510);
-        halted.store(true, Ordering::Relaxed);
+        halt.set();
         assert!(!usage.ledger.may_go_on());
     }
 

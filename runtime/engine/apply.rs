@@ -104,12 +104,10 @@ impl Hands {
         let (metrics, live) = (self.metrics.instance(key), Arc::clone(guard.live()));
         let instance = Instance::new(key.clone(), Arc::clone(manifest), running.program, Arc::new(guard), metrics);
         let instance = Arc::new(instance.supplied(self.supplies.clone()).governed(live));
+        // in the table before anything of it runs, so that a start that is given up can be stopped
+        self.instances.change(key, |running| running.instance = Some(Arc::clone(&instance)));
         instance.first_vm().await.map_err(|error| error.to_string())?;
-        // in the table before its actors start, so that a start that is given up can be stopped
-        self.instances.change(key, |running| {
-            running.subject.exports = instance.exports().clone();
-            running.instance = Some(Arc::clone(&instance));
-        });
+        self.instances.change(key, |running| running.subject.exports = instance.exports().clone());
         match self.modules.call(|reply| ModulesMsg::Start(instance, reply), None).await {
             Ok(CallResult::Success(started)) => started.map_err(|error| error.to_string()),
             _ => Err("the supervisor of modules is gone".into()),

@@ -136,13 +136,15 @@ impl World {
 
     /// The store, once the engine before has let go of it: its last command may end a moment after its caller heard.
     async fn open(dir: &Path) -> Store {
-        for _ in 0..100_000 {
-            match Store::open(dir) {
-                Err(crate::store::StoreError::Locked { .. }) => tokio::task::yield_now().await,
-                opened => return opened.unwrap(),
+        let opens = async {
+            loop {
+                match Store::open(dir) {
+                    Err(crate::store::StoreError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
+                    opened => return opened.unwrap(),
+                }
             }
-        }
-        panic!("the store stays locked");
+        };
+        tokio::time::timeout(Duration::from_secs(60), opens).await.expect("the store is let go of")
     }
 
     /// The same data directory under a new engine, as after a restart.

@@ -176,7 +176,9 @@ impl Host for Guard {
         self.count(function);
         let mut args = Args::new(function, args);
         let done = match self.pending(&mut args, call) {
-            Some(pending) => pending.and_then(|pending| wait::on(&self.supplies.runtime, function, pending)),
+            Some(pending) => pending.and_then(|pending| {
+                wait::on(&self.supplies.runtime, function, self.live.halt().cuts(function, pending))
+            }),
             None => self.perform(args, call),
         };
         note(&self.live, function, &done, call);
@@ -214,7 +216,7 @@ impl Host for Guard {
         };
         let call = call.clone();
         Answer::Pending(Box::pin(async move {
-            let done = pending.await;
+            let done = self.live.halt().cuts(function, pending).await;
             note(&self.live, function, &done, &call);
             done
         }))

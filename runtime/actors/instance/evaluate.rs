@@ -40,9 +40,13 @@ impl Instance {
     ) -> Result<Value, EvaluateError> {
         let (done, answer) = oneshot::channel();
         let broken = |cause: String| EvaluateError::Script(ScriptError::Engine(cause));
-        let (thread, limits) = inside.inside().thread("eval");
+        let instance = inside.inside();
+        let pass = instance.pool.thread().ok_or_else(|| broken(format!("{} is stopped", instance.key)))?;
+        let (thread, limits) = instance.thread("eval");
         thread
             .spawn(move || {
+                // what a stop waits for goes last
+                let (_pass, inside) = (pass, inside);
                 let instance = inside.inside();
                 // it counts for the module like any other call
                 let _usage = Usage::new(instance);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -17,6 +17,8 @@ pub(in crate::actors) struct Script {
     pub(super) exports: BTreeSet<Handler>,
     /// How many VMs to come fail in `init`.
     pub(super) failing: AtomicUsize,
+    /// Whether an `init` to come waits as `wait` does.
+    slow_init: AtomicBool,
     /// VMs made, VMs that live, calls run (`init` apart).
     pub(super) made: AtomicUsize,
     pub(super) alive: AtomicUsize,
@@ -38,6 +40,7 @@ impl Script {
         Arc::new(Self {
             exports: handlers.iter().cloned().collect(),
             failing: AtomicUsize::new(0),
+            slow_init: AtomicBool::new(false),
             made: AtomicUsize::new(0),
             alive: AtomicUsize::new(0),
             ran: AtomicUsize::new(0),
@@ -49,6 +52,10 @@ impl Script {
 
     pub(super) fn fail_init(&self, count: usize) {
         self.failing.store(count, Ordering::SeqCst);
+    }
+
+    pub(super) fn slow_init(&self) {
+        self.slow_init.store(true, Ordering::SeqCst);
     }
 
     /// Waits until another `wait` holds a worker.
@@ -109,6 +116,13 @@ impl Drop for FakeVm {
     }
 }
 
+impl FakeVm {
+    fn waits(&self) {
+        self.script.begun.add_permits(1);
+        self.script.release.1.recv_timeout(Duration::from_secs(60)).expect("a release");
+    }
+}
+
 impl Vm for FakeVm {
     fn exports(&self) -> &Exports {
         &self.exports
@@ -120,6 +134,9 @@ impl Vm for FakeVm {
 
     fn call(&mut self, handler: &Handler, _: &[Value], _: &CallContext) -> Result<Value, ScriptError> {
         if *handler == Handler::Init {
+            if self.script.slow_init.swap(false, Ordering::SeqCst) {
+                self.waits();
+            }
             return Ok(Value::Null);
         }
         self.script.ran.fetch_add(1, Ordering::SeqCst);
@@ -140,8 +157,7 @@ impl Vm for FakeVm {
                 Ok(Value::Null)
             }
             "wait" | "wait, then limit" => {
-                self.script.begun.add_permits(1);
-                self.script.release.1.recv_timeout(Duration::from_secs(60)).expect("a release");
+                self.waits();
                 if name == "wait" { Ok(Value::Null) } else { Err(ScriptError::Limit(Verdict::Ticks(1))) }
             }
             other => panic!("the fake has no service {other}"),

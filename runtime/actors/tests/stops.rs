@@ -146,3 +146,28 @@ async fn the_end_of_the_supervisor_of_modules_ends_threads_and_answers_what_wait
     soon(instance.pool.ended()).await;
     assert_eq!(script.alive(), 0);
 }
+
+#[tokio::test]
+async fn a_stop_waits_for_a_first_vm_that_is_on_its_way_up() {
+    let (rig, script) = (Rig::new().await, Script::with(&[Handler::Init]));
+    script.slow_init();
+    let instance = instance(&script, |_| {});
+    let starting = {
+        let instance = Arc::clone(&instance);
+        tokio::spawn(async move { instance.first_vm().await })
+    };
+    script.begun().await;
+    // whoever started it may have given it up
+    starting.abort();
+    assert!(soon(starting).await.expect_err("it was given up").is_cancelled());
+    let stop = rig.stop(&instance);
+    let finish = async {
+        until(|| instance.pool.is_closed()).await;
+        assert_eq!(script.alive(), 1);
+        script.release();
+    };
+    tokio::join!(stop, finish);
+    assert_eq!((script.alive(), Arc::strong_count(&instance)), (0, 1), "its thread has ended");
+    let late = instance.first_vm().await.expect_err("it was stopped");
+    assert!(matches!(late, StartError::FirstVm { source: CallError::Closed(_), .. }), "{late:?}");
+}

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use prometheus::Counter;
@@ -77,6 +76,6 @@ impl Overseer for Meter {
 
     fn may_go_on(&self) -> bool {
         self.count();
-        !self.charge.live.halted().load(Ordering::Relaxed)
+        !self.charge.live.halt().is_set()
     }
 }

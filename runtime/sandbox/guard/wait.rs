@@ -2,11 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use replug_scripts::{HostError, HostErrorKind, HostFn, Pending, Value};
+use replug_scripts::{HostError, HostErrorKind, HostFn, Value};
 use tokio::runtime::Handle;
 
 /// Blocks until `pending` is there.
-pub(super) fn on(runtime: &Handle, function: HostFn, pending: Pending) -> Result<Value, HostError> {
+pub(super) fn on(
+    runtime: &Handle,
+    function: HostFn,
+    pending: impl Future<Output = Result<Value, HostError>>,
+) -> Result<Value, HostError> {
     // tokio panics when a timer is used after its runtime ended; no panic may unwind through the script's VM
     catch_unwind(AssertUnwindSafe(|| runtime.block_on(pending))).unwrap_or_else(|_| {
         if has_ended(runtime) {
@@ -53,7 +57,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(5)).await;
             Ok(Value::Null)
         };
-        let error = on(&handle, HostFn::ServicesCall, Box::pin(sleeps)).expect_err("no answer");
+        let error = on(&handle, HostFn::ServicesCall, sleeps).expect_err("no answer");
         assert_eq!(error.kind, HostErrorKind::Failed);
         assert_eq!(error.message, "services.call: the runtime is shutting down");
     }
@@ -61,8 +65,7 @@ mod tests {
     #[test]
     fn what_panics_costs_the_call_and_not_the_thread() {
         let runtime = runtime();
-        let error =
-            on(runtime.handle(), HostFn::DbQuery, Box::pin(async { panic!("told to") })).expect_err("no answer");
+        let error = on(runtime.handle(), HostFn::DbQuery, async { panic!("told to") }).expect_err("no answer");
         assert_eq!(error.message, "db.query: the call broke off; the runtime's log says why");
     }
 }

@@ -1,7 +1,6 @@
 //! One running instance: what it may reach at this moment, and what it met.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use arc_swap::{ArcSwap, Guard};
 use prometheus::IntCounter;
@@ -10,6 +9,7 @@ use super::compiled::Grants;
 use super::decisions::{Decisions, effective};
 use crate::manifest::Manifest;
 use crate::monitor::{InstanceKey, Metrics};
+use crate::sandbox::Halt;
 use crate::sandbox::audit::{IncidentLog, Incidents};
 
 mod met;
@@ -28,7 +28,7 @@ pub struct Live {
     pub(super) denied: IntCounter,
     incidents: Incidents,
     clock: Clock,
-    halted: Arc<AtomicBool>,
+    halt: Arc<Halt>,
 }
 
 impl Live {
@@ -46,7 +46,7 @@ impl Live {
             denied: metrics.permission_checks(key, "denied"),
             incidents: Incidents::new(log, key),
             clock,
-            halted: Arc::default(),
+            halt: Arc::default(),
         }
     }
 
@@ -66,10 +66,10 @@ impl Live {
         &self.manifest
     }
 
-    /// Set when its scripts are to end, and what is done for them.
+    /// Whether its scripts are to end, and what is done for them.
     #[must_use]
-    pub const fn halted(&self) -> &Arc<AtomicBool> {
-        &self.halted
+    pub const fn halt(&self) -> &Arc<Halt> {
+        &self.halt
     }
 
     /// What it may reach now. Look it up for each call, and do not keep it.

@@ -158,3 +158,53 @@ return {
     assert!(report.failed[0].reason.contains("no goodbye") && report.failed[1].reason.contains("a broken broom"));
     host.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_the_host_without_an_end_keeps_no_data_directory() {
+    let (called, mut is_called) = tokio::sync::mpsc::channel(1);
+    let held_by_calls = Arc::new(());
+    let hold = Arc::downgrade(&held_by_calls);
+    let hang = move |(): (), _| {
+        let (called, held) = (called.clone(), hold.upgrade());
+        async move {
+            let _held = held;
+            called.send(()).await.expect("the test waits");
+            std::future::pending::<Result<(), _>>().await
+        }
+    };
+    let host = Embedded::new(|builder| builder.service("gate", Methods::new().method("hang", hang))).await;
+    let patient = |more: &str| {
+        format!("lifecycle:\n  activation: {{ timeout: 600s }}\nruntime: {{ {more}limits: {{ wallTime: 600s }} }}")
+    };
+    let waits = |id: &str, more| {
+        Module::new(id, "1.0.0").manifest(&patient(more)).manifest(&format!("capabilities: [{{ id: {id} }}]"))
+    };
+    let lua = |id: &str| {
+        format!(r#"return {{ services = {{ ["{id}.hang"] = function() services.call("gate.hang") end }} }}"#)
+    };
+    host.install(&waits("alone", "").lua(&lua("alone"))).await;
+    host.install(&waits("beside", "concurrency: 4, ").lua(&lua("beside"))).await;
+    let rhai = r#"#{ services: #{ "other.hang": || services.call("gate.hang") } }"#;
+    host.install(&waits("other", "").rhai(rhai)).await;
+    host.register(&waits("begins", "").lua(r#"return { init = function() services.call("gate.hang") end }"#)).await;
+    let Embedded { runtime, root } = host;
+    let runtime = Arc::new(runtime);
+    let mut held = Vec::new();
+    for id in ["alone", "beside", "other"] {
+        let runtime = Arc::clone(&runtime);
+        held.push(tokio::spawn(async move { runtime.call::<Value>(id, "hang", Value::Null).await.map(drop) }));
+        is_called.recv().await.expect("it waits");
+    }
+    let activating = Arc::clone(&runtime);
+    held.push(tokio::spawn(async move { Ok(activating.activate("begins").await?.ensure_serves()?) }));
+    is_called.recv().await.expect("it begins");
+
+    runtime.shutdown(Duration::from_millis(100)).await.expect("it stops");
+    assert_eq!(Arc::strong_count(&held_by_calls), 1, "nobody waits any more");
+    for held in held {
+        held.await.expect("no panic").expect_err("it was cut off");
+    }
+    drop(Arc::into_inner(runtime).expect("nobody else has it"));
+    let again = Runtime::builder().data_dir(root.path().join("data")).build().await.expect("its data is free");
+    again.shutdown(Duration::from_secs(1)).await.expect("it stops");
+}
