@@ -336,7 +336,10 @@ impl Engine {
     /// The health of each module that serves, as its checks found it last, by module id.
     #[must_use]
     pub fn health(&self) -> Vec<HealthView> {
-        let of = |key: &InstanceKey| Some(InstanceHealth::of(&*self.shared.hands.instances.instance(key)?));
+        let of = |key: &InstanceKey| {
+            let instance = self.shared.hands.instances.instance(key)?;
+            instance.has_come_up().then(|| InstanceHealth::of(&instance))
+        };
         let slots = self.shared.board.slots();
         let views = slots.iter().filter_map(|(id, slot)| {
             let serving = slot.state.serving.as_ref()?;

@@ -191,11 +191,12 @@ impl Instance {
         }
     }
 
-    /// Has its scripts ended wherever they are, as soon as their VMs look at their clocks, what they wait for of their host, and
-    /// its statements on databases.
+    /// Has its scripts ended wherever they are, as soon as their VMs look at their clocks, what they wait for, and its statements
+    /// on databases.
     pub(super) fn halt(&self) {
         self.halt.set();
         self.account.run_queue.wake();
+        self.account.heap.wake();
     }
 
     /// Whether its scripts are to end.
@@ -239,6 +240,12 @@ impl Instance {
         static NONE: Exports =
             Exports { handlers: std::collections::BTreeSet::new(), unknown: std::collections::BTreeSet::new() };
         self.exports.get().unwrap_or(&NONE)
+    }
+
+    /// Whether its first VM came up.
+    #[must_use]
+    pub fn has_come_up(&self) -> bool {
+        self.exports.get().is_some()
     }
 
     /// How many calls it holds, waiting or running.

@@ -105,8 +105,13 @@ impl Hands {
         let instance = Instance::new(key.clone(), Arc::clone(manifest), running.program, Arc::new(guard), metrics);
         let instance = Arc::new(instance.supplied(self.supplies.clone()).governed(live));
         // in the table before anything of it runs, so that a start that is given up can be stopped
-        self.instances.change(key, |running| running.instance = Some(Arc::clone(&instance)));
-        instance.first_vm().await.map_err(|error| error.to_string())?;
+        if !self.instances.change(key, |running| running.instance = Some(Arc::clone(&instance))) {
+            return Err("it was stopped".to_owned());
+        }
+        if let Err(error) = instance.first_vm().await {
+            self.instances.change(key, |running| running.instance = None);
+            return Err(error.to_string());
+        }
         self.instances.change(key, |running| running.subject.exports = instance.exports().clone());
         match self.modules.call(|reply| ModulesMsg::Start(instance, reply), None).await {
             Ok(CallResult::Success(started)) => started.map_err(|error| error.to_string()),
@@ -116,12 +121,16 @@ impl Hands {
 
     async fn stop(&self, key: &InstanceKey) -> Result<(), String> {
         let Some(instance) = self.instances.instance(key) else { return Ok(()) };
+        self.end(instance).await?;
+        self.instances.change(key, |running| running.instance = None);
+        Ok(())
+    }
+
+    /// Stops an instance, with whatever runs in it.
+    pub(super) async fn end(&self, instance: Arc<Instance>) -> Result<(), String> {
         instance.close();
         match self.modules.call(|reply| ModulesMsg::Stop(instance, reply), None).await {
-            Ok(CallResult::Success(())) => {
-                self.instances.change(key, |running| running.instance = None);
-                Ok(())
-            }
+            Ok(CallResult::Success(())) => Ok(()),
             _ => Err("the supervisor of modules is gone".into()),
         }
     }

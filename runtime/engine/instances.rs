@@ -60,10 +60,9 @@ impl Instances {
         self.table().insert(key, running);
     }
 
-    pub(super) fn change(&self, key: &InstanceKey, change: impl FnOnce(&mut Running)) {
-        if let Some(running) = self.table().get_mut(key) {
-            change(running);
-        }
+    /// `false`: there is no such instance any more.
+    pub(super) fn change(&self, key: &InstanceKey, change: impl FnOnce(&mut Running)) -> bool {
+        self.table().get_mut(key).map(change).is_some()
     }
 
     /// Notes that somebody sees to the end of an instance; `false`: somebody does already, or it is gone.
@@ -71,8 +70,9 @@ impl Instances {
         self.table().get_mut(key).is_some_and(|running| !std::mem::replace(&mut running.goes, true))
     }
 
-    pub(super) fn remove(&self, key: &InstanceKey) {
-        self.table().remove(key);
+    /// What was there.
+    pub(super) fn remove(&self, key: &InstanceKey) -> Option<Running> {
+        self.table().remove(key)
     }
 
     /// The instances of a module that are left, for one who lets them go: no one else is told the same.

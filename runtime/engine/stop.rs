@@ -107,6 +107,11 @@ impl Engine {
                 tracing::warn!(instance = %key, %fault, "an instance did not stop cleanly");
             }
         }
-        hands.instances.remove(key);
+        // a command may have started it meanwhile
+        if let Some(instance) = hands.instances.remove(key).and_then(|running| running.instance)
+            && let Err(fault) = hands.end(instance).await
+        {
+            tracing::warn!(instance = %key, %fault, "an instance did not stop cleanly");
+        }
     }
 }

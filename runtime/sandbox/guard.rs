@@ -156,6 +156,17 @@ impl Guard {
         Ok(Box::pin(mirrored::in_turn(passwords, args.function, call.clone(), move || charge.during(work))))
     }
 
+    /// Blocks the script's thread until `pending` is there, or its module is stopped.
+    fn wait(&self, function: HostFn, pending: Pending) -> Result<Value, HostError> {
+        let halt = self.live.halt();
+        let done = wait::on(&self.supplies.runtime, function, halt.cuts(function, pending));
+        if done.is_err() && halt.is_set() {
+            // an error passes no look at the clocks: the call is stopped, and has not failed
+            replug_scripts::may_go_on();
+        }
+        done
+    }
+
     /// What answers by a future of its own; nothing for what blocks or answers at once.
     fn pending(&self, args: &mut Args, call: &CallContext) -> Option<Result<Pending, HostError>> {
         match args.function {
@@ -176,9 +187,7 @@ impl Host for Guard {
         self.count(function);
         let mut args = Args::new(function, args);
         let done = match self.pending(&mut args, call) {
-            Some(pending) => pending.and_then(|pending| {
-                wait::on(&self.supplies.runtime, function, self.live.halt().cuts(function, pending))
-            }),
+            Some(pending) => pending.and_then(|pending| self.wait(function, pending)),
             None => self.perform(args, call),
         };
         note(&self.live, function, &done, call);
@@ -196,7 +205,11 @@ impl Host for Guard {
         self.count(function);
         let mut args = Args::new(function, args);
         let pending = match self.pending(&mut args, call) {
-            Some(Ok(pending)) => pending,
+            Some(Ok(pending)) => {
+                let halt = Arc::clone(self.live.halt());
+                let cut: Pending = Box::pin(async move { halt.cuts(function, pending).await });
+                cut
+            }
             Some(Err(error)) => {
                 let done = Err(error);
                 note(&self.live, function, &done, call);
@@ -210,13 +223,14 @@ impl Host for Guard {
             None => {
                 let (guard, call, turns) = (Arc::clone(&self), call.clone(), self.supplies.outside.blocking.clone());
                 let of = call.clone();
+                // waited for to its end: it sees by itself that it is to end, and what it has begun must not outlive a stop
                 let work = move || guard.charge.during(|| guard.perform(args, &call));
                 Box::pin(mirrored::in_turn(turns, function, of, work))
             }
         };
         let call = call.clone();
         Answer::Pending(Box::pin(async move {
-            let done = self.live.halt().cuts(function, pending).await;
+            let done = pending.await;
             note(&self.live, function, &done, &call);
             done
         }))

@@ -212,7 +212,10 @@ impl ScriptActor {
     /// Whether it holds nothing that would be lost with it, and nothing is to be remembered of it.
     pub(super) fn is_idle(&self) -> bool {
         let runs = matches!(*self.standing(), Standing::Runs);
-        runs && self.mailbox.is_idle() && self.life.try_lock().is_ok_and(|life| life.is_new() && life.past.is_none())
+        let is_new = || self.life.try_lock().is_ok_and(|life| life.is_new() && life.past.is_none());
+        let is_idle = runs && self.mailbox.is_idle() && is_new();
+        self.lets_the_past_go();
+        is_idle
     }
 
     /// Ends it: what waits is answered, the message in hand finishes.

@@ -123,6 +123,11 @@ impl HeapAccount {
         self.stir();
     }
 
+    /// Has all that wait look whether they may go on.
+    pub fn wake(&self) {
+        self.stir();
+    }
+
     /// There may be more room for who waits.
     fn stir(&self) {
         // who begins to wait either sees what was done before, or is seen here
@@ -322,7 +327,7 @@ impl Reservation {
     }
 
     /// As [`Reservation::run`]; where too little is left and other VMs of the module run, which give back what they do not
-    /// hold when their calls end, blocks for that until `until`.
+    /// hold when their calls end, blocks for that until `until`, or until what runs on this thread is to end.
     ///
     /// # Errors
     /// As there.
@@ -344,7 +349,7 @@ impl Reservation {
                 Err(failed) => failed,
             };
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || !others_run {
+            if left.is_zero() || !others_run || !replug_scripts::may_go_on() {
                 break Err(full);
             }
             turn = account.freed.wait_timeout(turn, left).unwrap_or_else(PoisonError::into_inner).0;

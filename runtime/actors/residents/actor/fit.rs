@@ -91,6 +91,12 @@ impl ScriptActor {
     /// # Errors
     /// The state does not fit. It is kept as it was.
     pub(in crate::actors::residents) async fn fit(&self, owner: &Arc<Instance>) -> Result<u64, String> {
+        let fitted = self.fits(owner).await;
+        self.lets_the_past_go();
+        fitted
+    }
+
+    async fn fits(&self, owner: &Arc<Instance>) -> Result<u64, String> {
         let mut fitted = self.fitted.0.subscribe();
         let by_reader = async {
             let told = fitted.wait_for(|told| told.as_ref().is_some_and(|(by, _)| *by == owner.key)).await;

@@ -1,3 +1,4 @@
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -55,6 +56,39 @@ fn where_others_run_room_is_waited_for_and_where_none_does_it_is_refused_at_once
     let begun = Instant::now();
     assert!(first.run_by(share(100, 90, 1), 30, later).is_err(), "what rests gives nothing back");
     assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+/// What runs on the thread may go on until this is set.
+struct Ends(Arc<AtomicBool>);
+
+impl replug_scripts::Overseer for Ends {
+    fn holds(&self, _: usize) {}
+
+    fn may_go_on(&self) -> bool {
+        !self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn who_is_to_end_waits_for_no_room() {
+    let (account, ends) = (Arc::new(HeapAccount::default()), Arc::<AtomicBool>::default());
+    let mut vms = parts(&account, 2);
+    let (mut second, mut first) = (vms.pop().expect("two"), vms.pop().expect("two"));
+    assert_eq!(first.run(share(100, 90, 1), 1), Ok(90));
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let _overseen = replug_scripts::Overseen::by(std::rc::Rc::new(Ends(Arc::clone(&ends))));
+            second.run_by(share(100, 90, 1), 30, begun + Duration::from_secs(60))
+        });
+        while !account.is_waited_for() {
+            std::thread::yield_now();
+        }
+        ends.store(true, Ordering::SeqCst);
+        account.wake();
+        assert!(waits.join().expect("no panic").is_err());
+    });
+    assert!(begun.elapsed() < Duration::from_secs(30), "it did not wait for its time");
 }
 
 #[test]
