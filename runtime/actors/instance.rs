@@ -200,6 +200,11 @@ impl Instance {
     }
 
     /// Whether its scripts are to end.
+    pub(super) fn is_halted(&self) -> bool {
+        self.halt.is_set()
+    }
+
+    /// The same for who asks often.
     pub(super) fn halting(&self) -> Arc<Halt> {
         Arc::clone(&self.halt)
     }

@@ -165,7 +165,7 @@ impl NoVm {
 
     /// Has the audit log told of it, but for a limit that `init` met, of which that was told.
     pub(super) fn tell(&self, instance: &Instance, handler: &Handler, call: &CallContext) {
-        if !matches!(self, Self::Failed(_)) {
+        if !matches!(self, Self::Failed(_)) && !instance.is_halted() {
             instance.quotas().tell(&self.error(instance), handler, call);
         }
     }
@@ -173,6 +173,8 @@ impl NoVm {
     /// What a caller hears.
     pub(super) fn error(&self, instance: &Instance) -> CallError {
         match self {
+            // it did not wait for room to its end
+            Self::Full(_) if instance.is_halted() => CallError::Closed(instance.key.to_string()),
             Self::Full(full) => CallError::HeapFull { instance: instance.key.to_string(), source: *full },
             Self::Failed(error) if self.is_crowded_out() => {
                 CallError::Unready { instance: instance.key.to_string(), source: Box::new(error.clone()) }

@@ -105,11 +105,11 @@ impl Hands {
         let instance = Instance::new(key.clone(), Arc::clone(manifest), running.program, Arc::new(guard), metrics);
         let instance = Arc::new(instance.supplied(self.supplies.clone()).governed(live));
         // in the table before anything of it runs, so that a start that is given up can be stopped
-        if !self.instances.change(key, |running| running.instance = Some(Arc::clone(&instance))) {
+        if !self.instances.begins(key, &instance) {
             return Err("it was stopped".to_owned());
         }
         if let Err(error) = instance.first_vm().await {
-            self.instances.change(key, |running| running.instance = None);
+            self.instances.ended(key, &instance);
             return Err(error.to_string());
         }
         self.instances.change(key, |running| running.subject.exports = instance.exports().clone());
@@ -121,8 +121,8 @@ impl Hands {
 
     async fn stop(&self, key: &InstanceKey) -> Result<(), String> {
         let Some(instance) = self.instances.instance(key) else { return Ok(()) };
-        self.end(instance).await?;
-        self.instances.change(key, |running| running.instance = None);
+        self.end(Arc::clone(&instance)).await?;
+        self.instances.ended(key, &instance);
         Ok(())
     }
 

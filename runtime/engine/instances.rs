@@ -30,20 +30,27 @@ pub(super) struct Running {
 /// The table. Only commands touch it, never requests.
 #[derive(Default)]
 pub(super) struct Instances {
-    table: Mutex<HashMap<InstanceKey, Running>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    all: HashMap<InstanceKey, Running>,
+    /// Whether nothing begins any more.
+    is_closed: bool,
 }
 
 impl Instances {
-    fn table(&self) -> MutexGuard<'_, HashMap<InstanceKey, Running>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn get(&self, key: &InstanceKey) -> Option<Running> {
-        self.table().get(key).cloned()
+        self.table().all.get(key).cloned()
     }
 
     pub(super) fn instance(&self, key: &InstanceKey) -> Option<Arc<Instance>> {
-        self.table().get(key)?.instance.clone()
+        self.table().all.get(key)?.instance.clone()
     }
 
     /// Why the tree of an instance gave up, where none runs.
@@ -57,28 +64,50 @@ impl Instances {
     }
 
     pub(super) fn insert(&self, key: InstanceKey, running: Running) {
-        self.table().insert(key, running);
+        self.table().all.insert(key, running);
     }
 
-    /// `false`: there is no such instance any more.
-    pub(super) fn change(&self, key: &InstanceKey, change: impl FnOnce(&mut Running)) -> bool {
-        self.table().get_mut(key).map(change).is_some()
+    pub(super) fn change(&self, key: &InstanceKey, change: impl FnOnce(&mut Running)) {
+        if let Some(running) = self.table().all.get_mut(key) {
+            change(running);
+        }
     }
 
     /// Notes that somebody sees to the end of an instance; `false`: somebody does already, or it is gone.
     pub(super) fn goes(&self, key: &InstanceKey) -> bool {
-        self.table().get_mut(key).is_some_and(|running| !std::mem::replace(&mut running.goes, true))
+        self.table().all.get_mut(key).is_some_and(|running| !std::mem::replace(&mut running.goes, true))
+    }
+
+    /// Notes what runs of it from now on; `false`: it is gone, or the table is closed.
+    pub(super) fn begins(&self, key: &InstanceKey, instance: &Arc<Instance>) -> bool {
+        let mut table = self.table();
+        let running = if table.is_closed { None } else { table.all.get_mut(key) };
+        running.map(|running| running.instance = Some(Arc::clone(instance))).is_some()
+    }
+
+    /// Notes that an instance has ended.
+    pub(super) fn ended(&self, key: &InstanceKey, instance: &Arc<Instance>) {
+        self.change(key, |running| {
+            running.instance.take_if(|it| Arc::ptr_eq(it, instance));
+        });
+    }
+
+    /// Has nothing begin from now on; what is there.
+    pub(super) fn close(&self) -> Vec<InstanceKey> {
+        let mut table = self.table();
+        table.is_closed = true;
+        table.all.keys().cloned().collect()
     }
 
     /// What was there.
     pub(super) fn remove(&self, key: &InstanceKey) -> Option<Running> {
-        self.table().remove(key)
+        self.table().all.remove(key)
     }
 
     /// The instances of a module that are left, for one who lets them go: no one else is told the same.
     pub(super) fn take_left(&self, id: &str) -> Vec<InstanceKey> {
         let mut table = self.table();
-        let left = table.iter_mut().filter(|(key, running)| &*key.id == id && running.left);
+        let left = table.all.iter_mut().filter(|(key, running)| &*key.id == id && running.left);
         left.map(|(key, running)| {
             running.left = false;
             key.clone()
@@ -87,6 +116,6 @@ impl Instances {
     }
 
     pub(super) fn keys(&self) -> Vec<InstanceKey> {
-        self.table().keys().cloned().collect()
+        self.table().all.keys().cloned().collect()
     }
 }

@@ -55,7 +55,7 @@ impl Engine {
         if ended.is_err() {
             tracing::warn!("commands or drains are cut off: the runtime stops");
         }
-        let left = shared.hands.instances.keys();
+        let left = shared.hands.instances.close();
         futures::future::join_all(left.iter().map(|key| self.stop_one(key, deadline))).await;
         // whoever keeps the router must not keep with it what the instances hold: the store above all
         shared.router.store(Arc::default());
@@ -108,10 +108,12 @@ impl Engine {
             }
         }
         // a command may have started it meanwhile
-        if let Some(instance) = hands.instances.remove(key).and_then(|running| running.instance)
-            && let Err(fault) = hands.end(instance).await
-        {
-            tracing::warn!(instance = %key, %fault, "an instance did not stop cleanly");
+        let Some(removed) = hands.instances.remove(key) else { return };
+        let Some(instance) = removed.instance else { return };
+        for ended in [hands.end(instance).await, hands.let_go(&removed.subject).await] {
+            if let Err(fault) = ended {
+                tracing::warn!(instance = %key, %fault, "an instance did not stop cleanly");
+            }
         }
     }
 }

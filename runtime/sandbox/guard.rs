@@ -222,10 +222,11 @@ impl Host for Guard {
             }
             None => {
                 let (guard, call, turns) = (Arc::clone(&self), call.clone(), self.supplies.outside.blocking.clone());
-                let of = call.clone();
-                // waited for to its end: it sees by itself that it is to end, and what it has begun must not outlive a stop
+                let (of, halt) = (call.clone(), Arc::clone(self.live.halt()));
+                // what has begun sees by itself that it is to end
                 let work = move || guard.charge.during(|| guard.perform(args, &call));
-                Box::pin(mirrored::in_turn(turns, function, of, work))
+                let place = move |work| mirrored::in_turn(turns, function, of, work);
+                Box::pin(async move { halt.cuts_unbegun(function, work, place).await })
             }
         };
         let call = call.clone();

@@ -1,5 +1,6 @@
 //! The end of what an instance's scripts do, wherever they are.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use replug_scripts::{HostError, HostErrorKind, HostFn, Value};
@@ -36,9 +37,31 @@ impl Halt {
         tokio::select! {
             biased;
             done = pending => done,
-            () = self.wait() => {
-                Err(HostError::new(HostErrorKind::Failed, format!("{}: the module is stopped", function.path())))
-            }
+            () = self.wait() => Err(stopped(function)),
+        }
+    }
+
+    /// The same for `work` that `place` has done elsewhere, in its turn say: what has not begun by then never does, and what has
+    /// is waited for, so that it does not outlive who asked for it.
+    pub(super) async fn cuts_unbegun<W, P>(
+        &self,
+        function: HostFn,
+        work: W,
+        place: impl FnOnce(Box<dyn FnOnce() -> Result<Value, HostError> + Send>) -> P,
+    ) -> Result<Value, HostError>
+    where
+        W: FnOnce() -> Result<Value, HostError> + Send + 'static,
+        P: Future<Output = Result<Value, HostError>>,
+    {
+        // whoever takes it first has it
+        let taken = Arc::new(AtomicBool::new(false));
+        let takes = Arc::clone(&taken);
+        let work = move || if takes.swap(true, Ordering::AcqRel) { Err(stopped(function)) } else { work() };
+        let mut pending = std::pin::pin!(place(Box::new(work)));
+        tokio::select! {
+            biased;
+            done = &mut pending => done,
+            () = self.wait() => if taken.swap(true, Ordering::AcqRel) { pending.await } else { Err(stopped(function)) },
         }
     }
 
@@ -52,10 +75,12 @@ impl Halt {
     }
 }
 
+fn stopped(function: HostFn) -> HostError {
+    HostError::new(HostErrorKind::Failed, format!("{}: the module is stopped", function.path()))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const FUNCTION: HostFn = HostFn::ServicesCall;
@@ -75,6 +100,26 @@ mod tests {
         for cut in [first, second] {
             let error = cut.await.expect("no panic").expect_err("no answer");
             assert_eq!((error.kind, &*error.message), (HostErrorKind::Failed, "services.call: the module is stopped"));
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_has_begun_is_waited_for_and_what_has_not_never_does() {
+        for begins in [true, false] {
+            let (halt, ran) = (Halt::default(), Arc::<AtomicBool>::default());
+            let runs = Arc::clone(&ran);
+            let work = move || {
+                runs.store(true, Ordering::SeqCst);
+                Ok(Value::Int(1))
+            };
+            let done = halt.cuts_unbegun(FUNCTION, work, |work| async {
+                let done = if begins { Some(work()) } else { None };
+                halt.set();
+                tokio::task::yield_now().await;
+                done.unwrap_or_else(|| panic!("it waits for its turn no more"))
+            });
+            let done = done.await;
+            assert_eq!((done.is_ok(), ran.load(Ordering::SeqCst)), (begins, begins), "{done:?}");
         }
     }
 

@@ -202,10 +202,12 @@ impl ScriptActor {
 
     /// Keeps nothing of before once that is settled. Whoever has its life looks again after that.
     fn lets_the_past_go(&self) {
-        if let Ok(mut life) = self.life.try_lock()
-            && self.is_settled.swap(false, Ordering::SeqCst)
-        {
-            life.past = None;
+        // again, since it may be settled while this has its life
+        while self.is_settled.load(Ordering::SeqCst) {
+            let Ok(mut life) = self.life.try_lock() else { return };
+            if self.is_settled.swap(false, Ordering::SeqCst) {
+                life.past = None;
+            }
         }
     }
 
