@@ -204,7 +204,7 @@ impl Instance {
         self.halt.is_set()
     }
 
-    /// The same for who asks often.
+    /// What tells whether they are.
     pub(super) fn halting(&self) -> Arc<Halt> {
         Arc::clone(&self.halt)
     }

@@ -175,6 +175,8 @@ impl NoVm {
         match self {
             // it did not wait for room to its end
             Self::Full(_) if instance.is_halted() => CallError::Closed(instance.key.to_string()),
+            // nothing of what it was made for was begun
+            Self::Failed(error) if error.is_stop() => CallError::Closed(instance.key.to_string()),
             Self::Full(full) => CallError::HeapFull { instance: instance.key.to_string(), source: *full },
             Self::Failed(error) if self.is_crowded_out() => {
                 CallError::Unready { instance: instance.key.to_string(), source: Box::new(error.clone()) }

@@ -53,15 +53,15 @@ impl Halt {
         W: FnOnce() -> Result<Value, HostError> + Send + 'static,
         P: Future<Output = Result<Value, HostError>>,
     {
-        // whoever takes it first has it
-        let taken = Arc::new(AtomicBool::new(false));
-        let takes = Arc::clone(&taken);
+        // whoever takes it first has it; who goes, because the call's time is over, leaves nothing to begin
+        let claim = Claim::default();
+        let takes = Arc::clone(&claim.0);
         let work = move || if takes.swap(true, Ordering::AcqRel) { Err(stopped(function)) } else { work() };
         let mut pending = std::pin::pin!(place(Box::new(work)));
         tokio::select! {
             biased;
             done = &mut pending => done,
-            () = self.wait() => if taken.swap(true, Ordering::AcqRel) { pending.await } else { Err(stopped(function)) },
+            () = self.wait() => if claim.take() { Err(stopped(function)) } else { pending.await },
         }
     }
 
@@ -72,6 +72,23 @@ impl Halt {
         if !self.is_set.load(Ordering::SeqCst) {
             told.await;
         }
+    }
+}
+
+/// A piece of work that either a thread begins or who waits for it gives up.
+#[derive(Default)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Whether nobody had it before.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.take();
     }
 }
 
@@ -103,23 +120,50 @@ mod tests {
         }
     }
 
+    /// Work that says that it was done, and whether.
+    fn work() -> (impl FnOnce() -> Result<Value, HostError> + Send + 'static, Arc<AtomicBool>) {
+        let ran = Arc::<AtomicBool>::default();
+        let runs = Arc::clone(&ran);
+        let work = move || {
+            runs.store(true, Ordering::SeqCst);
+            Ok(Value::Int(1))
+        };
+        (work, ran)
+    }
+
     #[tokio::test]
-    async fn work_that_has_begun_is_waited_for_and_what_has_not_never_does() {
-        for begins in [true, false] {
-            let (halt, ran) = (Halt::default(), Arc::<AtomicBool>::default());
-            let runs = Arc::clone(&ran);
-            let work = move || {
-                runs.store(true, Ordering::SeqCst);
-                Ok(Value::Int(1))
-            };
-            let done = halt.cuts_unbegun(FUNCTION, work, |work| async {
-                let done = if begins { Some(work()) } else { None };
-                halt.set();
-                tokio::task::yield_now().await;
-                done.unwrap_or_else(|| panic!("it waits for its turn no more"))
+    async fn work_that_has_begun_is_waited_for() {
+        let (halt, (work, ran)) = (Halt::default(), work());
+        let done = halt.cuts_unbegun(FUNCTION, work, |work| async {
+            let done = work();
+            halt.set();
+            tokio::task::yield_now().await;
+            done
+        });
+        assert_eq!(done.await, Ok(Value::Int(1)));
+        assert!(ran.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_never_begins() {
+        for is_stopped in [true, false] {
+            let (halt, (work, ran)) = (Halt::default(), work());
+            let queue = std::sync::Mutex::new(None);
+            let waits = halt.cuts_unbegun(FUNCTION, work, |work| {
+                *queue.lock().expect("no test panics here") = Some(work);
+                std::future::pending()
             });
-            let done = done.await;
-            assert_eq!((done.is_ok(), ran.load(Ordering::SeqCst)), (begins, begins), "{done:?}");
+            if is_stopped {
+                halt.set();
+                assert!(waits.await.is_err());
+            } else {
+                // the time of its call is over
+                let late = tokio::time::timeout(std::time::Duration::ZERO, waits);
+                assert!(late.await.is_err());
+            }
+            let turn = queue.into_inner().expect("no test panics here").expect("it was queued");
+            assert!(turn().is_err(), "its turn comes too late");
+            assert!(!ran.load(Ordering::SeqCst));
         }
     }
 

@@ -45,6 +45,7 @@ impl From<CallError> for Fault {
             | CallError::Unready { .. } => Self::Full(error.to_string()),
             CallError::Timeout(_) => Self::Late,
             CallError::Closed(_) => Self::Closed,
+            CallError::Script(error) if error.is_stop() => Self::Closed,
             CallError::Script(ScriptError::Problem { status, title, detail }) if detail.is_empty() => {
                 Self::Failed(format!("{status} {title}"))
             }

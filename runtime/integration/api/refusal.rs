@@ -147,6 +147,9 @@ fn unverified(error: &VerifyError) -> Problem {
         VerifyError::Call { source: CallError::Overloaded { .. } | CallError::Closed(_), .. } => {
             Problem::overloaded("the module that verifies tokens takes no more calls at the moment")
         }
+        VerifyError::Call { source: CallError::Script(error), .. } if error.is_stop() => {
+            Problem::overloaded("the module that verifies tokens was stopped")
+        }
         _ => Problem::script_error(),
     }
 }

@@ -111,8 +111,8 @@ async fn a_script_that_waits_for_its_host_is_stopped_with_its_module_and_has_not
             assert_eq!(instance.metrics.verdicts.get(), 0, "it met no limit of its own");
         }
     }
-    let last = world.serve(MANIFEST, "return { services = { ['shop.has'] = function() return kv.get('caught') end } }");
-    last.await;
+    let looks = "return { services = { ['shop.has'] = function() return kv.get('caught') end } }";
+    world.serve(MANIFEST, looks).await;
     assert_eq!(world.call("shop", "shop.has", Value::Null).await.expect("it serves"), Value::Null, "none went on");
 }
 
@@ -152,4 +152,20 @@ async fn an_actor_that_waits_for_its_host_while_its_version_is_stopped_keeps_its
     world.rig.stop(&old).await;
     assert!(cut_off.await.expect("no panic").is_err());
     assert_eq!(world.call("shop", "shop.call", Value::Int(4)).await.expect("a reply"), Value::Int(7));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_its_version_did_not_begin_is_answered_as_by_one_that_is_closed() {
+    let (world, gate) = World::gated().await;
+    // the first VM comes up at once, and the workers' do not
+    let script = r#"
+local first = kv.get("first") == nil
+kv.put("first", true)
+return {
+  init = function() if not first then services.call("gate.pass", 1) end end,
+  services = { ["shop.wait"] = function() end },
+}"#;
+    let instance = world.serve(MANIFEST, script).await;
+    let ended = cut_at_the_gate(&world, &gate, &instance).await;
+    assert!(matches!(ended, Err(CallError::Closed(_))), "{ended:?}");
 }
